@@ -13,7 +13,9 @@ from invdyn_ros.arms.domain_randomization import (
     load_randomization,
     randomize_scene,
 )
+from invdyn_ros.arms.joint_drive import BRAKES, GRAVITY_COMPENSATION
 from invdyn_ros.arms.pybullet_simulation import Simulation
+from invdyn_ros.robots.obstacles import FREE_SPACE, Box, Obstacles
 from invdyn_ros.robots.plant import IDEAL_PLANT, PlantConfig
 from invdyn_ros.robots.registry import load_plant, load_scene
 from invdyn_ros.robots.robot import load_robot
@@ -121,14 +123,14 @@ def test_viscous_friction_dissipates_energy() -> None:
         return float(qd @ body.mass_matrix(q) @ qd / 2 + 9.81 * height)
 
     with (
-        Simulation(body, IDEAL_PLANT) as free,
-        Simulation(body, replace(IDEAL_PLANT, viscous=0.05)) as damped,
+        Simulation(body, IDEAL_PLANT, obstacles=FREE_SPACE) as free,
+        Simulation(body, replace(IDEAL_PLANT, viscous=0.05), obstacles=FREE_SPACE) as damped,
     ):
         levels = []
         for simulation in (free, damped):
             simulation.step(zero)
             levels.append([energy(simulation)])
-            for _ in range(40):
+            for _ in range(36):  # until the arm touches itself
                 simulation.step(zero)
                 levels[-1].append(energy(simulation))
     fall = np.array(levels[0])
@@ -199,23 +201,95 @@ def test_an_arm_without_velocity_sensors_reports_none() -> None:
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
-def test_brakes_hold_the_arm_before_the_first_command_and_after_the_last(arm: str) -> None:
+def test_brakes_hold_before_the_first_command_and_nothing_moves_long_after_the_last(
+    arm: str,
+) -> None:
     body = robot(arm)
     with Simulation(body, load_plant(arm)) as simulation:
         for _ in range(30):
             simulation.step(None)
         np.testing.assert_allclose(simulation.true_state()[0], body.home, atol=1e-3)
-        zero, n = np.zeros(body.n), body.n
+        zero = np.zeros(body.n)
         moving = body.inverse_dynamics(body.home, zero, zero) + 0.2 * body.effort
         for _ in range(10):
             simulation.step(moving if body.action_unit == "N m" else body.home + 0.1)
-        for _ in range(15):
+        for _ in range(25):
             simulation.step(None)
         q = simulation.true_state()[0]
         for _ in range(30):
             simulation.step(None)
         np.testing.assert_allclose(simulation.true_state()[0], q, atol=1e-3)
-        assert n == q.size
+
+
+@pytest.mark.parametrize("arm", RIGID)
+def test_watchdog_floats_the_arm_after_30_ms_and_brakes_after_100_ms(arm: str) -> None:
+    """Without commands, no arm gains speed, whatever the last torque was, at any inertia."""
+    body, zero = robot(arm), np.zeros(robot(arm).n)
+    push = body.inverse_dynamics(body.home, zero, zero) + 0.5 * body.effort * np.sign(body.home)
+    with Simulation(body, IDEAL_PLANT, obstacles=FREE_SPACE) as simulation:
+        problems, speeds = [], []
+        for k in range(round(0.4 * body.rate)):
+            simulation.step(push if k < 2 else None)
+            problems.append(simulation.drive.problem)
+            speeds.append(np.abs(simulation.true_state()[1] / body.velocity).max())
+    silence = np.arange(len(problems) - 1) / body.rate  # from the second command
+    tolerated = max(2.5 / body.rate, 0.03)
+    for s, problem in zip(silence, problems[1:], strict=True):
+        if s < tolerated - 2 / body.rate:
+            assert problem is None
+        elif tolerated < s < 0.1 - 2 / body.rate:
+            assert problem == GRAVITY_COMPENSATION
+        elif s > 0.1 + 1 / body.rate:
+            assert problem == BRAKES
+    floating = [v for v, p in zip(speeds, problems, strict=True) if p == GRAVITY_COMPENSATION]
+    assert floating[0] > 0.05 and floating[-1] < 0.9 * floating[0]
+    assert speeds[-1] < 1e-3
+
+
+def test_servo_without_commands_holds_its_last_setpoint() -> None:
+    body = robot("dofbot")
+    with Simulation(body, load_plant("dofbot")) as simulation:
+        simulation.step(body.home + 0.2)
+        for _ in range(100):
+            simulation.step(None)
+        assert simulation.problem is None
+        np.testing.assert_allclose(simulation.true_state()[0], body.home + 0.2, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    "obstacles", [None, Obstacles(False, (Box("slab", (3, 3, 0.1), (0, 0, -0.02)),))]
+)
+def test_a_falling_arm_ends_on_the_table_or_the_box(obstacles: Obstacles | None) -> None:
+    """Every world is solid, and every contact is named and counted."""
+    body = robot("ur5")
+    surface, name = (0.0, "table") if obstacles is None else (0.03, "slab")
+    with Simulation(body, load_plant("ur5"), obstacles=obstacles) as simulation:
+        touched = set()
+        for _ in range(150):
+            simulation.step(np.zeros(6))
+            touched |= {contact.other for contact in simulation.contacts()}
+            lowest = min(
+                simulation.client.getAABB(simulation.body, link)[0][2] for link in range(2, 11)
+            )
+            assert lowest > surface - 0.025  # with the margin of the box
+        assert name in touched and simulation.contact_ticks > 10
+        assert simulation.problem is not None and simulation.problem.startswith("contact: ")
+        simulation.reset()
+        assert simulation.contact_ticks == 0 and not simulation.contacts()
+
+
+def test_arm_touches_itself_but_not_where_links_are_joined() -> None:
+    """The forearm of a folding arm stops at the upper arm."""
+    body = robot("ur5")
+    folded = body.home.copy()
+    folded[2] = 3.1
+    with Simulation(body, load_plant("ur5"), "rad", obstacles=FREE_SPACE) as simulation:
+        simulation.step(body.home)
+        assert not simulation.contacts()
+        for _ in range(200):
+            simulation.step(folded)
+        links = {frozenset(contact[:2]) for contact in simulation.contacts()}
+        assert links and abs(simulation.true_state()[0][2] - folded[2]) > 0.05
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
@@ -224,7 +298,7 @@ def test_torque_is_clipped_to_the_effort_limit(arm: str) -> None:
     with Simulation(body, IDEAL_PLANT if arm == "ur5" else load_plant(arm)) as simulation:
         for _ in range(5):
             simulation.step(np.full(body.n, 1e6))
-        assert (np.abs(simulation._applied_torque) <= body.effort).all()
+        assert (np.abs(simulation.drive.applied_torque) <= body.effort).all()
 
 
 @pytest.mark.parametrize("bad", [np.zeros(5), np.full(6, np.nan), np.full(6, np.inf)])

@@ -1,8 +1,10 @@
 """Arm in a PyBullet world, with the inertia, friction and payload of its plant."""
 
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pybullet
@@ -13,22 +15,16 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 
-class LinkInertias(NamedTuple):
-    """Link inertias of the URDF, without the terms of the plant.
+class LinkInertia(NamedTuple):
+    """Mass and inertia of a link.
 
     Attributes:
-        inertia: (n, 3) principal inertia of each joint's link [kg m2].
-        axes: (n, 3) joint axes in the same frames.
-        tip: index of the link that carries the payload.
-        tip_mass: mass of the tip link [kg].
-        tip_inertia: (3,) principal inertia of the tip link [kg m2].
+        mass: [kg].
+        inertia: (3,) principal inertia [kg m2].
     """
 
+    mass: float
     inertia: Array
-    axes: Array
-    tip: int
-    tip_mass: float
-    tip_inertia: Array
 
 
 class PybulletArm(NamedTuple):
@@ -36,42 +32,55 @@ class PybulletArm(NamedTuple):
 
     Attributes:
         body_id: id of the body.
-        joints: (n,) indices of the arm's joints.
+        joints: (n,) indices of the arm's joints; a joint has the index of the link that it moves.
         fingers: indices of the gripper's joints; empty without a gripper.
-        link_inertias: link inertias without the terms of the plant.
+        tip: index of the link that carries the payload.
+        axes: (n, 3) joint axes in the principal frames of the links' inertias.
+        link_inertias: link index -> inertia of the URDF, without the terms of the plant.
+        link_names: link index -> name; the index of the base is -1.
+        groups: link index -> the link of the nearest moving joint above it, or the base.
     """
 
     body_id: int
     joints: list[int]
     fingers: list[int]
-    link_inertias: LinkInertias
+    tip: int
+    axes: Array
+    link_inertias: dict[int, LinkInertia]
+    link_names: dict[int, str]
+    groups: dict[int, int]
 
 
 def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletArm:
     """Add an arm to a PyBullet world, with the inertia, payload and friction of its plant.
+
+    The arm collides with itself, except for links that a single joint connects.
 
     Args:
         client: the PyBullet world.
         robot: arm to load.
         plant: parameters of the simulated arm.
     """
-    body_id = client.loadURDF(
-        str(robot.urdf), useFixedBase=True, flags=pybullet.URDF_USE_INERTIA_FROM_FILE
-    )
+    flags = pybullet.URDF_USE_INERTIA_FROM_FILE | pybullet.URDF_USE_SELF_COLLISION
+    body_id = client.loadURDF(str(robot.urdf), useFixedBase=True, flags=flags)
     info = [client.getJointInfo(body_id, j) for j in range(client.getNumJoints(body_id))]
     joint = {row[1].decode(): row[0] for row in info}
     link = {row[12].decode(): row[0] for row in info}
     joints = [joint[name] for name in robot.joint_names]
     fingers = [joint[name] for name in robot.gripper.joint_names] if robot.gripper else []
     _clear_bullet_defaults(client, body_id, link, _links_without_inertia(robot.urdf))
-    inertia = [client.getDynamicsInfo(body_id, j)[2] for j in joints]
-    # the axis is given in the principal frame of the link's inertia
-    axes = np.array([info[j][13] for j in joints])
-    tip = client.getDynamicsInfo(body_id, link[robot.tip_link])
-    link_inertias = LinkInertias(
-        np.array(inertia), axes, link[robot.tip_link], tip[0], np.array(tip[2])
+    dynamics = {j: client.getDynamicsInfo(body_id, j) for j in link.values()}
+    arm = PybulletArm(
+        body_id,
+        joints,
+        fingers,
+        tip=link[robot.tip_link],
+        axes=np.array([info[j][13] for j in joints]),
+        link_inertias={j: LinkInertia(row[0], np.array(row[2])) for j, row in dynamics.items()},
+        link_names={j: name for name, j in link.items()} | {-1: robot.base_link},
+        groups=_rigid_groups(info),
     )
-    arm = PybulletArm(body_id, joints, fingers, link_inertias)
+    _disable_adjacent_collisions(client, arm, info)
     apply_plant(client, arm, robot, plant)
     for finger in fingers:
         client.changeDynamics(
@@ -91,20 +100,68 @@ def apply_plant(client: BulletClient, arm: PybulletArm, robot: Robot, plant: Pla
         robot: description of the arm.
         plant: parameters to apply.
     """
-    body_id, link_inertias = arm.body_id, arm.link_inertias
-    rotors, viscous = plant.rotor_inertia * robot.effort, plant.viscous * robot.effort
-    for j, inertia, axis, rotor, damping in zip(
-        arm.joints, link_inertias.inertia, link_inertias.axes, rotors, viscous, strict=True
-    ):  # [kg m2], [N m s/rad]
-        diagonal = inertia + rotor * axis**2
-        client.changeDynamics(body_id, j, jointDamping=damping, localInertiaDiagonal=diagonal)
+    for j, (mass, inertia) in plant_inertias(arm, robot, plant).items():
+        client.changeDynamics(arm.body_id, j, mass=mass, localInertiaDiagonal=inertia)
+    for j, damping in zip(arm.joints, plant.viscous * robot.effort, strict=True):  # [N m s/rad]
+        client.changeDynamics(arm.body_id, j, jointDamping=damping)
+
+
+def plant_inertias(arm: PybulletArm, robot: Robot, plant: PlantConfig) -> dict[int, LinkInertia]:
+    """Return the inertia of each link that the plant changes: that of the URDF plus its terms.
+
+    A link can have several terms, such as the rotor of its joint and the payload.
+
+    Args:
+        arm: the arm.
+        robot: description of the arm.
+        plant: parameters of the simulated arm.
+    """
+    links = {j: arm.link_inertias[j] for j in (*arm.joints, arm.tip)}
+    rotors = plant.rotor_inertia * robot.effort  # (n,) [kg m2]
+    for j, axis, rotor in zip(arm.joints, arm.axes, rotors, strict=True):
+        # PyBullet has no off-diagonal terms; these are exact about the joint's own axis
+        diagonal = rotor * axis**2 / (axis**4).sum()
+        links[j] = links[j]._replace(inertia=links[j].inertia + diagonal)
+    mass, inertia = links[arm.tip]
     payload_inertia = 1e-4 * plant.payload  # of about 3 cm in size [kg m2]
-    client.changeDynamics(
-        body_id,
-        link_inertias.tip,
-        mass=link_inertias.tip_mass + plant.payload,
-        localInertiaDiagonal=link_inertias.tip_inertia + payload_inertia,
-    )
+    links[arm.tip] = LinkInertia(mass + plant.payload, inertia + payload_inertia)
+    return links
+
+
+def _rigid_groups(info: Sequence[tuple[Any, ...]]) -> dict[int, int]:
+    """Return for each link the link of the nearest moving joint above it; -1 for the base.
+
+    Args:
+        info: PyBullet's description of each joint, parents before children.
+    """
+    groups = {-1: -1}
+    for row in info:
+        groups[row[0]] = groups[row[16]] if row[2] == pybullet.JOINT_FIXED else row[0]
+    return groups
+
+
+def _disable_adjacent_collisions(
+    client: BulletClient, arm: PybulletArm, info: Sequence[tuple[Any, ...]]
+) -> None:
+    """Let links overlap that are fixed to each other or connected by a single moving joint.
+
+    Args:
+        client: the PyBullet world.
+        arm: the arm.
+        info: PyBullet's description of each joint.
+    """
+    groups = arm.groups
+    parents = {row[0]: groups[row[16]] for row in info}  # of the link of a moving joint
+    for a, b in combinations(groups, 2):
+        first, second = groups[a], groups[b]
+        is_finger_pair = first in arm.fingers and second in arm.fingers
+        if (
+            first == second
+            or is_finger_pair
+            or parents.get(first) == second
+            or parents.get(second) == first
+        ):
+            client.setCollisionFilterPair(arm.body_id, arm.body_id, a, b, 0)
 
 
 def _clear_bullet_defaults(

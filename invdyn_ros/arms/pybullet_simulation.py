@@ -6,6 +6,7 @@ The plant deliberately differs from the model, see `robots.plant`.
 import math
 from collections import deque
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -13,16 +14,19 @@ import numpy as np
 import pybullet
 from scipy.spatial.transform import Rotation
 
+from invdyn_ros.arms.joint_drive import JointDrive
 from invdyn_ros.arms.pybullet_arm import add_arm, apply_plant
 from invdyn_ros.arms.pybullet_client import connect
-from invdyn_ros.arms.pybullet_scene import add_block, add_table
+from invdyn_ros.arms.pybullet_obstacles import Contact, add_obstacles, find_contacts
+from invdyn_ros.arms.pybullet_scene import add_block
+from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.plant import PlantConfig
+from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array, Mask
 
 SIMULATED_UNITS = ("N m", "rad")
-BRAKE_FACTOR = 2.0  # a brake holds twice the joint's rated effort
 CONTACT_FREE_POSITION = (0.0, 0.0, 10.0)  # [m] where a block has no contacts
 GRIPPER_GAIN = 100.0  # [1/s] velocity of a finger per position error
 
@@ -46,7 +50,13 @@ class JointSample(NamedTuple):
 
 
 class Simulation(AbstractContextManager["Simulation"]):
-    """An arm, and optionally a table with a block, in its own PyBullet world."""
+    """An arm, its obstacles and optionally a block, in their own PyBullet world.
+
+    Attributes:
+        obstacles: table and boxes, which are solid.
+        contact_ticks: control steps since the reset in which the arm touched an obstacle or
+            itself.
+    """
 
     def __init__(
         self,
@@ -56,6 +66,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         scene: Scene | None = None,
         gui: bool = False,
         seed: int = 0,
+        obstacles: Obstacles | None = None,
     ) -> None:
         """Create the world and start the first episode.
 
@@ -63,9 +74,10 @@ class Simulation(AbstractContextManager["Simulation"]):
             robot: the arm.
             plant: parameters of the simulated arm.
             unit: unit of the commands, "N m" or "rad"; by default that of the arm.
-            scene: table, block and camera around the arm; None: the arm alone.
+            scene: block and camera at the arm; None: the arm and its obstacles.
             gui: whether to open a window, which needs a display.
             seed: seed of the sensor noise and the block pose.
+            obstacles: table and boxes; by default those of the arm. A scene always has a table.
 
         Raises:
             ValueError: the unit cannot be simulated, or the physics rate is no multiple of the
@@ -90,19 +102,21 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.client.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
         self._arm = add_arm(self.client, robot, plant)
         self._applied_plant = plant
-        self.body, self.joints, self.fingers, _ = self._arm
+        self.body, self.joints, self.fingers = self._arm[:3]
+        self.drive = JointDrive(self.client, self._arm, robot, self.unit)
         # bind once: each attribute access of the client creates a new function
         self._get_joint_states = partial(
             self.client.getJointStates, self.body, self.joints + self.fingers
         )
-        self._set_motors = partial(self.client.setJointMotorControlArray, self.body, self.joints)
-        self._effort = robot.effort.tolist()
         self._step_physics = self.client.stepSimulation
-        self.block: int | None = None
+        self.obstacles = load_arm_obstacles(robot.name) if obstacles is None else obstacles
         if scene is not None:
-            add_table(self.client)
-            if scene.num_blocks:
-                self.block = add_block(self.client, scene, np.eye(4))
+            self.obstacles = replace(self.obstacles, table=True)
+        bodies = add_obstacles(self.client, self._arm, self.obstacles)
+        self._find_contacts = partial(find_contacts, self.client, self._arm, bodies)
+        self.block: int | None = None
+        if scene is not None and scene.num_blocks:
+            self.block = add_block(self.client, scene, np.eye(4))
         self.reset(seed)
 
     def __exit__(self, *_: object) -> None:
@@ -125,7 +139,6 @@ class Simulation(AbstractContextManager["Simulation"]):
         if self.plant != self._applied_plant:
             apply_plant(self.client, self._arm, self.robot, self.plant)
             self._applied_plant = self.plant
-        self.coulomb = self.plant.coulomb * self.robot.effort  # (n,) [N m]
         start = self.robot.home if q is None else np.asarray(q, float)
         for j, position in zip(self.joints, start, strict=True):
             self.client.resetJointState(self.body, j, position, 0.0)
@@ -138,12 +151,10 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.delayed_commands: deque[Array | None] = deque(
             [None] * round(self.plant.delay * self.plant.physics_rate)
         )
-        self._is_driven = False
-        self._applied_torque = np.zeros(self.robot.n)
-        self._motor_torques: list[float] = []
-        self._last_command: Array | None = None
         self._encoder_position = start
-        self._brake()
+        self.drive.reset(self.plant)
+        self.contact_ticks = 0
+        self._contacts: tuple[Contact, ...] = ()
         if self.scene is not None:
             self._place_block(self.scene)
         self._measure()
@@ -157,7 +168,8 @@ class Simulation(AbstractContextManager["Simulation"]):
         """Advance the simulation by one control step.
 
         Args:
-            command: (n,) action in `unit`, held for the step; None applies the brakes.
+            command: (n,) action in `unit`; None: no command arrived in this step, and the drives
+                keep the last one for as long as their watchdog permits, see `JointDrive`.
             opening: gripper opening to command [m]; None keeps the previous command.
 
         Returns:
@@ -172,11 +184,13 @@ class Simulation(AbstractContextManager["Simulation"]):
                 raise ValueError(f"command must be {self.robot.n} finite numbers, got {command}")
         if opening is not None and self.robot.gripper:
             self._command_gripper(min(max(float(opening), 0.0), self.robot.gripper.max_opening))
-        for _ in range(self.substeps):
-            self.delayed_commands.append(command)
-            self._actuate(self.delayed_commands.popleft())
+        for substep in range(self.substeps):
+            self.delayed_commands.append(None if substep else command)
+            self.drive.actuate(self.delayed_commands.popleft())
             self._step_physics()
         self.ticks += 1
+        self._contacts = self._find_contacts()
+        self.contact_ticks += bool(self._contacts)
         self._measure()
         return self.state()
 
@@ -188,6 +202,18 @@ class Simulation(AbstractContextManager["Simulation"]):
         """Return position [rad] and velocity [rad/s] without noise, (n,) each."""
         q, qd = self._true_state
         return q.copy(), qd.copy()
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """Return the contacts of the arm with obstacles and itself at the end of the last step."""
+        return self._contacts
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the arm: a contact, or drives without a command; None if nothing."""
+        if self._contacts:
+            link, other, _ = self._contacts[0]
+            return f"contact: {link} with {other}"
+        return self.drive.problem
 
     def _read_state(self) -> tuple[Array, Array, float]:
         """Return position [rad] and velocity [rad/s] without noise, (n,) each, and opening [m]."""
@@ -250,51 +276,6 @@ class Simulation(AbstractContextManager["Simulation"]):
                 positionGain=GRIPPER_GAIN / plant.physics_rate,
             )
 
-    def _actuate(self, command: Array | None) -> None:
-        """Apply a command, or the brakes if it is None, for one physics step."""
-        if command is None:
-            if self._is_driven:
-                self._brake()
-            self._is_driven = False
-            self._applied_torque = np.zeros(self.robot.n)
-            return
-        if not self._is_driven:
-            # a zero-velocity motor of limited force, solved implicitly, models dry friction
-            self._set_velocity_motors(self.coulomb)
-            self._is_driven = True
-        if self.unit == "N m":
-            if command is not self._last_command:
-                self._applied_torque = np.clip(command, -self.robot.effort, self.robot.effort)
-                self._motor_torques, self._last_command = self._applied_torque.tolist(), command
-        else:
-            self._motor_torques = self._servo_torques(command)
-        self._set_motors(pybullet.TORQUE_CONTROL, forces=self._motor_torques)
-
-    def _servo_torques(self, setpoint: Array) -> list[float]:
-        """Return the torques (n,) [N m] of position servos, modelled as damped springs."""
-        plant, robot = self.plant, self.robot
-        if setpoint is not self._last_command:
-            quantum = max(plant.encoder_step, plant.servo_step)
-            target = np.round(setpoint / quantum) * quantum if quantum else setpoint
-            self._servo_target = np.clip(target, robot.lower, robot.upper).tolist()
-            self._last_command = setpoint
-        stiffness, damping = plant.servo_stiffness, plant.servo_damping
-        joints = zip(self._servo_target, self._get_joint_states(), self._effort, strict=False)
-        return [
-            effort * min(max(stiffness * (target - state[0]) - damping * state[1], -1.0), 1.0)
-            for target, state, effort in joints
-        ]
-
-    def _brake(self) -> None:
-        self._set_velocity_motors(BRAKE_FACTOR * self.robot.effort)
-
-    def _set_velocity_motors(self, force: Array) -> None:
-        self._set_motors(
-            pybullet.VELOCITY_CONTROL,
-            targetVelocities=[0.0] * self.robot.n,
-            forces=force.tolist(),
-        )
-
     def _measure(self) -> None:
         plant, n = self.plant, self.robot.n
         q, qd, opening = self._read_state()
@@ -309,5 +290,5 @@ class Simulation(AbstractContextManager["Simulation"]):
         if plant.encoder_step:
             q = np.rint(q / plant.encoder_step) * plant.encoder_step
         qd = qd + plant.velocity_noise * noise[1] if plant.velocity_noise >= 0 else np.empty(0)
-        effort = self._applied_torque.copy() if self.unit == "N m" else np.empty(0)
+        effort = self.drive.applied_torque.copy() if self.unit == "N m" else np.empty(0)
         self._sample = JointSample(self.time, q, qd, effort, opening)

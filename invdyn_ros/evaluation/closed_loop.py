@@ -16,13 +16,12 @@ from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.motion_profile import Plan, State, Target
 from invdyn_ros.control.state_predictor import StatePredictor
 from invdyn_ros.data.recording import JointSamples
+from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import ExcitationConfig, ExcitationTrajectory
 from invdyn_ros.typing import Array, Mask
-
-HOLD_TIME = 0.1  # [s] for which an arm repeats its last command before it brakes
 
 
 class ZeroOrderHold:
@@ -91,6 +90,8 @@ def replay(
 ) -> ClosedLoopRun:
     """Drive the simulated arm along a desired motion with a model, as the live node does.
 
+    The arm is in free space, where data are collected too.
+
     Args:
         robot: the arm.
         model: computes the actions.
@@ -122,7 +123,8 @@ def replay(
             f"the channel has {len(channel.arrived)} samples for {count} of the motion; it must "
             "have as many, and the first must arrive"
         )
-    with Simulation(robot, plant or load_plant(robot.name), unit, seed=seed) as simulation:
+    plant = plant or load_plant(robot.name)
+    with Simulation(robot, plant, unit, seed=seed, obstacles=FREE_SPACE) as simulation:
         simulation.reset(seed, states[0].q)
         arm = _SimulatedArm(simulation, arm_controller, channel)
         steps = [arm.step(s, bool(a)) for s, a in zip(states[1:], channel.arrived, strict=False)]
@@ -170,7 +172,6 @@ class _SimulatedArm:
         self.simulation, self.controller = simulation, controller
         self.predictor = channel.predictor
         self._command: Array = np.zeros(controller.robot.n)
-        self._command_time = 0.0  # [s]
 
     def step(self, desired: State, arrived: bool) -> tuple[Array, Array, bool]:
         """Track a state for one sample.
@@ -186,13 +187,13 @@ class _SimulatedArm:
         controller.set_target(Target(sample.time, desired, 1 / controller.robot.rate))
         measured = MeasuredState(sample.time, sample.q, sample.qd)
         estimate = measured if arrived else self.predictor.predict(sample.time, controller.plan)
+        action = None
         if estimate is not None:
             command = controller.update(estimate)
             if command.action is None:
                 raise ValueError(f"the safety limits stopped the replay: {command.reason}")
-            self._command, self._command_time = command.action, sample.time
+            self._command = action = command.action
             if arrived:
                 self.predictor.update(measured, command.desired)
-        brakes = sample.time - self._command_time > HOLD_TIME
-        self.simulation.step(None if brakes else self._command)
+        self.simulation.step(action)
         return sample.q, self._command, controller.tracking_controller.using_fallback

@@ -26,7 +26,6 @@ from invdyn_ros.robots.registry import load_robot_spec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
 
-COMMAND_TIMEOUT = 0.1  # [s] without a command, after which the brakes engage
 MAX_LAG = 0.05  # [s] behind real time up to which the simulation catches up
 RESEND_PERIOD = 0.5  # [s] without a command, after which lockstep repeats the state
 WARNING_PERIOD = 20.0  # [s] without a command, after which lockstep logs a warning
@@ -68,7 +67,8 @@ class SimulatorNode(DiagnosticNode):
     """Step the physics at the rate of the arm, in real time or in lockstep with the commands.
 
     In real time, each past interval is simulated with the last command that arrived in it; in
-    lockstep, with the command for its initial state. The plant is the same.
+    lockstep, with the command for its initial state. The plant is the same. Its drives have their
+    own watchdog for intervals without a command.
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class SimulatorNode(DiagnosticNode):
         self.physics = self.simulation.physics
         self.command: tuple[int | None, Array] | None = None
         self.gripper_command: tuple[int | None, float] | None = None
-        self.time_since_command = 0.0  # [s] of simulated time since the last command
+        self.command_is_new = False  # whether it arrived since the last step
         self.paused = False
         self.waiting_for_topics = not config.wall_clock
         qos = QoSProfile(depth=10)
@@ -115,6 +115,7 @@ class SimulatorNode(DiagnosticNode):
         self.simulation.next_episode()
         self.start_clock()
         self.command = self.gripper_command = None
+        self.command_is_new = False
 
     def start_clock(self) -> None:
         """Start the time of this episode."""
@@ -138,13 +139,11 @@ class SimulatorNode(DiagnosticNode):
             self.wait_for_commands(spin)
         else:
             self.wait_for_tick(spin)
-        command = self.command[1] if self.command else None
+        command = self.command[1] if self.command and self.command_is_new else None
+        self.command_is_new = False
         opening = self.gripper_command[1] if self.gripper_command else None
-        self.time_since_command += 1 / self.robot.rate
-        if self.time_since_command > COMMAND_TIMEOUT:
-            command = self.command = None
-        self.hold(None if command is not None else "no command: brakes on")
         self.simulation.step(command, opening)
+        self.hold(self.physics.problem)
         if self.simulation.is_over():
             self.next_episode()
 
@@ -212,7 +211,7 @@ class SimulatorNode(DiagnosticNode):
                 f"invalid command {values} ignored: expected {self.robot.n} numbers"
             )
             return
-        self.command, self.time_since_command = (command_stamp(message), values), 0.0
+        self.command, self.command_is_new = (command_stamp(message), values), True
 
     def on_gripper_command(self, message: Float64MultiArray) -> None:
         """Store the desired opening of the gripper [m]."""

@@ -40,6 +40,10 @@ class Obstacles(Validated):
     """Boxes around the arm."""
 
 
+FREE_SPACE = Obstacles(table=False)
+"""Surroundings of an arm on a pedestal, for motions that excite all joints."""
+
+
 def load_obstacles(file: str | Path) -> Obstacles:
     """Return the obstacles of a YAML file with the keys of `Obstacles`.
 

@@ -219,6 +219,11 @@ def load_plant(arm: str, **changes: float) -> PlantConfig:
     return replace(plant, **changes)
 
 
+def load_arm_obstacles(arm: str) -> Obstacles:
+    """Return the obstacles around an arm; an unknown arm stands on a table."""
+    return ROBOTS[arm].obstacles if arm in ROBOTS else Obstacles()
+
+
 def load_scene(arm: str) -> Scene:
     """Return the scene of an arm.
 

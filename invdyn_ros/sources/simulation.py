@@ -19,6 +19,7 @@ from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.rigid_body import urdf_model
+from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
@@ -78,7 +79,7 @@ def simulate(
 def simulate_episode(
     robot: Robot, plant: PlantConfig, unit: str, motion_and_seed: tuple[ExcitationTrajectory, int]
 ) -> Trajectory:
-    """Simulate one episode.
+    """Simulate one episode in free space: the motions of a long arm reach below its base.
 
     Args:
         robot: the arm.
@@ -87,7 +88,7 @@ def simulate_episode(
         motion_and_seed: excitation, and seed of the noise.
     """
     motion, seed = motion_and_seed
-    with Simulation(robot, plant, unit) as simulation:
+    with Simulation(robot, plant, unit, obstacles=FREE_SPACE) as simulation:
         simulation.reset(seed, motion.state_at(0.0).q)
         controller = ArmController(
             robot, nominal_model(robot, unit), unit, 0.0, SafetyLimitsConfig(target_timeout=1.0)

@@ -16,6 +16,7 @@ from invdyn_ros.arms.domain_randomization import (
 )
 from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
 from invdyn_ros.grasp.policies.success import SuccessDetector
+from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene, ticks_per_image
@@ -46,6 +47,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         max_episode_seconds: float = MAX_EPISODE_SECONDS,
         physics_rate: float | None = None,
         gui: bool = False,
+        obstacles: Obstacles | None = None,
     ) -> None:
         """Create the simulation; `next_episode` starts the first episode.
 
@@ -58,6 +60,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
             max_episode_seconds: time limit of an episode [s].
             physics_rate: integration steps per second [Hz]; None: the plant's default.
             gui: open PyBullet's window.
+            obstacles: table and boxes; None: those of the arm.
         """
         self.robot, self.noise, self.nominal_scene = robot, noise, scene
         self.max_episode_seconds = max_episode_seconds
@@ -65,7 +68,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         self._full_noise, self._full_scene = noise, scene
         self.plant = load_plant(robot.name, **changes)
         plant = with_sensor_noise(self.plant, noise)
-        self.physics = Simulation(robot, plant, unit, scene, gui, seed)
+        self.physics = Simulation(robot, plant, unit, scene, gui, seed, obstacles)
         self.start_run(seed)
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,91 @@
+"""Obstacles in a PyBullet world, and the contacts of an arm with them and with itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pybullet_utils.bullet_client import BulletClient
+from scipy.spatial.transform import Rotation
+
+from invdyn_ros.arms.pybullet_arm import PybulletArm
+from invdyn_ros.arms.pybullet_scene import add_table
+from invdyn_ros.robots.obstacles import Box, Obstacles
+
+TABLE = "table"
+BOX_COLOR = (0.55, 0.6, 0.66, 1.0)  # RGBA
+BASE = -1  # link index of the base of a body
+
+
+class Contact(NamedTuple):
+    """A contact of a link of the arm.
+
+    Attributes:
+        link: name of the link.
+        other: name of the table, of the box, or of another link of the arm.
+        distance: distance between the surfaces, negative where they overlap [m].
+    """
+
+    link: str
+    other: str
+    distance: float
+
+
+def add_obstacles(client: BulletClient, arm: PybulletArm, obstacles: Obstacles) -> dict[int, str]:
+    """Add the table and the boxes to the world of an arm.
+
+    The links that do not move may stand in the table.
+
+    Args:
+        client: the PyBullet world.
+        arm: the arm.
+        obstacles: table and boxes.
+
+    Returns:
+        Body id -> name.
+    """
+    names = {add_table(client): TABLE} if obstacles.table else {}
+    names |= {_add_box(client, box): box.name for box in obstacles.boxes}
+    for body in names:
+        for link, group in arm.groups.items():
+            if group == BASE:
+                client.setCollisionFilterPair(arm.body_id, body, link, BASE, 0)
+    return names
+
+
+def find_contacts(
+    client: BulletClient, arm: PybulletArm, obstacles: Mapping[int, str]
+) -> tuple[Contact, ...]:
+    """Return the contacts of an arm in the last physics step, with obstacles and with itself.
+
+    Args:
+        client: the PyBullet world.
+        arm: the arm.
+        obstacles: body id -> name of what counts besides the arm.
+    """
+    contacts = {}
+    for point in client.getContactPoints(bodyA=arm.body_id):
+        body, link, other_link, distance, force = point[2], point[3], point[4], point[8], point[9]
+        if force <= 0 and distance >= 0:
+            continue  # near, but not touching
+        if body == arm.body_id:
+            other = arm.link_names[other_link]
+        elif body in obstacles:
+            other = obstacles[body]
+        else:
+            continue  # the block
+        contacts[link, other] = Contact(arm.link_names[link], other, distance)
+    return tuple(contacts.values())
+
+
+def _add_box(client: BulletClient, box: Box) -> int:
+    half = [length / 2 for length in box.size]
+    return int(
+        client.createMultiBody(
+            0,
+            client.createCollisionShape(client.GEOM_BOX, halfExtents=half),
+            client.createVisualShape(client.GEOM_BOX, halfExtents=half, rgbaColor=BOX_COLOR),
+            basePosition=box.position,
+            baseOrientation=Rotation.from_euler("xyz", box.rpy).as_quat(),
+        )
+    )
