@@ -264,15 +264,15 @@ def test_a_falling_arm_ends_on_the_table_or_the_box(obstacles: Obstacles | None)
     body = robot("ur5")
     surface, name = (0.0, "table") if obstacles is None else (0.03, "slab")
     with Simulation(body, load_plant("ur5"), obstacles=obstacles) as simulation:
-        touched = set()
+        bodies = set()
         for _ in range(150):
             simulation.step(np.zeros(6))
-            touched |= {contact.other for contact in simulation.contacts()}
+            bodies |= {contact.other for contact in simulation.contacts()}
             lowest = min(
                 simulation.client.getAABB(simulation.body, link)[0][2] for link in range(2, 11)
             )
             assert lowest > surface - 0.025  # with the margin of the box
-        assert name in touched and simulation.contact_ticks > 10
+        assert name in bodies and simulation.contact_ticks > 10
         assert simulation.problem is not None and simulation.problem.startswith("contact: ")
         simulation.reset()
         assert simulation.contact_ticks == 0 and not simulation.contacts()
