@@ -271,7 +271,7 @@ def test_a_falling_arm_ends_on_the_table_or_the_box(obstacles: Obstacles | None)
             lowest = min(
                 simulation.client.getAABB(simulation.body, link)[0][2] for link in range(2, 11)
             )
-            assert lowest > surface - 0.025  # with the margin of the box
+            assert lowest > surface - 0.03  # a bounding box has a margin of 0.02
         assert name in bodies and simulation.contact_ticks > 10
         assert simulation.problem is not None and simulation.problem.startswith("contact: ")
         simulation.reset()

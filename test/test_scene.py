@@ -11,10 +11,12 @@ import pytest
 from pybullet_utils.bullet_client import BulletClient
 
 from invdyn_ros.arms.pybullet_scene import add_block, add_table, block_texture, place_block
+from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneRenderer, render_table
 from invdyn_ros.perception.aruco_cube import detect_markers, face_image, marker_corners
+from invdyn_ros.robots.obstacles import Box, Obstacles
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
-from invdyn_ros.robots.registry import ROBOTS, grasping_arms, load_scene
+from invdyn_ros.robots.registry import ROBOTS, grasping_arms, load_plant, load_scene
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene, block_pose
 
@@ -106,6 +108,27 @@ def test_blocks_are_visible_in_the_rendered_scene_of_every_arm(arm: str) -> None
     assert len(detect_markers(image[..., 1].copy()).ids) >= 2 * scene.num_blocks
     empty = render_table(scene).astype(int)
     assert np.mean(np.abs(image - empty).max(axis=2) > 25) > 0.01
+
+
+def test_boxes_are_drawn_where_the_arm_would_touch_them() -> None:
+    """A ray through each box of the world hits it, and its pixel differs from the empty image."""
+    scene, robot = replace(load_scene("kuka_iiwa"), pixel_noise=0.0, blur=0.0), load_robot("ur5")
+    box = Box("crate", (0.1, 0.1, 0.1), (0.1, -0.4, 0.3), (0.0, 0.0, 0.5))
+    obstacles, no_blocks = Obstacles(boxes=(box,)), np.empty((0, 4, 4))
+    with (
+        SceneRenderer(robot, scene) as empty,
+        SceneRenderer(robot, scene, obstacles=obstacles) as camera,
+        Simulation(robot, load_plant("ur5"), obstacles=obstacles) as simulation,
+    ):
+        images = [c.render(robot.home, 0.0, no_blocks).astype(int) for c in (camera, empty)]
+        drawn = np.abs(images[0] - images[1]).max(axis=2) > 10  # (H, W)
+        eye = scene.camera.T_base_camera[:3, 3]
+        points = [box.position, (-0.3, -0.4, 0.3), (0.1, -0.4, 0.5)]
+        for point, hit in zip(points, (True, False, False), strict=True):
+            column, row = np.round(scene.camera.project(np.array([point]))[0]).astype(int)
+            assert drawn[row, column] == hit
+            ray = simulation.client.rayTest(eye.tolist(), list(point))[0]
+            assert (ray[0] not in (-1, simulation.body)) == hit
 
 
 def test_same_seed_gives_the_same_image() -> None:

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pybullet_utils.bullet_client import BulletClient
-from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.pybullet_arm import PybulletArm
-from invdyn_ros.arms.pybullet_scene import add_table
-from invdyn_ros.robots.obstacles import Box, Obstacles
+from invdyn_ros.arms.pybullet_scene import add_box, add_table
+from invdyn_ros.robots.obstacles import Obstacles
 
 TABLE = "table"
-BOX_COLOR = (0.55, 0.6, 0.66, 1.0)  # RGBA
 BASE = -1  # link index of the base of a body
 
 
@@ -45,7 +43,7 @@ def add_obstacles(client: BulletClient, arm: PybulletArm, obstacles: Obstacles) 
         Body id -> name.
     """
     names = {add_table(client): TABLE} if obstacles.table else {}
-    names |= {_add_box(client, box): box.name for box in obstacles.boxes}
+    names |= {add_box(client, box): box.name for box in obstacles.boxes}
     for body in names:
         for link, group in arm.groups.items():
             if group == BASE:
@@ -76,16 +74,3 @@ def find_contacts(
             continue  # the block
         contacts[link, other] = Contact(arm.link_names[link], other, distance)
     return tuple(contacts.values())
-
-
-def _add_box(client: BulletClient, box: Box) -> int:
-    half = [length / 2 for length in box.size]
-    return int(
-        client.createMultiBody(
-            0,
-            client.createCollisionShape(client.GEOM_BOX, halfExtents=half),
-            client.createVisualShape(client.GEOM_BOX, halfExtents=half, rgbaColor=BOX_COLOR),
-            basePosition=box.position,
-            baseOrientation=Rotation.from_euler("xyz", box.rpy).as_quat(),
-        )
-    )

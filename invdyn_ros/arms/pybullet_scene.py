@@ -13,12 +13,14 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.perception.aruco_cube import FACES, face_corners, face_image, face_normals
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
+from invdyn_ros.robots.obstacles import Box
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array, Image
 
 FACE_PIXELS = 240  # side of a face in the block's texture [px]
 TABLE_FRICTION = 0.8
+BOX_COLOR = (0.55, 0.6, 0.66, 1.0)  # RGBA
 SPINNING_FRICTION = 0.004  # of a pad's contact patch: keeps a held block from turning [m]
 ROLLING_FRICTION = 0.0002  # [m]
 
@@ -50,6 +52,20 @@ def add_table(client: BulletClient) -> int:
     body = client.createMultiBody(0, client.createCollisionShape(client.GEOM_PLANE))
     client.changeDynamics(body, -1, lateralFriction=TABLE_FRICTION)
     return int(body)
+
+
+def add_box(client: BulletClient, box: Box) -> int:
+    """Add a fixed box to a PyBullet world and return its body id."""
+    half = [length / 2 for length in box.size]
+    return int(
+        client.createMultiBody(
+            0,
+            client.createCollisionShape(client.GEOM_BOX, halfExtents=half),
+            client.createVisualShape(client.GEOM_BOX, halfExtents=half, rgbaColor=BOX_COLOR),
+            basePosition=box.position,
+            baseOrientation=Rotation.from_euler("xyz", box.rpy).as_quat(),
+        )
+    )
 
 
 def add_block(client: BulletClient, scene: Scene, pose: Array, block: int = 0) -> int:

@@ -1,7 +1,7 @@
 """Rendering of camera images of an arm and blocks on a table.
 
 PyBullet's software renderer takes 50 ms longer with a table that fills the image, so it renders
-only the arm and the blocks. The static table is rendered once, by ray casting.
+only the arm, the boxes and the blocks. The static table is rendered once, by ray casting.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdyn_ros.arms.pybullet_client import connect
-from invdyn_ros.arms.pybullet_scene import add_block, place_block
+from invdyn_ros.arms.pybullet_scene import add_block, add_box, place_block
 from invdyn_ros.perception.aruco_cube import face_corners
+from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
+from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array, Image
@@ -34,18 +36,23 @@ NOISE_MARGIN = 64  # maximum random shift of the noise image between frames [px]
 class SceneRenderer(AbstractContextManager["SceneRenderer"]):
     """Renderer of a scene in its own PyBullet world, without physics."""
 
-    def __init__(self, robot: Robot, scene: Scene, seed: int = 0) -> None:
-        """Load arm and blocks and render the empty table.
+    def __init__(
+        self, robot: Robot, scene: Scene, seed: int = 0, obstacles: Obstacles | None = None
+    ) -> None:
+        """Load arm, boxes and blocks and render the empty table.
 
         Args:
             robot: arm to load.
             scene: blocks, camera, light and noise.
             seed: seed of the image noise.
+            obstacles: boxes to draw; None: those of the arm.
         """
         self.client = connect()
         self.arm = self.client.loadURDF(
             str(robot.urdf), useFixedBase=True, flags=self.client.URDF_USE_INERTIA_FROM_FILE
         )
+        for box in (obstacles or load_arm_obstacles(robot.name)).boxes:
+            add_box(self.client, box)
         self.blocks = [
             add_block(self.client, scene, np.eye(4), b) for b in range(scene.num_blocks)
         ]
