@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from invdyn_ros.control.computed_torque import ConstantInertiaModel
-from invdyn_ros.data.recording import JointSamples, Recording, align_stamps
+from invdyn_ros.data.recording import (
+    JointSamples,
+    Recording,
+    StatusInterval,
+    align_stamps,
+    join_recordings,
+)
 from invdyn_ros.evaluation.closed_loop import replay
 from invdyn_ros.evaluation.grasp_report import (
     block_errors,
@@ -17,12 +23,16 @@ from invdyn_ros.evaluation.grasp_report import (
     failure_cause,
     grasp_report,
 )
+from invdyn_ros.evaluation.person_errors import find_lag
 from invdyn_ros.evaluation.run_metrics import (
+    faults,
+    held_share,
     latencies,
     limit_violations,
     quantiles,
-    tracking_rms,
+    tracking,
 )
+from invdyn_ros.evaluation.teleop_report import frames_lost
 from invdyn_ros.grasp.policies.success_rate import success_interval
 from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.robots.registry import load_scene
@@ -75,11 +85,63 @@ def test_samples_without_rows_are_empty_and_since_returns_later_samples() -> Non
     assert later.q.shape == (2, 6) and later.effort.shape == (2, 0)
 
 
-def test_tracking_error_is_the_rms_over_common_stamps() -> None:
-    arm, time = robot("ur5"), np.array([0.0, 0.1, 0.2])
-    off = samples(np.array([0.0, 0.1, 0.25]), np.tile(arm.home + 0.03, (3, 1)))
-    assert tracking_rms(samples(time), off) == pytest.approx(0.03)
-    assert tracking_rms(samples(time), samples(time + 5)) is None
+def test_tracking_error_counts_all_times_and_the_resets_of_the_plan() -> None:
+    """A plan that restarts at the measured arm has the error of the plan before."""
+    arm, time = robot("ur5"), np.arange(50) / 125
+    measured = samples(time, arm.home + 0.2 * time[:, None])  # drifts away from a plan at rest
+    plan = samples(time)
+    assert tracking(arm, measured, plan).max == pytest.approx(0.2 * time[-1])
+    plan.q[20:] = measured.q[20]
+    reset = tracking(arm, measured, plan)
+    assert list(reset.jumps) == [time[20]]
+    np.testing.assert_allclose(reset.error[20], 0.2 * time[20], atol=1e-9)
+    np.testing.assert_allclose(reset.error[21], 0.2 * (time[21] - time[20]), atol=1e-9)
+    silent = JointSamples(*(part[:10] for part in samples(time)))  # no plan any more
+    fallen = tracking(arm, measured, silent)
+    assert len(fallen.time) == 50 and fallen.max == pytest.approx(0.2 * time[-1])
+    assert tracking(arm, samples(time), samples(time + 5)).rms is None
+
+
+def test_lag_and_error_of_a_delayed_and_displaced_copy_are_recovered() -> None:
+    time = np.arange(0, 12, 0.008)
+    stamps = np.arange(1, 10, 1 / 29.97)
+
+    def path(t: np.ndarray) -> np.ndarray:
+        return np.column_stack(
+            [0.1 * np.sin(1.1 * t), 0.2 * np.cos(0.7 * t), 0.05 * np.sin(3 * t)]
+        )
+
+    for delay in (0.0, 0.0437, 0.312):
+        lag = find_lag(stamps, path(stamps), time, path(time - delay) + [0.3, -0.1, 0.0])
+        assert lag is not None and lag.seconds == pytest.approx(delay, abs=0.005)
+        assert lag.correlation > 0.999
+    assert find_lag(stamps, np.zeros((len(stamps), 3)), time, path(time)) is None
+
+
+def test_held_time_and_lost_frames_are_counted() -> None:
+    stamps = np.arange(0, 8, 0.1)
+    recording = Recording(samples(np.arange(0, 10, 0.01)), samples(np.empty(0)))
+    recording.landmarks = [(float(t), None) for t in stamps if not 3 < t < 3.45]
+    recording.image_stamps = [float(t) for t in stamps] + [9.9]  # the last one is in work
+    recording.statuses = [
+        StatusInterval(0.0, 1.0, "retarget", "no person", False),
+        StatusInterval(0.5, 1.5, "inverse_dynamics", "overspeed", True),
+        StatusInterval(9.0, 9.99, "retarget", "no person", False),
+    ]
+    assert held_share(recording) == pytest.approx(2.49 / 9.99, abs=1e-4)
+    assert frames_lost(recording) == 4
+    (fault,) = faults(recording)
+    assert (fault["time"], fault["node"], fault["fault"]) == (0.5, "inverse_dynamics", "overspeed")
+
+
+def test_parts_of_a_run_whose_stamps_jumped_are_joined() -> None:
+    first, second = grasped(0.05), grasped(0.05).shifted(-3600.0)
+    second.statuses.append(StatusInterval(-3600.0, -3599.9, "simulator", "x", False))
+    joined = join_recordings([first, second])
+    assert len(joined.joints.time) == 200 and np.all(np.diff(joined.joints.time) > 0)
+    assert joined.joints.time[-1] == pytest.approx(2 * 0.792, abs=2e-3)
+    assert joined.statuses[0].start == pytest.approx(0.793, abs=1e-6)
+    assert len(joined.block_poses) == 2 * len(first.block_poses)
 
 
 def test_latencies_are_joined_by_the_stamp_of_the_image() -> None:
@@ -108,15 +170,24 @@ def test_quantiles_without_values_are_none() -> None:
 def test_limit_violations_are_counted_for_arm_and_plan() -> None:
     arm, time = robot("ur5"), np.arange(10) / 125
     good = samples(time)
-    assert limit_violations(arm, good, good, "N m") == 0
+    assert not any(limit_violations(arm, good, good, "N m").by_kind.values())
     bad = samples(time)
     bad.q[2, 1] = arm.upper[1] + 1e-3
     bad.qd[2, 0] = 1.1 * arm.velocity[0]  # the same sample
     bad.qd[4, 0] = -1.1 * arm.velocity[0]
     bad.effort[5, 3] = 1.01 * arm.effort[3]
-    assert limit_violations(arm, bad, good, "N m") == 3
-    assert limit_violations(arm, good, bad, "rad") == 2  # its effort is a setpoint
-    assert limit_violations(arm, samples(np.empty(0)), good, "N m") == 0
+    found = limit_violations(arm, bad, good, "N m")
+    assert {kind: count for kind, count in found.by_kind.items() if count} == {
+        "measured position": 1,
+        "measured velocity": 2,
+        "measured effort": 1,
+    }
+    assert list(found.time) == [time[2], time[2], time[4], time[5]]
+    desired = limit_violations(arm, good, bad, "rad").by_kind
+    assert desired["desired position"] == 1 and desired["desired velocity"] == 2
+    assert desired["desired effort"] == 0  # its effort is a setpoint
+    assert desired["desired acceleration"] == 4  # both velocities step up and down
+    assert not len(limit_violations(arm, samples(np.empty(0)), good, "N m").time)
 
 
 @pytest.mark.parametrize(
@@ -155,13 +226,18 @@ def test_grasp_report_counts_detected_successes() -> None:
     assert report["policy"] == "scripted" and report["noise"] == "none"
 
 
-def test_learned_policy_is_compared_with_the_scripted_one_in_the_same_episodes() -> None:
-    """Without the results of the scripted policy, its baseline is None."""
-    episodes, settings = [grasped(0.05), grasped(0.03)], SETTINGS | {"policy": "learned"}
-    of = episodes, robot("ur5"), load_scene("ur5"), "N m", settings
-    assert grasp_report(*of)["baseline_scripted"] is None
-    beside = grasp_report(*of, [False, False])["baseline_scripted"]
-    assert beside == {"success_rate": 0.0, "ci95": success_interval(0, 2)}
+def test_an_unfinished_episode_has_no_outcome_but_all_its_errors() -> None:
+    episodes, cut = [grasped(0.05), grasped(0.03)], grasped(0.0)
+    cut.joints.qd[7, 0] = 99.0
+    cut.statuses.append(StatusInterval(0.2, 0.4, "inverse_dynamics", "overspeed", True))
+    settings = SETTINGS | {"policy": "learned"}
+    report = grasp_report(episodes, robot("ur5"), load_scene("ur5"), "N m", settings, [cut])
+    assert (report["episodes"], report["successes"], report["unfinished_episodes"]) == (2, 1, 1)
+    assert report["baseline_scripted"] is None
+    assert report["limit_violations_by_kind"]["measured velocity"] == 1
+    (fault,) = report["faults"]
+    assert (fault["episode"], fault["time"], fault["fault"]) == (2, 0.2, "overspeed")
+    assert report["held_share"] == pytest.approx(0.2 / 0.792 / 3, abs=1e-4)
 
 
 OPEN, CLOSED, ROUND_IT = 0.08, 0.0, 0.04  # openings [m]; the block is 0.04 m wide
@@ -222,7 +298,6 @@ def test_grasp_report_is_json_for_numpy_booleans() -> None:
         load_scene("ur5"),
         "N m",
         SETTINGS | {"policy": "learned"},
-        [True, False],
     )
     assert report["placed"] == 2 == json.loads(json.dumps(report))["successes"]
 

@@ -41,14 +41,13 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
     measured = [state(k * TICK, UR5.home + 0.01 * np.sin(0.1 * k)) for k in range(65)]
     for k, joint_state in enumerate(measured):
         target = state(k * TICK, np.array(joint_state.position) + 1e-3)
+        target.velocity = [0.125 * np.cos(0.1 * k)] * 6
         target.effort = [0.0] * 6
         desired.publish(target)
         if k % 6 == 0:
             clouds.publish(landmarks_to_cloud(FORWARD, joint_state.header))
-    recorded = probe.tested_node.messages
-    probe.wait_until(
-        lambda: len(recorded[DESIRED][1]) == 65 and len(recorded["/pose/landmarks"][1]) == 11
-    )
+    counts = probe.tested_node.log.counts
+    probe.wait_until(lambda: counts[DESIRED] == 65 and counts["/pose/landmarks"] == 11)
     for joint_state in measured:  # these end the run by its duration
         states.publish(joint_state)
     with pytest.raises(runner.NodeFinished):

@@ -17,7 +17,8 @@ PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 KUKA = Path(__file__).parents[1] / "config" / "checkpoints" / "kuka_iiwa"
 TELEOP_FIELDS = {
     "frames", "detected", "latency_ms", "core_latency_ms", "tracking_rms_rad", "limb_error_deg",
-    "wrist_error_mm", "limit_violations", "hold_counts",
+    "wrist_error_mm", "limit_violations", "hold_counts", "frames_lost", "held_share", "lag_ms",
+    "faults", "ended_by",
 }  # fmt: skip
 GRASP_FIELDS = {
     "arm", "policy", "noise", "seed", "episodes", "successes", "success_rate", "ci95",
@@ -104,7 +105,9 @@ def test_arm_follows_the_person_in_a_video(tmp_path):
     assert result["limit_violations"] == 0
     tracking = result["tracking_rms_rad"]
     assert tracking["inverse_dynamics"] < 0.01 < tracking["pd"]
-    assert result["wrist_error_mm"]["p95"] <= 5
+    assert result["desired_state"]["wrist_error_mm"]["p95"] <= 5
+    assert result["after_lag"]["wrist_error_mm"]["p95"] < 100 and result["frames_lost"] == 0
+    assert result["ended_by"] == "duration" and not result["faults"]
 
 
 @pytest.mark.slow
@@ -114,11 +117,12 @@ def test_without_a_person_the_arm_holds_and_reports_why(tmp_path):
     for _ in range(40):
         writer.write(np.full((240, 320, 3), 90, np.uint8))
     writer.release()
-    arguments = (f"video:={video}", "lockstep:=true", "duration:=1.5", f"report:={report}")
+    arguments = (f"video:={video}", "lockstep:=true", f"report:={report}")
     code, out = run("teleop", *arguments, f"record:={tmp_path / 'bag'}")
     assert code == 0, out
     result = json.loads(report.read_text())
-    assert result["frames"] > 20 and result["detected"] == 0
+    assert result["ended_by"] == "end of the video" and result["held_share"] > 0.9
+    assert result["frames"] == 40 and result["detected"] == 0 == result["frames_lost"]
     assert any("person" in reason for reason in result["hold_counts"])
     joints = read(tmp_path / "bag", "/joint_states")
     assert np.ptp([row[:6] for row in joints.values()], axis=0).max() < 0.01

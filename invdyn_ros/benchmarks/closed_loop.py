@@ -35,12 +35,12 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ra
 from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import FEEDBACK
 from invdyn_ros.control.fallback import fallback_from_metadata
+from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.evaluation.closed_loop import ClosedLoopRun, excitation_motion, replay
 from invdyn_ros.evaluation.compare import family_configs
 from invdyn_ros.evaluation.plots.closed_loop import plot_closed_loop
 from invdyn_ros.models import InverseDynamics
-from invdyn_ros.models.checkpoint import write_atomically
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot

@@ -13,7 +13,7 @@ import tyro
 
 from invdyn_ros.benchmarks.report import format_table
 from invdyn_ros.cli.options import parse
-from invdyn_ros.models.checkpoint import write_atomically
+from invdyn_ros.data.atomic_file import write_atomically
 
 BENCHMARKS = {
     "block_detection": "error of block poses from rendered images, compared with OpenCV",

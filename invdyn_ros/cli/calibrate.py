@@ -17,10 +17,10 @@ from pydantic import NonNegativeInt
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Validated
+from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.graph.graph import NodeSpec
 from invdyn_ros.graph.launcher import launch
-from invdyn_ros.models.checkpoint import write_atomically
 from invdyn_ros.perception.hand_eye.camera_pose import to_yaml
 from invdyn_ros.perception.hand_eye.hand_eye_calibration import (
     HandEyeCalibration,

@@ -13,6 +13,7 @@ from pydantic import PositiveInt
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import ProgressBar
 from invdyn_ros.config import Validated
+from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.dataset import DatasetInfo, read_dataset
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.compare import (
@@ -26,7 +27,6 @@ from invdyn_ros.evaluation.compare import (
 from invdyn_ros.evaluation.comparison_table import markdown
 from invdyn_ros.evaluation.plots.comparison import plot_comparison
 from invdyn_ros.graph.arguments import ARMS
-from invdyn_ros.models.checkpoint import write_atomically
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.source import arm_name
 from invdyn_ros.training.run_config import TrainConfig

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from invdyn_ros.cli.options import parse, robot_option
+from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.evaluate import evaluation_report, predict_split
-from invdyn_ros.models.checkpoint import load, write_atomically
+from invdyn_ros.models.checkpoint import load
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
 """Recording of a run as plain arrays, from which reports and plots are made."""
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from invdyn_ros.typing import Array, Image
+
+MIN_GAP = 1e-3  # [s] between two parts of a run
 
 
 class JointSamples(NamedTuple):
@@ -32,8 +36,7 @@ class JointSamples(NamedTuple):
             empty = np.empty((0, 0))
             return cls(np.empty(0), empty, empty, empty, np.empty(0))
         time, q, qd, effort, opening = zip(*rows, strict=True)
-        arrays = np.array(time), np.stack(q), np.stack(qd), np.stack(effort), np.array(opening)
-        return cls(*arrays)
+        return cls(np.array(time), np.stack(q), _stack(qd), _stack(effort), np.array(opening))
 
     def velocity(self, i: int) -> Array:
         """Return the velocity (n,) [rad/s] of sample i, differentiated if it is not measured."""
@@ -48,11 +51,55 @@ class JointSamples(NamedTuple):
         return JointSamples(*(part[mask] for part in self))
 
 
+def _stack(rows: Sequence[Array]) -> Array:
+    """Stack rows; values that some rows lack count as not measured, (T, 0)."""
+    if len({row.shape for row in rows}) > 1:
+        return np.empty((len(rows), 0))
+    return np.stack(rows)
+
+
 class StampedImage(NamedTuple):
     """An image (H, W, 3) and its stamp [s]."""
 
     time: float
     image: Image
+
+
+class EncodedImage(NamedTuple):
+    """A JPEG image and its stamp [s]; a minute of them fits into memory."""
+
+    time: float
+    jpeg: bytes
+
+    @property
+    def image(self) -> Image:
+        """The decoded image (H, W, 3) uint8 RGB."""
+        decoded = cv2.imdecode(np.frombuffer(self.jpeg, np.uint8), cv2.IMREAD_COLOR)
+        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def encode_jpeg(image: Image) -> bytes:
+    """Return an image (H, W, 3) uint8 RGB as JPEG."""
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return bytes(encoded.tobytes())
+
+
+class StatusInterval(NamedTuple):
+    """Time in which a node did not perform its task.
+
+    Attributes:
+        start: first time [s].
+        end: last time [s].
+        node: name of the node.
+        text: why it held, or which fault it had, in words.
+        is_fault: whether it was a fault, which lasts until somebody intervenes, instead of a hold.
+    """
+
+    start: float
+    end: float
+    node: str
+    text: str
+    is_fault: bool
 
 
 @dataclass
@@ -69,7 +116,11 @@ class Recording:
         base_detections: stamp [s] -> detected pose (4, 4) of the block in the base frame.
         stages: (processing stage, stamp of the image [s], time when the stage was reached [s]).
         images: overlay images.
+        image_stamps: stamps of all images that the camera published [s].
+        statuses: holds and faults of the nodes, in time order.
         hold_counts: how often the arm was held, by reason.
+        ignored_counts: number of recorded messages that could not be read, by topic.
+        contact_counts: number of contacts of the simulated arm, by pair of bodies.
     """
 
     joints: JointSamples
@@ -80,8 +131,64 @@ class Recording:
     camera_detections: dict[float, Array] = field(default_factory=dict)
     base_detections: dict[float, Array] = field(default_factory=dict)
     stages: list[tuple[str, float, float]] = field(default_factory=list)
-    images: list[StampedImage] = field(default_factory=list)
+    images: list[StampedImage | EncodedImage] = field(default_factory=list)
+    image_stamps: list[float] = field(default_factory=list)
+    statuses: list[StatusInterval] = field(default_factory=list)
     hold_counts: dict[str, int] = field(default_factory=dict)
+    ignored_counts: dict[str, int] = field(default_factory=dict)
+    contact_counts: dict[str, int] = field(default_factory=dict)
+
+    def shifted(self, offset: float) -> "Recording":
+        """Return the recording with all stamps shifted by an offset [s]."""
+        return replace(
+            self,
+            joints=self.joints._replace(time=self.joints.time + offset),
+            desired=self.desired._replace(time=self.desired.time + offset),
+            targets={t + offset: q for t, q in self.targets.items()},
+            landmarks=[(t + offset, points) for t, points in self.landmarks],
+            block_poses={t + offset: pose for t, pose in self.block_poses.items()},
+            camera_detections={t + offset: T for t, T in self.camera_detections.items()},
+            base_detections={t + offset: T for t, T in self.base_detections.items()},
+            stages=[(name, stamp + offset, t + offset) for name, stamp, t in self.stages],
+            images=[image._replace(time=image.time + offset) for image in self.images],
+            image_stamps=[t + offset for t in self.image_stamps],
+            statuses=[
+                s._replace(start=s.start + offset, end=s.end + offset) for s in self.statuses
+            ],
+        )
+
+
+def join_recordings(parts: list[Recording]) -> Recording:
+    """Return one recording of all parts of a run, whose stamps restarted or jumped.
+
+    A part starts where the one before it ended, so that nothing after a jump is lost.
+    """
+    joined = parts[0]
+    for part in parts[1:]:
+        end = joined.joints.time[-1] if len(joined.joints.time) else 0.0
+        start = part.joints.time[0] if len(part.joints.time) else end
+        joined = _append(joined, part.shifted(float(end - start) + MIN_GAP))
+    return joined
+
+
+def _append(first: Recording, second: Recording) -> Recording:
+    """Return both recordings as one; the second one is later."""
+    values: dict[str, Any] = {}
+    for name, value in vars(first).items():
+        other = getattr(second, name)
+        if isinstance(value, JointSamples):
+            values[name] = _append_samples(value, other)
+        else:
+            values[name] = value | other if isinstance(value, dict) else [*value, *other]
+    return replace(first, **values)
+
+
+def _append_samples(first: JointSamples, second: JointSamples) -> JointSamples:
+    if not len(first.time) or not len(second.time):
+        return first if len(first.time) else second
+    if any(a.shape[1:] != b.shape[1:] for a, b in zip(first, second, strict=True)):
+        return first  # velocity or effort is missing in one of them
+    return JointSamples(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
 
 
 def align_stamps(

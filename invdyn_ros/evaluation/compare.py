@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from invdyn_ros.config import load_yaml, to_mapping
+from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, InverseDynamics
-from invdyn_ros.models.checkpoint import load, write_atomically
+from invdyn_ros.models.checkpoint import load
 from invdyn_ros.robots.robot import Robot, package_file
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
 from invdyn_ros.training.train import train, with_acceleration

@@ -1,12 +1,19 @@
 """Report of a grasp_sim run."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from invdyn_ros.data.recording import Recording
-from invdyn_ros.evaluation.run_metrics import limit_violations, quantiles, tracking_rms
+from invdyn_ros.evaluation.run_metrics import (
+    faults,
+    held_share,
+    limit_violations,
+    quantiles,
+    tracking,
+)
 from invdyn_ros.grasp.estimation.block_estimate import project_to_height
 from invdyn_ros.grasp.policies.failure_causes import (
     FAILURE_CAUSES,
@@ -105,26 +112,34 @@ def grasp_report(
     scene: Scene,
     unit: str,
     settings: dict[str, Any],
-    scripted: list[bool] | None = None,
+    unfinished: Sequence[Recording] = (),
 ) -> dict[str, Any]:
     """Return the report of grasp_sim.
 
+    Success rates count complete episodes; errors, violations and faults count all of them.
+
     Args:
-        episodes: one recording each.
+        episodes: one recording of each complete episode.
         robot: the arm.
         scene: nominal scene of the graph, with its calibrated camera.
         unit: unit of the actions.
         settings: keys that are copied into the report: policy, noise, seed.
-        scripted: successes of the scripted policy in the same episodes; None: unknown.
+        unfinished: recordings of an episode that the end of the run cut off.
     """
+    everything = [*episodes, *unfinished]
+
     outcomes = [detect_success(episode, scene) for episode in episodes]
     successes = [outcome is not None and outcome.success for outcome in outcomes]
-    scripted = successes if settings.get("policy") == "scripted" else scripted
+    scripted = successes if settings.get("policy") == "scripted" else None
     failed = [i for i, success in enumerate(successes) if not success]
     count = Counter(failure_cause(episodes[i], robot, scene) for i in failed)
-    errors = [block_errors(e, scene) for e in episodes]
+    errors = [block_errors(e, scene) for e in everything]
     seconds = [e.joints.time[-1] - e.joints.time[0] for e in episodes if len(e.joints.time)]
-    rms = [r for e in episodes if (r := tracking_rms(e.joints, e.desired)) is not None]
+    plans = [tracking(robot, e.joints, e.desired) for e in everything]
+    squares = np.concatenate([plan.error.ravel() ** 2 for plan in plans]) if plans else np.empty(0)
+    violations = Counter[str]()
+    for episode in everything:
+        violations.update(limit_violations(robot, episode.joints, episode.desired, unit).by_kind)
     return settings | {
         "arm": robot.name,
         "episodes": len(episodes),
@@ -136,12 +151,25 @@ def grasp_report(
         "failures": {name: count[name] for name in FAILURE_CAUSES},
         "baseline_scripted": None if scripted is None else success_statistics(scripted),
         "block_error_mm": quantiles(np.concatenate(errors) if errors else np.empty(0), (50, 95)),
-        "tracking_rms_rad": {"inverse_dynamics": round(float(np.sqrt(np.mean(np.square(rms)))), 5)}
-        if rms
+        "tracking_rms_rad": {"inverse_dynamics": round(float(np.sqrt(squares.mean())), 5)}
+        if len(squares)
         else None,
-        "limit_violations": sum(
-            limit_violations(robot, e.joints, e.desired, unit) for e in episodes
-        ),
+        "tracking_max_rad": round(float(np.sqrt(squares.max())), 5) if len(squares) else None,
+        "plan_jumps": sum(len(plan.jumps) for plan in plans),
+        "limit_violations": sum(violations.values()),
+        "limit_violations_by_kind": dict(violations),
+        "faults": [
+            {"episode": i} | fault for i, e in enumerate(everything) for fault in faults(e)
+        ],
+        "held_share": _mean_held_share(everything),
         "seconds_per_episode": round(float(np.mean(seconds)), 2) if seconds else None,
-        "hold_counts": episodes[0].hold_counts if episodes else {},
+        "unfinished_episodes": len(unfinished),
+        "hold_counts": everything[0].hold_counts if everything else {},
+        "contacts": everything[0].contact_counts if everything else {},
+        "ignored_messages": everything[0].ignored_counts if everything else {},
     }
+
+
+def _mean_held_share(episodes: list[Recording]) -> float | None:
+    shares = [share for e in episodes if (share := held_share(e)) is not None]
+    return round(float(np.mean(shares)), 4) if shares else None

@@ -1,15 +1,18 @@
 """Metrics of a run that teleop and grasp reports share."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from invdyn_ros.data.recording import JointSamples, Recording, align_stamps
+from invdyn_ros.data.recording import JointSamples, Recording
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 QUANTILES = (50, 95, 99)
 VELOCITY_TOLERANCE = 1.02  # allows for the noise of measured velocities
+TIME_TOLERANCE = 1e-6  # [s] of equal stamps
+MAX_GAP = 0.1  # [s] between desired states, after which the arm may have been engaged anew
+JUMP_TOLERANCE = 1e-4  # [rad] beyond the acceleration limit, from which a step is a jump
 
 
 def quantiles(values: Array, percentiles: tuple[int, ...] = QUANTILES) -> dict[str, float | None]:
@@ -19,8 +22,24 @@ def quantiles(values: Array, percentiles: tuple[int, ...] = QUANTILES) -> dict[s
     return {f"p{q}": round(float(np.percentile(values, q)), 4) for q in percentiles}
 
 
-def limit_violations(robot: Robot, joints: JointSamples, desired: JointSamples, unit: str) -> int:
-    """Count the samples outside the rated limits of an arm.
+class Violations(NamedTuple):
+    """Samples outside the rated limits of an arm.
+
+    Attributes:
+        by_kind: number of samples by what was violated.
+        time: (V,) times of the samples with a violation [s].
+        text: (V,) what was violated at each of these times.
+    """
+
+    by_kind: dict[str, int]
+    time: Array
+    text: list[str]
+
+
+def limit_violations(
+    robot: Robot, joints: JointSamples, desired: JointSamples, unit: str
+) -> Violations:
+    """Find the samples outside the rated limits of an arm, measured and desired.
 
     Args:
         robot: the arm.
@@ -28,25 +47,131 @@ def limit_violations(robot: Robot, joints: JointSamples, desired: JointSamples, 
         desired: desired samples, with the action in `effort`.
         unit: unit of the actions; "N m" is compared with the rated effort.
     """
-    count = 0
-    for samples in (joints, desired):
-        if not len(samples.time):
-            continue
-        outside = (samples.q < robot.lower).any(1) | (samples.q > robot.upper).any(1)
-        if samples.qd.shape[1]:
-            outside |= (np.abs(samples.qd) > VELOCITY_TOLERANCE * robot.velocity).any(1)
-        if unit == "N m" and samples.effort.shape[1]:
-            outside |= (np.abs(samples.effort) > robot.effort * (1 + 1e-9)).any(1)
-        count += int(outside.sum())
-    return count
+    by_kind: dict[str, int] = {}
+    found: list[tuple[float, str]] = []
+    for name, samples in (("measured", joints), ("desired", desired)):
+        for kind, outside in _outside(robot, samples, unit).items():
+            by_kind[f"{name} {kind}"] = int(outside.sum())
+            found += [(float(t), f"{name} {kind}") for t in samples.time[outside]]
+    outside = _acceleration_outside(robot, desired)
+    by_kind["desired acceleration"] = int(outside.sum())
+    found += [(float(t), "desired acceleration") for t in desired.time[1:][outside]]
+    found.sort()
+    return Violations(by_kind, np.array([t for t, _ in found]), [text for _, text in found])
 
 
-def tracking_rms(joints: JointSamples, desired: JointSamples) -> float | None:
-    """Return the RMS distance between measured and desired joints [rad]; None without samples."""
-    measured, aligned = align_stamps(joints, desired)
-    if not len(measured.time):
+def _outside(robot: Robot, samples: JointSamples, unit: str) -> dict[str, Array]:
+    """Return whether each sample is outside the limits, (T,) by kind of limit."""
+    none = np.zeros(len(samples.time), bool)
+    if not len(samples.time):
+        return {"position": none, "velocity": none, "effort": none}
+    position = (samples.q < robot.lower).any(1) | (samples.q > robot.upper).any(1)
+    velocity = effort = none
+    if samples.qd.shape[1]:
+        velocity = (np.abs(samples.qd) > VELOCITY_TOLERANCE * robot.velocity).any(1)
+    if unit == "N m" and samples.effort.shape[1]:
+        effort = (np.abs(samples.effort) > robot.effort * (1 + 1e-9)).any(1)
+    return {"position": position, "velocity": velocity, "effort": effort}
+
+
+def _acceleration_outside(robot: Robot, desired: JointSamples) -> Array:
+    """Return whether the mean acceleration of each step is above the limit, (T - 1,).
+
+    Steps after a gap, in which the arm may have been engaged anew, do not count.
+    """
+    if len(desired.time) < 2 or not desired.qd.shape[1]:
+        return np.zeros(max(len(desired.time) - 1, 0), bool)
+    dt = np.diff(desired.time)
+    change = np.abs(np.diff(desired.qd, axis=0))  # [rad/s]
+    limit = 1.001 * robot.acceleration * dt[:, None] + 1e-6
+    return (change > limit).any(axis=1) & (dt < MAX_GAP)
+
+
+class Tracking(NamedTuple):
+    """Error of the measured joints against the plan, at all times.
+
+    Attributes:
+        time: (T,) [s] of the joint states since the first desired one.
+        error: (T, n) measured minus desired position [rad].
+        jumps: (J,) times at which the desired position jumped [s].
+    """
+
+    time: Array
+    error: Array
+    jumps: Array
+
+    @property
+    def rms(self) -> float | None:
+        """RMS of the error [rad]; None without samples."""
+        return float(np.sqrt(np.mean(self.error**2))) if len(self.time) else None
+
+    @property
+    def max(self) -> float | None:
+        """Largest error of a joint [rad]; None without samples."""
+        return float(np.abs(self.error).max()) if len(self.time) else None
+
+
+def tracking(robot: Robot, joints: JointSamples, desired: JointSamples) -> Tracking:
+    """Compare the measured joints with the plan, resets of the plan included.
+
+    Where the desired position jumps, the error is that against the plan before the jump; where
+    nothing was desired, that against the last desired position.
+
+    Args:
+        robot: the arm.
+        joints: measured samples.
+        desired: desired samples.
+    """
+    if not len(joints.time) or not len(desired.time):
+        return Tracking(np.empty(0), np.empty((0, robot.n)), np.empty(0))
+    before, jumped = _expected_positions(robot, desired)
+    inside = joints.time >= desired.time[0] - TIME_TOLERANCE
+    time, q = joints.time[inside], joints.q[inside]
+    rows = np.searchsorted(desired.time, time + TIME_TOLERANCE) - 1
+    at_stamp = np.abs(desired.time[rows] - time) < TIME_TOLERANCE
+    expected = np.where((at_stamp & jumped[rows])[:, None], before[rows], desired.q[rows])
+    return Tracking(time, q - expected, desired.time[jumped])
+
+
+def _expected_positions(robot: Robot, desired: JointSamples) -> tuple[Array, Array]:
+    """Return where the plan before each sample would be, (T, n), and whether it jumped, (T,)."""
+    q, before = desired.q, desired.q.copy()
+    jumped = np.zeros(len(q), bool)
+    if len(q) < 2 or not desired.qd.shape[1]:
+        return before, jumped
+    dt = np.diff(desired.time)[:, None]
+    before[1:] = q[:-1] + np.where(dt < MAX_GAP, dt, 0.0) * desired.qd[:-1]
+    allowed = robot.acceleration * dt**2 + JUMP_TOLERANCE
+    jumped[1:] = ((np.abs(q[1:] - before[1:]) > allowed) & (dt < MAX_GAP)).any(axis=1)
+    return before, jumped
+
+
+def held_share(recording: Recording) -> float | None:
+    """Return the fraction of time, from the first image on, in which a node held or had a fault.
+
+    None without any joint states.
+    """
+    times = recording.joints.time
+    if not len(times):
         return None
-    return float(np.sqrt(np.mean((measured.q - aligned.q) ** 2)))
+    start = recording.landmarks[0][0] if recording.landmarks else float(times[0])
+    held, last = 0.0, start
+    for status in recording.statuses:  # in order of their start
+        begin = max(status.start, last)
+        held += max(status.end - begin, 0.0)
+        last = max(last, status.end)
+    return round(held / max(float(times[-1]) - start, 1e-9), 4)
+
+
+def faults(recording: Recording) -> list[dict[str, Any]]:
+    """Return the faults of a run: time since its start [s], node, and the fault in words."""
+    times = recording.joints.time
+    start = float(times[0]) if len(times) else 0.0
+    return [
+        {"time": round(s.start - start, 3), "node": s.node, "fault": s.text}
+        for s in recording.statuses
+        if s.is_fault
+    ]
 
 
 class Latencies(NamedTuple):

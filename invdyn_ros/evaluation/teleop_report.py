@@ -9,7 +9,15 @@ from invdyn_ros.control.computed_torque import ConstantInertiaModel, InverseDyna
 from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.closed_loop import replay
-from invdyn_ros.evaluation.run_metrics import latencies, limit_violations, quantiles, tracking_rms
+from invdyn_ros.evaluation.person_errors import measured_errors, measured_lags, person_targets
+from invdyn_ros.evaluation.run_metrics import (
+    faults,
+    held_share,
+    latencies,
+    limit_violations,
+    quantiles,
+    tracking,
+)
 from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.models.runtime import Runtime
 from invdyn_ros.robots.robot import Robot
@@ -21,55 +29,106 @@ from invdyn_ros.teleop.retargeting import (
 from invdyn_ros.typing import Array
 
 RATE_LIMITED = "person faster than the arm"
+PROCESSING_TIME = 0.5  # [s] before the end of a run, in which images may still be processed
 
 
-def teleop_report(
-    recording: Recording, robot: Robot, model: Runtime, side: str, settings: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the report of a teleoperation run.
+def teleop_report(recording: Recording, robot: Robot, unit: str, side: str) -> dict[str, Any]:
+    """Return the measured figures of a teleoperation run.
 
-    `latency_ms` is from the stamp of an image to that of the command, `core_latency_ms` the same
-    without the pose network. `tracking_rms_rad` is the error against the desired joint states: of
-    the run itself (`inverse_dynamics`), and of the same desired motion replayed in simulation
-    with that model (`inverse_dynamics_replay`), with plain feedback (`pd`) and with the
-    rigid-body dynamics of the URDF (`rigid_body`). `wrist_error_mm` and `limb_error_deg` compare
-    the desired joint states with the person, in the frames in which the arm can follow;
-    `including_rate_limited` adds the frames in which the person is faster than the limits of the
-    arm. `unreachable` counts the other frames by reason.
+    `wrist_error_mm` and `limb_error_deg` compare the measured arm at the time of each image with
+    the person in it, in all frames with a person, also while the arm holds or cannot reach;
+    `after_lag` compares it at the time of the image plus the lag. `tracking_rms_rad` is the error
+    against the plan at all times. `latency_ms` is from the stamp of an image to that of the
+    command, `core_latency_ms` the same without the pose network.
 
     Args:
         recording: the run.
         robot: the arm.
-        model: inverse dynamics model that drove the arm.
+        unit: unit of the actions.
         side: arm of the person that was followed, "left" or "right".
-        settings: keys that are copied into the report.
     """
     latency = latencies(recording)
     detected = sum(points is not None for _, points in recording.landmarks)
-    followed, rate_limited, reasons = retargeting_errors(recording, robot, side)
-    count = len(followed.wrist) + len(rate_limited.wrist)
-    return settings | {
+    targets = person_targets(recording, robot, side)
+    lags = measured_lags(recording, robot, targets)
+    lag = lags["overall"]
+    after_lag = measured_errors(recording, robot, targets, lag.seconds) if lag else None
+    plan = tracking(robot, recording.joints, recording.desired)
+    violations = limit_violations(robot, recording.joints, recording.desired, unit)
+    return {
         "frames": len(recording.landmarks),
+        "frames_lost": frames_lost(recording),
         "detected": detected,
+        **_error_quantiles(measured_errors(recording, robot, targets)),
+        "lag_ms": {
+            name: None if k is None else round(1e3 * k.seconds) for name, k in lags.items()
+        },
+        "lag_correlation": {
+            name: None if k is None else round(k.correlation, 4) for name, k in lags.items()
+        },
+        "after_lag": None if after_lag is None else _error_quantiles(after_lag),
+        "tracking_rms_rad": {"inverse_dynamics": _rounded(plan.rms)},
+        "tracking_max_rad": _rounded(plan.max),
+        "plan_jumps": len(plan.jumps),
+        "limit_violations": sum(violations.by_kind.values()),
+        "limit_violations_by_kind": violations.by_kind,
+        "contacts": recording.contact_counts,
+        "faults": faults(recording),
+        "held_share": held_share(recording),
+        "hold_counts": recording.hold_counts,
+        "ignored_messages": recording.ignored_counts,
         "latency_ms": quantiles(latency.total),
         "core_latency_ms": quantiles(latency.without_pose),
         "stages_ms": {stage: quantiles(times) for stage, times in latency.stages.items()},
-        "tracking_rms_rad": tracking_errors(recording, robot, model),
+    }
+
+
+def frames_lost(recording: Recording) -> int | None:
+    """Return how many published images led to no landmarks; None if none were announced.
+
+    Images of the last moment, which were still being processed, do not count.
+    """
+    if not recording.image_stamps:
+        return None
+    return len(lost_frames(recording))
+
+
+def lost_frames(recording: Recording) -> list[float]:
+    """Return the stamps [s] of the published images that led to no landmarks."""
+    processed = {round(1e6 * t) for t, _ in recording.landmarks}
+    times = recording.joints.time
+    end = (times[-1] if len(times) else np.inf) - PROCESSING_TIME
+    return [t for t in recording.image_stamps if t < end and round(1e6 * t) not in processed]
+
+
+def compare_desired_states(recording: Recording, robot: Robot, side: str) -> dict[str, Any]:
+    """Return how well the joint targets, not the measured arm, follow the filtered person.
+
+    Errors are those of the frames in which the arm can follow; `including_rate_limited` adds the
+    frames in which the person is faster than the limits of the arm. `unreachable` counts the
+    other frames by reason.
+
+    Args:
+        recording: the run.
+        robot: the arm.
+        side: arm of the person that was followed, "left" or "right".
+    """
+    followed, rate_limited, reasons = retargeting_errors(recording, robot, side)
+    count = len(followed.wrist) + len(rate_limited.wrist)
+    others = sum(reasons.values()) - reasons[RATE_LIMITED]
+    return {
         **_error_quantiles(followed),
         "including_rate_limited": _error_quantiles(followed, rate_limited),
-        "reachable": round(
-            count / max(count + sum(reasons.values()) - reasons[RATE_LIMITED], 1), 4
-        ),
+        "reachable": round(count / max(count + others, 1), 4),
         "unreachable": reasons,
-        "limit_violations": limit_violations(
-            robot, recording.joints, recording.desired, model.meta.action_unit
-        ),
-        "hold_counts": recording.hold_counts,
     }
 
 
 def tracking_errors(recording: Recording, robot: Robot, model: Runtime) -> dict[str, float | None]:
-    """Return the RMS tracking errors [rad] of `teleop_report`; None without motion.
+    """Return the RMS tracking errors [rad] of the same desired motion replayed in simulation.
+
+    With the model of the run (`inverse_dynamics_replay`), with plain feedback (`pd`) and with the
+    rigid-body dynamics of the URDF (`rigid_body`); None without motion.
 
     Args:
         recording: the run.
@@ -77,7 +136,7 @@ def tracking_errors(recording: Recording, robot: Robot, model: Runtime) -> dict[
         model: inverse dynamics model that drove the arm.
     """
     unit = model.meta.action_unit
-    errors = {"inverse_dynamics": tracking_rms(recording.joints, recording.desired)}
+    errors: dict[str, float | None] = {}
     replays: dict[str, tuple[InverseDynamicsModel, float, Fallback | None]] = {
         "inverse_dynamics_replay": (
             model,
@@ -93,7 +152,7 @@ def tracking_errors(recording: Recording, robot: Robot, model: Runtime) -> dict[
         if len(desired.time) > 2:
             run = replay(robot, replayed, unit, action_delay, desired, fallback=fallback)
             errors[name] = run.rms
-    return {name: None if e is None else round(e, 5) for name, e in errors.items()}
+    return {name: _rounded(error) for name, error in errors.items()}
 
 
 def retargeting_errors(
@@ -152,6 +211,10 @@ def _error_quantiles(*parts: RetargetErrors) -> dict[str, dict[str, float | None
         "limb_error_deg": quantiles(limbs, (50, 95)),
         "wrist_error_mm": quantiles(wrist, (50, 95)),
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
 
 
 def _limbs(errors: RetargetErrors) -> Array:

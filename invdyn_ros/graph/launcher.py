@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,17 +20,28 @@ def launch(specs: list[NodeSpec]) -> int:
 
     Returns:
         0 when the node that ends the graph exits with 0, else the code of the node that failed;
-        130 after Ctrl-C, 143 after SIGTERM.
+        130 after Ctrl-C, 143 after SIGTERM; 1 if only the report is missing.
     """
     import cv2  # noqa: F401  reports a missing libGL once, here, instead of in each node
 
+    start = time.time()
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder, Processes() as processes:
         for spec in specs:
             file = Path(folder) / f"{spec.name}.yaml"
             file.write_text(parameters_yaml(spec), encoding="utf-8")
             environment = {**child_environment(os.environ), **spec.environment}
             processes.start(spec.name, command(spec, file), environment, spec.ends_graph)
-        return processes.wait()
+        code = processes.wait()
+    for file in missing_reports(specs, start):
+        print(f"the report is lost: {file} was not written", file=sys.stderr)
+        code = code or 1
+    return code
+
+
+def missing_reports(specs: list[NodeSpec], start: float) -> list[Path]:
+    """Return the report files of nodes that were not written since a start time [s]."""
+    files = [Path(str(report)) for spec in specs if (report := spec.parameters.get("report"))]
+    return [file for file in files if not file.is_file() or file.stat().st_mtime < start]
 
 
 def command(spec: NodeSpec, parameters: Path) -> list[str]:

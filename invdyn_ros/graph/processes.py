@@ -19,7 +19,9 @@ from types import FrameType
 from typing import Any
 
 POLL_INTERVAL = 0.05  # [s]
-TERMINATE_TIMEOUT = 10.0  # [s] between SIGTERM and SIGKILL; a report may have a video to finish
+TERMINATE_TIMEOUT = 10.0  # [s] between SIGTERM and SIGKILL
+REPORT_TIMEOUT = 120.0  # [s] the same for the process that ends the group, which writes the report
+WAITING_MESSAGE_DELAY = 1.0  # [s] after which it is said that this process is still at work
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
@@ -38,13 +40,21 @@ class Processes:
     """Context manager of a group of processes; leaving the context ends them all.
 
     Ctrl-C and SIGTERM end the group: each process and its children get SIGTERM and, after
-    TERMINATE_TIMEOUT or a second Ctrl-C, SIGKILL. On Linux the processes also get SIGTERM when
-    this process is killed.
+    TERMINATE_TIMEOUT, SIGKILL. The process that ends the group has REPORT_TIMEOUT, to write its
+    report. A second Ctrl-C kills all other processes and sends SIGTERM again to this one, which
+    skips the work that remains after the report; a third one kills it too. On Linux the processes
+    also get SIGTERM when this process is killed.
+
+    Attributes:
+        end_reason: why the group ended before its work was complete; None if it was complete.
     """
 
     def __init__(self) -> None:
         self.children: list[Child] = []
         self.signals: list[int] = []
+        self.end_reason: str | None = None
+        self._num_ending_signals = 0  # 1 if a signal ended the run
+        self._prints = True
         self._selector = selectors.DefaultSelector()
         self._previous_handlers: dict[int, Any] = {}
 
@@ -73,7 +83,7 @@ class Processes:
         process = subprocess.Popen(
             command,
             env=dict(environment),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # gets the reason of the end
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches this process only
@@ -98,23 +108,62 @@ class Processes:
                 if child.process.returncode != 0:
                     code = _shell_code(child.process.returncode)
                     self._print_output(0)
-                    print(f"{child.name} ended with code {code}; ending all", file=sys.stderr)
+                    self.end_reason = f"{child.name} ended with code {code}"
+                    print(f"{self.end_reason}; ending all", file=sys.stderr)
                     return code
             if len(ended) == len(self.children) or any(child.ends_group for child in ended):
                 return 0
+        self.end_reason = signal.Signals(self.signals[0]).name
+        self._num_ending_signals = 1
         return 128 + self.signals[0]
 
     def end(self) -> None:
         """End all processes and their children, and wait for them."""
+        self._send_end_reason()
         # not SIGINT: a node that is still importing would print a traceback
         self._send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + TERMINATE_TIMEOUT
-        while self._running() and time.monotonic() < deadline and len(self.signals) < 2:
+        start, interrupts, waiting = time.monotonic(), 0, False
+        while running := self._running():
+            elapsed = time.monotonic() - start
+            late = [child for child in running if self._is_late(child, elapsed)]
+            for child in late:
+                _signal_group(child, signal.SIGKILL)
+            if self._interrupts() > interrupts:
+                interrupts = self._interrupts()
+                self._send_signal(signal.SIGTERM)
+            if not waiting and elapsed > WAITING_MESSAGE_DELAY:
+                waiting = True
+                self._print_waiting(running)
             self._print_output(POLL_INTERVAL)
-        self._send_signal(signal.SIGKILL)
-        for child in self._running():
-            child.process.wait()
         self._print_output(0)
+
+    def _is_late(self, child: Child, elapsed: float) -> bool:
+        """Return whether to kill a process, a time [s] after its first SIGTERM."""
+        if child.ends_group:
+            return elapsed > REPORT_TIMEOUT or self._interrupts() > 1
+        return elapsed > TERMINATE_TIMEOUT or self._interrupts() > 0
+
+    def _interrupts(self) -> int:
+        """Return the number of signals since the end of the run began."""
+        return len(self.signals) - self._num_ending_signals
+
+    def _send_end_reason(self) -> None:
+        """Write why the run ends to the standard input of each process, and close it."""
+        for child in self.children:
+            if child.process.stdin is not None:
+                with contextlib.suppress(OSError):  # the process has ended
+                    child.process.stdin.write((self.end_reason or "").encode())
+                with contextlib.suppress(OSError):
+                    child.process.stdin.close()
+
+    def _print_waiting(self, running: list[Child]) -> None:
+        for child in running:
+            if child.ends_group:
+                print(
+                    f"waiting for {child.name} to finish; Ctrl-C skips its plots, "
+                    "a further Ctrl-C kills it",
+                    file=sys.stderr,
+                )
 
     def _ended(self) -> list[Child]:
         """Return the processes that have ended, after killing their children."""
@@ -147,16 +196,20 @@ class Processes:
             *lines, child.partial_line = (child.partial_line + data).split(b"\n")
             if not data and child.partial_line:
                 lines, child.partial_line = [*lines, child.partial_line], b""
-            if signal.SIGPIPE not in self.signals:
+            if self._prints:
                 self._print_lines(child.name, lines)
 
     def _print_lines(self, name: str, lines: list[bytes]) -> None:
         try:
             for line in lines:
                 print(f"[{name}] {line.decode(errors='replace')}", flush=True)
-        except BrokenPipeError:  # the reader of the output has closed it: end the run
-            self.signals.append(signal.SIGPIPE)
+        except OSError as error:  # the disk is full, or the reader has closed the output
+            self._prints = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):  # nobody watches the run any more: end it
+                self.signals = self.signals or [signal.SIGPIPE]
+            else:
+                print(f"no more output: {error}", file=sys.stderr)
 
 
 def _signal_group(child: Child, number: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -16,6 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from invdyn_ros.config import from_mapping, to_mapping
+from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.models import build
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata
 from invdyn_ros.robots.robot import Robot
@@ -201,19 +201,6 @@ def select_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda': this machine has no usable GPU; use 'auto' or 'cpu'")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that even after a crash it has either the old or the new content."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # otherwise a power cut can leave an empty file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read_json(path: Path, checkpoint_type: CheckpointType) -> dict[str, Any]:

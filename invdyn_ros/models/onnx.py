@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import from_mapping, to_mapping
-from invdyn_ros.models.checkpoint import check_robot, write_atomically
+from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.models.checkpoint import check_robot
 from invdyn_ros.models.export_parity import check_parity, random_motion
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.native_output import STDERR, STDOUT, suppress_native_output

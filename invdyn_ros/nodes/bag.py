@@ -1,5 +1,8 @@
 """Writer of rosbag2 recordings."""
 
+import contextlib
+import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ class BagWriter:
         """
         if directory.exists():
             raise ValueError(f"{directory} exists already; record into a new directory")
+        self.directory = directory
         self.writer = Writer(directory, version=9)
         self.writer.open()
         self.typestore = get_typestore(Stores.ROS2_JAZZY)
@@ -31,7 +35,16 @@ class BagWriter:
             message_type: class of the message.
             time: time of reception [ns].
             raw: the serialized message.
+
+        Raises:
+            OSError: the disk is full, or the file cannot be written for another reason.
         """
+        try:
+            self._write(topic, message_type, time, raw)
+        except sqlite3.Error as error:
+            raise OSError(str(error)) from None
+
+    def _write(self, topic: str, message_type: Any, time: int, raw: bytes) -> None:
         if topic not in self.connections:
             package = message_type.__module__.split(".")[0]
             name = f"{package}/msg/{message_type.__name__}"
@@ -41,5 +54,19 @@ class BagWriter:
         self.writer.write(self.connections[topic], time, raw)
 
     def close(self) -> None:
-        """Finish the recording."""
-        self.writer.close()
+        """Finish the recording.
+
+        Raises:
+            OSError: the disk is full, or the file cannot be written for another reason.
+        """
+        try:
+            self.writer.close()
+        except sqlite3.Error as error:
+            raise OSError(str(error)) from None
+
+    def remove(self) -> None:
+        """Delete a recording that cannot be finished; nothing of it could be read."""
+        if self.writer.storage is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self.writer.storage.abort()
+        shutil.rmtree(self.directory, ignore_errors=True)

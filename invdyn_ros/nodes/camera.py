@@ -4,7 +4,8 @@ import time
 
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, TimeReference
+from std_msgs.msg import Header
 
 from invdyn_ros.nodes.messages import image_to_message, latest_qos, to_seconds, to_stamp
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
@@ -28,8 +29,11 @@ class CameraNode(DiagnosticNode):
         self.image_publisher = self.create_publisher(
             Image, "/camera/image_raw", latest_qos(bool(lockstep))
         )
+        self.timing_publisher = self.create_publisher(
+            TimeReference, "/timing", QoSProfile(depth=100)
+        )
         self.start_time: float | None = None
-        self.last_time = 0.0
+        self.last_time = self.last_stamp = 0.0  # [s] of the clock and of the last image
         self.lockstep = bool(lockstep)
         self.last_image: Image | None = None
         self.frame_rate = read_video_info(config.video).frame_rate if config.video else 0.0
@@ -75,6 +79,9 @@ class CameraNode(DiagnosticNode):
         """Publish all frames up to the simulated time; repeat the last one for a repeated time.
 
         Stamps are evenly spaced, so that subscribers can compute the stamp of the next frame.
+
+        Raises:
+            NodeFinished: the video is over and its last frame has been used, since time went on.
         """
         now, last = to_seconds(message.clock), self.last_image
         while (
@@ -83,6 +90,8 @@ class CameraNode(DiagnosticNode):
         ):
             self.publish(self.next_frame, due)
             self.next_frame = next(self.frames, None)
+        if self.next_frame is None and now > self.last_stamp + 1 / self.frame_rate - 1e-6:
+            raise NodeFinished
         if last is not None and last is self.last_image and now == self.last_time:
             self.image_publisher.publish(last)  # a repeated time means that it may have been lost
         self.last_time = now
@@ -91,6 +100,14 @@ class CameraNode(DiagnosticNode):
         """Publish a frame with a stamp [s]."""
         self.last_image = image_to_message(frame.image, to_stamp(round(stamp * 1e9)), FRAME_ID)
         self.image_publisher.publish(self.last_image)
+        self.last_stamp = stamp
+        self.timing_publisher.publish(
+            TimeReference(
+                header=Header(stamp=self.last_image.header.stamp),
+                time_ref=self.get_clock().now().to_msg(),
+                source="image",
+            )
+        )
 
 
 def main() -> None:

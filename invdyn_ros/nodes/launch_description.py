@@ -16,6 +16,7 @@ from launch_ros.actions import Node
 
 from invdyn_ros.graph.arguments import LaunchArgument, launch_arguments
 from invdyn_ros.graph.graph import GRAPHS, NodeSpec, resolve
+from invdyn_ros.graph.processes import REPORT_TIMEOUT
 
 
 def launch_description(graph_name: str) -> LaunchDescription:
@@ -51,6 +52,8 @@ def _node(spec: NodeSpec) -> Node:
         additional_env=dict(spec.environment),
         output="screen",
         on_exit=_exit_handler(spec),
+        # the node that ends the graph may have a report to write
+        **({"sigterm_timeout": str(REPORT_TIMEOUT)} if spec.ends_graph else {}),
     )
 
 

@@ -1,17 +1,21 @@
 """Conversion of the recorded messages of a run to one Recording per episode."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
-from invdyn_ros.data.recording import JointSamples, Recording, StampedImage
+from invdyn_ros.data.recording import EncodedImage, JointSamples, Recording, StatusInterval
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
+from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,
-    image_to_array,
+    message_to_target,
     pose_to_arrays,
     to_nanoseconds,
     to_seconds,
@@ -20,97 +24,163 @@ from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import quaternion_pose
 
-RawMessages = dict[str, tuple[Any, list[bytes]]]  # topic -> message type, serialized messages
-StampedMessages = list[tuple[float, Any]]  # (stamp [s], message)
-RUN_TOPICS = ("/diagnostics", "/timing", "/gripper/command")  # not split into episodes
+STATES, DESIRED = "/joint_states", "/inverse_dynamics/desired_joint_state"
+MAX_REORDERING = 100_000_000  # [ns] by which stamps may decrease without a restart of time
+IMAGE_STAGE = "image"  # source in /timing of the images that the camera published
+CONTACT_COUNT_PREFIX = "contacts: "  # of the diagnostics keys that count contacts
+PERCEPTION = ("camera", "scene_camera", "pose", "blocks", "block_pose")  # never hold the arm
 
 
-def to_recordings(raw: RawMessages, robot: Robot, latency: bool) -> list[Recording]:
-    """Return one recording per episode; the first one also has the data of the whole run.
+def is_restart(stamp: int, last: int) -> bool:
+    """Return whether time has restarted between two stamps [ns]."""
+    return stamp < last - MAX_REORDERING
+
+
+def to_recordings(log: MessageLog, robot: Robot, latency: bool) -> list[Recording]:
+    """Return one recording per episode; the first one also has the counts of the whole run.
 
     Args:
-        raw: all recorded messages.
+        log: all recorded messages.
         robot: the arm.
         latency: whether to include processing times; simulated stamps do not measure them.
     """
-    parts = {
-        topic: split_episodes(deserialize_topic(raw, topic))
-        for topic in raw
-        if topic not in RUN_TOPICS
-    }
-    recordings = []
-    for i in range(len(parts["/joint_states"])):
-        part = {topic: split[i] for topic, split in parts.items() if i < len(split)}
-        recordings.append(_recording(part, robot))
-    if latency:
-        recordings[0].stages.extend(
-            (m.source, to_seconds(m.header.stamp), to_seconds(m.time_ref))
-            for m in deserialize_topic(raw, "/timing")
+    reader = _RunReader(robot)
+    for topic, raw in log:
+        reader.add(topic, deserialize_message(raw, log.types[topic]), raw)
+    return reader.recordings(latency)
+
+
+class _Topic:
+    """Values of one topic by their stamps [s], in parts that start where time restarts."""
+
+    def __init__(self) -> None:
+        self.parts: list[dict[float, Any]] = [{}]
+        self.last = -1
+
+    def add(self, stamp: int, value: Any) -> None:
+        if is_restart(stamp, self.last):
+            self.parts.append({})
+        # lockstep repeats a message when a command is late
+        self.parts[-1].setdefault(stamp * 1e-9, value)
+        self.last = stamp
+
+    def rows(self, part: int) -> list[tuple[float, Any]]:
+        return sorted(self.parts[part].items(), key=_first) if part < len(self.parts) else []
+
+
+class _RunReader:
+    """Collects the values of all topics, one message at a time."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
+        self.topics: dict[str, _Topic] = {}
+        self.ignored: Counter[str] = Counter()
+        self.timing: list[tuple[int, str, float, float]] = []  # part, source, stamp, time
+        self.statuses: list[tuple[int, float, Any]] = []  # part, time, status
+        self.readers: dict[str, Callable[[Any], Any]] = {
+            STATES: self._joints,
+            DESIRED: lambda m: (*joints_by_name(m, robot.joint_names), np.nan),
+            "/joint_target": lambda m: message_to_target(m, robot.joint_names).state.q,
+            "/pose/landmarks": cloud_to_landmarks,
+            "/sim/objects": lambda m: pose_to_arrays(m.poses[0]),
+            "/blocks/block_0": self._detection,
+            "/pose/overlay": lambda m: bytes(m.data),
+            "/blocks/overlay": lambda m: bytes(m.data),
+        }
+
+    def add(self, topic: str, message: Any, raw: bytes) -> None:
+        """Add a message; one that cannot be read is counted."""
+        states = self.topics.setdefault(STATES, _Topic())
+        part, now = len(states.parts) - 1, states.last * 1e-9
+        if topic == "/diagnostics":
+            self.statuses += [(part, now, status) for status in message.status]
+        elif topic == "/timing":
+            stamp = to_seconds(message.header.stamp)
+            self.timing.append((part, message.source, stamp, to_seconds(message.time_ref)))
+        elif topic in self.readers:
+            try:
+                value = self.readers[topic](message)
+            except (ValueError, IndexError):  # a foreign message
+                self.ignored[topic] += 1
+                return
+            stamp_ns = to_nanoseconds(message.header.stamp)
+            self.topics.setdefault(topic, _Topic()).add(stamp_ns, value)
+
+    def recordings(self, latency: bool) -> list[Recording]:
+        """Return one recording per part."""
+        count = len(self.topics.setdefault(STATES, _Topic()).parts)
+        recordings = [self._recording(part) for part in range(count)]
+        for part, source, stamp, time in self.timing:
+            if source == IMAGE_STAGE:
+                recordings[part].image_stamps.append(stamp)
+            elif latency:
+                recordings[part].stages.append((source, stamp, time))
+        for part, recording in enumerate(recordings):
+            statuses = [(time, status) for p, time, status in self.statuses if p == part]
+            recording.statuses.extend(status_intervals(statuses, recording.joints.time))
+        all_statuses = [status for _, _, status in self.statuses]
+        recordings[0].hold_counts.update(counts_by_reason(all_statuses, HOLD_COUNT_PREFIX))
+        recordings[0].contact_counts.update(counts_by_reason(all_statuses, CONTACT_COUNT_PREFIX))
+        recordings[0].ignored_counts.update(self.ignored)
+        return recordings
+
+    def _recording(self, part: int) -> Recording:
+        rows = {topic: values.rows(part) for topic, values in self.topics.items()}
+        recording = Recording(
+            JointSamples.from_rows([(t, *value) for t, value in rows.get(STATES, [])]),
+            JointSamples.from_rows([(t, *value) for t, value in rows.get(DESIRED, [])]),
+            targets=dict(rows.get("/joint_target", [])),
+            landmarks=rows.get("/pose/landmarks", []),
+            block_poses=dict(rows.get("/sim/objects", [])),
         )
-    recordings[0].hold_counts.update(count_holds(deserialize_topic(raw, "/diagnostics")))
-    return recordings
+        for t, (in_base, T) in rows.get("/blocks/block_0", []):
+            (recording.base_detections if in_base else recording.camera_detections)[t] = T
+        overlays = rows.get("/pose/overlay", []) or rows.get("/blocks/overlay", [])
+        recording.images = [EncodedImage(t, jpeg) for t, jpeg in overlays]
+        return recording
+
+    def _joints(self, message: JointState) -> tuple[Any, ...]:
+        return (*joints_by_name(message, self.robot.joint_names), _opening(message, self.robot))
+
+    def _detection(self, message: Any) -> tuple[bool, Any]:
+        in_base = message.header.frame_id == self.robot.base_link
+        return in_base, quaternion_pose(*pose_to_arrays(message.pose.pose))
 
 
-def deserialize_topic(raw: RawMessages, topic: str) -> list[Any]:
-    """Return the messages of a topic, none if it was not recorded."""
-    message_type, serialized = raw.get(topic, (None, []))
-    return [deserialize_message(data, message_type) for data in serialized]
+def status_intervals(statuses: list[tuple[float, Any]], times: Any) -> list[StatusInterval]:
+    """Return when which node held or had a fault, in time order.
+
+    Args:
+        statuses: time [s] and status of each diagnostics message.
+        times: stamps of the joint states [s], with the last of which open intervals end.
+    """
+    intervals: list[StatusInterval] = []
+    current: dict[str, StatusInterval] = {}
+    end = float(times[-1]) if len(times) else 0.0
+    for time, status in statuses:
+        if status.name in PERCEPTION:
+            continue
+        last = current.pop(status.name, None)
+        level = ord(status.level) if isinstance(status.level, bytes) else status.level
+        if last is not None and (level, status.message) != (1 + last.is_fault, last.text):
+            intervals.append(last._replace(end=time))
+            last = None
+        if level:
+            start = max(time, float(times[0])) if len(times) else time
+            current[status.name] = last or StatusInterval(
+                start, end, status.name, status.message, level > 1
+            )
+    return sorted([*intervals, *current.values()])
 
 
-def split_episodes(messages: Iterable[Any]) -> list[StampedMessages]:
-    """Split messages where simulated time restarts, and drop repeated stamps."""
-    split: list[StampedMessages] = [[]]
-    last = -1
-    for message in messages:
-        stamp = to_nanoseconds(message.header.stamp)
-        if stamp < last:
-            split.append([])
-        if stamp > last or not split[-1]:  # lockstep repeats a state when a command is late
-            split[-1].append((to_seconds(message.header.stamp), message))
-        last = stamp
-    return split
-
-
-def count_holds(diagnostics: Iterable[Any]) -> dict[str, int]:
-    """Return how often each node held, by reason, from its last diagnostics."""
+def counts_by_reason(statuses: list[Any], prefix: str) -> dict[str, int]:
+    """Return the counts in the last diagnostics of each node, by node and reason."""
     counts: dict[str, int] = {}
-    for message in diagnostics:
-        for status in message.status:
-            for value in status.values:
-                if value.key.startswith(HOLD_COUNT_PREFIX) and status.name != "simulator":
-                    counts[f"{status.name}: {value.key[len(HOLD_COUNT_PREFIX) :]}"] = int(
-                        value.value
-                    )
+    for status in statuses:
+        for value in status.values:
+            if value.key.startswith(prefix):
+                counts[f"{status.name}: {value.key.removeprefix(prefix)}"] = int(value.value)
     return counts
-
-
-def _recording(part: dict[str, StampedMessages], robot: Robot) -> Recording:
-    """Return the recording of one episode from its messages by topic."""
-    names = robot.joint_names
-    recording = Recording(
-        JointSamples.from_rows(
-            [(t, *joints_by_name(m, names), _opening(m, robot)) for t, m in part["/joint_states"]]
-        ),
-        JointSamples.from_rows(
-            [
-                (t, *joints_by_name(m, names), np.nan)
-                for t, m in part.get("/inverse_dynamics/desired_joint_state", [])
-            ]
-        ),
-    )
-    for t, m in part.get("/joint_target", []):
-        order = [list(m.joint_names).index(name) for name in names]
-        recording.targets[t] = np.array(m.points[0].positions)[order]
-    recording.landmarks = [(t, cloud_to_landmarks(m)) for t, m in part.get("/pose/landmarks", [])]
-    for t, m in part.get("/sim/objects", []):
-        recording.block_poses[t] = pose_to_arrays(m.poses[0])
-    for t, m in part.get("/blocks/block_0", []):
-        T = quaternion_pose(*pose_to_arrays(m.pose.pose))
-        in_base = m.header.frame_id == robot.base_link
-        (recording.base_detections if in_base else recording.camera_detections)[t] = T
-    overlays = part.get("/pose/overlay", []) or part.get("/blocks/overlay", [])
-    recording.images = [StampedImage(t, image_to_array(m)) for t, m in overlays]
-    return recording
 
 
 def _opening(message: JointState, robot: Robot) -> float:
@@ -119,3 +189,7 @@ def _opening(message: JointState, robot: Robot) -> float:
     if not set(fingers) <= set(message.name):
         return np.nan
     return gripper_opening(message, robot)
+
+
+def _first(pair: tuple[float, Any]) -> float:
+    return pair[0]

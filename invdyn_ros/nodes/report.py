@@ -1,31 +1,45 @@
 """Report node: records the messages of a run and writes a report, plots and a rosbag2 file."""
 
+import os
+import select
+import signal
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image, JointState, PointCloud2, TimeReference
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CompressedImage, Image, JointState, PointCloud2, TimeReference
 from std_msgs.msg import Empty, Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.nodes.messages import latest_qos
+from invdyn_ros.data.recording import encode_jpeg
+from invdyn_ros.nodes.message_log import MessageLog
+from invdyn_ros.nodes.messages import image_to_array, latest_qos
+from invdyn_ros.nodes.recordings import is_restart
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
 if TYPE_CHECKING:
-    from invdyn_ros.nodes.recordings import RawMessages
+    from invdyn_ros.nodes.run_report import Parts
 
 RELIABLE_QOS = QoSProfile(depth=2000)  # deep: a reader that falls behind loses no message
 BEST_EFFORT_QOS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
 NUM_VIDEO_EPISODES = 2  # first episodes of grasp_sim, whose images are recorded for the video
-VIDEO_END_TIMEOUT = 2.0  # [s] without an image after which a video has ended
+CAMERA_TOPIC = "/camera/image_raw"
+VIDEO_END_DELAY = 1.0  # [s] after the last landmarks, once the camera node has finished a video
+PAUSE_TIMEOUT = 2.0  # [s] for which to wait until the simulation pauses
+FILM_SECONDS = 60.0  # from the first image on, in which every image is kept for the video
+LATER_IMAGE_PERIOD = 2.0  # [s] between the images that are kept after that, for the summary
 
 
 @dataclass(frozen=True)
@@ -68,20 +82,30 @@ class ReportNodeConfig:
 
 
 class ReportNode(DiagnosticNode):
-    """Record serialized messages until the run is over, then write the report."""
+    """Record serialized messages until the run is over, then write the report.
+
+    Attributes:
+        end_reason: why the run is over; None while it is not.
+        skips_plots: whether to end after the report, without plots.
+        failures: what could not be written, in words.
+    """
 
     def __init__(self) -> None:
         super().__init__("report")
         self.config = config = load_parameters(self, ReportNodeConfig)
         self.robot = load_robot(config.arm)
-        self.messages: RawMessages = {}
+        self.log = MessageLog()
         self.bag = None
         if config.record:
             from invdyn_ros.nodes.bag import BagWriter  # slow to import
 
             self.bag = BagWriter(Path(config.record))
+        self.end_reason: str | None = None
+        self.skips_plots = self.is_drawing = False
+        self.failures: list[str] = []
         self.start_time: float | None = None
-        self.last_image_time: float | None = None
+        self.last_image_time = 0.0
+        self.next_image_time, self.first_image_time = -1.0, 0.0
         self.resets = 0
         self.last_stamp = -1
         self.ready = False
@@ -122,38 +146,70 @@ class ReportNode(DiagnosticNode):
         Returns:
             The subscription.
         """
-        recorded: list[bytes] = []
-        self.messages[topic] = (msg_type, recorded)
+        is_image = msg_type is Image
+        self.log.add_topic(topic, CompressedImage if is_image else msg_type)
 
         def on_message(raw: bytes) -> None:
-            recorded.append(raw)
-            if self.bag is not None:
-                self.bag.write(topic, msg_type, time.time_ns(), raw)
+            if self.config.report:
+                if is_image:
+                    self.log_image(topic, raw)
+                else:
+                    self.log.append(topic, raw)
+            self.write_to_bag(topic, msg_type, raw)
             if callback is not None:
                 callback(raw)
 
         qos = qos or (RELIABLE_QOS if self.config.lockstep else BEST_EFFORT_QOS)
         return self.create_subscription(msg_type, topic, on_message, qos, raw=True)
 
+    def log_image(self, topic: str, raw: bytes) -> None:
+        """Log an image as JPEG, after FILM_SECONDS only a few of them."""
+        stamp = _read_stamp(raw) * 1e-9
+        if self.log.counts[topic] == 0:
+            self.first_image_time = stamp
+        if self.first_image_time <= stamp < self.next_image_time:
+            return
+        message = deserialize_message(raw, Image)
+        data = encode_jpeg(image_to_array(message))
+        image = CompressedImage(header=message.header, format="jpeg", data=data)
+        self.log.append(topic, serialize_message(image))
+        is_late = stamp > self.first_image_time + FILM_SECONDS
+        self.next_image_time = stamp + LATER_IMAGE_PERIOD if is_late else stamp
+
+    def write_to_bag(self, topic: str, msg_type: Any, raw: bytes) -> None:
+        """Write a message to the rosbag2 recording; after a failure, go on without it."""
+        if self.bag is None:
+            return
+        try:
+            self.bag.write(topic, msg_type, time.time_ns(), raw)
+        except OSError as error:
+            bag, self.bag = self.bag, None
+            bag.remove()
+            self.fail(f"the recording {self.config.record} is lost: {error}")
+
+    def fail(self, failure: str) -> None:
+        """Log and store what could not be written."""
+        self.failures.append(failure)
+        with suppress(OSError):  # the output may be closed
+            self.get_logger().error(failure)
+
     def publish_ready(self) -> None:
         """Advertise /report/ready once every recorded topic has a publisher.
 
         Nodes with the parameter `wait_for_topics` wait for it, so that every message is recorded.
         """
-        recorded = [s for s in self.subscriptions if s.topic_name in self.messages]
-        self.ready = all(subscription.get_publisher_count() for subscription in recorded)
+        topics = [*self.log.types, *([CAMERA_TOPIC] if self.config.video else [])]
+        self.ready = all(self.count_publishers(topic) for topic in topics)
         if self.ready:
             self.create_publisher(Empty, "/report/ready", RELIABLE_QOS)
             self.create_subscription(Empty, "/report/ready", lambda _: None, RELIABLE_QOS)
 
     def on_joint_state(self, raw: bytes) -> None:
         """Detect a reset of the simulation, at which its time restarts."""
-        # the stamp comes first in the CDR encoding, after four bytes that name the encoding
-        sec, nanosec = np.frombuffer(raw[4:12], "<i4")
-        stamp = int(sec) * 10**9 + int(nanosec)
+        stamp = _read_stamp(raw)
         if self.start_time is None:
             self.start_time = time.monotonic()
-        if stamp < self.last_stamp:
+        if is_restart(stamp, self.last_stamp):
             self.on_reset()
         self.last_stamp = stamp
 
@@ -170,58 +226,127 @@ class ReportNode(DiagnosticNode):
         """Store the time of the last image."""
         self.last_image_time = time.monotonic()
 
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """End the run; a second signal skips the plots."""
+        if self.end_reason is None:
+            self.end_reason = read_end_reason() or signal.Signals(number).name
+        elif self.is_drawing:
+            raise KeyboardInterrupt
+        else:
+            self.skips_plots = True
+
     def step(self, spin: Spin) -> None:
         """Record until the run is over, then write the report and finish."""
         spin(0.2)
         if not self.ready:
             self.publish_ready()
-        if self.is_finished():
+        if self.end_reason is None and (reason := self.completion()) is not None:
+            self.end_reason = reason
             self.pause_simulation(spin)
-            self.close()
-            self.write_report()
-            raise NodeFinished
+        if self.end_reason is not None:
+            self.finish()
 
     def pause_simulation(self, spin: Spin) -> None:
         """Pause a simulated arm, because the plots need the CPU; a real arm is not paused."""
         if self.pause_client.service_is_ready():
             response = self.pause_client.call_async(SetBool.Request(data=True))
-            while not response.done() and self.pause_client.service_is_ready():
+            deadline = time.monotonic() + PAUSE_TIMEOUT
+            while not response.done() and time.monotonic() < deadline:
                 spin(0.2)
 
-    def close(self) -> None:
-        """Close the rosbag2 recording, also of an interrupted run."""
-        bag, self.bag = self.bag, None
-        if bag is not None:
-            bag.close()
-
-    def is_finished(self) -> bool:
-        """Return whether the run is over."""
+    def completion(self) -> str | None:
+        """Return why the run is complete; None if it is not."""
         config = self.config
         if self.start_time is None:
-            return False
+            return None
         elapsed = time.monotonic() - self.start_time
-        if config.duration > 0:
-            run_time = self.last_stamp * 1e-9 if config.lockstep else elapsed
-            if run_time > config.duration:
-                return True
+        run_time = self.last_stamp * 1e-9 if config.lockstep else elapsed
+        if config.duration > 0 and run_time > config.duration:
+            return "duration"
         if config.graph == "grasp_sim":
-            return self.resets >= config.episodes
-        return bool(config.video) and (
-            self.last_image_time is not None
-            and time.monotonic() - self.last_image_time > VIDEO_END_TIMEOUT
-        )
+            return "episodes" if self.resets >= config.episodes else None
+        has_ended = config.video and self.ready and not self.count_publishers(CAMERA_TOPIC)
+        if has_ended and time.monotonic() - self.last_image_time > VIDEO_END_DELAY:
+            return "end of the video"
+        return None
 
-    def write_report(self) -> None:
-        """Write the report and the plots, if a file for them is given."""
+    def finish(self) -> None:
+        """Write report, recording and plots.
+
+        Raises:
+            NodeFinished: all is written.
+            SystemExit: with code 1, something could not be written.
+        """
         if self.config.report:
-            from invdyn_ros.nodes.run_report import write_run_report  # slow to import
+            from invdyn_ros.nodes.run_report import RunReport  # slow to import
 
-            write_run_report(self.config, self.robot, self.messages, self.get_logger().info)
+            report = RunReport(self.config, self.robot, self.log, str(self.end_reason))
+            if self.attempt("report", report.write):
+                self.get_logger().info(f"wrote {self.config.report}; drawing the plots")
+            self.close()
+            self.write_parts(report.later_parts())
+        self.close()
+        if self.failures:
+            sys.exit(1)
+        raise NodeFinished
+
+    def write_parts(self, parts: "Parts") -> None:
+        """Write each part of the report that takes longer, until a second signal."""
+        self.is_drawing = True
+        try:
+            for name, write in parts:
+                if self.skips_plots:
+                    raise KeyboardInterrupt
+                self.attempt(name, write)
+        except KeyboardInterrupt:
+            self.get_logger().info("plots skipped")
+        self.is_drawing = False
+
+    def attempt(self, name: str, write: Callable[[], None]) -> bool:
+        """Write one part and return whether it succeeded; a failure concerns only this part."""
+        try:
+            write()
+        except Exception as error:  # whatever fails, the other parts are still written
+            self.fail(f"{name} not written: {error!r}")
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the rosbag2 recording, also of an interrupted run, and the log."""
+        bag, self.bag = self.bag, None
+        if bag is not None:
+            try:
+                bag.close()
+            except OSError as error:
+                bag.remove()
+                self.fail(f"the recording {self.config.record} is lost: {error}")
+
+
+def _read_stamp(raw: bytes) -> int:
+    """Return the stamp [ns] of a serialized message that starts with a header."""
+    # it comes first in the CDR encoding, after four bytes that name the encoding
+    sec, nanosec = np.frombuffer(raw[4:12], "<i4")
+    return int(sec) * 10**9 + int(nanosec)
+
+
+def read_end_reason() -> str:
+    """Return why the launcher ends the run, from standard input; empty if it does not say."""
+    with suppress(OSError, ValueError):  # standard input may be closed
+        if not os.isatty(0) and select.select([0], [], [], 0)[0]:
+            return os.read(0, 4096).decode(errors="replace").strip()
+    return ""
+
+
+def _create_node() -> ReportNode:
+    node = ReportNode()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, node.on_signal)
+    return node
 
 
 def main() -> None:
     """Run the node."""
-    run(ReportNode)
+    run(_create_node)
 
 
 if __name__ == "__main__":

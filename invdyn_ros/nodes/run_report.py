@@ -8,93 +8,149 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from invdyn_ros.arms.pybullet_scene import nominal_scene
-from invdyn_ros.data.recording import Recording
-from invdyn_ros.evaluation import plots
-from invdyn_ros.evaluation.grasp_report import grasp_report
-from invdyn_ros.evaluation.teleop_report import teleop_report
+from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.data.recording import Recording, join_recordings
+from invdyn_ros.graph.checkpoints import read_action_unit
 from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
-from invdyn_ros.models.runtime import load_runtime
-from invdyn_ros.nodes.recordings import RawMessages, to_recordings
+from invdyn_ros.nodes.message_log import MessageLog
+from invdyn_ros.nodes.recordings import to_recordings
 from invdyn_ros.nodes.report import NUM_VIDEO_EPISODES, ReportNodeConfig
-from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot
 
+Parts = list[tuple[str, Callable[[], None]]]  # name and function of what is written
 
-def write_run_report(
-    config: ReportNodeConfig, robot: Robot, messages: RawMessages, log: Callable[[str], None]
-) -> None:
-    """Write the report of a run, with its video and its plots beside it.
 
-    Args:
-        config: parameters of the report node.
-        robot: the arm.
-        messages: recorded messages by topic.
-        log: called with a line for each step that takes a while.
+class RunReport:
+    """Report of a run: first the measured figures, then all that takes longer.
+
+    Attributes:
+        values: keys and values of the report.
     """
-    # the episode after the last one has begun meanwhile
-    episodes = to_recordings(messages, robot, latency=not config.lockstep)[: config.episodes]
-    file = Path(config.report)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write = _grasp_report if config.graph == "grasp_sim" else _teleop_report
-    report = write(config, robot, episodes, log)
-    file.write_text(json.dumps(report, indent=2) + "\n")
-    log(f"wrote {file}; drawing the plots")
-    draw = _draw_grasp if config.graph == "grasp_sim" else _draw_teleop
-    draw(config, robot, episodes, report)
-    log(f"wrote the plots in {file.parent}")
 
+    def __init__(
+        self, config: ReportNodeConfig, robot: Robot, log: MessageLog, end_reason: str
+    ) -> None:
+        """Start with the settings of the run.
 
-def _teleop_report(
-    config: ReportNodeConfig, robot: Robot, episodes: list[Recording], _: Callable[[str], None]
-) -> dict[str, Any]:
-    model = load_runtime(config.checkpoint, "cpu", robot)
-    return teleop_report(episodes[0], robot, model, config.side, _settings(config))
+        Args:
+            config: parameters of the report node.
+            robot: the arm.
+            log: recorded messages.
+            end_reason: why the run ended.
+        """
+        self.config, self.robot, self.log = config, robot, log
+        self.file = Path(config.report)
+        self.episodes: list[Recording] = []
+        self.values: dict[str, Any] = {
+            "arm": config.arm,
+            "checkpoint": config.checkpoint,
+            "lockstep": config.lockstep,
+            "ended_by": end_reason,
+        }
 
+    def write(self) -> None:
+        """Write the measured figures.
 
-def _grasp_report(
-    config: ReportNodeConfig, robot: Robot, episodes: list[Recording], log: Callable[[str], None]
-) -> dict[str, Any]:
-    unit = load_runtime(config.checkpoint, "cpu", robot).meta.action_unit
-    scene = nominal_scene(config.arm, config.camera_pose)
-    settings = _settings(config)
-    settings |= {"policy": config.policy, "noise": config.noise, "seed": config.seed}
-    if config.block_pose_model:
-        settings |= {"block_pose_model": config.block_pose_model}
-    baseline = _scripted_baseline(config, episodes, log)
-    return grasp_report(episodes, robot, scene, unit, settings, baseline)
+        Raises:
+            OSError: the file cannot be written.
+        """
+        try:
+            self._measure()
+        except Exception as error:  # a report without figures is better than none
+            self.values["error"] = f"no figures: {error!r}"
+            raise
+        finally:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.file, (json.dumps(self.values, indent=2) + "\n").encode())
 
+    def later_parts(self) -> Parts:
+        """Return what is added to the report afterwards, and the video and plots beside it."""
+        if not self.episodes:
+            return []
+        if self.config.graph == "grasp_sim":
+            parts: Parts = [("comparison with the scripted policy", self._compare_grasp)]
+            drawn: Parts = [("video", self._grasp_video), ("summary", self._grasp_summary)]
+        else:
+            parts = [("comparison with other models", self._compare_teleop)]
+            drawn = [("video", self._teleop_video), ("summary", self._teleop_summary)]
+        return [*parts, *drawn]
 
-def _settings(config: ReportNodeConfig) -> dict[str, Any]:
-    return {"arm": config.arm, "checkpoint": config.checkpoint, "lockstep": config.lockstep}
+    def _measure(self) -> None:
+        config, robot = self.config, self.robot
+        unit = read_action_unit(Path(config.checkpoint), config.arm)
+        parts = to_recordings(self.log, robot, latency=not config.lockstep)
+        if config.graph == "teleop":
+            from invdyn_ros.evaluation.teleop_report import teleop_report
 
+            self.episodes = [join_recordings(parts)]
+            self.values |= teleop_report(self.episodes[0], robot, unit, config.side)
+            self.values["restarts"] = len(parts) - 1
+            return
+        from invdyn_ros.arms.pybullet_scene import nominal_scene
+        from invdyn_ros.evaluation.grasp_report import grasp_report
 
-def _scripted_baseline(
-    config: ReportNodeConfig, episodes: list[Recording], log: Callable[[str], None]
-) -> list[bool] | None:
-    """Return the successes of the scripted policy in the same episodes; None if not simulated."""
-    simulated = all(episode.block_poses for episode in episodes)
-    if config.policy not in SHIPPED_POLICIES or not simulated or config.camera_pose:
-        return None
-    from invdyn_ros.grasp.envs.scripted_baseline import scripted_successes  # starts a simulation
+        # the episode after the last one has begun meanwhile
+        complete, unfinished = parts[:-1][: config.episodes], parts[-1:]
+        self.episodes = complete or unfinished
+        settings = {"policy": config.policy, "noise": config.noise, "seed": config.seed}
+        if config.block_pose_model:
+            settings |= {"block_pose_model": config.block_pose_model}
+        self.complete = complete
+        self.unfinished = unfinished if len(complete) < config.episodes else []
+        scene = nominal_scene(config.arm, config.camera_pose)
+        self.values |= grasp_report(complete, robot, scene, unit, settings, self.unfinished)
 
-    log(f"running the scripted policy in the same {len(episodes)} episodes")
-    run = config.arm, config.noise, config.seed, len(episodes)
-    return scripted_successes(*run, config.checkpoint, config.block_pose_model)
+    def _rewrite(self, values: dict[str, Any]) -> None:
+        self.values |= values
+        write_atomically(self.file, (json.dumps(self.values, indent=2) + "\n").encode())
 
+    def _compare_teleop(self) -> None:
+        from invdyn_ros.evaluation.teleop_report import compare_desired_states, tracking_errors
+        from invdyn_ros.models.runtime import load_runtime
 
-def _draw_grasp(
-    config: ReportNodeConfig, robot: Robot, episodes: list[Recording], report: dict[str, Any]
-) -> None:
-    folder = Path(config.report).parent
-    scene = replace(load_scene(config.arm), marked=not config.block_pose_model)
-    plots.grasp_video(episodes[:NUM_VIDEO_EPISODES], robot, scene, folder / "grasp.mp4")
-    plots.grasp_summary(episodes, robot, scene, report, folder / "summary.png")
+        recording, side = self.episodes[0], self.config.side
+        model = load_runtime(self.config.checkpoint, "cpu", self.robot)
+        tracking = self.values["tracking_rms_rad"] | tracking_errors(recording, self.robot, model)
+        desired_state = compare_desired_states(recording, self.robot, side)
+        self._rewrite({"tracking_rms_rad": tracking, "desired_state": desired_state})
 
+    def _compare_grasp(self) -> None:
+        """Add the successes of the scripted policy in the same simulated episodes."""
+        config = self.config
+        simulated = self.complete and all(episode.block_poses for episode in self.complete)
+        if config.policy not in SHIPPED_POLICIES or not simulated or config.camera_pose:
+            return
+        from invdyn_ros.evaluation.grasp_report import success_statistics
+        from invdyn_ros.grasp.envs.scripted_baseline import scripted_successes
 
-def _draw_teleop(
-    config: ReportNodeConfig, robot: Robot, episodes: list[Recording], report: dict[str, Any]
-) -> None:
-    folder = Path(config.report).parent
-    plots.teleop_video(episodes[0], robot, folder / "teleop.mp4")
-    plots.teleop_summary(episodes[0], robot, report, folder / "summary.png")
+        run = config.arm, config.noise, config.seed, len(self.complete)
+        successes = scripted_successes(*run, config.checkpoint, config.block_pose_model)
+        self._rewrite({"baseline_scripted": success_statistics(successes)})
+
+    def _grasp_video(self) -> None:
+        from invdyn_ros.evaluation import plots
+        from invdyn_ros.robots.registry import load_scene
+
+        scene = replace(load_scene(self.config.arm), marked=not self.config.block_pose_model)
+        file = self.file.with_name("grasp.mp4")
+        plots.grasp_video(self.episodes[:NUM_VIDEO_EPISODES], self.robot, scene, file)
+
+    def _grasp_summary(self) -> None:
+        from invdyn_ros.evaluation import plots
+        from invdyn_ros.robots.registry import load_scene
+
+        scene = replace(load_scene(self.config.arm), marked=not self.config.block_pose_model)
+        file = self.file.with_name("summary.png")
+        plots.grasp_summary(self.episodes, self.robot, scene, self.values, file)
+
+    def _teleop_video(self) -> None:
+        from invdyn_ros.evaluation import plots
+
+        file = self.file.with_name("teleop.mp4")
+        plots.teleop_video(self.episodes[0], self.robot, file)
+
+    def _teleop_summary(self) -> None:
+        from invdyn_ros.evaluation import plots
+
+        file = self.file.with_name("summary.png")
+        plots.teleop_summary(self.episodes[0], self.robot, self.values, file)

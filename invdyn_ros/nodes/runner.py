@@ -101,12 +101,11 @@ class DiagnosticNode(Node):
         self.hold_reason = reason
         if reason is None:
             self.get_logger().info("ok again")
-            return
-        self.hold_counts[reason] += 1
-        self.diagnostic_values[f"{HOLD_COUNT_PREFIX}{reason}"] = str(self.hold_counts[reason])
-        self.get_logger().warning(reason)
-        if self.hold_counts[reason] == 1:  # a short run ends before the timer
-            self._publish_diagnostics()
+        else:
+            self.hold_counts[reason] += 1
+            self.diagnostic_values[f"{HOLD_COUNT_PREFIX}{reason}"] = str(self.hold_counts[reason])
+            self.get_logger().warning(reason)
+        self._publish_diagnostics()  # at once, since reports measure how long holds last
 
     def _store_exception(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """Store the exception of a callback, SystemExit too; rclpy would print a traceback."""
@@ -189,8 +188,10 @@ def run(create_node: Callable[[], Node]) -> None:
         gc.freeze()  # objects that live as long as the node need no garbage collection
         while rclpy.ok():
             loop.step()
-    except (KeyboardInterrupt, ExternalShutdownException, NodeFinished, SystemExit):
+    except (KeyboardInterrupt, ExternalShutdownException, NodeFinished):
         pass
+    except SystemExit as error:
+        code = int(error.code or 0)
     except (ValueError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         code = 2

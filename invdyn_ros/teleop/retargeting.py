@@ -203,8 +203,7 @@ class Retargeter:
             self._directions.reset()
         elapsed, self._followed_time = self._time - self._followed_time, self._time
         person = self._directions.update(landmarks, elapsed, self.config.min_visibility)
-        directions = person @ self._R_base_person.T  # (2, 3) in the base frame
-        elbow, hand = self.shoulder + np.cumsum(self.bones[:, None] * directions, axis=0)
+        elbow, hand, directions = self._place(person)
         projected, reason = self.workspace.project(hand)
         targets = np.array([elbow, projected])[-len(self.links) :]
         solution, continuous = self._solve(targets)
@@ -214,6 +213,21 @@ class Retargeter:
             self._move(targets, solution.q, continuous, dt)
         q, qd, (upper, fore) = self._limiter.q.copy(), self._limiter.qd.copy(), directions
         return RetargetResult(q, qd, hand, upper, fore, self._distance(targets), reason, None)
+
+    def targets(self, person: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the hand target (3,) [m] and both directions (3,) in the base frame.
+
+        Args:
+            person: (2, 3) unit directions of upper arm and forearm in the person's frame.
+        """
+        _, hand, directions = self._place(person)
+        return hand, directions[0], directions[1]
+
+    def _place(self, person: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return elbow (3,), hand (3,) [m] and directions (2, 3) in the base frame."""
+        directions = person @ self._R_base_person.T  # (2, 3) in the base frame
+        elbow, hand = self.shoulder + np.cumsum(self.bones[:, None] * directions, axis=0)
+        return elbow, hand, directions
 
     def _solve(self, targets: np.ndarray) -> tuple[IKSolution, bool]:
         """Solve from the current configuration, the last solution, or an alternative one.

@@ -13,10 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.models.checkpoint import (
     INVERSE_DYNAMICS,
     CheckpointType,
-    write_atomically,
     write_checkpoint,
 )
 

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
-from invdyn_ros.models.checkpoint import write_atomically
+from invdyn_ros.data.atomic_file import write_atomically
 
 LEARNER_STATE_FILE = "last.safetensors"
 BUFFER_FIELDS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")

@@ -16,6 +16,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from invdyn_ros.config import to_mapping
+from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.registration import ARMS, NAMESPACE
 from invdyn_ros.grasp.envs.transitions import Transitions
@@ -27,7 +28,6 @@ from invdyn_ros.grasp.learning.evaluation import EvaluationResult, evaluate_poli
 from invdyn_ros.grasp.learning.replay_buffer import record_demonstrations
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
-from invdyn_ros.models.checkpoint import write_atomically
 
 EVALUATION_SEED_OFFSET = 2_000_000  # from the seed of training
 CURVE_FILE = "curve.json"  # results of all evaluations of a run

@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
 from invdyn_ros.config import Validated, to_mapping
+from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.estimation.block_pose_estimator import (
@@ -45,7 +46,7 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
     concatenate_states,
     load_rendered_images,
 )
-from invdyn_ros.models.checkpoint import METADATA_FILE, write_atomically
+from invdyn_ros.models.checkpoint import METADATA_FILE
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 

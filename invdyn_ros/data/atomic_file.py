@@ -1,0 +1,19 @@
+"""Files that are written as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that even after a crash it has either the old or the new content."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # otherwise a power cut can leave an empty file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
