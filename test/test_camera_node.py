@@ -15,6 +15,7 @@ from std_msgs.msg import String
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.camera import CameraNode
 from invdyn_ros.nodes.messages import image_to_array, latest_qos, to_stamp
+from invdyn_ros.nodes.runner import NodeFinished
 
 FRAMES, RATE = 12, 30.0
 
@@ -72,6 +73,9 @@ def test_in_lockstep_a_video_follows_the_simulated_clock(start_node, video):
     assert images[4] == images[3], "asked again, it answers again"
     at(9.0, FRAMES + 1)
     assert len(images) == FRAMES + 1 and np.diff(brightness(images)).min() > -1
+    at(9.0, FRAMES + 2)  # the last image may have been lost
+    with pytest.raises(NodeFinished):
+        at(9.1, FRAMES + 3)
 
 
 def test_missing_video_ends_the_node(run_until_error, tmp_path):

@@ -112,7 +112,7 @@ def test_lag_and_error_of_a_delayed_and_displaced_copy_are_recovered() -> None:
         )
 
     for delay in (0.0, 0.0437, 0.312):
-        lag = find_lag(stamps, path(stamps), time, path(time - delay) + [0.3, -0.1, 0.0])
+        lag = find_lag(stamps, path(stamps), time, np.add(path(time - delay), (0.3, -0.1, 0.0)))
         assert lag is not None and lag.seconds == pytest.approx(delay, abs=0.005)
         assert lag.correlation > 0.999
     assert find_lag(stamps, np.zeros((len(stamps), 3)), time, path(time)) is None
