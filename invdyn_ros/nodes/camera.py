@@ -90,11 +90,11 @@ class CameraNode(DiagnosticNode):
         ):
             self.publish(self.next_frame, due)
             self.next_frame = next(self.frames, None)
-        is_new = last is not self.last_image
-        if self.next_frame is None and not is_new and now > self.last_time:
-            if now > self.last_stamp + 1 / self.frame_rate - 1e-6:
-                raise NodeFinished
-        if last is not None and not is_new and now == self.last_time:
+        is_idle = last is not None and last is self.last_image
+        is_over = self.next_frame is None and now > self.last_stamp + 1 / self.frame_rate - 1e-6
+        if is_idle and is_over and now > self.last_time:
+            raise NodeFinished
+        if is_idle and now == self.last_time:
             self.image_publisher.publish(last)  # a repeated time means that it may have been lost
         self.last_time = now
 
