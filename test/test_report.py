@@ -176,13 +176,13 @@ def test_limit_violations_are_counted_for_arm_and_plan() -> None:
     bad.qd[2, 0] = 1.1 * arm.velocity[0]  # the same sample
     bad.qd[4, 0] = -1.1 * arm.velocity[0]
     bad.effort[5, 3] = 1.01 * arm.effort[3]
-    found = limit_violations(arm, bad, good, "N m")
-    assert {kind: count for kind, count in found.by_kind.items() if count} == {
+    violations = limit_violations(arm, bad, good, "N m")
+    assert {kind: count for kind, count in violations.by_kind.items() if count} == {
         "measured position": 1,
         "measured velocity": 2,
         "measured effort": 1,
     }
-    assert list(found.time) == [time[2], time[2], time[4], time[5]]
+    assert list(violations.time) == [time[2], time[2], time[4], time[5]]
     desired = limit_violations(arm, good, bad, "rad").by_kind
     assert desired["desired position"] == 1 and desired["desired velocity"] == 2
     assert desired["desired effort"] == 0  # its effort is a setpoint

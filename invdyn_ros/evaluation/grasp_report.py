@@ -171,5 +171,5 @@ def grasp_report(
 
 
 def _mean_held_share(episodes: list[Recording]) -> float | None:
-    shares = [share for e in episodes if (share := held_share(e)) is not None]
-    return round(float(np.mean(shares)), 4) if shares else None
+    fractions = [fraction for e in episodes if (fraction := held_share(e)) is not None]
+    return round(float(np.mean(fractions)), 4) if fractions else None

@@ -48,16 +48,16 @@ def limit_violations(
         unit: unit of the actions; "N m" is compared with the rated effort.
     """
     by_kind: dict[str, int] = {}
-    found: list[tuple[float, str]] = []
+    pairs: list[tuple[float, str]] = []
     for name, samples in (("measured", joints), ("desired", desired)):
         for kind, outside in _outside(robot, samples, unit).items():
             by_kind[f"{name} {kind}"] = int(outside.sum())
-            found += [(float(t), f"{name} {kind}") for t in samples.time[outside]]
+            pairs += [(float(t), f"{name} {kind}") for t in samples.time[outside]]
     outside = _acceleration_outside(robot, desired)
     by_kind["desired acceleration"] = int(outside.sum())
-    found += [(float(t), "desired acceleration") for t in desired.time[1:][outside]]
-    found.sort()
-    return Violations(by_kind, np.array([t for t, _ in found]), [text for _, text in found])
+    pairs += [(float(t), "desired acceleration") for t in desired.time[1:][outside]]
+    pairs.sort()
+    return Violations(by_kind, np.array([t for t, _ in pairs]), [text for _, text in pairs])
 
 
 def _outside(robot: Robot, samples: JointSamples, unit: str) -> dict[str, Array]:

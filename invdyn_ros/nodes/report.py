@@ -177,7 +177,13 @@ class ReportNode(DiagnosticNode):
         self.next_image_time = stamp + LATER_IMAGE_PERIOD if is_late else stamp
 
     def write_to_bag(self, topic: str, msg_type: Any, raw: bytes) -> None:
-        """Write a message to the rosbag2 recording; after a failure, go on without it."""
+        """Write a message to the rosbag2 recording; after a failure, go on without it.
+
+        Args:
+            topic: name of the topic.
+            msg_type: class of the message.
+            raw: the serialized message.
+        """
         if self.bag is None:
             return
         try:
