@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController, Command
-from invdyn_ros.control.motion_profile import JerkSegment
 from invdyn_ros.control.state_predictor import LearnedStatePredictor
 
 JOINT_STATES_MISSING = "joint states are missing"
@@ -57,9 +56,7 @@ class DropoutController:
         self._last_measured, self._arrival_time, self._missing_count = measured, clock, 0
         desired = self.controller.tracking_controller.desired
         if measured.time < self._command_time and desired is not None:
-            desired_then = JerkSegment.constant_acceleration(desired, 0.0).at(
-                measured.time - self._command_time
-            )
+            desired_then = desired.extrapolate(measured.time - self._command_time)
             self.predictor.update(measured, desired_then)
             return None
         self._command_time = measured.time

@@ -1,15 +1,13 @@
 """Motion profiles: states, targets, and plans that end at rest."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from ruckig import Trajectory
 
 from invdyn_ros.typing import Array
-
-HULL_DERIVATIVE = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])  # derivative in each row of a hull
 
 
 class State(NamedTuple):
@@ -18,6 +16,11 @@ class State(NamedTuple):
     q: Array
     qd: Array
     qdd: Array
+
+    def extrapolate(self, duration: float) -> State:
+        """Return the state after a duration [s], also a negative one, of constant acceleration."""
+        qd = self.qd + duration * self.qdd
+        return State(self.q + duration / 2 * (self.qd + qd), qd, self.qdd)
 
 
 class Target(NamedTuple):
@@ -35,98 +38,151 @@ class Target(NamedTuple):
     horizon: float
 
 
-@dataclass(frozen=True, eq=False)
-class JerkSegment:
-    """Motion of constant jerk (n,) [rad/s3] from a start state, for a duration [s]."""
+class Extrema(NamedTuple):
+    """Smallest and largest position, velocity, acceleration and jerk of each joint, (4, n) each."""
 
-    start: State
-    jerk: Array
-    duration: float
+    smallest: Array
+    largest: Array
+
+
+@dataclass(frozen=True, eq=False)
+class MotionProfile:
+    """Motion of n joints with piecewise constant jerk, which ends at rest.
+
+    Every joint has its own pieces, because its jerk changes at times of its own.
+
+    Attributes:
+        pieces: (5, K, n) time from the start of the motion [s], q, qd, qdd and jerk at the start
+            of each piece. In the last piece all joints are at rest, for ever.
+    """
+
+    pieces: Array
 
     @classmethod
-    def constant_acceleration(cls, start: State, duration: float) -> "JerkSegment":
-        """Return the motion of zero jerk, which keeps the acceleration of its start."""
-        return cls(start, np.zeros(start.q.size), duration)
+    def at_rest(cls, q: Array) -> MotionProfile:
+        """Return the motion that stays at a position (n,) [rad]."""
+        pieces = np.zeros((5, 1, q.size))
+        pieces[1] = q
+        return cls(pieces)
 
-    @cached_property
-    def derivatives(self) -> Array:
-        """Position and its three derivatives at the start, (4, n)."""
-        return np.array([*self.start, self.jerk])
+    @property
+    def duration(self) -> float:
+        """Time from the start until all joints are at rest [s]."""
+        return float(self.pieces[0, -1].max())
 
     def at(self, h: float) -> State:
         """Return the state `h` [s] after the start."""
-        half, sixth = h * h / 2, h * h * h / 6
-        taylor = np.array([1, h, half, sixth, 0, 1, h, half, 0, 0, 1, h]).reshape(3, 4)
-        return State(*(taylor @ self.derivatives))
+        return State(*self._evaluate(h, 3))
 
-    def hull(self) -> Array:
-        """Return Bezier control points (9, n): 4 of position, 3 of velocity, 2 of acceleration.
+    def sample(self, h: Array) -> tuple[Array, Array]:
+        """Return q and qd, (S, n) each, at times (S,) after the start [s]."""
+        q, qd = self._evaluate(np.asarray(h)[:, None], 2)
+        return q, qd
 
-        The whole segment lies between the smallest and the largest control point of each
-        derivative; `HULL_DERIVATIVE` gives the derivative of each row.
-        """
-        h = self.duration
-        half, sixth = h * h / 2, h * h * h / 6
-        points = [
-            *(1, 0, 0, 0, 1, h / 3, 0, 0, 1, 2 * h / 3, half / 3, 0, 1, h, half, sixth),
-            *(0, 1, 0, 0, 0, 1, h / 2, 0, 0, 1, h, half),
-            *(0, 0, 1, 0, 0, 0, 1, h),
+    def _evaluate(self, h: Array | float, count: int) -> list[Array]:
+        """Return position and further derivatives, `count` in all, at times from the start."""
+        pieces = self.pieces
+        n = pieces.shape[2]
+        times = pieces[0] if isinstance(h, float) else pieces[0][:, None]
+        flat = np.add.reduce(times <= h, axis=0) * n + np.arange(-n, 0)
+        start, q, qd, qdd, jerk = pieces.reshape(5, -1)[:, flat]
+        dt = h - start
+        slope = dt * jerk
+        states = [
+            q + dt * (qd + dt * (qdd / 2 + slope / 6)),
+            qd + dt * (qdd + slope / 2),
         ]
-        return np.asarray(np.array(points, float).reshape(9, 4) @ self.derivatives)
+        return states if count == 2 else [*states, qdd + slope]
+
+    def hull(self) -> Extrema:
+        """Return bounds of all derivatives: the smallest and largest Bezier control points.
+
+        They contain the extrema, are close to them, and take less time.
+        """
+        time, q, qd, qdd, jerk = self.pieces
+        points = np.empty((4, 3, *q.shape))
+        points[:, :] = self.pieces[1:, None]
+        dt = time[1:] - time[:-1]
+        third = dt / 3
+        points[0, 1, :-1] += third * qd[:-1]
+        points[0, 2, 1:] -= third * qd[1:]
+        points[1, 1, :-1] += dt / 2 * qdd[:-1]
+        points = points.reshape(4, -1, q.shape[1])
+        return Extrema(points.min(axis=1), points.max(axis=1))
+
+    def extrema(self) -> Extrema:
+        """Return the exact extrema: those at the ends of pieces, and roots of the derivatives."""
+        time, _, v, a, j = self.pieces[:, :-1]
+        duration = time[:0] if not len(time) else self.pieces[0, 1:] - time
+        with np.errstate(all="ignore"):  # a root at infinity lies outside of its piece
+            root = np.sqrt(np.maximum(a * a - 2 * j * v, 0.0))
+            w = -(a + np.copysign(root, a))
+            roots = np.stack([w / j, 2 * v / w, -a / j])  # of velocity, twice, and acceleration
+            inside = (roots > 0) & (roots < duration)
+        dt = np.where(inside, roots, 0.0)
+        slope = dt * j
+        qd = v + dt * (a + slope / 2)
+        q = self.pieces[1, :-1] + dt * (v + dt * (a / 2 + slope / 6))
+        n = self.pieces.shape[2]
+        q, qd = q.reshape(-1, n), qd.reshape(-1, n)
+        ends = self.pieces[1:]
+        smallest, largest = ends.min(axis=1), ends.max(axis=1)
+        for k, values in enumerate((q, qd)):
+            smallest[k] = np.minimum(smallest[k], values.min(axis=0, initial=np.inf))
+            largest[k] = np.maximum(largest[k], values.max(axis=0, initial=-np.inf))
+        return Extrema(smallest, largest)
 
 
-def cubic_segment(start: State, end: State, duration: float) -> JerkSegment:
-    """Return the cubic that joins the positions and velocities of two states (Hermite).
+def integrate(start: State, jerk: Array, duration: Array) -> Array:
+    """Return the pieces (5, K + 1, n) of a motion of piecewise constant jerk.
+
+    The last of them starts at the end of the motion, with zero jerk.
 
     Args:
-        start: state at the start; its acceleration is not used.
-        end: state at the end; its acceleration is not used.
-        duration: time between both [s].
+        start: state at the start.
+        jerk: (K, n) of each piece [rad/s3].
+        duration: (K, n) of each piece [s].
     """
-    slope = 6 * (end.q - start.q) / duration**2
-    qdd_start = slope - (4 * start.qd + 2 * end.qd) / duration
-    qdd_end = (2 * start.qd + 4 * end.qd) / duration - slope
-    return JerkSegment(start._replace(qdd=qdd_start), (qdd_end - qdd_start) / duration, duration)
+    pieces = np.empty((5, len(jerk) + 1, jerk.shape[1]))
+    pieces[0, 0] = 0.0
+    pieces[1:4, 0] = start
+    pieces[4, :-1], pieces[4, -1] = jerk, 0.0
+    slope = duration * jerk
+    pieces[0, 1:], pieces[3, 1:] = duration, slope
+    np.add.accumulate(pieces[0], axis=0, out=pieces[0])
+    qdd = np.add.accumulate(pieces[3], axis=0, out=pieces[3])[:-1]
+    np.multiply(duration, qdd + slope / 2, out=pieces[2, 1:])
+    qd = np.add.accumulate(pieces[2], axis=0, out=pieces[2])[:-1]
+    np.multiply(duration, qd + duration * (qdd / 2 + slope / 6), out=pieces[1, 1:])
+    np.add.accumulate(pieces[1], axis=0, out=pieces[1])
+    return pieces
 
 
 class Plan(NamedTuple):
-    """A motion of several segments that ends at rest.
+    """A motion from a start time that ends at rest.
 
     The arm comes to rest at the end of the plan without any further input, so missing targets and
     missing or late control steps can never leave it moving.
 
     Attributes:
-        start_time: time at which the first segment starts [s].
-        segments: consecutive segments.
+        start_time: time at which the motion starts [s].
+        profile: the motion.
         hold_reason: why the arm holds, None while it follows a target.
     """
 
     start_time: float
-    segments: tuple[JerkSegment | Trajectory, ...]
+    profile: MotionProfile
     hold_reason: str | None = None
+
+    @property
+    def end_time(self) -> float:
+        """Time from which the arm is at rest [s]."""
+        return self.start_time + self.profile.duration
 
     def at(self, time: float) -> State:
         """Return the planned state at a time [s]; before the start, the state at the start."""
-        h = max(time - self.start_time, 0.0)
-        for segment in self.segments[:-1]:
-            if h < segment.duration:
-                return segment_state(segment, h)
-            h -= segment.duration
-        last = self.segments[-1]
-        if h < last.duration:
-            return segment_state(last, h)
-        q = segment_state(last, last.duration).q
-        return State(q, np.zeros_like(q), np.zeros_like(q))
+        return self.profile.at(max(float(time) - self.start_time, 0.0))
 
-
-def segment_state(segment: JerkSegment | Trajectory, h: float) -> State:
-    """Return the state of a segment `h` [s] after its start."""
-    if isinstance(segment, JerkSegment):
-        return segment.at(h)
-    q, qd, qdd = segment.at_time(h)
-    return State(np.array(q), np.array(qd), np.array(qdd))
-
-
-def total_duration(segments: tuple[JerkSegment | Trajectory, ...]) -> float:
-    """Return the sum of the durations of segments [s]."""
-    return float(sum(segment.duration for segment in segments))
+    def sample(self, time: Array) -> tuple[Array, Array]:
+        """Return planned q [rad] and qd [rad/s], (S, n) each, at times (S,) [s]."""
+        return self.profile.sample(np.maximum(time - self.start_time, 0.0))

@@ -17,6 +17,8 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 NO_TARGET = "no target yet"
+MAX_VALUE = 1e6  # [rad, rad/s, rad/s2] of a target; more is an error of whoever sends it
+MAX_HORIZON = 1.0  # [s]
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,30 @@ class Limits(NamedTuple):
             robot.effort,
         )
 
+    def scaled(self, speed: float) -> "Limits":
+        """Return the limits with a fraction of the velocity; those of acceleration stay.
+
+        Raises:
+            ValueError: the fraction is not in (0, 1].
+        """
+        if not 0 < speed <= 1:
+            raise ValueError(f"the speed must be greater than 0 and at most 1, got {speed}")
+        return self._replace(velocity=speed * self.velocity)
+
 
 def validate_target(target: Target, num_joints: int) -> str | None:
     """Return why a target is invalid for an arm of `num_joints` joints, None if it is valid."""
     if any(part.shape != (num_joints,) for part in target.state):
         return f"target has {target.state.q.size} joints, the arm {num_joints}"
-    total = target.stamp + target.horizon + sum(float(part.sum()) for part in target.state)
-    if not math.isfinite(total):
+    largest = float(np.abs(target.state).max())  # nan if any is not a number
+    if not all(map(math.isfinite, (target.stamp, target.horizon, largest))):
         return "target is not finite"
+    if largest > MAX_VALUE:
+        return f"target has a value of {largest:.3g}; the limit is {MAX_VALUE:g}"
     if target.horizon < 0:
         return "target has a negative horizon"
+    if target.horizon > MAX_HORIZON:
+        return f"target has a horizon of {target.horizon:.3g} s; the limit is {MAX_HORIZON:g} s"
     return None
 
 
