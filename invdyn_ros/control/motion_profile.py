@@ -39,7 +39,7 @@ class Target(NamedTuple):
 
 
 class Extrema(NamedTuple):
-    """Smallest and largest position, velocity, acceleration and jerk of each joint, (4, n) each."""
+    """Smallest and largest position and its three derivatives of each joint, (4, n) each."""
 
     smallest: Array
     largest: Array
@@ -99,7 +99,7 @@ class MotionProfile:
 
         They contain the extrema, are close to them, and take less time.
         """
-        time, q, qd, qdd, jerk = self.pieces
+        time, q, qd, qdd, _ = self.pieces
         points = np.empty((4, 3, *q.shape))
         points[:, :] = self.pieces[1:, None]
         dt = time[1:] - time[:-1]

@@ -15,9 +15,9 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from invdyn_ros.config import Fraction, Validated
+from invdyn_ros.control.approach import ACCELERATION_HOLD_TIME
 from invdyn_ros.control.motion_profile import State
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig, clip
-from invdyn_ros.control.approach import ACCELERATION_HOLD_TIME
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
