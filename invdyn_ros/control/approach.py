@@ -79,6 +79,12 @@ def reach_exactly(
 
     A joint that cannot be there in time, such as one whose target jitters, meets the extrapolated
     target as soon as it can, at the first feasible one of several later times.
+
+    Args:
+        current: current state.
+        desired: desired state.
+        horizon: time until the desired state [s].
+        limits: limits of the arm.
     """
     if horizon < MIN_HORIZON:
         return None
@@ -153,15 +159,30 @@ def _continue_along(
     )
 
 
-def approach(current: State, desired: State, _: float, limits: Limits) -> Approach | None:
-    """Return the fastest motion to the desired position and velocity."""
+def approach(current: State, desired: State, horizon: float, limits: Limits) -> Approach | None:
+    """Return the fastest motion to the desired position and velocity.
+
+    Args:
+        current: current state.
+        desired: desired state.
+        horizon: time until the desired state [s]; not used.
+        limits: limits of the arm.
+    """
+    del horizon
     return _solve_ruckig(_ruckig_input(current, desired, limits))
 
 
 def approach_at_rest(
     current: State, desired: State, horizon: float, limits: Limits
 ) -> Approach | None:
-    """Return the fastest motion to rest at the desired position."""
+    """Return the fastest motion to rest at the desired position.
+
+    Args:
+        current: current state.
+        desired: desired state.
+        horizon: time until the desired state [s]; not used.
+        limits: limits of the arm.
+    """
     at_rest = desired._replace(qd=np.zeros_like(desired.qd))
     return approach(current, at_rest, horizon, limits)
 
@@ -170,6 +191,12 @@ def intercept(current: State, desired: State, horizon: float, limits: Limits) ->
     """Return the fastest motion to a target that is at the desired state at the horizon.
 
     In the frame that moves with the target, the target is at rest, and the jerk is the same.
+
+    Args:
+        current: current state.
+        desired: desired state.
+        horizon: time until the desired state [s].
+        limits: limits of the arm.
     """
     start = State(desired.q - horizon * desired.qd, np.zeros_like(desired.qd), desired.qdd)
     request = _ruckig_input(current._replace(qd=current.qd - desired.qd), start, limits)
