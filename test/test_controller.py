@@ -16,15 +16,18 @@ from invdyn_ros.control.computed_torque import (
     ConstantInertiaModel,
     MeasuredState,
 )
-from invdyn_ros.control.controller import ArmController
+from invdyn_ros.control.controller import IGNORED, ArmController
 from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.target_planning import hold_plan
+from invdyn_ros.evaluation.closed_loop import ANY_ERROR
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.plant import IDEAL_PLANT, PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
 
 robot = cache(load_robot)
+NO_SLOW_IN = SafetyLimitsConfig(slow_in_time=0.0)
 
 
 class Broken:
@@ -38,7 +41,7 @@ def engaged_controller(arm: str, plant: PlantConfig, kind: type[Oracle] = Oracle
     """Return an engaged controller with the plant's own inverse."""
     action_delay = plant.delay + 0.5 / robot(arm).rate
     controller = ArmController(
-        robot(arm), kind(robot(arm), plant), robot(arm).action_unit, action_delay
+        robot(arm), kind(robot(arm), plant), robot(arm).action_unit, action_delay, NO_SLOW_IN
     )
     controller.engage(True)
     return controller
@@ -98,7 +101,7 @@ def test_action_delay_compensates_for_the_delay() -> None:
     rms = []
     for action_delay in (0.0, plant.delay + 0.5 / robot("ur5").rate):
         controller = ArmController(
-            robot("ur5"), BulletOracle(robot("ur5"), plant), "N m", action_delay
+            robot("ur5"), BulletOracle(robot("ur5"), plant), "N m", action_delay, NO_SLOW_IN
         )
         controller.engage(True)
         rms.append(np.sqrt(np.mean(errors("ur5", plant, controller, 2.0) ** 2)))
@@ -125,7 +128,9 @@ def test_exact_model_beats_constant_inertia_under_an_unknown_payload() -> None:
         BulletOracle(robot("ur5"), IDEAL_PLANT),
         ConstantInertiaModel(robot("ur5"), "N m"),
     ):
-        controller = ArmController(robot("ur5"), model, "N m", 0.004)
+        controller = ArmController(
+            robot("ur5"), model, "N m", 0.004, NO_SLOW_IN, monitor=ANY_ERROR
+        )
         controller.engage(True)
         rms.append(np.sqrt(np.mean(errors("ur5", plant, controller, 2.0) ** 2)))
     assert rms[0] < 0.01 and rms[0] < 0.2 * rms[1]
@@ -166,7 +171,7 @@ def test_after_a_stop_nothing_is_sent_until_engaged_again() -> None:
         command = controller.update(MeasuredState(k / 125, arm.home, np.zeros(6)))
         assert command.action is None and command.reason == "stopped"
     controller.engage(True)
-    assert controller.update(MeasuredState(1.0, arm.home, np.zeros(6))).action is not None
+    assert controller.update(MeasuredState(0.04, arm.home, np.zeros(6))).action is not None
 
 
 def test_model_output_that_is_not_finite_stops_the_arm() -> None:
@@ -179,28 +184,21 @@ def test_model_output_that_is_not_finite_stops_the_arm() -> None:
     assert not controller.engaged
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e308])
 @pytest.mark.parametrize("part", ["time", "q", "qd"])
-def test_measurement_that_is_not_finite_gives_no_action(part: str, bad: float) -> None:
+def test_measurement_that_is_none_gives_no_action(part: str, bad: float) -> None:
     arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
     good = MeasuredState(0.0, arm.home, np.zeros(6))
     controller.update(good)
-    value = bad if part == "time" else np.full(6, bad)
-    command = controller.update(good._replace(**{part: value}))
-    assert command.action is None and command.reason == "measured joints are not finite"
+    useless = [good._replace(**{part: bad if part == "time" else np.full(6, bad)})]
+    useless += [good._replace(q=np.zeros(5)), good._replace(qd=np.zeros(3))]
+    for measured in useless:
+        command = controller.update(measured)
+        assert command.action is None and command.reason == IGNORED and command.fault is None
     assert controller.update(good._replace(time=0.008)).action is not None
 
 
-def test_measurement_of_another_arm_is_refused() -> None:
-    controller = engaged_controller("ur5", IDEAL_PLANT)
-    with pytest.raises(ValueError, match="measured 5 joints, the arm has 6"):
-        controller.update(MeasuredState(0.0, np.zeros(5), np.zeros(5)))
-    with pytest.raises(ValueError, match="measured 3 velocities of 6 joints"):
-        controller.update(MeasuredState(0.0, np.zeros(6), np.zeros(3)))
-
-
-@pytest.mark.parametrize("reset", [True, False])
-def test_time_reset_or_joint_jump_restarts_from_the_measured_position(reset: bool) -> None:
+def test_restart_of_simulated_time_is_a_new_start_at_rest() -> None:
     """Neither the old target nor the old plan moves the arm."""
     arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
     for k in range(50):
@@ -208,14 +206,11 @@ def test_time_reset_or_joint_jump_restarts_from_the_measured_position(reset: boo
         controller.set_target(Target(t, wave(arm, t + 0.008), 0.008))
         controller.update(MeasuredState(t, wave(arm, t).q, wave(arm, t).qd))
     elsewhere = arm.home + 0.7
-    why = "time started again" if reset else "measured joints jumped"
     for k in range(5):
-        t = k / 125 if reset else (50 + k) / 125
-        command = controller.update(MeasuredState(t, elsewhere, np.zeros(6)))
-        assert command.desired is not None
+        command = controller.update(MeasuredState(k / 125, elsewhere, np.zeros(6)))
+        assert command.desired is not None and command.fault is None
         np.testing.assert_array_equal(command.desired.q, elsewhere)
         np.testing.assert_array_equal(command.desired.qd, 0)
-        assert k > 0 or command.reason == why
 
 
 def test_first_command_that_acts_on_a_target_carries_its_stamp_once() -> None:

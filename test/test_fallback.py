@@ -71,6 +71,7 @@ def mean_offset(
 ) -> tuple[float, str | None]:
     """Return the offset to the rigid body at rest, `distance` [rad] from home, and the reason."""
     q, still = ARM.home + distance * np.eye(6)[3], np.zeros(6)
+    controller.reset()
     controller.engage(True)
     controller.set_target(Target(time, State(q, still, still), 0.008))
     command = controller.update(MeasuredState(time, q, still))

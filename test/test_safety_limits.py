@@ -154,7 +154,7 @@ def test_servo_setpoint_is_never_far_from_the_arm() -> None:
         {"target_timeout": 0},
         {"position_margin": -1},
         {"jerk_ratio": 0},
-        {"max_jump_ratio": 1},
+        {"speed": 1.1},
     ],
 )
 def test_config_that_guards_nothing_is_refused(bad: dict) -> None:

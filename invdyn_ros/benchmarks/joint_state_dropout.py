@@ -90,7 +90,7 @@ class ConstantVelocity(ZeroOrderHold):
 
     def predict(self, time: float, plan: Plan | None) -> MeasuredState | None:
         """Return the extrapolated state."""
-        last_time, q, qd = self.measured
+        last_time, q, qd, _ = self.measured
         return MeasuredState(time, q + (time - last_time) * qd, qd)
 
 

@@ -7,6 +7,7 @@ export in onnxruntime, eager PyTorch, and MuJoCo's mj_inverse of the same arm.
 from __future__ import annotations
 
 import copy
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -143,7 +144,11 @@ def _calls(
     def tick(model: Runtime) -> Callable[[int], object]:
         controller = ArmController(robot, model, model.meta.action_unit, model.meta.action_delay)
         controller.engage(True)
-        return lambda i: controller.update(MeasuredState(i / robot.rate, robot.home, rows[i, 1]))
+        stamps = itertools.count()
+        still = np.zeros(n)
+        return lambda _: controller.update(
+            MeasuredState(next(stamps) / robot.rate, robot.home, still)
+        )
 
     calls: dict[str, Callable[[int], object]] = {
         LIVE: lambda i: live.predict(motions[i], stamps),

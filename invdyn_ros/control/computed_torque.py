@@ -14,6 +14,8 @@ from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
+NO_EFFORT = np.empty(0)
+
 
 @dataclass(frozen=True)
 class FeedbackConfig:
@@ -76,11 +78,13 @@ class MeasuredState(NamedTuple):
         time: stamp of the source [s].
         q: (n,) [rad].
         qd: (n,) [rad/s], empty if the arm does not measure velocities.
+        effort: (n,) torque, current or load in the arm's own unit, empty if it measures none.
     """
 
     time: float
     q: Array
     qd: Array
+    effort: Array = NO_EFFORT
 
 
 class ComputedTorqueController:
@@ -92,6 +96,8 @@ class ComputedTorqueController:
 
     Attributes:
         using_fallback: whether the fallback contributed to the last action.
+        extra_delay: measured time beyond `action_delay` until an action takes effect [s].
+        gain_scale: factor of the bandwidth of the feedback [-].
         desired: planned state at the time of the last measurement, None before the first one.
     """
 
@@ -119,6 +125,7 @@ class ComputedTorqueController:
             raise ValueError(f"no feedback for actions in '{unit}'; known: {sorted(FEEDBACK)}")
         self.model, self.action_delay, self.fallback = model, action_delay, fallback
         self.config = config or FEEDBACK[unit]
+        self.extra_delay, self.gain_scale = 0.0, 1.0
         # a model of single frames without a standard deviation has `act`, which needs no torch
         self._act: Callable[[Array], Array] | None = getattr(model, "act", None)
         self.reset()
@@ -135,18 +142,20 @@ class ComputedTorqueController:
         """Return the action (n,) to send now, in the model's unit."""
         config = self.config
         self.desired = now = plan.at(measured.time)
-        planned = plan.at(measured.time + self.action_delay) if self.action_delay else now
+        delay = self.action_delay + self.extra_delay
+        planned = plan.at(measured.time + delay) if delay else now
         error = now.q - measured.q
         velocity_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
         if self._last_time is not None and measured.time > self._last_time:
             dt = min(measured.time - self._last_time, 0.1)
             integral = np.maximum(self._integral + dt * error, -config.integral_limit)
             self._integral = np.minimum(integral, config.integral_limit)
+        s = self.gain_scale  # poles scale with the bandwidth
         qdd = (
             planned.qdd
-            + config.stiffness * error
-            + config.damping * velocity_error
-            + config.integral * self._integral
+            + s**2 * config.stiffness * error
+            + s * config.damping * velocity_error
+            + s**3 * config.integral * self._integral
         )
         q = planned.q - config.error_feedthrough * error
         frame = np.concatenate([q, planned.qd, qdd])  # (3n,)
@@ -155,7 +164,7 @@ class ComputedTorqueController:
             return self._act(frame)
         if self._last_time == measured.time:  # the same measurement with a newer plan
             self._frames.pop()
-        self._frames.append((measured.time + self.action_delay, frame))
+        self._frames.append((measured.time + delay, frame))
         self._last_time = measured.time
         while len(self._frames) < self.model.n_obs_steps:
             first = self._frames[0]

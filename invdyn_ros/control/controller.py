@@ -3,12 +3,15 @@
 The live node and every replay in simulation run this same class.
 """
 
+from __future__ import annotations
+
 import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from invdyn_ros.control.action_limits import ActionLimits
 from invdyn_ros.control.computed_torque import (
     ComputedTorqueController,
     FeedbackConfig,
@@ -16,20 +19,35 @@ from invdyn_ros.control.computed_torque import (
     MeasuredState,
 )
 from invdyn_ros.control.fallback import Fallback
+from invdyn_ros.control.fault_response import FaultResponse
+from invdyn_ros.control.faults import (
+    LOOP_DELAY,
+    MODEL_NOT_FINITE,
+    STOPPED,
+    Fault,
+    MeasurementMonitorConfig,
+)
+from invdyn_ros.control.measurement_monitor import MeasurementMonitor
 from invdyn_ros.control.motion_profile import Plan, State, Target
 from invdyn_ros.control.safety_limits import (
     NO_TARGET,
     Limits,
     SafetyLimitsConfig,
     check_age,
-    limit_action,
     validate_target,
 )
+from invdyn_ros.control.slow_in import SlowIn
 from invdyn_ros.control.target_planning import hold_plan, plan_to_target, stop_plan
+from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 USING_FALLBACK = "model uncertain: rigid-body fallback"
+NOT_ENGAGED = "not engaged"
+IGNORED = "joint state ignored"
+REST_SPEED = 0.05  # [rad/s] above which an arm moves: noise of encoders and velocities is below
+GAPS = (STOPPED, LOOP_DELAY)  # faults after which an arm stands where it is measured
+FRESH_TIME = 0.1  # [s] for which joint states must have come without a fault before engaging
 
 
 class Command(NamedTuple):
@@ -40,19 +58,26 @@ class Command(NamedTuple):
         desired: planned state at the time of the measurement, None while disengaged.
         reason: why the arm holds or the action was changed, None otherwise.
         target_stamp: stamp of the target [s] if this command is the first to act on it.
+        fault: the latched fault, in one line; None without one.
     """
 
     action: Array | None
     desired: State | None
     reason: str | None
     target_stamp: float | None
+    fault: str | None = None
 
 
 class ArmController:
     """Control of one arm by an inverse-dynamics model within safety limits.
 
-    Nothing is sent until `engage` is called. The plan starts at the measured joints, so engaging
-    never causes a jump.
+    Nothing is sent until `engage` is called. The plan starts at the measured joints, at rest, so
+    engaging never causes a jump. A fault stops the arm until `engage` is called again.
+
+    Attributes:
+        fault: the latched fault, None without one.
+        plan: the motion that the arm follows, None while it follows none.
+        monitor: finds the faults of the joint states.
     """
 
     def __init__(
@@ -64,6 +89,8 @@ class ArmController:
         safety: SafetyLimitsConfig | None = None,
         feedback: FeedbackConfig | None = None,
         fallback: Fallback | None = None,
+        obstacles: Obstacles | None = None,
+        monitor: MeasurementMonitorConfig | None = None,
     ) -> None:
         """Create a disengaged controller.
 
@@ -75,6 +102,8 @@ class ArmController:
             safety: margins and timeouts of the safety limits.
             feedback: gains; by default those of the unit.
             fallback: replaces the model where its standard deviation is too large.
+            obstacles: what the arm must not touch; default: those of the arm's entry.
+            monitor: thresholds of the faults.
         """
         self.robot, self.unit = robot, unit
         self.safety = safety or SafetyLimitsConfig()
@@ -82,9 +111,9 @@ class ArmController:
         self.tracking_controller = ComputedTorqueController(
             model, unit, action_delay, feedback, fallback
         )
-        self._max_jump_velocity = self.safety.max_jump_ratio * robot.velocity  # (n,) [rad/s]
-        self.engaged = False
-        self.stop_reason: str | None = None
+        self.action_limits = ActionLimits(unit, self.limits)
+        self.monitor = MeasurementMonitor(robot, unit, monitor)
+        self.slow_in = SlowIn(self.safety)
         zero = np.zeros(robot.n)
         # The first call of a model takes a hundred times as long as later ones.
         self.tracking_controller(
@@ -92,92 +121,241 @@ class ArmController:
         )
         if fallback is not None:
             fallback.model.predict(torch.zeros(1, 1, 3 * robot.n), torch.zeros(1, 1))
-        self._reset()
+        self.fault: Fault | None = None
+        self.stop_reason: str | None = None
+        self._armed = False
+        self._clock: float | None = None
+        self.reset()
 
-    def _reset(self) -> None:
+    @property
+    def engaged(self) -> bool:
+        """Whether the arm is driven, or will be from its first joint state at rest."""
+        return self._armed and self.fault is None
+
+    def reset(self) -> None:
+        """Forget the joint states so far, and start again at the next ones if engaged."""
+        self.monitor.reset()
+        self._last_problem: tuple[Fault, float] | None = None
+        self._forget_plan()
+
+    def _forget_plan(self) -> None:
         self.plan: Plan | None = None
         self._target: Target | None = None
         self._target_error: str | None = None
         self._target_is_new = False
-        self._last_measured: MeasuredState | None = None
+        self._response: FaultResponse | None = None
+        self.action_limits.reset(None)
         self.tracking_controller.reset()
 
-    def engage(self, engaged: bool) -> None:
-        """Engage or disengage; engaging also clears a stop."""
-        self.engaged = engaged
-        if engaged:
-            self.stop_reason = None
-        self._reset()
+    def engage(self, engaged: bool) -> str | None:
+        """Engage or disengage; engaging also clears a fault and a stop.
+
+        Returns:
+            None if it was done, else why it was refused. Before the first joint state it is done:
+            the arm is driven from its first joint state at rest.
+        """
+        refusal = self._refusal() if engaged else None
+        if refusal is None:
+            self._armed, self.fault, self.stop_reason = engaged, None, None
+            self._forget_plan()
+        return refusal
 
     def stop(self, reason: str = "stopped") -> None:
         """Send nothing until engaged again."""
-        self.engaged, self.stop_reason = False, reason
-        self._reset()
+        self._armed, self.stop_reason = False, reason
+        self._forget_plan()
 
     def set_target(self, target: Target) -> None:
         """Set the newest target; the next `update` acts on it."""
         self._target, self._target_is_new = target, True
         self._target_error = validate_target(target, self.robot.n)
 
-    def update(self, measured: MeasuredState) -> Command:
-        """Return the command for a measurement.
+    def update(self, measured: MeasuredState, clock: float | None = None) -> Command:
+        """Return the command for a joint state; call it once for each.
+
+        Args:
+            measured: joint state with the stamp of its source; a useless one is ignored.
+            clock: time of arrival [s] by any monotonic clock; None: the stamps are this clock,
+                and time may start again at zero.
+        """
+        command = self.observe(measured, clock)
+        if command is not None or self.monitor.measured is None:
+            return command or Command(None, None, IGNORED, None)
+        return self.follow(self.monitor.measured)
+
+    def observe(self, measured: MeasuredState, clock: float | None) -> Command | None:
+        """Take a joint state without following the plan.
+
+        Args:
+            measured: joint state with the stamp of its source.
+            clock: time of arrival [s], as for `update`.
+
+        Returns:
+            The command where the arm is not driven with this joint state, None where it is: the
+            newest joint state of the monitor is to be followed.
+        """
+        if self._time_restarted(measured, clock):
+            self.reset()  # a new start of a simulated arm
+        self._clock = clock
+        is_driven = self.plan is not None and self.fault is None
+        desired = self.plan.at(measured.time) if self.plan is not None and is_driven else None
+        fault = self.monitor.update(measured, desired, clock)
+        if fault is not None:
+            self._on_fault(fault, measured)
+        if self.fault is not None:
+            return self._respond(measured)
+        if not self._armed:
+            return Command(None, None, self.stop_reason or NOT_ENGAGED, None)
+        if fault is not None:
+            return Command(None, None, str(fault), None)
+        if not self.monitor.is_new or self.monitor.measured is None:
+            return Command(None, self.tracking_controller.desired, IGNORED, None)
+        if self.plan is None:
+            moving = self._moving(is_clock_known=clock is not None)
+            if moving is not None:
+                return Command(None, None, moving, None)
+            self.plan = hold_plan(self.monitor.measured.q, measured.time, NO_TARGET)
+            self.slow_in.start(measured.time)
+            self.monitor.start_following()
+        return None
+
+    def check(self, clock: float) -> Command | None:
+        """Return the command to send now if joint states stopped, None: send nothing.
+
+        Args:
+            clock: time [s] by the clock of `update`; call it 100 times a second.
+        """
+        self._clock = clock
+        fault = self.monitor.check(clock)
+        if fault is not None:
+            self._on_fault(fault, None)
+        if self.fault is None or self.monitor.age() < 2 / self.robot.rate:
+            return None  # `update` answers
+        return self._respond(None)
+
+    def follow(self, state: MeasuredState) -> Command:
+        """Return the command for a measured or predicted state of an engaged arm.
 
         Raises:
-            ValueError: the measurement has another number of joints than the arm.
+            ValueError: the arm is not driven.
         """
-        if measured.q.shape != (self.robot.n,):
-            raise ValueError(f"measured {measured.q.size} joints, the arm has {self.robot.n}")
-        if measured.qd.size and measured.qd.shape != measured.q.shape:
-            raise ValueError(f"measured {measured.qd.size} velocities of {measured.q.size} joints")
-        if not math.isfinite(measured.time + measured.q.sum() + measured.qd.sum()):
-            return Command(None, None, "measured joints are not finite", None)
-        discontinuity = self._discontinuity(measured)
-        if discontinuity:
-            self._reset()
-        self._last_measured = measured
-        if not self.engaged:
-            return Command(None, None, self.stop_reason or "not engaged", None)
-        target_stamp = self._update_plan(measured)
         if self.plan is None:
-            raise RuntimeError("an engaged arm has a plan")
-        try:
-            raw = self.tracking_controller(self.plan, measured)
-            action, clipped = limit_action(raw, measured.q, self.unit, self.limits)
-        except ValueError as error:
-            self.stop(f"stopped: {error}")
-            return Command(None, None, self.stop_reason, None)
-        reason = discontinuity or self.plan.hold_reason or clipped
+            raise ValueError("the arm is not driven; engage it first")
+        target_stamp = self._update_plan(state.time)
+        action = self.tracking_controller(self.plan, state)
+        desired = self.tracking_controller.desired
+        if desired is None or not np.isfinite(action).all():
+            self._on_fault(Fault(MODEL_NOT_FINITE, None, math.nan, math.inf, self.unit), None)
+            return self._respond(state)
+        speed = np.abs(desired.qd)
+        action, clipped = self.action_limits.limit(action, state.time, state.q, speed)
+        reason = self.plan.hold_reason or clipped
         if reason is None and self.tracking_controller.using_fallback:
             reason = USING_FALLBACK
-        return Command(action, self.tracking_controller.desired, reason, target_stamp)
+        return Command(action, desired, reason, target_stamp)
 
-    def _discontinuity(self, measured: MeasuredState) -> str | None:
-        """Return why a measurement does not continue the last one, None if it does."""
-        if self._last_measured is None:
+    def _time_restarted(self, measured: MeasuredState, clock: float | None) -> bool:
+        """Return whether simulated time started again at zero."""
+        last = self.monitor.measured
+        if last is None or not (clock is None or self.monitor.config.simulated_time):
+            return False
+        return bool(measured.time < last.time and 0 <= measured.time < 0.5)
+
+    def _refusal(self) -> str | None:
+        """Return why the arm cannot be engaged, None if it can."""
+        monitor = self.monitor
+        if monitor.measured is None:
             return None
-        dt = measured.time - self._last_measured.time
-        if dt < 0:
-            return "time started again"
-        max_jump = self._max_jump_velocity * max(dt, 1 / self.robot.rate)
-        jumped = (np.abs(measured.q - self._last_measured.q) > max_jump).any()
-        return "measured joints jumped" if jumped else None
+        if (age := monitor.age()) > FRESH_TIME:
+            return f"no fresh joint states: the last one came {age:.3g} s ago"
+        if self._last_problem is not None:
+            fault, time = self._last_problem
+            if 0 <= monitor.measured.time - time < FRESH_TIME:
+                return f"a fault persists: {fault}"
+        return self._moving(is_clock_known=False)
 
-    def _update_plan(self, measured: MeasuredState) -> float | None:
+    def _moving(self, is_clock_known: bool) -> str | None:
+        """Return that the arm moves, None if it is at rest.
+
+        Args:
+            is_clock_known: whether an unknown speed counts as moving; a simulated arm starts at
+                rest.
+        """
+        speed = self.monitor.speed()
+        if speed is None:
+            return "the speed of the arm is not known yet" if is_clock_known else None
+        if not (speed > REST_SPEED).any():
+            return None
+        j = int(np.argmax(speed))
+        return f"the arm moves: {self.robot.joint_names[j]} at {speed[j]:.3g} rad/s"
+
+    def _on_fault(self, fault: Fault, measured: MeasuredState | None) -> None:
+        """Latch a fault of a driven arm, until engaged again.
+
+        Args:
+            fault: what happened.
+            measured: joint state that shows it, None if none came.
+        """
+        monitor = self.monitor
+        if self._response is not None:
+            self._response.cut()
+        if self.plan is not None and self.fault is None:
+            self.fault, self._armed = fault, False
+            self._start_time, self._start_clock = monitor.time(self._clock), self._clock
+            self._response_count = 0
+            if monitor.is_new:
+                measured = monitor.measured
+            is_known = fault.is_measurement_trusted or fault.reason in GAPS
+            self._response = FaultResponse(
+                fault,
+                self.plan,
+                self._start_time,
+                measured if is_known else None,
+                self.tracking_controller,
+                self.action_limits,
+                self.safety,
+            )
+        last = monitor.measured
+        self._last_problem = (fault, 0.0 if last is None else last.time)
+
+    def _respond(self, measured: MeasuredState | None) -> Command:
+        """Return the command after a fault.
+
+        Args:
+            measured: joint state that came now, None if none did.
+        """
+        action, desired = None, None
+        if self._response is not None:
+            if self._clock is None or self._start_clock is None:
+                time = self._start_time + self._response_count / self.robot.rate
+            else:
+                time = self._start_time + self._clock - self._start_clock
+            self._response_count += 1
+            is_useful = measured is not None and self.monitor.is_new
+            action, desired = self._response.update(
+                time, self.monitor.measured if is_useful else None
+            )
+        text = str(self.fault)
+        return Command(action, desired, text, None, text)
+
+    def _update_plan(self, time: float) -> float | None:
         """Update the plan; return the stamp of a target that is new in it."""
-        time = measured.time
+        if self.plan is None:
+            return None
         target = self._target
         if target is None:
             problem: str | None = NO_TARGET
         else:
             problem = self._target_error or check_age(target, time, self.safety)
-        if self.plan is None:
-            self.plan = hold_plan(measured.q, time, problem)
         if problem or target is None:
+            self.slow_in.hold(time)
             if self.plan.hold_reason != problem:
                 self.plan = stop_plan(self.plan, time, self.limits, problem or NO_TARGET)
             return None
-        if not self._target_is_new:
+        is_new = self._target_is_new
+        if not self.slow_in.follow(time) and not is_new:
             return None
         self._target_is_new = False
-        self.plan = plan_to_target(self.plan, target, time, self.limits, self.safety)
-        return target.stamp
+        limits = self.limits.scaled(self.slow_in.speed)
+        self.plan = plan_to_target(self.plan, target, time, limits, self.safety)
+        return target.stamp if is_new else None

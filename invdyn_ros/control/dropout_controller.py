@@ -33,8 +33,12 @@ class DropoutController:
     """
 
     def __init__(self, controller: ArmController, predictor: LearnedStatePredictor) -> None:
-        """Wrap the controller of an arm with a predictor of its state."""
+        """Wrap the controller of an arm with a predictor of its state.
+
+        Joint states count as stopped once they cannot be predicted any more.
+        """
         self.controller, self.predictor = controller, predictor
+        controller.monitor.extend_timeout(predictor.config.max_dropout)
         self.period = 1 / controller.robot.rate
         self.predicted_count = 0
         self._last_measured: MeasuredState | None = None
@@ -49,19 +53,26 @@ class DropoutController:
             clock: time of arrival [s], by any monotonic clock.
 
         Raises:
-            ValueError: the joint state has another number of joints, or no velocity.
+            ValueError: the first joint state has no velocity.
         """
-        if self._last_measured is None or measured.time < self._last_measured.time:
+        monitor, last = self.controller.monitor, self._last_measured
+        command = self.controller.observe(measured, clock)
+        if not monitor.is_new or monitor.measured is None:
+            return command
+        accepted = monitor.measured
+        self._last_measured, self._arrival_time, self._missing_count = accepted, clock, 0
+        if last is None or accepted.time < last.time:
             self._command_time = -math.inf  # the first joint state, or time started again
-        self._last_measured, self._arrival_time, self._missing_count = measured, clock, 0
         desired = self.controller.tracking_controller.desired
-        if measured.time < self._command_time and desired is not None:
-            desired_then = desired.extrapolate(measured.time - self._command_time)
-            self.predictor.update(measured, desired_then)
+        if accepted.time < self._command_time and desired is not None and command is None:
+            desired_then = desired.extrapolate(accepted.time - self._command_time)
+            self.predictor.update(accepted, desired_then)
             return None
-        self._command_time = measured.time
-        command = self.controller.update(measured)
-        self.predictor.update(measured, command.desired)
+        self._command_time = accepted.time
+        if command is None:
+            command = self.controller.follow(accepted)
+        if last is None or accepted.qd.size:
+            self.predictor.update(accepted, command.desired)
         return command
 
     def predict_missing(self, clock: float) -> StampedCommand | None:
@@ -77,22 +88,12 @@ class DropoutController:
         self.predicted_count += stamped.command.action is not None
         return stamped
 
-    def recompute(self, clock: float) -> StampedCommand | None:
-        """Compute the last command again, for a new target; None before the first joint state."""
-        if self._last_measured is None:
-            return None
-        if (
-            self.controller.engaged
-            and clock - self._arrival_time > self.predictor.config.max_dropout
-        ):
-            return StampedCommand(self._command_time, NO_COMMAND)
-        return self._command_at(self._command_time)
-
     def _command_at(self, time: float) -> StampedCommand:
-        if self._last_measured is not None and time == self._last_measured.time:
-            return StampedCommand(time, self.controller.update(self._last_measured))
-        measured = self.predictor.predict(time, self.controller.plan)
+        """Return the command for a predicted state, which is no measurement to the monitor."""
+        measured = None
+        if self.controller.plan is not None and self.controller.fault is None:
+            measured = self.predictor.predict(time, self.controller.plan)
         if measured is None:
             return StampedCommand(time, NO_COMMAND)
         self._command_time = time
-        return StampedCommand(time, self.controller.update(measured))
+        return StampedCommand(time, self.controller.follow(measured))

@@ -6,10 +6,10 @@ limits. All functions are pure: the same input gives the same output.
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat
 
 from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.control.motion_profile import Target
@@ -30,15 +30,19 @@ class SafetyLimitsConfig(Validated):
         velocity_scaling: fraction of the rated joint velocity that is used [-].
         jerk_ratio: jerk limit divided by the acceleration limit [1/s].
         target_timeout: age of a target above which the arm brakes smoothly [s].
-        max_jump_ratio: step between two joint states that counts as a fault, as a multiple of the
-            step at the rated velocity [-].
+        speed: fraction of the velocity limits that is used [-].
+        tool_speed: largest speed of the tool and of the elbow [m/s].
+        slow_in_time: time over which the speed grows after the arm was engaged, and after a hold
+            [s]; zero: full speed at once.
     """
 
     position_margin: NonNegativeFloat = 0.02
     velocity_scaling: Fraction = 0.95
     jerk_ratio: PositiveFloat = 20.0
     target_timeout: PositiveFloat = 0.25
-    max_jump_ratio: Annotated[float, Field(gt=1)] = 5.0
+    speed: Fraction = 1.0
+    tool_speed: PositiveFloat = 1.0
+    slow_in_time: NonNegativeFloat = 1.0
 
 
 class Limits(NamedTuple):

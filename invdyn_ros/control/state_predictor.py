@@ -181,7 +181,7 @@ class LearnedStatePredictor:
 
 def _extrapolate_plan(last: TrackedState, plan: Plan, time: float) -> Array:
     """Return the planned state (2n,) at a time plus the extrapolated tracking error."""
-    (last_time, q, qd), desired, planned = last.measured, last.desired, plan.at(time)
+    (last_time, q, qd, _), desired, planned = last.measured, last.desired, plan.at(time)
     velocity_error = qd - desired.qd
     return np.concatenate(
         [

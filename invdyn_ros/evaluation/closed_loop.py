@@ -13,7 +13,9 @@ from invdyn_ros.control.computed_torque import (
 )
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import Fallback
+from invdyn_ros.control.faults import MeasurementMonitorConfig
 from invdyn_ros.control.motion_profile import Plan, State, Target
+from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import StatePredictor
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.robots.obstacles import FREE_SPACE
@@ -22,6 +24,20 @@ from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import ExcitationConfig, ExcitationTrajectory
 from invdyn_ros.typing import Array, Mask
+
+VERBATIM = SafetyLimitsConfig(slow_in_time=0.0)  # the motion is followed as it was recorded
+FAR = 1e3
+ANY_ERROR = MeasurementMonitorConfig(  # a replay measures a model, however bad it is
+    joint_state_timeout=FAR,
+    max_gap=FAR,
+    position_jump=FAR,
+    frozen_travel=FAR,
+    stall_travel=FAR,
+    following_error=FAR,
+    velocity_error=FAR,
+    overspeed=FAR,
+    velocity_tolerance=FAR,
+)
 
 
 class ZeroOrderHold:
@@ -113,7 +129,15 @@ def replay(
     wide_limits = replace(
         robot, velocity=1.5 * robot.velocity, acceleration=4 * robot.acceleration
     )
-    arm_controller = ArmController(wide_limits, model, unit, action_delay, fallback=fallback)
+    arm_controller = ArmController(
+        wide_limits,
+        model,
+        unit,
+        action_delay,
+        VERBATIM,
+        fallback=fallback,
+        monitor=ANY_ERROR,
+    )
     arm_controller.tracking_controller = controller or arm_controller.tracking_controller
     arm_controller.engage(True)
     count = len(states) - 1
@@ -186,10 +210,12 @@ class _SimulatedArm:
         sample, controller = self.simulation.state(), self.controller
         controller.set_target(Target(sample.time, desired, 1 / controller.robot.rate))
         measured = MeasuredState(sample.time, sample.q, sample.qd)
-        estimate = measured if arrived else self.predictor.predict(sample.time, controller.plan)
-        action = None
-        if estimate is not None:
-            command = controller.update(estimate)
+        command, action = None, None
+        if arrived:
+            command = controller.update(measured)
+        elif (state := self.predictor.predict(sample.time, controller.plan)) is not None:
+            command = controller.follow(state)
+        if command is not None:
             if command.action is None:
                 raise ValueError(f"the safety limits stopped the replay: {command.reason}")
             self._command = action = command.action

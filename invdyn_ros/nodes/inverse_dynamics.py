@@ -16,6 +16,7 @@ from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController, Command
 from invdyn_ros.control.dropout_controller import DropoutController, StampedCommand
 from invdyn_ros.control.fallback import fallback_from_metadata
+from invdyn_ros.control.faults import MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
 from invdyn_ros.models.runtime import load_runtime
@@ -63,7 +64,7 @@ class InverseDynamicsNodeConfig:
 
 
 class InverseDynamicsNode(DiagnosticNode):
-    """Publish a command for each joint state and for each new target."""
+    """Publish a command for each joint state."""
 
     def __init__(self) -> None:
         super().__init__("inverse_dynamics")
@@ -81,7 +82,13 @@ class InverseDynamicsNode(DiagnosticNode):
             )
         fallback = fallback_from_metadata(model.meta)
         self.controller = ArmController(
-            self.robot, model, unit, model.meta.action_delay, limits, fallback=fallback
+            self.robot,
+            model,
+            unit,
+            model.meta.action_delay,
+            limits,
+            fallback=fallback,
+            monitor=load_parameters(self, MeasurementMonitorConfig),
         )
         self.controller.engage(config.engaged)
         self.diagnostic_values = {
@@ -119,33 +126,29 @@ class InverseDynamicsNode(DiagnosticNode):
 
     def on_joint_state(self, message: JointState) -> None:
         """Publish the command for a joint state; in lockstep, once its target has arrived."""
-        q, qd, _ = joints_by_name(message, self.robot.joint_names)
+        q, qd, effort = joints_by_name(message, self.robot.joint_names)
         stamp = to_nanoseconds(message.header.stamp)
         if self.measured is not None and stamp < self.measured[0]:
             self.target_stamp = self.last_command = None  # the simulation was reset
-        measured = MeasuredState(stamp * 1e-9, q, qd)
+        measured = MeasuredState(stamp * 1e-9, q, qd, effort)
         self.measured = (stamp, measured)
         if self.config.lockstep:
             self.publish_in_lockstep()
             return
         if self.dropout_controller is None:
-            command: Command | None = self.controller.update(measured)
+            command: Command | None = self.controller.update(measured, time.monotonic())
         else:
             command = self.dropout_controller.on_joint_state(measured, time.monotonic())
         if command is not None:
             self.publish(stamp, command)
 
     def on_target(self, message: JointTrajectory) -> None:
-        """Set a new target; outside lockstep, publish a command for it at once."""
+        """Set a new target, which the command for the next joint state follows."""
         target = message_to_target(message, self.robot.joint_names)
         self.target_stamp = to_nanoseconds(message.header.stamp)
         self.controller.set_target(target)
         if self.config.lockstep:
             self.publish_in_lockstep()
-        elif self.dropout_controller is not None:
-            self.publish_stamped(self.dropout_controller.recompute(time.monotonic()))
-        elif self.measured is not None:
-            self.publish(self.measured[0], self.controller.update(self.measured[1]))
 
     def on_prediction_timer(self) -> None:
         """Publish a command for a missing joint state."""
@@ -207,9 +210,10 @@ class InverseDynamicsNode(DiagnosticNode):
 
     def on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Engage (true) or disengage (false) the controller."""
-        self.controller.engage(request.data)
-        response.success = True
-        response.message = "engaged from the measured joints" if request.data else "disengaged"
+        refusal = self.controller.engage(request.data)
+        response.success = refusal is None
+        done = "engaged from the measured joints" if request.data else "disengaged"
+        response.message = refusal or done
         return response
 
     def on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -90,9 +90,8 @@ def simulate_episode(
     motion, seed = motion_and_seed
     with Simulation(robot, plant, unit, obstacles=FREE_SPACE) as simulation:
         simulation.reset(seed, motion.state_at(0.0).q)
-        controller = ArmController(
-            robot, nominal_model(robot, unit), unit, 0.0, SafetyLimitsConfig(target_timeout=1.0)
-        )
+        safety = SafetyLimitsConfig(target_timeout=1.0, slow_in_time=0.0)
+        controller = ArmController(robot, nominal_model(robot, unit), unit, 0.0, safety)
         controller.engage(True)
         return _record(simulation, controller, motion, unit)
 

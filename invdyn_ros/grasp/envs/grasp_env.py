@@ -204,6 +204,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if remaining:
             raise ValueError(f"unknown options {sorted(remaining)}; known: ['episode']")
         self.simulation.next_episode()
+        self.controller.reset()
         self.controller.engage(True)
         self.observation_builder.reset()
         self.robot_action_space.reset(self.simulation.physics.state().q)

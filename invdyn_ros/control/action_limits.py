@@ -1,0 +1,68 @@
+"""Limits of what is sent to an arm: torque and torque rate, or distance of a setpoint."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from invdyn_ros.control.safety_limits import Limits, clip
+from invdyn_ros.typing import Array
+
+TORQUE_STEP = 0.12  # largest change of a torque at once, as a fraction of the effort limit [-]
+TORQUE_RATE = 8.0  # and in addition, per time since the last torque [1/s]
+SETPOINT_REACH = 0.05  # distance of a setpoint from a joint at rest [rad]: sag under gravity
+SETPOINT_LEAD = 0.1  # and in addition, the planned travel in this time [s]
+CLIPPED = "action clipped to the arm's limits"
+
+
+class ActionLimits:
+    """Limits of consecutive actions of an arm.
+
+    Hard motions of the shipped models change torques by up to 0.11 of the effort limit at once,
+    and keep setpoints within 0.05 rad + 0.08 s of planned travel.
+    """
+
+    def __init__(self, unit: str, limits: Limits) -> None:
+        """Create limits for actions in a unit.
+
+        Raises:
+            ValueError: the unit has no limits.
+        """
+        if unit not in ("N m", "rad"):
+            raise ValueError(f"no limits for actions in '{unit}'; known units: 'N m', 'rad'")
+        self.is_effort, self.limits = unit == "N m", limits
+        self.reset(None)
+
+    def reset(self, torque: Array | None) -> None:
+        """Start with a torque (n,) [N m]; None: the next one may be any."""
+        self._last, self._last_time = torque, -math.inf
+
+    def limit(
+        self, action: Array, time: float, measured: Array | None, speed: Array
+    ) -> tuple[Array, str | None]:
+        """Return the action within the limits, and the reason if that changed it.
+
+        Args:
+            action: (n,) finite torque [N m] or setpoint [rad].
+            time: current time [s].
+            measured: (n,) measured position [rad], None if it is not known.
+            speed: (n,) planned speed [rad/s].
+        """
+        limits = self.limits
+        if self.is_effort:
+            safe = clip(action, -limits.effort, limits.effort)
+            if self._last is not None:
+                dt = min(max(time - self._last_time, 0.0), 0.02)
+                step = (TORQUE_STEP + TORQUE_RATE * dt) * limits.effort
+                safe = clip(safe, self._last - step, self._last + step)
+            self._last, self._last_time = safe, time
+        else:
+            safe, lower, upper = action, limits.lower, limits.upper
+            if measured is not None:
+                reach = SETPOINT_REACH + SETPOINT_LEAD * np.abs(speed)
+                safe = clip(safe, measured - reach, measured + reach)
+                # a joint that stands beyond its limit stays there until it moves inwards
+                lower, upper = np.minimum(lower, measured), np.maximum(upper, measured)
+            safe = clip(safe, lower, upper)
+        return safe, None if (safe == action).all() else CLIPPED

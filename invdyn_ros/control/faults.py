@@ -1,0 +1,108 @@
+"""Faults: what makes an arm stop until it is engaged again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from invdyn_ros.config import Fraction, FractionBelowOne, Validated
+
+STOPPED = "joint states stopped"
+FROZEN = "joint states are frozen"
+JUMPED = "joint states jumped"
+STAMPS_JUMPED = "stamps of joint states jumped"
+NOT_FOLLOWING = "joint does not follow"
+FOLLOWING_ERROR = "following error"
+OVERSPEED = "overspeed"
+CONTRADICTION = "velocities contradict positions"
+LOOP_DELAY = "loop delay"
+MODEL_NOT_FINITE = "model output is not finite"
+
+# After one of these, the measured joints are where the arm is, so it can be stopped with them.
+TRUSTED = frozenset({NOT_FOLLOWING, FOLLOWING_ERROR, OVERSPEED})
+
+
+class Fault(NamedTuple):
+    """A fault, with the value that exceeded its limit.
+
+    Attributes:
+        reason: one of the constants of this module.
+        joint: name of the joint, None if it concerns all.
+        value: measured value.
+        limit: largest value that is no fault.
+        unit: unit of both.
+    """
+
+    reason: str
+    joint: str | None
+    value: float
+    limit: float
+    unit: str
+
+    @property
+    def is_measurement_trusted(self) -> bool:
+        """Whether the measured joints still tell where the arm is."""
+        return self.reason in TRUSTED
+
+    def __str__(self) -> str:
+        where = f": {self.joint}" if self.joint else ""
+        return f"{self.reason}{where}: {self.value:.3g} {self.unit}, limit {self.limit:.3g}"
+
+
+@dataclass(frozen=True)
+class MeasurementMonitorConfig(Validated):
+    """Thresholds of the measurement monitor.
+
+    Attributes:
+        joint_state_timeout: time without a usable joint state that is a fault [s]; six missed frames of bus
+            servos at 50 Hz would be 120 ms, but a driver that misses four has stopped.
+        max_gap: time between two joint states after which an arm is not where its plan is [s].
+        max_timer_step: longest time that counts between two calls [s]; more is a delay of this
+            process, not of the arm.
+        stamp_jump: disagreement of stamps and arrival that is a jump of a clock [s].
+        stamp_jitter: error of the time between two stamps [s]; drivers stamp when they read.
+        clock_drift: rate difference of the two clocks [-].
+        simulated_time: whether stamps are simulated time, which may be slower than the clock and
+            may start again at zero, with the arm at rest.
+        position_jump: step of a position that neither velocity nor plan explains [rad]; it does
+            not grow with the time between the joint states.
+        frozen_count: identical joint states in a row that may be frozen.
+        frozen_travel: planned travel during identical joint states that is a fault [rad].
+        frozen_steps: the same, per smallest step of the encoder that was seen [-].
+        servo_lag: time by which a position servo may follow its plan too late [s].
+        rest_window: time over which the speed of an arm is measured [s].
+        stall_window: time over which measured and planned travel are compared [s].
+        stall_travel: planned travel in the window above which they are compared [rad].
+        stall_ratio: measured divided by planned travel below which a joint does not follow [-].
+        following_error: error of a position that is a fault, beside the lag of a servo [rad].
+        velocity_error: error of a velocity that is a fault with torques, as a fraction of the
+            rated velocity [-]: an unstable loop shows here first.
+        overspeed: measured velocity that is a fault, as a fraction of the rated velocity [-].
+        velocity_tolerance: difference between measured velocity and that of the positions, as a
+            fraction of the rated velocity [-].
+        contradiction_count: contradicting velocities in a row that are a fault.
+    """
+
+    joint_state_timeout: PositiveFloat = 0.08
+    max_gap: PositiveFloat = 0.1
+    max_timer_step: PositiveFloat = 0.02
+    stamp_jump: PositiveFloat = 0.25
+    stamp_jitter: NonNegativeFloat = 1e-3
+    clock_drift: FractionBelowOne = 0.01
+    simulated_time: bool = False
+    position_jump: PositiveFloat = 0.03
+    frozen_count: PositiveInt = 3
+    frozen_travel: PositiveFloat = 0.004
+    frozen_steps: NonNegativeFloat = 6.0
+    servo_lag: NonNegativeFloat = 0.06
+    rest_window: PositiveFloat = 0.1
+    stall_window: PositiveFloat = 0.2
+    stall_travel: PositiveFloat = 0.02
+    stall_ratio: Fraction = 0.25
+    following_error: PositiveFloat = 0.03
+    velocity_error: PositiveFloat = 0.15
+    overspeed: Annotated[float, Field(ge=1)] = 1.05
+    velocity_tolerance: PositiveFloat = 0.1
+    contradiction_count: PositiveInt = 5
