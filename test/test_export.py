@@ -256,9 +256,11 @@ def test_folder_and_file_give_the_same_commands(folder: Path) -> None:
         controller.engage(True)
         rows = []
         for k in range(20):
-            q = arm.home + 0.001 * k
+            q = arm.home + 0.02 * (k / 125) ** 2
             controller.set_target(Target(k / 125, State(q + 0.01, np.zeros(6), np.zeros(6)), 0.1))
-            rows.append(controller.update(MeasuredState(k / 125, q, np.full(6, 0.125))).action)
+            rows.append(
+                controller.update(MeasuredState(k / 125, q, np.full(6, 0.04 * k / 125))).action
+            )
         commands.append(np.array(rows))
     np.testing.assert_allclose(*commands, rtol=1e-9, atol=1e-9)
     assert np.ptp(commands[0], axis=0).min() > 0

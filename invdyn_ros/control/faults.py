@@ -56,8 +56,8 @@ class MeasurementMonitorConfig(Validated):
     """Thresholds of the measurement monitor.
 
     Attributes:
-        joint_state_timeout: time without a usable joint state that is a fault [s]; six missed frames of bus
-            servos at 50 Hz would be 120 ms, but a driver that misses four has stopped.
+        joint_state_timeout: time without a usable joint state that is a fault [s]; bus servos at
+            50 Hz may miss three in a row.
         max_gap: time between two joint states after which an arm is not where its plan is [s].
         max_timer_step: longest time that counts between two calls [s]; more is a delay of this
             process, not of the arm.
