@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.messages import to_nanoseconds, to_stamp
+from invdyn_ros.nodes.node_loop import NodeLoop
 from invdyn_ros.robots.robot import load_robot
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +115,7 @@ def node_starter():
         def work():
             try:
                 node = make()
-                loop = runner.NodeLoop(node)
+                loop = NodeLoop(node)
                 probe.tested_node = node
                 ready.set()
                 while rclpy.ok():

@@ -26,8 +26,9 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
     save_block_pose_net,
 )
 from invdyn_ros.nodes.block_pose import BlockPoseNode, draw_overlay
+from invdyn_ros.nodes.images import image_to_message
 from invdyn_ros.nodes.joint_states import joints_to_message
-from invdyn_ros.nodes.messages import image_to_message, pose_to_arrays, to_stamp
+from invdyn_ros.nodes.messages import pose_to_arrays, to_stamp
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.scene import block_pose, quaternion_pose
 
@@ -101,15 +102,14 @@ def test_restarted_time_clears_the_stored_joint_states(start_node, network, imag
     assert stamps(markers[0].markers)[0] == 5 * TICK
 
 
-def test_image_of_another_size_ends_the_node(run_until_error, network):
+def test_image_of_another_size_and_joint_states_of_other_joints_are_ignored(start_node, network):
+    probe = start_node(BlockPoseNode, block_pose_model=str(network))
     message = image_to_message(np.zeros((48, 64, 3), np.uint8), to_stamp(START), "camera")
-    line = run_until_error(
-        BlockPoseNode,
-        (STATES, joints(START), 10),
-        (IMAGES, message, 10),
-        block_pose_model=str(network),
-    )
-    assert line.startswith("block_pose: ") and "48x64x3" in line
+    probe.advertise(IMAGES, Image).publish(message)
+    probe.advertise(STATES, JointState).publish(JointState())
+    values = probe.tested_node.diagnostic_values
+    probe.wait_until(lambda: len(values) == 2)
+    assert "64x48; the network takes square images" in values[f"ignored: {IMAGES}"]
 
 
 def test_missing_network_ends_the_node(run_until_error, tmp_path):

@@ -17,14 +17,8 @@ from invdyn_ros.arms.pybullet_scene import _apply_marker_texture
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.nodes import blocks
 from invdyn_ros.nodes.blocks import BlocksNode
-from invdyn_ros.nodes.messages import (
-    REJECTED,
-    camera_info_message,
-    image_to_message,
-    pose_to_arrays,
-    pose_to_transform,
-    to_stamp,
-)
+from invdyn_ros.nodes.images import camera_info_message, image_to_message
+from invdyn_ros.nodes.messages import REJECTED, pose_to_arrays, pose_to_transform, to_stamp
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.scene import block_pose
 
@@ -130,14 +124,14 @@ def test_two_blocks_with_the_same_id_are_reported_without_a_pose(start_node):
     )
 
 
-def test_image_of_an_unsupported_encoding_ends_the_node(run_until_error):
-    message = image_to_message(np.zeros((48, 64, 3), np.uint8), Time(), "camera")
-    message.encoding = "mono16"
-    line = run_until_error(BlocksNode, (IMAGES, message, 10))
-    assert line == "blocks: image encoding 'mono16' is not supported; send one of ['rgb8', 'bgr8']"
-
-
-def test_uncalibrated_camera_ends_the_node(run_until_error):
-    info = info_message(calibrated=False)
-    line = run_until_error(BlocksNode, ("/camera/camera_info", info, 10))
-    assert line.startswith("blocks: camera_info is not calibrated")
+def test_unsupported_image_and_uncalibrated_camera_are_named(start_node, capfd):
+    probe, image = start_node(BlocksNode), np.zeros((48, 64, 3), np.uint8)
+    message = image_to_message(image, Time(), "camera")
+    message.encoding = "32FC1"
+    probe.advertise(IMAGES, Image).publish(message)
+    probe.advertise("/camera/camera_info", CameraInfo).publish(info_message(calibrated=False))
+    counts = probe.tested_node.ignored_counts
+    probe.wait_until(lambda: len(counts) == 2)
+    log = capfd.readouterr().err
+    assert "image encoding '32FC1' is not supported; send one of rgb8, bgr8" in log
+    assert "camera_info is not calibrated (K is zero)" in log

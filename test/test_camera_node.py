@@ -14,7 +14,8 @@ from std_msgs.msg import String
 
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.camera import CameraNode
-from invdyn_ros.nodes.messages import image_to_array, latest_qos, to_stamp
+from invdyn_ros.nodes.images import image_to_array
+from invdyn_ros.nodes.messages import latest_qos, to_stamp
 from invdyn_ros.nodes.runner import NodeFinished
 
 FRAMES, RATE = 12, 30.0

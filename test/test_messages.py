@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import rclpy
@@ -12,22 +13,32 @@ from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import Image, JointState, PointCloud2
+from sensor_msgs.msg import Image, JointState, PointCloud2, PointField
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.nodes.bag import BagWriter
-from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name, joints_to_message
+from invdyn_ros.nodes.images import (
+    ENCODINGS,
+    camera_info_message,
+    image_to_array,
+    image_to_message,
+    message_to_intrinsics,
+)
+from invdyn_ros.nodes.joint_states import (
+    JointStateReader,
+    gripper_opening,
+    joints_by_name,
+    joints_to_message,
+)
 from invdyn_ros.nodes.messages import (
+    ForeignMessage,
     arrays_to_pose,
     block_to_message,
-    camera_info_message,
     cloud_to_landmarks,
     command_stamp,
     command_to_message,
-    image_to_array,
-    image_to_message,
     landmarks_to_cloud,
     message_to_target,
     pose_to_arrays,
@@ -72,14 +83,66 @@ def test_image_with_padded_rows_is_read_without_its_padding() -> None:
     np.testing.assert_array_equal(image_to_array(message), image)
 
 
-def test_invalid_image_message_is_refused() -> None:
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_image_of_each_encoding_becomes_rgb(encoding: str) -> None:
+    """Red above, blue below, which every encoding but mono can tell apart."""
+    layout = ENCODINGS[encoding]
+    rows = np.zeros((8, 8, layout.num_values), np.uint8)
+    red, blue = np.array([200, 0, 0]), np.array([0, 0, 200])
+    if layout.channels is not None:
+        for half, colour in ((rows[:4], red), (rows[4:], blue)):
+            half[..., layout.channels] = colour if layout.num_values > 1 else colour.max() // 2
+    elif encoding.startswith("bayer"):
+        for i, letter in enumerate(encoding[6:10]):
+            rows[i // 2 : 4 : 2, i % 2 :: 2] = 200 * (letter == "r")
+            rows[4 + i // 2 :: 2, i % 2 :: 2] = 200 * (letter == "b")
+    else:
+        pixels = np.repeat([[red], [blue]], 4, axis=0).repeat(8, axis=1).astype(np.uint8)
+        luma, u, v = np.moveaxis(cv2.cvtColor(pixels, cv2.COLOR_RGB2YUV).astype(int), 2, 0)
+        luma = 16 + luma * 219 // 255
+        chroma = np.where(np.arange(8) % 2, v, u)
+        first, second = (luma, chroma) if "yu" in encoding[-4:] else (chroma, luma)
+        rows = np.stack([first, second], axis=2).astype(np.uint8)
+    if layout.num_bytes == 2:
+        rows = (rows.astype(">u2") * 257).view(np.uint8)
+    data = np.pad(rows.reshape(8, -1), ((0, 0), (0, 3)))
+    message = Image(height=8, width=8, encoding=encoding, step=data.shape[1], is_bigendian=1)
+    message.data = data.tobytes()
+    image = image_to_array(message).astype(int)
+    assert image.shape == (8, 8, 3)
+    if "mono" in encoding:
+        assert (image == 100).all()
+        return
+    for row, colour in ((1, red), (6, blue)):
+        np.testing.assert_allclose(image[row, 2:6], np.tile(colour, (4, 1)), atol=60)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("encoding", "32FC1", "'32FC1' is not supported; send one of rgb8, bgr8"),
+        ("height", 9, "image of 5x9 rgb8 with step 15 and 60 bytes"),
+        ("height", 0, "image of 5x0"),
+        ("step", 3, "it needs a step of 15 or more"),
+        ("encoding", "yuv422", "width must be even"),
+    ],
+)
+def test_invalid_image_message_is_refused(field: str, value: object, words: str) -> None:
     message = image_to_message(np.zeros((4, 5, 3), np.uint8), to_stamp(0), "camera")
-    message.encoding = "mono16"
-    with pytest.raises(ValueError, match=r"'mono16' is not supported.*rgb8"):
+    setattr(message, field, value)
+    with pytest.raises(ForeignMessage, match=words):
         image_to_array(message)
-    message.encoding, message.height = "rgb8", 9
-    with pytest.raises(ValueError, match="needs 135 bytes, got 60"):
-        image_to_array(message)
+
+
+def test_intrinsics_of_other_camera_models_are_refused() -> None:
+    info = camera_info_message(np.diag([850.0, 851.0, 1.0]), 640, 480, to_stamp(0), "camera")
+    K, d = message_to_intrinsics(info)
+    np.testing.assert_array_equal(K, np.diag([850.0, 851.0, 1.0]))
+    assert d.size == 5
+    for model, coefficients in (("equidistant", [0.1] * 4), ("plumb_bob", [0.1] * 8)):
+        info.distortion_model, info.d = model, coefficients
+        with pytest.raises(ForeignMessage, match=f"'{model}' with"):
+            message_to_intrinsics(info)
 
 
 def test_camera_info_is_that_of_a_pinhole() -> None:
@@ -99,9 +162,25 @@ def test_landmarks_round_trip_with_and_without_person() -> None:
     assert cloud_to_landmarks(landmarks_to_cloud(None, header)) is None
 
 
+def test_landmarks_are_found_by_the_names_of_their_fields() -> None:
+    """Another node may add fields, or order them otherwise."""
+    kinds = [("visibility", "<f4"), ("id", "<i4"), ("z", "<f4"), ("y", "<f4"), ("x", "<f4")]
+    points = np.zeros(33, kinds)
+    for name in ("x", "y", "z", "visibility"):
+        points[name] = np.random.default_rng(0).random(33)
+    cloud = PointCloud2(height=33, width=1, point_step=20, row_step=20, data=points.tobytes())
+    cloud.fields = [
+        PointField(name=name, offset=4 * i, count=1, datatype=5 if name == "id" else 7)
+        for i, (name, _) in enumerate(kinds)
+    ]
+    landmarks = cloud_to_landmarks(cloud)
+    for i, name in enumerate(("x", "y", "z", "visibility")):
+        np.testing.assert_array_equal(landmarks[:, i], points[name])
+
+
 def test_cloud_with_other_fields_is_refused() -> None:
     cloud = landmarks_to_cloud(np.zeros((12, 4)), Header())
-    with pytest.raises(ValueError, match="33 landmarks, the cloud has 12"):
+    with pytest.raises(ForeignMessage, match="33 landmarks, the cloud has 12"):
         cloud_to_landmarks(cloud)
     cloud.fields = cloud.fields[:3]
     with pytest.raises(ValueError, match="visibility"):
@@ -121,10 +200,27 @@ def test_joints_are_found_by_name_in_any_order() -> None:
 
 
 def test_incomplete_joint_state_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"lacks \['c'\]"):
+    with pytest.raises(ForeignMessage, match=r"lacks \['c'\]"):
         joints_by_name(JointState(name=["a", "b"], position=[1.0, 2.0]), NAMES)
+    with pytest.raises(ForeignMessage, match=r"names \['b'\] more than once"):
+        joints_by_name(JointState(name=[*NAMES, "b"], position=[1.0] * 4), NAMES)
     with pytest.raises(ValueError, match="names 3 joints but has 2 positions"):
         joints_by_name(JointState(name=list(NAMES), position=[1.0, 2.0]), NAMES)
+
+
+def test_gripper_may_publish_its_own_joint_states() -> None:
+    robot, stamp = load_robot("ur5"), to_stamp(STAMP)
+    read, fingers = JointStateReader(robot), robot.gripper.joint_names
+    arm = JointState(name=list(robot.joint_names), position=robot.home.tolist())
+    arm.header.stamp = stamp
+    with pytest.raises(ForeignMessage, match="joints of the gripper yet"):
+        read(arm)
+    assert read(JointState(name=list(fingers), position=[0.02, 0.02])) is None
+    state = read(arm)
+    assert (state.stamp, state.opening, state.qd.size) == (STAMP, 0.04, 0)
+    arm.position[0] = np.nan
+    with pytest.raises(ForeignMessage, match="positions"):
+        read(arm)
 
 
 def test_target_round_trips_in_the_joint_order_of_the_arm() -> None:
@@ -152,7 +248,7 @@ def test_invalid_target_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\['a', 'b', 'c'\], the arm has \['a', 'x'\]"):
         message_to_target(message, ("a", "x"))
     message.points[0].positions = [1.0]
-    with pytest.raises(ValueError, match="1 positions for 3 joints"):
+    with pytest.raises(ValueError, match="1 positions, 3 velocities"):
         message_to_target(message, NAMES)
     message.points = []
     with pytest.raises(ValueError, match="one point, got 0"):

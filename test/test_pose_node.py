@@ -6,7 +6,8 @@ import numpy as np
 from node_probe import IMAGES, START, TICK, stamps
 from sensor_msgs.msg import Image, PointCloud2
 
-from invdyn_ros.nodes.messages import image_to_array, image_to_message, latest_qos, to_stamp
+from invdyn_ros.nodes.images import image_to_array, image_to_message
+from invdyn_ros.nodes.messages import latest_qos, to_stamp
 from invdyn_ros.nodes.pose import PoseNode
 
 

@@ -18,10 +18,16 @@ from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, messages
 
 
 def test_failed_run_leaves_a_readable_recording(run_until_error, tmp_path):
-    published = (STATES, state(TICK, UR5.home), 10), ("/gripper/command", JointState(), 10)
+    class FailingNode(ReportNode):
+        def step(self, spin):
+            super().step(spin)
+            if self.last_stamp >= 0:
+                raise ValueError("failed")
+
+    published = (STATES, state(TICK, UR5.home), 10)
     parameters = {"graph": "grasp_sim", "record": tmp_path / "bag", "lockstep": True}
-    line = run_until_error(ReportNode, *published, **MODEL, **parameters)
-    assert "/gripper/command carries sensor_msgs/msg/JointState" in line
+    line = run_until_error(FailingNode, published, **MODEL, **parameters)
+    assert line == "report: failed"
     assert list(messages(tmp_path / "bag", STATES, JOINT_STATE_MESSAGE))  # those before the error
 
 

@@ -10,8 +10,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from std_msgs.msg import String
 
-from invdyn_ros.nodes.messages import latest_qos
-from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX, DiagnosticNode, NodeLoop
+from invdyn_ros.nodes.messages import ForeignMessage, latest_qos
+from invdyn_ros.nodes.node_loop import NodeLoop
+from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX, DiagnosticNode
+from invdyn_ros.nodes.warning_log import WarningLog
 
 MAX_STEPS = 200  # of a loop, before a test fails
 RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -83,12 +85,38 @@ def test_loop_raises_the_exception_of_a_callback(loop, capfd, raised):
     assert not capfd.readouterr().err
 
 
-def test_loop_raises_the_exception_of_a_timer(loop, other):
-    """A timer checks the types of the topics once a second."""
-    other.create_publisher(DiagnosticArray, "/words", 10)
-    loop.node.create_subscription(String, "/words", print, 10)
-    with pytest.raises(ValueError, match="must carry std_msgs/msg/String"):
+def test_loop_raises_the_exception_of_a_timer(loop):
+    def refuse():
+        raise ValueError("too late")
+
+    loop.node.create_timer(0.01, refuse)
+    with pytest.raises(ValueError, match="too late"):
         step_until(loop, lambda: False)
+
+
+def test_topic_of_another_type_and_a_node_of_the_same_name_are_reported_once(loop, other, capfd):
+    other.create_publisher(DiagnosticArray, "/words", 10)
+    doubled = rclpy.create_node("tested", context=other.context, use_global_arguments=False)
+    loop.node.create_subscription(String, "/words", print, 10)
+    step_until(loop, lambda: loop.node.ignored_counts["/words"] == 2)
+    log = capfd.readouterr().err
+    assert log.count("carries diagnostic_msgs/msg/DiagnosticArray from node 'other'") == 1
+    assert log.count("another node has the name /tested") == 1
+    doubled.destroy_node()
+
+
+def test_foreign_message_is_counted_and_each_kind_of_reason_is_logged_once(loop, capfd):
+    def refuse(message):
+        raise ForeignMessage(f"{message.data} is no word")
+
+    loop.node.create_subscription(String, "/words", refuse, 10)
+    publisher = loop.node.create_publisher(String, "/words", 10)
+    step_until(loop, publisher.get_subscription_count)
+    for word in ("[a, b]", "[c]", "12.5", "-1e-3", "'x'", "other"):
+        publisher.publish(String(data=word))
+    step_until(loop, lambda: loop.node.ignored_counts["/words"] == 6)
+    assert capfd.readouterr().err.count("message on /words ignored") == 2
+    assert loop.node.diagnostic_values["ignored: /words"] == "6, the last: other is no word"
 
 
 def test_loop_calls_the_step_method_of_a_node(loop):
@@ -140,3 +168,15 @@ def test_subscriptions_accept_reliable_publishers_and_in_real_time_best_effort_o
     ]
     assert QoSCompatibility.ERROR not in {qos_check_compatible(*pair)[0] for pair in pairs}
     assert latest_qos(False).depth == 1, "a late subscriber would work off a queue"
+
+
+def test_repeated_warning_is_logged_with_its_count():
+    lines, now = [], [0.0]
+    log = WarningLog(lines.append, lambda: now[0])
+    for step in range(250):
+        now[0] = 0.1 * step
+        log.warn(f"{step} ms late")
+    assert lines == ["0 ms late", "100 ms late (101 times)", "200 ms late (201 times)"]
+    for k in range(1000):
+        log.warn("w" * k)
+    assert len(log.counts) <= 51, "the memory of a node that runs for months is bounded"

@@ -44,7 +44,7 @@ def test_simulator_ignores_invalid_command(start_node, values, capfd):
     def is_refused():
         publisher.publish(Float64MultiArray(data=values))  # again: the reader may match late
         log.append(capfd.readouterr().err)
-        return "invalid command" in "".join(log)
+        return "expected 6 numbers" in "".join(log)
 
     probe.wait_until(is_refused)
     assert probe.tested_node.command is None

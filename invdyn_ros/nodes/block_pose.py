@@ -15,14 +15,15 @@ from visualization_msgs.msg import Marker, MarkerArray
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
-from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
+from invdyn_ros.nodes.images import image_to_array, image_to_message
+from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
+    ForeignMessage,
     arrays_to_pose,
     block_to_message,
-    image_to_array,
-    image_to_message,
     latest_qos,
     to_nanoseconds,
+    to_stamp,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.registry import load_scene
@@ -60,8 +61,10 @@ class BlockPoseNode(DiagnosticNode):
         self.robot, self.scene = load_robot(config.arm), load_scene(config.arm)
         network = load_block_pose_net(config.block_pose_model, config.arm)
         self.estimator = BlockPoseEstimator(self.robot, self.scene, network)
-        self.joint_states: dict[int, JointState] = {}  # by stamp [ns], the oldest first
-        self.pending_image: Image | None = None
+        self.read_joint_state = JointStateReader(self.robot)
+        self.joint_states: dict[int, ArmState] = {}  # by stamp [ns], the oldest first
+        # with its stamp [ns] and the name of its frame
+        self.pending_image: tuple[NDArray[np.uint8], int, str] | None = None
         qos = QoSProfile(depth=10)
         self.pose_publisher = self.create_publisher(
             PoseWithCovarianceStamped, "/blocks/block_0", qos
@@ -77,36 +80,47 @@ class BlockPoseNode(DiagnosticNode):
 
     def on_joint_state(self, message: JointState) -> None:
         """Store a joint state, and process an image that waits for it."""
-        stamp = to_nanoseconds(message.header.stamp)
-        if self.joint_states and stamp < next(reversed(self.joint_states)):
+        state = self.read_joint_state(message)
+        if state is None:
+            return
+        if self.joint_states and state.stamp < next(reversed(self.joint_states)):
             self.joint_states, self.pending_image = {}, None  # time restarted: the next episode
-        self.joint_states[stamp] = message
+        self.joint_states[state.stamp] = state
         if len(self.joint_states) > MAX_JOINT_STATES:
             self.joint_states.pop(next(iter(self.joint_states)))
-        if self.pending_image is not None:
-            self.on_image(self.pending_image)
+        self.process_image()
 
     def on_image(self, message: Image) -> None:
-        """Detect the block, once the joint state of the image's time has arrived."""
+        """Store an image of the size of the network, and process it."""
+        image, pixels = image_to_array(message), self.estimator.pixels
+        if message.width != message.height or message.width < pixels:
+            raise ForeignMessage(
+                f"image of {message.width}x{message.height}; the network takes square images of "
+                f"{pixels} pixels or more"
+            )
         stamp = to_nanoseconds(message.header.stamp)
-        if not self.joint_states or next(reversed(self.joint_states)) < stamp:
-            self.pending_image = message
+        self.pending_image = image, stamp, message.header.frame_id
+        self.process_image()
+
+    def process_image(self) -> None:
+        """Detect the block, once the joint state of the image's time has arrived."""
+        if self.pending_image is None or not self.joint_states:
+            return
+        image, stamp, frame_id = self.pending_image
+        if next(reversed(self.joint_states)) < stamp:
             return
         self.pending_image = None
         nearest = min(self.joint_states, key=lambda other: abs(other - stamp))
         if abs(nearest - stamp) > MAX_STAMP_DIFFERENCE:
             self.hold("no joint state of the image's time")
             return
-        joint_state, image = self.joint_states[nearest], image_to_array(message)
-        q, _, _ = joints_by_name(joint_state, self.robot.joint_names)
-        opening = gripper_opening(joint_state, self.robot)
-        detection = self.estimator.estimate(stamp * 1e-9, image, q, opening)
+        state = self.joint_states[nearest]
+        detection = self.estimator.estimate(stamp * 1e-9, image, state.q, state.opening)
         self.hold(None if detection else "no block detected on the table")
-        header = Header(stamp=message.header.stamp, frame_id=self.robot.base_link)
+        header = Header(stamp=to_stamp(stamp), frame_id=self.robot.base_link)
         self.publish(detection, header)
         if self.overlay_publisher.get_subscription_count():
             overlay = draw_overlay(image, self.estimator.keypoints if detection else None)
-            frame_id = message.header.frame_id
             self.overlay_publisher.publish(image_to_message(overlay, header.stamp, frame_id))
 
     def publish(self, detection: BlockDetection | None, header: Header) -> None:

@@ -11,12 +11,16 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.nodes.messages import (
-    REJECTED,
-    arrays_to_pose,
-    block_to_message,
+from invdyn_ros.nodes.images import (
     image_to_array,
     image_to_message,
+    message_to_intrinsics,
+)
+from invdyn_ros.nodes.messages import (
+    REJECTED,
+    ForeignMessage,
+    arrays_to_pose,
+    block_to_message,
     latest_qos,
     pose_to_transform,
     to_seconds,
@@ -82,27 +86,29 @@ class BlocksNode(DiagnosticNode):
 
     def on_camera_info(self, message: CameraInfo) -> None:
         """Create the detector for the intrinsics of the camera."""
-        if self.camera_info is not None and np.array_equal(self.camera_info.k, message.k):
+        last, message.header = self.camera_info, Header()
+        if last is not None and last == message:
             return
-        if not message.k[0] > 0:
-            raise ValueError(
-                "camera_info is not calibrated (K is zero); calibrate the camera, for example "
-                "with camera_calibration"
-            )
+        intrinsics = message_to_intrinsics(message)
         self.camera_info = message
-        k, d = np.array(message.k).reshape(3, 3), np.array(message.d)
-        self.detector = BlockDetector(self.detector_config, k, d)
+        self.detector = BlockDetector(self.detector_config, *intrinsics)
         if self.pending_image is not None:
-            self.on_image(self.pending_image)
-            self.pending_image = None
+            image, self.pending_image = self.pending_image, None
+            self.on_image(image)
 
     def on_image(self, message: Image) -> None:
         """Detect the blocks in an image."""
         image = image_to_array(message)
-        if self.detector is None:
+        if self.detector is None or self.camera_info is None:
             self.pending_image = message
             self.hold("no camera_info on /camera/camera_info; publish it with the images")
             return
+        calibrated = self.camera_info.width, self.camera_info.height
+        if any(calibrated) and calibrated != (message.width, message.height):
+            raise ForeignMessage(
+                f"image of {message.width}x{message.height}; camera_info is of an image of "
+                f"{calibrated[0]}x{calibrated[1]}"
+            )
         stamp = to_seconds(message.header.stamp)
         recent = 0.0 < stamp - self.last_poses[0] < MAX_IMAGE_INTERVAL
         detection = self.detector.detect_with_problems(image, self.last_poses[1] if recent else ())

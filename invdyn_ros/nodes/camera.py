@@ -7,8 +7,10 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, TimeReference
 from std_msgs.msg import Header
 
-from invdyn_ros.nodes.messages import image_to_message, latest_qos, to_seconds, to_stamp
-from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
+from invdyn_ros.nodes.images import image_to_message
+from invdyn_ros.nodes.messages import latest_qos, to_seconds, to_stamp
+from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, load_parameters, run
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
 
 FRAME_ID = "camera_optical_frame"

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 
 STAMP_TOLERANCE = 10**6  # [ns] between the stamp of an image and its scheduled time
 RESULT_RETENTION = 10**9  # [ns] after which the results of processed images are dropped
@@ -25,12 +25,12 @@ class BufferedImage(NamedTuple):
 
     Attributes:
         stamp: stamp of the image [ns].
-        pose: pose of the block, None if it was not detected.
+        detection: the block, None if it was not detected.
         rejection: why the detection is ambiguous, None if it is not.
     """
 
     stamp: int
-    pose: PoseWithCovarianceStamped | None
+    detection: BlockDetection | None
     rejection: str | None
 
 
@@ -39,13 +39,13 @@ class DetectionBuffer:
 
     Attributes:
         results: results of images, from their markers.
-        poses: block poses of images that are not processed yet.
+        poses: detections of images that are not processed yet.
         processed: stamps of processed images.
     """
 
     def __init__(self) -> None:
         self.results: dict[int, ImageResult] = {}
-        self.poses: dict[int, PoseWithCovarianceStamped] = {}
+        self.poses: dict[int, BlockDetection] = {}
         self.processed: set[int] = set()
 
     def has_image(self, stamp: int) -> bool:
@@ -62,8 +62,8 @@ class DetectionBuffer:
         images = []
         for s in sorted(s for s in self.poses.keys() | empty if s <= stamp):
             self.processed.add(s)
-            pose = self.poses.pop(s, None)
-            rejection = results[s].rejection if pose is None else None
-            images.append(BufferedImage(s, pose, rejection))
+            detection = self.poses.pop(s, None)
+            rejection = results[s].rejection if detection is None else None
+            images.append(BufferedImage(s, detection, rejection))
         self.results = {s: result for s, result in results.items() if s > stamp - RESULT_RETENTION}
         return images

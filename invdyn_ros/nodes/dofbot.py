@@ -4,7 +4,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-import numpy as np
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -12,8 +11,14 @@ from std_msgs.msg import Float64MultiArray
 from invdyn_ros.arms.dofbot_bus import DofbotBus, I2CBus, open_bus
 from invdyn_ros.arms.dofbot_driver import DofbotDriver, Reading
 from invdyn_ros.nodes.joint_states import joints_to_message
-from invdyn_ros.nodes.messages import COMMAND_TOPICS, to_stamp
-from invdyn_ros.nodes.runner import DiagnosticNode, Spin, load_parameters, run
+from invdyn_ros.nodes.messages import (
+    COMMAND_TOPICS,
+    ForeignMessage,
+    message_to_command,
+    to_stamp,
+)
+from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -84,20 +89,20 @@ class DofbotNode(DiagnosticNode):
         self.diagnostic_values["incomplete readings"] = str(self.driver.incomplete_readings)
 
     def on_command(self, message: Float64MultiArray) -> None:
-        """Set the desired joint positions [rad]; log and ignore invalid ones."""
+        """Set the desired joint positions [rad]."""
+        q = message_to_command(message, self.robot.n)
         try:
-            self.driver.command(np.array(message.data))
+            self.driver.command(q)
         except ValueError as error:
-            self.get_logger().error(f"invalid command ignored: {error}")
+            raise ForeignMessage(f"invalid command: {error}") from error
 
     def on_gripper_command(self, message: Float64MultiArray) -> None:
         """Set the desired opening of the gripper [m]."""
+        opening = float(message_to_command(message, 1)[0])
         try:
-            if len(message.data) != 1:
-                raise ValueError(f"expected one number, got {len(message.data)}")
-            self.driver.command_gripper(message.data[0])
+            self.driver.command_gripper(opening)
         except ValueError as error:
-            self.get_logger().error(f"invalid gripper command ignored: {error}")
+            raise ForeignMessage(f"invalid command: {error}") from error
 
 
 def main() -> None:

@@ -23,10 +23,12 @@ from invdyn_ros.grasp.estimation.block_estimate import (
 )
 from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
 from invdyn_ros.nodes.detection_buffer import DetectionBuffer, ImageResult
-from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
+from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
     REJECTED,
+    ForeignMessage,
     command_to_message,
+    message_to_covariance,
     pose_to_arrays,
     target_to_message,
     to_nanoseconds,
@@ -92,6 +94,7 @@ class GraspNode(DiagnosticNode):
         self.scene = nominal_scene(config.arm, config.camera_pose)
         self.policy = POLICIES[config.policy](self.robot, self.scene, config.policy_checkpoint)
         self.randomization, self.episode = load_randomization(config.noise), -1
+        self.read_joint_state = JointStateReader(self.robot)
         self.reset()
         qos = QoSProfile(depth=10)
         self.target_publisher = self.create_publisher(JointTrajectory, "/joint_target", qos)
@@ -107,14 +110,14 @@ class GraspNode(DiagnosticNode):
         self.policy.reset()
         self.episode += 1
         self.latency = sample_latency(self.randomization, self.config.seed, self.episode)
-        self.joint_state: JointState | None = None
+        self.arm_state: ArmState | None = None
         self.detections = DetectionBuffer()
         self.output: tuple[int, JointTrajectory, Float64MultiArray] | None = None
 
     def on_markers(self, message: MarkerArray) -> None:
         """Store the result of an image."""
         if not message.markers:
-            return  # no stamp
+            raise ForeignMessage("the array has no marker, so no stamp")
         stamp = to_nanoseconds(message.markers[0].header.stamp)
         ids = [m.id for m in message.markers if m.type == Marker.CUBE and m.ns == "blocks"]
         rejections = [m.text for m in message.markers if m.ns == REJECTED and m.id == 0]
@@ -125,31 +128,33 @@ class GraspNode(DiagnosticNode):
 
     def on_block_pose(self, message: PoseWithCovarianceStamped) -> None:
         """Store a detection of the block."""
+        detection = self.to_detection(message)
         stamp = to_nanoseconds(message.header.stamp)
         if self.is_new(stamp):
-            self.detections.poses[stamp] = message
+            self.detections.poses[stamp] = detection
             self.update()
 
     def on_joint_state(self, message: JointState) -> None:
         """Publish a target for a joint state; in lockstep, after the images up to it."""
-        stamp = to_nanoseconds(message.header.stamp)
-        last = self.joint_state
-        if last is not None and stamp < to_nanoseconds(last.header.stamp):
+        state = self.read_joint_state(message)
+        if state is None:
+            return
+        if self.arm_state is not None and state.stamp < self.arm_state.stamp:
             self.reset()
-        self.joint_state = message
+        self.arm_state = state
         self.update()
 
     def is_new(self, stamp: int) -> bool:
         """Return whether an image is neither repeated nor from before a reset."""
-        if self.joint_state is None or stamp in self.detections.processed:
+        if self.arm_state is None or stamp in self.detections.processed:
             return False
-        return stamp <= to_nanoseconds(self.joint_state.header.stamp)
+        return stamp <= self.arm_state.stamp
 
     def update(self) -> None:
         """Publish a target for the latest joint state once all its inputs have arrived."""
-        if self.joint_state is None:
+        if self.arm_state is None:
             return
-        stamp = to_nanoseconds(self.joint_state.header.stamp)
+        stamp = self.arm_state.stamp
         if self.output is not None and self.output[0] == stamp:
             if self.config.lockstep:
                 self.publish()
@@ -162,15 +167,15 @@ class GraspNode(DiagnosticNode):
             if not self.detections.has_image(round(last_image * 1e9)):
                 return
         self.process_images(available)
-        self.run_policy(stamp)
+        self.run_policy(self.arm_state)
         self.publish()
 
     def process_images(self, available: int) -> None:
         """Pass the results of all images up to a stamp [ns] to the policy, in their order."""
         for image in self.detections.pop_until(available):
             time = image.stamp * 1e-9
-            if image.pose is not None:
-                self.policy.on_detection(self.to_detection(image.pose))
+            if image.detection is not None:
+                self.policy.on_detection(image.detection)
             elif image.rejection is not None:
                 self.policy.on_invalid_image(time, image.rejection)
             else:
@@ -180,22 +185,19 @@ class GraspNode(DiagnosticNode):
         """Convert a block pose to position and yaw on the table in the base frame."""
         time = to_nanoseconds(message.header.stamp) * 1e-9
         T = quaternion_pose(*pose_to_arrays(message.pose.pose))
-        covariance = np.array(message.pose.covariance).reshape(6, 6)
+        covariance = message_to_covariance(message)
         if message.header.frame_id == self.robot.base_link:  # from the block_pose node
             variance = np.diag(covariance)[[0, 1, 2, 5]]
             return BlockDetection(time, T[:3, 3], upright_yaw(T[:3, :3]), variance)
         camera, height = self.scene.camera, self.scene.block_size / 2
         return detection_on_table(time, T, covariance, camera.T_base_camera, height)
 
-    def run_policy(self, stamp: int) -> None:
+    def run_policy(self, state: ArmState) -> None:
         """Compute the output for the latest joint state."""
-        if self.joint_state is None:
-            return
-        opening = gripper_opening(self.joint_state, self.robot)
+        stamp = state.stamp
         control_period, now = 1 / self.robot.rate, stamp * 1e-9
-        q, qd, _ = joints_by_name(self.joint_state, self.robot.joint_names)
-        self.policy.update_joints(q, qd)
-        command = self.policy.command(now, opening, control_period)
+        self.policy.update_joints(state.q, state.qd)
+        command = self.policy.command(now, state.opening, control_period)
         self.diagnostic_values["phase"] = command.phase
         self.hold(command.hold_reason)
         target = Target(now, command.state, command.horizon or control_period)

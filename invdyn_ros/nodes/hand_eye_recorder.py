@@ -13,9 +13,10 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from invdyn_ros.nodes.bag import BagWriter
-from invdyn_ros.nodes.joint_states import joints_by_name
+from invdyn_ros.nodes.joint_states import positions_by_name
 from invdyn_ros.nodes.messages import pose_to_arrays, to_seconds
-from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
+from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, load_parameters, run
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
 from invdyn_ros.perception.hand_eye.static_poses import (
     HandEyeStreams,
@@ -94,7 +95,7 @@ class HandEyeRecorderNode(DiagnosticNode):
         """Store a joint state; those of other devices, such as a gripper, are ignored."""
         if set(self.robot.joint_names) <= set(message.name):
             stamp = to_seconds(message.header.stamp)
-            q, _, _ = joints_by_name(message, self.robot.joint_names)
+            q = positions_by_name(message, self.robot.joint_names)
             if not self.states or abs(stamp - self.states[-1][0]) >= JOINT_STATE_PERIOD:
                 self.states.append((stamp, q))
 

@@ -1,14 +1,18 @@
 """Conversion between JointState messages and the state of joints and gripper."""
 
+from typing import NamedTuple
+
 import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 
+from invdyn_ros.nodes.messages import ForeignMessage, to_nanoseconds
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 UNMEASURED = np.empty(0)
+MAX_POSITION = 100.0  # [rad] or [m] of a measured joint
 
 
 def joints_to_message(
@@ -41,33 +45,98 @@ def joints_to_message(
 
 
 def joints_by_name(message: JointState, names: tuple[str, ...]) -> tuple[Array, Array, Array]:
-    """Return position, velocity and effort of named joints, (n,) each, empty if absent.
+    """Return position, velocity and effort of named joints, (n,) each, empty if not measured.
+
+    Drivers give NaN or no values for what they do not measure. Positions may be NaN.
 
     Raises:
-        ValueError: a joint is missing.
+        ForeignMessage: a joint is missing or named twice, or arrays have different lengths.
     """
-    index = {name: i for i, name in enumerate(message.name)}
-    missing = [name for name in names if name not in index]
+    available = list(message.name)
+    missing = [name for name in names if name not in available]
+    if len(missing) == len(names):
+        raise ForeignMessage(f"it is of other joints: {available}")
     if missing:
-        raise ValueError(f"joint_states lacks {missing}; it has {list(message.name)}")
-    order = [index[name] for name in names]
+        raise ForeignMessage(f"joint_states lacks {missing}; it has {available}")
+    if doubled := [name for name in names if available.count(name) > 1]:
+        raise ForeignMessage(f"joint_states names {doubled} more than once")
+    order = [available.index(name) for name in names]
     columns = []
-    for values in (message.position, message.velocity, message.effort):
+    for kind, values in (
+        ("positions", message.position),
+        ("velocities", message.velocity),
+        ("efforts", message.effort),
+    ):
         column = np.array(values, float)
-        columns.append(column[order] if column.size == len(index) else np.empty(0))
-    if columns[0].size != len(names):
-        raise ValueError(
-            f"joint_states names {len(index)} joints but has {len(message.position)} positions"
-        )
+        if column.size != len(available) and (column.size or kind == "positions"):
+            raise ForeignMessage(
+                f"joint_states names {len(available)} joints but has {column.size} {kind}"
+            )
+        column = column[order] if column.size else column
+        measured = kind == "positions" or not np.isnan(column).any()
+        columns.append(column if measured else UNMEASURED)
     return columns[0], columns[1], columns[2]
+
+
+def positions_by_name(message: JointState, names: tuple[str, ...]) -> Array:
+    """Return the positions (n,) of named joints.
+
+    Raises:
+        ForeignMessage: as `joints_by_name`, or a position is not plausible.
+    """
+    q, _, _ = joints_by_name(message, names)
+    if not np.abs(q).max() < MAX_POSITION:
+        raise ForeignMessage(f"joint_states has positions {q.tolist()}")
+    return q
 
 
 def gripper_opening(message: JointState, robot: Robot) -> float:
     """Return the distance of the finger pads [m], zero without a gripper.
 
     Raises:
-        ValueError: a finger is missing.
+        ForeignMessage: a finger is missing.
     """
     if robot.gripper is None:
         return 0.0
-    return float(joints_by_name(message, robot.gripper.joint_names)[0].sum())
+    return float(positions_by_name(message, robot.gripper.joint_names).sum())
+
+
+class ArmState(NamedTuple):
+    """State of an arm and its gripper.
+
+    Attributes:
+        stamp: time of the measurement of the arm [ns].
+        q: (n,) position [rad].
+        qd: (n,) velocity [rad/s], empty if not measured.
+        opening: distance of the finger pads [m].
+    """
+
+    stamp: int
+    q: Array
+    qd: Array
+    opening: float
+
+
+class JointStateReader:
+    """Joins the joint states of an arm with those of its gripper, which may be other messages."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
+        self.opening = None if robot.gripper else 0.0
+
+    def __call__(self, message: JointState) -> ArmState | None:
+        """Return the state in a message with the last opening; None if it is the gripper's.
+
+        Raises:
+            ForeignMessage: neither arm nor gripper is in the message, or values are not finite.
+        """
+        gripper, names = self.robot.gripper, set(message.name)
+        if gripper is not None and set(gripper.joint_names) <= names:
+            self.opening = gripper_opening(message, self.robot)
+            if not names & set(self.robot.joint_names):
+                return None
+        q = positions_by_name(message, self.robot.joint_names)
+        _, qd, _ = joints_by_name(message, self.robot.joint_names)
+        if self.opening is None:
+            raise ForeignMessage("no message on joint_states has the joints of the gripper yet")
+        return ArmState(to_nanoseconds(message.header.stamp), q, qd, self.opening)

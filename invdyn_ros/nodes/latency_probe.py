@@ -17,7 +17,8 @@ from trajectory_msgs.msg import JointTrajectory
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.nodes.echo import ECHO_COMMANDS, ECHO_JOINTS
 from invdyn_ros.nodes.messages import COMMAND_TOPICS, command_stamp, target_to_message, to_stamp
-from invdyn_ros.nodes.runner import NodeFinished, Spin, load_parameters, run
+from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.runner import NodeFinished, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
 AMPLITUDE, ANGULAR_FREQUENCY = 0.1, 1.5  # of the motion [rad], [rad/s]

@@ -1,6 +1,7 @@
 """Conversion between ROS messages and arrays. Stamps are those of the source's clock."""
 
 import array
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped, TransformStamped
 from numpy.typing import NDArray
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -21,7 +22,16 @@ COMMAND_TOPICS = {
 }  # command topics of the real drivers by the unit of the action
 REJECTED = "rejected"  # namespace of markers with the reason why a block has no pose
 LANDMARK_FIELDS = ("x", "y", "z", "visibility")
-ENCODINGS = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0)}  # channel indices of red, green, blue
+NUM_LANDMARKS = 33
+MAX_DIGITS = 19  # of a stamp [ns]
+MIN_NORM, MAX_NORM = 1e-3, 1e3  # of a quaternion
+
+
+class ForeignMessage(ValueError):
+    """A message that a node cannot use: of another device, incomplete or damaged.
+
+    Nodes ignore it, count it, and log the reason once.
+    """
 
 
 def to_stamp(nanoseconds: int) -> Time:
@@ -50,72 +60,6 @@ def latest_qos(lockstep: bool) -> QoSProfile:
     return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-def image_to_message(image: NDArray[np.uint8], stamp: Time, frame_id: str) -> Image:
-    """Return an rgb8 message.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        stamp: time of exposure.
-        frame_id: name of the optical frame.
-    """
-    height, width = image.shape[:2]
-    # array.array is the only type that rclpy does not check element by element.
-    return Image(
-        header=Header(stamp=stamp, frame_id=frame_id),
-        height=height,
-        width=width,
-        encoding="rgb8",
-        step=3 * width,
-        data=array.array("B", np.ascontiguousarray(image).tobytes()),
-    )
-
-
-def image_to_array(message: Image) -> NDArray[np.uint8]:
-    """Return the RGB image (H, W, 3) uint8 of a message.
-
-    Raises:
-        ValueError: unsupported encoding, or too little data.
-    """
-    if message.encoding not in ENCODINGS:
-        raise ValueError(
-            f"image encoding '{message.encoding}' is not supported; send one of {list(ENCODINGS)}"
-        )
-    data = np.frombuffer(message.data, np.uint8)
-    if message.step < 3 * message.width or data.size != message.step * message.height:
-        raise ValueError(
-            f"image of {message.width}x{message.height} {message.encoding} with step "
-            f"{message.step} needs {message.step * message.height} bytes, got {data.size}"
-        )
-    rows = data.reshape(message.height, message.step)[:, : 3 * message.width]
-    image = rows.reshape(message.height, message.width, 3)
-    return image if message.encoding == "rgb8" else np.ascontiguousarray(image[..., ::-1])
-
-
-def camera_info_message(
-    camera_matrix: Array, width: int, height: int, stamp: Time, frame_id: str
-) -> CameraInfo:
-    """Return the CameraInfo of a pinhole camera without distortion.
-
-    Args:
-        camera_matrix: (3, 3) [px].
-        width: width of the images [px].
-        height: height of the images [px].
-        stamp: time of the image.
-        frame_id: name of the optical frame.
-    """
-    k = np.asarray(camera_matrix, float)
-    return CameraInfo(
-        header=Header(stamp=stamp, frame_id=frame_id),
-        width=width,
-        height=height,
-        distortion_model="plumb_bob",
-        d=[0.0] * 5,
-        k=k.flatten().tolist(),
-        r=np.eye(3).flatten().tolist(),
-        p=np.hstack([k, np.zeros((3, 1))]).flatten().tolist(),
-    )
-
-
 def landmarks_to_cloud(landmarks: NDArray[Any] | None, header: Header) -> PointCloud2:
     """Return a cloud of landmarks (33, 4) x y z [m] visibility, empty without a person."""
     points = np.empty((0, 4), np.float32) if landmarks is None else landmarks.astype(np.float32)
@@ -138,16 +82,38 @@ def cloud_to_landmarks(message: PointCloud2) -> Array | None:
     """Return the landmarks (33, 4) of a cloud, None without a person.
 
     Raises:
-        ValueError: the cloud has other fields or another number of points.
+        ForeignMessage: other fields, another number of points, or values that are not finite.
     """
-    names = tuple(field.name for field in message.fields)
-    if names != LANDMARK_FIELDS or message.point_step != 16:
-        raise ValueError(f"landmarks need fields {LANDMARK_FIELDS} as float32, got {names}")
-    if message.width == 0:
+    fields = {field.name: field for field in message.fields}
+    names = [name for name in LANDMARK_FIELDS if name in fields]
+    if len(names) < len(LANDMARK_FIELDS) or any(
+        fields[name].datatype != PointField.FLOAT32 for name in names
+    ):
+        raise ForeignMessage(
+            f"landmarks need fields {', '.join(LANDMARK_FIELDS)} as float32, got "
+            f"{', '.join(fields) or 'none'}"
+        )
+    num_points, step = message.width * message.height, message.point_step
+    if num_points == 0:
         return None
-    if message.width != 33:
-        raise ValueError(f"a person has 33 landmarks, the cloud has {message.width} points")
-    return np.frombuffer(message.data, np.float32).reshape(33, 4).astype(float)
+    offsets = [fields[name].offset for name in names]
+    if num_points != NUM_LANDMARKS or max(offsets) + 4 > step:
+        raise ForeignMessage(
+            f"a person has {NUM_LANDMARKS} landmarks, the cloud has {num_points} points of "
+            f"{step} bytes"
+        )
+    if len(message.data) != num_points * step:
+        raise ForeignMessage(
+            f"a cloud of {num_points} points of {step} bytes has {len(message.data)} bytes"
+        )
+    number = ">f4" if message.is_bigendian else "<f4"
+    layout = {"names": names, "formats": [number] * 4, "offsets": offsets, "itemsize": step}
+    points: NDArray[Any] = np.frombuffer(message.data, np.dtype(layout))  # type: ignore[call-overload]
+    with np.errstate(invalid="ignore"):
+        landmarks = np.stack([points[name] for name in names], axis=1).astype(float)
+    if not np.isfinite(landmarks).all():
+        raise ForeignMessage("landmarks are not finite")
+    return landmarks
 
 
 def target_to_message(target: Target, names: tuple[str, ...], stamp: Time) -> JointTrajectory:
@@ -176,21 +142,24 @@ def message_to_target(message: JointTrajectory, names: tuple[str, ...]) -> Targe
         names: names of the joints in the order of the result.
 
     Raises:
-        ValueError: other joints, not exactly one point, or an incomplete point.
+        ForeignMessage: other joints, not exactly one point, or an incomplete point.
     """
     if sorted(message.joint_names) != sorted(names):
-        raise ValueError(
+        raise ForeignMessage(
             f"joint_target is for joints {list(message.joint_names)}, the arm has {list(names)}"
         )
     if len(message.points) != 1:
-        raise ValueError(f"joint_target must have one point, got {len(message.points)}")
+        raise ForeignMessage(f"joint_target must have one point, got {len(message.points)}")
     point, n = message.points[0], len(names)
     order = [list(message.joint_names).index(name) for name in names]
     q = np.array(point.positions, float)
     qd = np.array(point.velocities, float) if len(point.velocities) else np.zeros(n)
     qdd = np.array(point.accelerations, float) if len(point.accelerations) else np.zeros(n)
     if not q.size == qd.size == qdd.size == n:
-        raise ValueError(f"joint_target has {q.size} positions for {n} joints")
+        raise ForeignMessage(
+            f"joint_target has {q.size} positions, {qd.size} velocities and {qdd.size} "
+            f"accelerations for {n} joints"
+        )
     horizon = point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
     return Target(
         to_seconds(message.header.stamp), State(q[order], qd[order], qdd[order]), horizon
@@ -217,13 +186,50 @@ def command_to_message(values: Array, nanoseconds: int) -> Float64MultiArray:
 def command_stamp(message: Float64MultiArray) -> int | None:
     """Return the stamp [ns] of the state that a command belongs to, None without a label."""
     label = message.layout.dim[0].label if message.layout.dim else ""
-    return int(label) if label.isdigit() else None
+    return int(label) if label.isdecimal() and len(label) <= MAX_DIGITS else None
+
+
+def message_to_command(message: Float64MultiArray, num_values: int) -> Array:
+    """Return the values (n,) of a command.
+
+    Raises:
+        ForeignMessage: another number of values, or one that is not finite.
+    """
+    values = np.array(message.data, float)
+    if values.shape != (num_values,) or not np.isfinite(values).all():
+        expected = "one number" if num_values == 1 else f"{num_values} numbers"
+        raise ForeignMessage(f"invalid command {values.tolist()[:20]}: expected {expected}")
+    return values
 
 
 def pose_to_arrays(pose: Pose) -> tuple[Array, Array]:
-    """Return position (3,) [m] and quaternion (4,) xyzw of a pose."""
+    """Return position (3,) [m] and quaternion (4,) xyzw of a pose.
+
+    Raises:
+        ForeignMessage: not finite, or no rotation.
+    """
     p, o = pose.position, pose.orientation
-    return np.array([p.x, p.y, p.z]), np.array([o.x, o.y, o.z, o.w])
+    position, quaternion = np.array([p.x, p.y, p.z]), np.array([o.x, o.y, o.z, o.w])
+    if not math.isfinite(position.sum()) or not MIN_NORM < np.abs(quaternion).max() < MAX_NORM:
+        raise ForeignMessage(
+            f"pose with position {position.tolist()} and quaternion {quaternion.tolist()} is not "
+            "a pose"
+        )
+    return position, quaternion
+
+
+def message_to_covariance(message: PoseWithCovarianceStamped) -> Array:
+    """Return the covariance (6, 6) of a pose.
+
+    Raises:
+        ForeignMessage: not finite, or a variance that is not positive.
+    """
+    covariance = np.array(message.pose.covariance).reshape(6, 6)
+    if not (np.isfinite(covariance).all() and (np.diag(covariance)[[0, 1, 2, 5]] > 0).all()):
+        raise ForeignMessage(
+            f"pose with variances {np.diag(covariance).tolist()} has no valid covariance"
+        )
+    return covariance
 
 
 def arrays_to_pose(position: Array, quaternion: Array) -> Pose:

@@ -5,13 +5,10 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2, TimeReference
 from std_msgs.msg import Header
 
-from invdyn_ros.nodes.messages import (
-    image_to_array,
-    image_to_message,
-    landmarks_to_cloud,
-    latest_qos,
-)
-from invdyn_ros.nodes.runner import DiagnosticNode, Spin, load_parameters, run
+from invdyn_ros.nodes.images import image_to_array, image_to_message
+from invdyn_ros.nodes.messages import landmarks_to_cloud, latest_qos
+from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.teleop.pose import Landmarks, PoseEstimator, PoseEstimatorConfig, draw_landmarks
 
 OVERLAY_DELAY = 0.008  # [s] after the landmarks, by which the command has been sent

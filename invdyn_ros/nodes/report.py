@@ -23,10 +23,12 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.data.recording import encode_jpeg
+from invdyn_ros.nodes.images import image_to_array
 from invdyn_ros.nodes.message_log import MessageLog
-from invdyn_ros.nodes.messages import image_to_array, latest_qos
+from invdyn_ros.nodes.messages import latest_qos
+from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.recordings import is_restart
-from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
 if TYPE_CHECKING:

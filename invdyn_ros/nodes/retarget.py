@@ -8,7 +8,7 @@ from sensor_msgs.msg import JointState, PointCloud2
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.motion_profile import State, Target
-from invdyn_ros.nodes.joint_states import joints_by_name
+from invdyn_ros.nodes.joint_states import positions_by_name
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,
     latest_qos,
@@ -59,8 +59,7 @@ class RetargetNode(DiagnosticNode):
 
     def on_joint_state(self, message: JointState) -> None:
         """Start from the first joint state and ignore later ones."""
-        q, _, _ = joints_by_name(message, self.robot.joint_names)
-        self.retargeter.reset(q)
+        self.retargeter.reset(positions_by_name(message, self.robot.joint_names))
         self.target_publisher = self.target_publisher or self.create_target_publisher()
         self.initialized = True
         self.destroy_subscription(self.joint_state_subscription)

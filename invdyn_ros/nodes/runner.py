@@ -1,4 +1,4 @@
-"""Base class, parameters and main loop of the nodes."""
+"""Base class, parameters and entry point of the nodes."""
 
 import gc
 import inspect
@@ -13,16 +13,22 @@ from typing import Any, TypeVar
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
 from invdyn_ros.config import from_mapping
+from invdyn_ros.nodes.messages import ForeignMessage
+from invdyn_ros.nodes.node_loop import NodeLoop
+from invdyn_ros.nodes.warning_log import WarningLog
 
 T = TypeVar("T")
-Spin = Callable[[float], None]  # wait for a message, at most a timeout [s], and handle it
 HOLD_COUNT_PREFIX = "holds: "  # of the diagnostics keys that count holds by reason
+FAULT_COUNT_PREFIX = "faults: "  # of those that count faults by reason
+IGNORED_COUNT_PREFIX = "ignored: "  # of those that count ignored messages by topic
+
+MAX_REASON_LENGTH = 300  # of a reason with words of a message
 
 
 class NodeFinished(Exception):
@@ -50,10 +56,15 @@ def load_parameters(node: Node, config: type[T]) -> T:
 class DiagnosticNode(Node):
     """Node that publishes diagnostics and checks the message types of its topics once a second.
 
+    A message that the node cannot use is ignored and counted; its reason is logged once.
+
     Attributes:
         diagnostic_values: values in the diagnostics.
         hold_reason: why the node holds, that is, does not perform its task; None if it does.
         hold_counts: number of holds by reason.
+        fault: why the node stopped its task until somebody intervenes; None if it did not.
+        ignored_counts: number of ignored messages by topic.
+        warnings: log of repeated warnings.
         exception: exception of a callback, which `NodeLoop` raises.
     """
 
@@ -64,8 +75,12 @@ class DiagnosticNode(Node):
         self.diagnostic_values: dict[str, str] = {}
         self.hold_reason: str | None = None
         self.hold_counts: Counter[str] = Counter()
+        self.fault: str | None = None
+        self.ignored_counts: Counter[str] = Counter()
+        self.warnings = WarningLog(lambda text: self.get_logger().warning(text))
+        self._hold_is_logged = False
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._store_exception(self._on_timer))
+        self.create_timer(1.0, self._on_timer)
 
     def create_subscription(
         self,
@@ -77,6 +92,8 @@ class DiagnosticNode(Node):
     ) -> Any:
         """Create a subscription; an exception of its callback ends the node.
 
+        The exception `ForeignMessage` means that the message is ignored.
+
         Args:
             msg_type: type of the messages.
             topic: name of the topic.
@@ -84,8 +101,43 @@ class DiagnosticNode(Node):
             qos_profile: quality of service, or the queue depth.
             **options: further options of rclpy.
         """
+
+        def on_message(message: Any) -> None:
+            try:
+                callback(message)
+            except ForeignMessage as error:
+                self.ignore(topic, str(error))
+
+        on_message = self._store_exception(on_message)
+        return super().create_subscription(msg_type, topic, on_message, qos_profile, **options)
+
+    def create_timer(
+        self, timer_period_sec: float, callback: Callable[..., Any], *options: Any, **named: Any
+    ) -> Any:
+        """Create a timer; an exception of its callback ends the node.
+
+        Args:
+            timer_period_sec: period [s].
+            callback: called in each period.
+            *options: further options of rclpy.
+            **named: further options of rclpy.
+        """
         callback = self._store_exception(callback)
-        return super().create_subscription(msg_type, topic, callback, qos_profile, **options)
+        return super().create_timer(timer_period_sec, callback, *options, **named)
+
+    def create_service(
+        self, srv_type: Any, srv_name: str, callback: Callable[..., Any], **options: Any
+    ) -> Any:
+        """Create a service; an exception of its callback ends the node.
+
+        Args:
+            srv_type: type of the service.
+            srv_name: name of the service.
+            callback: called with each request and the response to fill.
+            **options: further options of rclpy.
+        """
+        callback = self._store_exception(callback)
+        return super().create_service(srv_type, srv_name, callback, **options)
 
     def topics_connected(self, topics: str) -> bool:
         """Return whether each topic, separated by spaces, has a publisher and a subscriber."""
@@ -94,18 +146,55 @@ class DiagnosticNode(Node):
             for topic in topics.split()
         )
 
+    def ignore(self, topic: str, reason: str) -> None:
+        """Count a message that the node cannot use; log each kind of reason once.
+
+        Args:
+            topic: name of its topic.
+            reason: why the node cannot use it.
+        """
+        self.ignored_counts[topic] += 1
+        count, reason = self.ignored_counts[topic], " ".join(reason.split())[:MAX_REASON_LENGTH]
+        self.diagnostic_values[f"{IGNORED_COUNT_PREFIX}{topic}"] = f"{count}, the last: {reason}"
+        self.warnings.warn(f"message on {topic} ignored: {reason}", once=True)
+
     def hold(self, reason: str | None) -> None:
-        """Set why the node holds, None if it does not hold; log each change."""
+        """Set why the node holds, None if it does not hold; log each change, but not too often."""
         if reason == self.hold_reason:
             return
         self.hold_reason = reason
         if reason is None:
-            self.get_logger().info("ok again")
+            if self._hold_is_logged:
+                self.get_logger().info("ok again")
+            self._hold_is_logged = False
         else:
             self.hold_counts[reason] += 1
             self.diagnostic_values[f"{HOLD_COUNT_PREFIX}{reason}"] = str(self.hold_counts[reason])
-            self.get_logger().warning(reason)
+            self._hold_is_logged = self.warnings.warn(reason) or self._hold_is_logged
         self._publish_diagnostics()  # at once, since reports measure how long holds last
+
+    def set_fault(self, fault: str | None, reason: str = "") -> None:
+        """Set the fault, None after somebody cleared it; log and publish each change at once.
+
+        Args:
+            fault: the fault with its values and its remedy.
+            reason: the fault without values, by which it is counted.
+        """
+        if fault == self.fault:
+            return
+        self.fault = fault
+        if fault is None:
+            self.get_logger().info("fault cleared")
+        else:
+            self.get_logger().error(fault)
+            key = f"{FAULT_COUNT_PREFIX}{reason or fault}"
+            self.diagnostic_values[key] = str(int(self.diagnostic_values.get(key, 0)) + 1)
+        self._publish_diagnostics()
+
+    def nodes_of_this_name(self) -> int:
+        """Return the number of running nodes with the full name of this one, itself included."""
+        name = (self.get_name(), self.get_namespace())
+        return sum(other == name for other in self.get_node_names_and_namespaces())
 
     def _store_exception(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """Store the exception of a callback, SystemExit too; rclpy would print a traceback."""
@@ -121,13 +210,17 @@ class DiagnosticNode(Node):
 
     def _on_timer(self) -> None:
         self._check_topic_types()
+        if self.nodes_of_this_name() > 1:
+            name = self.get_fully_qualified_name()
+            self.warnings.warn(f"another node has the name {name}; end one of the two")
         self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
+        level = DiagnosticStatus.OK if self.hold_reason is None else DiagnosticStatus.WARN
         status = DiagnosticStatus(
-            level=DiagnosticStatus.OK if self.hold_reason is None else DiagnosticStatus.WARN,
+            level=level if self.fault is None else DiagnosticStatus.ERROR,
             name=self.get_name(),
-            message=self.hold_reason or "ok",
+            message=self.fault or self.hold_reason or "ok",
             values=[KeyValue(key=k, value=v) for k, v in self.diagnostic_values.items()],
         )
         message = DiagnosticArray(status=[status])
@@ -139,38 +232,11 @@ class DiagnosticNode(Node):
             expected = _type_name(subscription.msg_type)
             for info in self.get_publishers_info_by_topic(subscription.topic_name):
                 if info.topic_type != expected:
-                    raise ValueError(
-                        f"topic {subscription.topic_name} carries {info.topic_type} from node "
-                        f"'{info.node_name}', but must carry {expected}"
+                    self.ignore(
+                        subscription.topic_name,
+                        f"it carries {info.topic_type} from node '{info.node_name}', but must "
+                        f"carry {expected}",
                     )
-
-
-class NodeLoop:
-    """Main loop of a node, on the rclpy executor that needs the least CPU time."""
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.executor = _create_executor()
-        self.executor.add_node(node)
-
-    def step(self) -> None:
-        """Call the node's method `step(spin)` if it has one, else spin."""
-        step = getattr(self.node, "step", None)
-        if step is None:
-            self.spin(0.5)
-        else:
-            step(self.spin)
-
-    def spin(self, timeout: float) -> None:
-        """Handle one message or timer within a timeout [s]; raise what its callback raised."""
-        self.executor.spin_once(timeout)
-        exception = getattr(self.node, "exception", None)
-        if exception is not None:
-            raise exception
-
-    def close(self) -> None:
-        """Shut the executor down."""
-        self.executor.shutdown(timeout_sec=0.5)
 
 
 def run(create_node: Callable[[], Node]) -> None:
@@ -204,15 +270,6 @@ def run(create_node: Callable[[], Node]) -> None:
         rclpy.try_shutdown()
         gc.unfreeze()  # else native libraries report leaks
     sys.exit(code)
-
-
-def _create_executor() -> Executor:
-    try:
-        # SingleThreadedExecutor builds its wait set anew for each message
-        from rclpy.experimental import EventsExecutor
-    except ImportError:  # rclpy before 7.1.5
-        return SingleThreadedExecutor()
-    return EventsExecutor()
 
 
 def _type_name(msg_type: Any) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from geometry_msgs.msg import PoseArray
+from numpy.typing import NDArray
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
@@ -13,13 +14,14 @@ from invdyn_ros.arms.domain_randomization import (
     randomize_scene,
 )
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
+from invdyn_ros.nodes.images import camera_info_message, image_to_message
+from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
-    camera_info_message,
-    image_to_message,
+    ForeignMessage,
     latest_qos,
     pose_to_arrays,
     to_nanoseconds,
+    to_stamp,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.registry import load_scene
@@ -62,7 +64,9 @@ class SceneCameraNode(DiagnosticNode):
         self.image: np.ndarray | None = None
         self.episode = -1
         self.last_stamp: float = np.inf
-        self.pending: dict[int, tuple[JointState | None, PoseArray | None]] = {}  # by stamp [ns]
+        self.read_joint_state = JointStateReader(self.robot)
+        # by stamp [ns]: state of the arm and poses (4, 4) of the blocks
+        self.pending: dict[int, tuple[ArmState | None, NDArray[np.float64] | None]] = {}
         image_qos = latest_qos(self.config.lockstep)
         self.image_publisher = self.create_publisher(Image, "/camera/image_raw", image_qos)
         self.info_publisher = self.create_publisher(CameraInfo, "/camera/camera_info", image_qos)
@@ -78,45 +82,47 @@ class SceneCameraNode(DiagnosticNode):
 
     def on_joint_state(self, message: JointState) -> None:
         """Store a joint state until the block poses of the same stamp arrive."""
-        stamp = to_nanoseconds(message.header.stamp)
-        self.pending[stamp] = (message, self.pending.get(stamp, (None, None))[1])
-        self.render(stamp)
-        while len(self.pending) > MAX_PENDING:
-            self.pending.pop(next(iter(self.pending)))
+        state = self.read_joint_state(message)
+        if state is not None:
+            self.pending[state.stamp] = (state, self.pending.get(state.stamp, (None, None))[1])
+            self.render(state.stamp)
 
     def on_objects(self, message: PoseArray) -> None:
         """Store block poses until the joint state of the same stamp arrives."""
         stamp = to_nanoseconds(message.header.stamp)
         if stamp == self.last_stamp:
-            self.publish(message)  # repeated, because the image may have been lost
+            self.publish(stamp)  # repeated, because the image may have been lost
             return
-        self.pending[stamp] = (self.pending.get(stamp, (None, None))[0], message)
+        poses = [quaternion_pose(*pose_to_arrays(pose)) for pose in message.poses]
+        num_blocks = load_scene(self.config.arm).num_blocks
+        if len(poses) != num_blocks:
+            raise ForeignMessage(f"{len(poses)} poses; the scene has {num_blocks} blocks")
+        self.pending[stamp] = (self.pending.get(stamp, (None, None))[0], np.array(poses))
         self.render(stamp)
 
     def render(self, stamp: int) -> None:
         """Render and publish an image once both inputs of a stamp have arrived."""
-        joints, objects = self.pending[stamp]
-        if joints is None or objects is None:
+        state, block_poses = self.pending[stamp]
+        if state is None or block_poses is None:
+            while len(self.pending) > MAX_PENDING:
+                self.pending.pop(next(iter(self.pending)))
             return
         if stamp < self.last_stamp:
             self.next_episode()
         self.pending = {s: pair for s, pair in self.pending.items() if s > stamp}
         self.last_stamp = stamp
-        q, _, _ = joints_by_name(joints, self.robot.joint_names)
-        opening = gripper_opening(joints, self.robot)
-        poses = [quaternion_pose(*pose_to_arrays(pose)) for pose in objects.poses]
         if self.renderer is None:
             raise ValueError(
                 "/joint_states and /sim/objects have no stamps; run the simulator node"
             )
-        self.image = self.renderer.render(q, opening, np.array(poses))
-        self.publish(objects)
+        self.image = self.renderer.render(state.q, state.opening, block_poses)
+        self.publish(stamp)
 
-    def publish(self, objects: PoseArray) -> None:
-        """Publish image and camera_info with the stamp of their state."""
+    def publish(self, nanoseconds: int) -> None:
+        """Publish image and camera_info with the stamp [ns] of their state."""
         if self.image is None:
             return
-        stamp = objects.header.stamp
+        stamp = to_stamp(nanoseconds)
         height, width = self.image.shape[:2]
         intrinsics = load_scene(self.config.arm).camera.intrinsics()
         if self.config.image_size:

@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 
-import numpy as np
 from geometry_msgs.msg import PoseArray
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
@@ -18,10 +17,12 @@ from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
     command_stamp,
     latest_qos,
+    message_to_command,
     poses_to_message,
     to_stamp,
 )
-from invdyn_ros.nodes.runner import DiagnosticNode, Spin, load_parameters, run
+from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.registry import load_robot_spec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
@@ -157,7 +158,7 @@ class SimulatorNode(DiagnosticNode):
         for _ in range(5):  # messages that have arrived meanwhile
             spin(0)
         if time.monotonic() - self.due > MAX_LAG:
-            self.get_logger().warning("slower than real time; reduce the load of the machine")
+            self.warnings.warn("slower than real time; reduce the load of the machine")
             self.due = time.monotonic()
             if self.config.wall_clock:
                 self.origin += max(time.time_ns() - self.stamp, 0)
@@ -174,7 +175,7 @@ class SimulatorNode(DiagnosticNode):
                 self.publish(resend=True)
             if time.monotonic() - warned > WARNING_PERIOD:
                 warned = time.monotonic()
-                self.get_logger().warning("lockstep: no command yet; check that all nodes run")
+                self.warnings.warn("lockstep: no command yet; check that all nodes run")
 
     def has_commands(self, stamp: int) -> bool:
         """Return whether all commands for a stamp [ns] have arrived."""
@@ -204,23 +205,14 @@ class SimulatorNode(DiagnosticNode):
         )
 
     def on_command(self, message: Float64MultiArray) -> None:
-        """Store a command for the arm; log and ignore an invalid one."""
-        values = np.array(message.data)
-        if values.shape != (self.robot.n,) or not np.isfinite(values).all():
-            self.get_logger().error(
-                f"invalid command {values} ignored: expected {self.robot.n} numbers"
-            )
-            return
+        """Store a command for the arm."""
+        values = message_to_command(message, self.robot.n)
         self.command, self.command_is_new = (command_stamp(message), values), True
 
     def on_gripper_command(self, message: Float64MultiArray) -> None:
         """Store the desired opening of the gripper [m]."""
-        if len(message.data) != 1 or not np.isfinite(message.data[0]):
-            self.get_logger().error(
-                f"invalid gripper command {message.data} ignored: expected one number"
-            )
-            return
-        self.gripper_command = (command_stamp(message), float(message.data[0]))
+        opening = float(message_to_command(message, 1)[0])
+        self.gripper_command = (command_stamp(message), opening)
 
     def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Start the next episode."""

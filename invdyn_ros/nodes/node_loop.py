@@ -1,0 +1,45 @@
+"""Main loop of a node."""
+
+from collections.abc import Callable
+
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.node import Node
+
+Spin = Callable[[float], None]  # wait for a message, at most a timeout [s], and handle it
+
+
+class NodeLoop:
+    """Main loop of a node, on the rclpy executor that needs the least CPU time."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.executor = _create_executor()
+        self.executor.add_node(node)
+
+    def step(self) -> None:
+        """Call the node's method `step(spin)` if it has one, else spin."""
+        step = getattr(self.node, "step", None)
+        if step is None:
+            self.spin(0.5)
+        else:
+            step(self.spin)
+
+    def spin(self, timeout: float) -> None:
+        """Handle one message or timer within a timeout [s]; raise what its callback raised."""
+        self.executor.spin_once(timeout)
+        exception = getattr(self.node, "exception", None)
+        if exception is not None:
+            raise exception
+
+    def close(self) -> None:
+        """Shut the executor down."""
+        self.executor.shutdown(timeout_sec=0.5)
+
+
+def _create_executor() -> Executor:
+    try:
+        # SingleThreadedExecutor builds its wait set anew for each message
+        from rclpy.experimental import EventsExecutor
+    except ImportError:  # rclpy before 7.1.5
+        return SingleThreadedExecutor()
+    return EventsExecutor()
