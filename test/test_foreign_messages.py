@@ -88,7 +88,7 @@ VALID = {
     "/forward_position_controller/commands": lambda stamp: command_to_message(np.zeros(5), 0),
     "/gripper/command": lambda stamp: command_to_message(np.array([0.05]), 0),
 }
-# node, its parameters, and a topic on which it answers valid messages
+# node, its parameters, and a topic on which it outputs valid messages
 NODES = {
     "inverse_dynamics": (InverseDynamicsNode, {**MODEL, "engaged": True}, (DESIRED, JointState)),
     "retarget": (RetargetNode, {"lockstep": True}, (TARGETS, JointTrajectory)),
@@ -102,10 +102,10 @@ NODES = {
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_node_survives_mutated_messages_and_answers_the_next_valid_one(start_node, capfd, name):
-    make, parameters, (answer, kind) = NODES[name]
+def test_node_survives_mutated_messages_and_outputs_the_next_valid_one(start_node, capfd, name):
+    make, parameters, (output, kind) = NODES[name]
     probe = start_node(make, **parameters)
-    answers, node = probe.subscribe(answer, kind, 10), probe.tested_node
+    outputs, node = probe.subscribe(output, kind, 10), probe.tested_node
     subscribed = {s.topic_name: s.msg_type for s in node.subscriptions if s.topic_name in VALID}
     publishers = {topic: probe.advertise(topic, kind) for topic, kind in subscribed.items()}
     rng, stamps = np.random.default_rng(0), itertools.count(START, TICK)
@@ -115,15 +115,15 @@ def test_node_survives_mutated_messages_and_answers_the_next_valid_one(start_nod
         probe.executor.spin_once(timeout_sec=0.002)
     probe.wait_until(lambda: set(node.ignored_counts) == set(publishers))
     assert sum(node.ignored_counts.values()) > len(publishers)
-    count = len(answers)
+    count = len(outputs)
 
-    def is_answered():
+    def has_output():
         stamp = to_stamp(next(stamps))
         for topic, publisher in publishers.items():
             publisher.publish(VALID[topic](stamp))
-        return len(answers) > count
+        return len(outputs) > count
 
-    probe.wait_until(is_answered)
+    probe.wait_until(has_output)
     lines = [line for line in capfd.readouterr().err.splitlines() if "]: message on " in line]
     reasons = {line.split("]: ")[1] for line in lines}
     assert 0 < len(lines) == len(reasons) < 0.6 * sum(node.ignored_counts.values())
