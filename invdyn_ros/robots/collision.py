@@ -8,7 +8,6 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
-from scipy.spatial.transform import Rotation
 
 from invdyn_ros.config import Validated
 from invdyn_ros.robots.collision_geometry import (
@@ -19,12 +18,11 @@ from invdyn_ros.robots.collision_geometry import (
     compile_spec,
     load_shapes,
     obstacle_name,
-    revolve,
-    shape_points,
 )
+from invdyn_ros.robots.motion_bounds import largest_rows, pair_radii
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.typing import Array
+from invdyn_ros.typing import Array, Indices
 
 NUM_SAMPLES = 300  # configurations that tell which pairs always touch
 MIN_DISTANCE = 0.002  # [m] a pair that is closer counts as touching
@@ -44,7 +42,7 @@ class CollisionConfig(Validated):
 
     self_margin: NonNegativeFloat = 0.01
     obstacle_margin: NonNegativeFloat = 0.02
-    finger_margin: NonNegativeFloat = 0.003
+    finger_margin: NonNegativeFloat = 0.0005
     range: PositiveFloat = 0.06
 
 
@@ -57,6 +55,20 @@ class Clearance(NamedTuple):
 
     distance: float
     pair: tuple[str, str]
+
+
+class NearShapes(NamedTuple):
+    """All pairs of shapes of which the clearance is less than the range.
+
+    Attributes:
+        pair: (k,) index of the pair of bodies.
+        clearance: (k,) distance beyond the margin [m].
+        radii: (k, n) a motion dq [rad] changes the distance by at most radii @ |dq| [m/rad].
+    """
+
+    pair: Indices
+    clearance: Array
+    radii: Array
 
 
 class BodyPair(NamedTuple):
@@ -74,15 +86,16 @@ class CollisionModel:
     closed. A held object is not part of the model.
 
     Not checked are two bodies that one joint connects, what is fixed to the base against
-    obstacles, and the pairs in `excluded`. A pair that is within its margin at home has half of
-    its distance there as its margin.
+    obstacles, and the pairs in `excluded`. The margin of a pair is at most half of its distance at
+    home.
 
     Attributes:
         pairs: (P,) names of a link of each body of a pair.
+        margins: (P,) smallest margin between two shapes of each pair [m].
         excluded: pairs that touch by construction: two bodies that touch at home, or any pair
             that touches in all of `NUM_SAMPLES` random configurations.
-        radii: (P, n) motion of a joint by dq [rad] moves no point of one body of a pair by more
-            than radii * |dq| relative to the other [m/rad].
+        largest_radii: (F, n) a motion dq [rad] changes no distance of a pair by more than the
+            largest of largest_radii @ |dq| [m/rad].
     """
 
     def __init__(
@@ -109,11 +122,13 @@ class CollisionModel:
         self._set_pairs(pairs)
         self.excluded: list[tuple[str, str]] = []
         self._set_pairs(self._separable_pairs(pairs))
-        self.radii = self._motion_radii()
+        self._radii = pair_radii(self._model)
+        known = self._pair_index < len(self.pairs)
+        self.largest_radii = largest_rows(self._radii[known])
 
     def clearance(self, q: Array) -> Clearance:
         """Return the smallest clearance at q (n,) [rad] and the names of the closest pair."""
-        self.clearances(q)
+        self._update(q)
         geoms, distances = self._contacts()
         if not distances.size or distances.min() >= self.config.range:
             return Clearance(self.config.range, ("", ""))
@@ -123,14 +138,25 @@ class CollisionModel:
 
     def clearances(self, q: Array) -> Array:
         """Return the clearance of each pair at q (n,) [rad], (P,) [m], at most the range."""
+        self._update(q)
+        result = np.full(len(self.pairs) + 1, self.config.range)  # the last one: excluded
+        geoms, distances = self._contacts()
+        np.minimum.at(result, self._pair_index[geoms[:, 0], geoms[:, 1]], distances)
+        return result[:-1]
+
+    def near_shapes(self, q: Array) -> NearShapes:
+        """Return all pairs of shapes that are close to each other at q (n,) [rad]."""
+        self._update(q)
+        geoms, distances = self._contacts()
+        near = np.flatnonzero(distances < self.config.range)
+        first, second = geoms[near, 0], geoms[near, 1]
+        pair, radii = self._pair_index[first, second], self._radii[first, second]
+        return NearShapes(pair, distances[near], radii)
+
+    def _update(self, q: Array) -> None:
         self._data.qpos[:] = q
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_collision(self._model, self._data)
-        result = np.full(len(self.pairs) + 1, self.config.range)  # the last one: excluded
-        if self._data.ncon:
-            geoms, distances = self._contacts()
-            np.minimum.at(result, self._pair_index[geoms[:, 0], geoms[:, 1]], distances)
-        return result[:-1]
 
     def _contacts(self) -> tuple[Array, Array]:
         """Return the geometries (k, 2) and the clearances (k,) [m] of all close pairs."""
@@ -148,6 +174,7 @@ class CollisionModel:
                 self._pair_margin[a, b] = self._pair_margin[b, a] = margin
         first = [next(iter(pair.margins)) for pair in pairs]
         self.pairs = [(self._links[a], self._links[b]) for a, b in first]
+        self.margins = np.array([min(pair.margins.values()) for pair in pairs])
 
     def _separable_pairs(self, pairs: list[BodyPair]) -> list[BodyPair]:
         """Return the pairs that can be kept apart, with their margins; note the others."""
@@ -164,56 +191,10 @@ class CollisionModel:
                 self.excluded.append(self.pairs[i])
                 continue
             distance = home[i] + margin
-            limit = distance / 2 if home[i] < 0 < distance else np.inf
+            limit = distance / 2 if distance > 0 else np.inf
             margins = {geoms: min(value, limit) for geoms, value in pair.margins.items()}
             separable.append(BodyPair(margins, pair.obstacle))
         return separable
-
-    def _motion_radii(self) -> Array:
-        """Return `radii`."""
-        model = self._model
-        points: dict[int, list[Array]] = {}
-        for geometry in np.flatnonzero(model.geom_bodyid):
-            body = int(model.geom_bodyid[geometry])
-            points.setdefault(body, []).append(shape_points(model, int(geometry)))
-        radii = {body: motion_radii(model, body, np.vstack(p)) for body, p in points.items()}
-        radii[WORLD] = np.zeros(model.njnt)
-        rows = np.zeros((len(self.pairs), model.njnt))
-        for first, second in np.argwhere(self._pair_index < len(self.pairs)):
-            a, b = (radii[int(model.geom_bodyid[g])] for g in (first, second))
-            # a joint that moves both bodies does not change the distance between them
-            rows[self._pair_index[first, second]] = np.where((a > 0) & (b > 0), 0.0, a + b)
-        return rows
-
-
-def motion_radii(model: mujoco.MjModel, body: int, points: Array) -> Array:
-    """Return how far a motion of each joint by one radian moves a point at most, (n,) [m/rad].
-
-    The bound holds in every configuration: from the last joint to the first, the points are
-    replaced by the cylinder about the joint that they can reach.
-
-    Args:
-        model: has one joint per body.
-        body: id of the body that the points are fixed to.
-        points: (k, 3) in the frame of the body [m].
-    """
-    radii = np.zeros(model.njnt)
-    while body != WORLD:
-        joint = model.body_jntadr[body]
-        axis = model.jnt_axis[joint]
-        heights = points @ axis
-        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE:
-            radii[joint] = 1.0
-            points = np.vstack([points + end * axis for end in model.jnt_range[joint]])
-        else:
-            reach = np.linalg.norm(points - heights[:, None] * axis, axis=1)
-            radii[joint] = max(float(reach.max()), 1e-9)  # positive: the joint moves the body
-            turn = Rotation.align_vectors(axis[None], [[0.0, 0.0, 1.0]])[0].as_matrix()
-            points = revolve(heights, reach) @ turn.T
-        R = Rotation.from_quat(model.body_quat[body][[1, 2, 3, 0]]).as_matrix()
-        points = points @ R.T + model.body_pos[body]
-        body = model.body_parentid[body]
-    return radii
 
 
 def _body_pairs(

@@ -1,0 +1,171 @@
+"""Check of a whole motion for clearance, without gaps between the configurations computed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from invdyn_ros.control.motion_samples import MotionSamples
+from invdyn_ros.robots.collision import CollisionModel
+from invdyn_ros.typing import Array, Indices
+
+NUM_ANCHORS = 24  # configurations of earlier checks that are kept
+NUM_REFINEMENTS = 3  # halvings of a step that no anchor covers as a whole
+GROUP = 4  # steps that are tried to be covered together first
+NUM_NEAR = 16  # nearest pairs of shapes of a configuration that count each for itself
+FAR_AWAY = 1e9  # [rad]
+OUT_OF_BUDGET = ("a link", "an obstacle")
+
+
+class ClearanceCheck:
+    """Checks motions by conservative advancement.
+
+    No point of a body moves further, relative to another body, than the sum over the joints of
+    radius times angle (`CollisionModel.radii`). A configuration with known clearances therefore
+    certifies all configurations around it up to that distance. Such configurations, the anchors,
+    are added until every step of a motion lies around one. Anchors of earlier motions are kept,
+    so a motion that resembles the last one costs little.
+
+    Attributes:
+        nearest: names of the pair that made the last check fail.
+    """
+
+    def __init__(self, collision: CollisionModel) -> None:
+        """Create a check without anchors."""
+        self.collision = collision
+        self._far = np.ascontiguousarray(collision.largest_radii.T)  # (n, F)
+        n = collision.robot.n
+        self._q = np.full((NUM_ANCHORS, n), FAR_AWAY)
+        # pairs of shapes near the anchor, and the clearance of all others
+        self._radii = np.zeros((NUM_ANCHORS, n, NUM_NEAR))
+        self._pair = np.zeros((NUM_ANCHORS, NUM_NEAR), int)
+        self._clearance = np.full((NUM_ANCHORS, NUM_NEAR), FAR_AWAY)
+        self._far_clearance = np.zeros((NUM_ANCHORS, 1))
+        self._next, self._budget = 0, 0
+        self.nearest = OUT_OF_BUDGET
+
+    def set_budget(self, configurations: int) -> None:
+        """Set the number of configurations that the next checks may compute, all together."""
+        self._budget = configurations
+
+    def clearances(self, q: Array) -> Array:
+        """Return the clearance of each pair at q (n,) [rad], (P,) [m], and keep it."""
+        self._budget -= 1
+        pair, clearance, radii = self.collision.near_shapes(q)
+        size, reach = len(self.collision.pairs), self.collision.config.range
+        result = np.full(size, reach)
+        np.minimum.at(result, pair, clearance)
+        i, self._next = self._next, (self._next + 1) % NUM_ANCHORS
+        nearest = clearance.argsort()
+        if nearest.size > NUM_NEAR:
+            reach = clearance[nearest[NUM_NEAR]]
+            nearest = nearest[:NUM_NEAR]
+        k = nearest.size
+        self._q[i], self._far_clearance[i] = q, reach
+        self._radii[i, :, :k], self._radii[i, :, k:] = radii[nearest].T, 0.0
+        self._pair[i, :k], self._clearance[i, k:] = pair[nearest], FAR_AWAY
+        self._clearance[i, :k] = clearance[nearest]
+        return result
+
+    def is_clear(self, q: Array, required: Array) -> bool:
+        """Return whether anchors alone show that q (n,) [rad] has its clearances (P,) [m]."""
+        return bool(self._covered(q[None], q[None], required)[0])
+
+    def end_is_clear(self, q: Array, required: Array) -> bool:
+        """Return whether q (n,) [rad], where a motion ends, has its clearances (P,) [m]."""
+        self.nearest = OUT_OF_BUDGET
+        return self.is_clear(q, required) or not self._violates(q, required)
+
+    def is_clear_throughout(self, samples: MotionSamples, required: Array) -> bool:
+        """Return whether a motion keeps its clearances; false also if the budget runs out.
+
+        Args:
+            samples: samples of the motion.
+            required: (P,) clearances on the way [m].
+        """
+        lower, upper = samples.bounds()
+        first = np.arange(0, len(lower), GROUP)
+        groups = np.minimum.reduceat(lower, first), np.maximum.reduceat(upper, first)
+        centres = samples.q[np.minimum(first + GROUP // 2, len(lower))]
+        left = self._cover(*groups, centres, required)
+        if left is None:
+            return False
+        steps = [step for k in left for step in range(first[k], min(first[k] + GROUP, len(lower)))]
+        return self._steps_are_clear(samples, np.array(steps, int), required, NUM_REFINEMENTS)
+
+    def _steps_are_clear(
+        self, samples: MotionSamples, steps: Indices, required: Array, refinements: int
+    ) -> bool:
+        """Return whether some steps of a motion keep its clearances.
+
+        Args:
+            samples: samples of the motion.
+            steps: indices of the steps.
+            required: (P,) clearances on the way [m].
+            refinements: how often a step may be halved.
+        """
+        if not steps.size:
+            return True
+        lower, upper = samples.bounds()
+        left = self._cover(lower[steps], upper[steps], samples.centres()[steps], required)
+        if left is None or (left and not refinements):
+            return False
+        halves = np.arange(2)
+        return all(
+            self._steps_are_clear(samples.halved(steps[k]), halves, required, refinements - 1)
+            for k in left
+        )
+
+    def _cover(
+        self, lower: Array, upper: Array, centres: Array, required: Array
+    ) -> list[int] | None:
+        """Add anchors at the centres of boxes that no anchor covers; return those still not.
+
+        Args:
+            lower: (K, n) smallest position of each box [rad].
+            upper: (K, n) largest position of each box [rad].
+            centres: (K, n) a position in each box [rad].
+            required: (P,) clearance to keep [m].
+
+        Returns:
+            None if a centre has not the clearance required, or the budget ran out.
+        """
+        remaining, left = np.flatnonzero(~self._covered(lower, upper, required)), []
+        while remaining.size:
+            middle = remaining.size // 2
+            newest = self._next
+            if self._budget <= 0 or self._violates(centres[remaining[middle]], required):
+                return None
+            done = self._covered(lower[remaining], upper[remaining], required, newest)
+            if not done[middle]:
+                left.append(int(remaining[middle]))
+                done[middle] = True
+            remaining = remaining[~done]
+        return left
+
+    def _violates(self, q: Array, required: Array) -> bool:
+        """Return whether a configuration has less clearance than required; note the pair."""
+        spare = self.clearances(q) - required
+        if not spare.size or spare.min() >= 0:
+            return False
+        self.nearest = self.collision.pairs[int(spare.argmin())]
+        return True
+
+    def _covered(
+        self, lower: Array, upper: Array, required: Array, anchor: int | None = None
+    ) -> Array:
+        """Return which boxes of configurations (K,) lie around an anchor.
+
+        Args:
+            lower: (K, n) smallest position of each box [rad].
+            upper: (K, n) largest position of each box [rad].
+            required: (P,) clearance to keep [m].
+            anchor: index of the only anchor to use; None: all.
+        """
+        chosen = slice(None) if anchor is None else slice(anchor, anchor + 1)
+        q, spare = self._q[chosen, None], self._clearance[chosen] - required[self._pair[chosen]]
+        turn = np.maximum(q - lower, upper - q)  # (A, K, n)
+        far = (turn @ self._far).max(axis=2) < self._far_clearance[chosen] - max(
+            required.max(), 0.0
+        )
+        near = (turn @ self._radii[chosen] < spare[:, None]).all(axis=2)
+        return np.asarray((far & near).any(axis=0))

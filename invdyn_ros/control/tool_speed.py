@@ -1,0 +1,132 @@
+"""Speed of the tool, and of the elbow and all other joints, along a motion."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from invdyn_ros.control.motion_profile import Plan
+from invdyn_ros.control.motion_samples import MotionSamples
+from invdyn_ros.robots.motion_bounds import motion_radii
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array, Indices
+
+REFINEMENT = 4  # smaller steps per step that a coarse bound does not clear
+NUM_REFINEMENTS = 2
+
+
+class ToolSpeed:
+    """Speeds of the tool centre point and of the origins of all joints of an arm.
+
+    Attributes:
+        reach: largest distance of any of these points from the axis of the first joint [m].
+    """
+
+    def __init__(self, robot: Robot, jerk: Array) -> None:
+        """Set up the kinematics; `jerk` (n,) is the largest of all motions [rad/s3]."""
+        self._model, self._jerk = robot.model(), jerk
+        self._data = mujoco.MjData(self._model)
+        tip = self._model.body(robot.tip_link).id
+        self._bodies = np.unique([*self._model.jnt_bodyid[1:], tip])
+        origin = np.zeros((1, 3))
+        radii = [motion_radii(self._model, body, origin) for body in self._bodies]
+        # a later joint never counts for more than an earlier one, as the proof below needs
+        largest = np.maximum.accumulate(np.max(radii, axis=0)[::-1])[::-1]
+        self._radii = np.asarray(largest)  # (n,) [m/rad]
+        self.reach = float(largest[0])
+
+    def speeds(self, q: Array, qd: Array) -> Array:
+        """Return the largest speed (K,) [m/s] of any point at positions and velocities (K, n)."""
+        data, model, bodies = self._data, self._model, self._bodies
+        roots = model.body_rootid[bodies]
+        velocity, lever = np.empty((len(q), len(bodies), 6)), np.empty((len(q), len(bodies), 3))
+        for k in range(len(q)):
+            data.qpos[:], data.qvel[:] = q[k], qd[k]
+            mujoco.mj_kinematics(model, data)
+            mujoco.mj_comPos(model, data)
+            mujoco.mj_comVel(model, data)
+            velocity[k] = data.cvel[bodies]  # about the centre of mass of the whole arm
+            lever[k] = data.xpos[bodies] - data.subtree_com[roots]
+        (wx, wy, wz), (x, y, z) = np.moveaxis(velocity[..., :3], -1, 0), np.moveaxis(lever, -1, 0)
+        turning = np.stack([wy * z - wz * y, wz * x - wx * z, wx * y - wy * x], axis=-1)
+        squared = np.square(velocity[..., 3:] + turning).sum(axis=-1)  # (K, points)
+        return np.asarray(np.sqrt(squared.max(axis=1)))
+
+    def is_below(self, limit: float, samples: MotionSamples, plan: Plan, start: float) -> bool:
+        """Return whether all speeds stay below a limit on the whole motion.
+
+        Args:
+            limit: speed [m/s].
+            samples: samples of the plan.
+            plan: the motion.
+            start: time of the first sample [s].
+        """
+        # no point is faster than the sum of radius times velocity
+        fast: Indices | None = np.flatnonzero(samples.largest_speeds() @ self._radii >= limit)
+        if fast is not None and fast.size:
+            first, last = max(fast[0] - 1, 0), min(fast[-1] + 2, len(samples.q) - 1)
+            fast = self._not_below(limit, samples, first, last)
+        step = samples.step
+        for _ in range(NUM_REFINEMENTS):
+            if fast is None or not fast.size:
+                break
+            step /= REFINEMENT
+            fast = (REFINEMENT * fast[:, None] + np.arange(REFINEMENT)).ravel()
+            times = np.union1d(fast, fast + 1)
+            q, qd = plan.sample(start + step * times)
+            speeds, begin = self.speeds(q, qd), np.searchsorted(times, fast)
+            if (speeds >= limit).any():
+                return False
+            ends = np.maximum(speeds[begin], speeds[begin + 1])
+            bulge = step**2 / 8 * self._curvature(qd[begin], qd[begin + 1], step)
+            fast = fast[ends + bulge >= limit]
+        return fast is not None and not fast.size
+
+    def _not_below(
+        self, limit: float, samples: MotionSamples, first: int, last: int
+    ) -> Indices | None:
+        """Return the steps that may be too fast, None if one certainly is, from distances alone.
+
+        The mean velocity over a step differs from that in its middle by at most step^2 / 24 times
+        the second derivative of the velocity, and the velocity between the middles of two steps
+        from the straight line between both by at most step^2 / 8.
+
+        Args:
+            limit: speed [m/s].
+            samples: samples of the motion.
+            first: first sample to look at.
+            last: last sample to look at.
+        """
+        q, qd = samples.q[first : last + 1], samples.qd[first : last + 1]
+        points = np.empty((len(q), len(self._bodies), 3))
+        for k, position in enumerate(q):
+            self._data.qpos[:] = position
+            mujoco.mj_kinematics(self._model, self._data)
+            points[k] = self._data.xpos[self._bodies]
+        moved = np.square(points[1:] - points[:-1]).sum(axis=-1).max(axis=1)
+        mean = np.sqrt(moved) / samples.step  # (K,)
+        if mean.max() >= limit:
+            return None
+        ends = self.speeds(q[[0, -1]], qd[[0, -1]])
+        padded = np.concatenate([ends[:1], mean, ends[1:]])
+        largest = np.maximum(np.maximum(padded[:-2], padded[2:]), mean)
+        curvature = self._curvature(qd[:-1], qd[1:], samples.step)
+        largest = largest + samples.step**2 / 6 * curvature
+        return first + np.flatnonzero(largest >= limit)
+
+    def _curvature(self, qd_start: Array, qd_end: Array, step: float) -> Array:
+        """Return a bound (K,) of the second derivative of the velocity of all points [m/s3].
+
+        With R = `_radii` and w = sum |qd| it is R |jerk| + 3 w R |qdd| + w^2 R |qd|: turning an
+        earlier joint turns the derivative of a point by a later joint, and does not lengthen it.
+
+        Args:
+            qd_start: (K, n) velocities at the start of each step [rad/s].
+            qd_end: (K, n) velocities at the end of each step [rad/s].
+            step: duration [s].
+        """
+        speed = np.maximum(np.abs(qd_start), np.abs(qd_end)) + step**2 / 8 * self._jerk
+        acceleration = np.abs(qd_end - qd_start) / step + step * self._jerk
+        w = speed.sum(axis=1)
+        bound = w**2 * (speed @ self._radii) + 3 * w * (acceleration @ self._radii)
+        return np.asarray(bound + self._jerk @ self._radii)
