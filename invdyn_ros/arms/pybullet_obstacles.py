@@ -52,7 +52,7 @@ def add_obstacles(client: BulletClient, arm: PybulletArm, obstacles: Obstacles) 
 
 
 def find_contacts(
-    client: BulletClient, arm: PybulletArm, obstacles: Mapping[int, str]
+    client: BulletClient, arm: PybulletArm, obstacles: Mapping[int, str], distance: float = 0.0
 ) -> tuple[Contact, ...]:
     """Return the contacts of an arm in the last physics step, with obstacles and with itself.
 
@@ -60,11 +60,12 @@ def find_contacts(
         client: the PyBullet world.
         arm: the arm.
         obstacles: body id -> name of what counts besides the arm.
+        distance: of surfaces that count as a contact, beside those that push each other [m].
     """
     contacts = {}
     for point in client.getContactPoints(bodyA=arm.body_id):
-        body, link, other_link, distance, force = point[2], point[3], point[4], point[8], point[9]
-        if force <= 0 and distance >= 0:
+        body, link, other_link, gap, force = point[2], point[3], point[4], point[8], point[9]
+        if force <= 0 and gap >= distance:
             continue  # near, but not touching
         if body == arm.body_id:
             other = arm.link_names[other_link]
@@ -72,5 +73,5 @@ def find_contacts(
             other = obstacles[body]
         else:
             continue  # the block
-        contacts[link, other] = Contact(arm.link_names[link], other, distance)
+        contacts[link, other] = Contact(arm.link_names[link], other, gap)
     return tuple(contacts.values())

@@ -100,10 +100,10 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.client.setGravity(0, 0, -9.81)
         self.client.setTimeStep(1 / plant.physics_rate)
         self.client.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
-        self._arm = add_arm(self.client, robot, plant)
+        self.arm = add_arm(self.client, robot, plant)
         self._applied_plant = plant
-        self.body, self.joints, self.fingers = self._arm[:3]
-        self.drive = JointDrive(self.client, self._arm, robot, self.unit)
+        self.body, self.joints, self.fingers = self.arm[:3]
+        self.drive = JointDrive(self.client, self.arm, robot, self.unit)
         # bind once: each attribute access of the client creates a new function
         self._get_joint_states = partial(
             self.client.getJointStates, self.body, self.joints + self.fingers
@@ -112,8 +112,8 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.obstacles = load_arm_obstacles(robot.name) if obstacles is None else obstacles
         if scene is not None:
             self.obstacles = replace(self.obstacles, table=True)
-        bodies = add_obstacles(self.client, self._arm, self.obstacles)
-        self._find_contacts = partial(find_contacts, self.client, self._arm, bodies)
+        bodies = add_obstacles(self.client, self.arm, self.obstacles)
+        self._find_contacts = partial(find_contacts, self.client, self.arm, bodies)
         self.block: int | None = None
         if scene is not None and scene.num_blocks:
             self.block = add_block(self.client, scene, np.eye(4))
@@ -137,7 +137,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         """
         self.rng = np.random.default_rng(seed)
         if self.plant != self._applied_plant:
-            apply_plant(self.client, self._arm, self.robot, self.plant)
+            apply_plant(self.client, self.arm, self.robot, self.plant)
             self._applied_plant = self.plant
         start = self.robot.home if q is None else np.asarray(q, float)
         for j, position in zip(self.joints, start, strict=True):

@@ -30,6 +30,7 @@ BENCHMARKS = {
     "model": "latency of one prediction: in the node, exported and in eager PyTorch",
     "multimodal": "whether a family predicts both modes of data with two actions per motion",
     "planning": "planner and inverse model on a pendulum whose mass changes",
+    "safety": "whether any input moves an arm where it must not go: fuzz, faults, delays, persons",
     "sequence_length": "seconds and memory of time-series models against sequence length",
     "simulation": "physics steps and images per second, compared with raw PyBullet",
     "time_series": "error of time-series models in interpolation and extrapolation",

@@ -1,0 +1,238 @@
+"""Benchmark of safety: fuzz of the guard, fault table, late commands, random persons, live faults.
+
+Every part drives the arm controller of the live node; the last one the whole graph.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from tqdm import tqdm
+
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
+from invdyn_ros.benchmarks.safety_fault_runs import FaultRun, run_faults
+from invdyn_ros.benchmarks.safety_faults import FAULT_TABLE
+from invdyn_ros.benchmarks.safety_fuzz import FuzzJob, FuzzResult, run_fuzz
+from invdyn_ros.benchmarks.safety_rig import shipped_setups
+from invdyn_ros.benchmarks.safety_runs import DrivenResult, run_delay, run_persons
+from invdyn_ros.config import Validated
+from invdyn_ros.robots.registry import ROBOTS
+from invdyn_ros.workers import parallel_map
+
+Part = Literal["fuzz", "faults", "delay", "persons", "live"]
+PARTS: tuple[Part, ...] = ("fuzz", "faults", "delay", "persons", "live")
+DELAYS = (0, 8, 16, 24, 32, 48, 64, 100)  # [ms]
+FUZZ_SLICE = 20_000  # ticks of one job at most, so that a worker is never left alone for long
+J, R = TypeVar("J"), TypeVar("R")
+
+
+@dataclass(frozen=True)
+class SafetyBenchmarkConfig(Validated):
+    """Whether any input moves an arm where it must not go."""
+
+    parts: tuple[Part, ...] = PARTS
+    """Parts to run."""
+    arms: tuple[str, ...] = ()
+    """Arms; default: all."""
+    ticks: PositiveInt = 100_000
+    """Control ticks of the fuzz, over all arms and units."""
+    seconds: PositiveFloat = 60.0
+    """Duration of the random persons of each arm [s]."""
+    seed: NonNegativeInt = 0
+    """Seed of all random numbers."""
+    workers: PositiveInt = 1
+    """Number of processes."""
+    report: Path | None = None
+    """JSON file to write."""
+
+
+def measure_safety(config: SafetyBenchmarkConfig) -> dict[str, Any]:
+    """Return the report: one row per arm and part, and per fault.
+
+    Raises:
+        ValueError: an arm is unknown or, but for the fuzz, has no checkpoint.
+    """
+    machine = machine_info(1)
+    rows: dict[str, Row] = {}
+    details: dict[str, Any] = {}
+    for part in dict.fromkeys(config.parts):
+        part_rows, details[part] = _MEASURES[part](config)
+        rows |= part_rows
+    return benchmark_report(
+        "safety",
+        unit="ticks, violations; ms, mrad; speed in fractions of the rated one",
+        machine=machine,
+        settings=settings_of(config),
+        rows=rows,
+        details=details,
+    )
+
+
+def _progress(
+    run: Callable[[J], R], jobs: Sequence[J], config: SafetyBenchmarkConfig, name: str
+) -> Iterator[R]:
+    """Yield the results of all jobs, in order, with a progress bar."""
+    results = parallel_map(run, jobs, config.workers)
+    yield from tqdm(results, total=len(jobs), desc=name, file=sys.stderr, mininterval=2)
+
+
+def measure_fuzz(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
+    """Return a row per arm and unit, and details."""
+    pairs = [(arm, unit) for arm in config.arms or tuple(ROBOTS) for unit in ("N m", "rad")]
+    share = -(-config.ticks // len(pairs))
+    count = -(-share // FUZZ_SLICE)
+    jobs = [
+        FuzzJob(arm, unit, -(-share // count), config.seed * 1_000_003 + k)
+        for k in range(count)
+        for arm, unit in pairs
+    ]
+    sums: dict[str, FuzzResult] = {f"fuzz {arm} [{unit}]": FuzzResult() for arm, unit in pairs}
+    for job, result in zip(jobs, _progress(run_fuzz, jobs, config, "fuzz"), strict=True):
+        _merge(sums[f"fuzz {job.arm} [{job.unit}]"], result)
+    rows = {name: _fuzz_row(result) for name, result in sums.items()}
+    details = {
+        name: {
+            "violations": result.tally.violations,
+            "worst, relative to the limit": _rounded(result.tally.worst),
+            "faults": dict(result.faults),
+            "holds": dict(result.reasons.most_common(20)),
+            "refused to engage": result.refusals,
+            "examples": result.examples,
+        }
+        for name, result in sums.items()
+    }
+    return rows, details
+
+
+def _merge(total: FuzzResult, part: FuzzResult) -> None:
+    """Add a result of the fuzz to another."""
+    total.tally.merge(part.tally)
+    total.ticks += part.ticks
+    total.driven += part.driven
+    total.moving += part.moving
+    total.faults += part.faults
+    total.reasons += part.reasons
+    total.refusals += part.refusals
+    total.cost += part.cost
+    total.examples += part.examples
+
+
+def _fuzz_row(result: FuzzResult) -> Row:
+    cost = 1e3 * np.concatenate(result.cost)
+    return {
+        "ticks": float(result.ticks),
+        "moving": float(result.moving),
+        "violations": float(result.tally.total),
+        "faults": float(sum(result.faults.values())),
+        "p50 ms": round(float(np.percentile(cost, 50)), 4),
+        "p99 ms": round(float(np.percentile(cost, 99)), 4),
+    }
+
+
+def measure_faults(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
+    """Return a row per fault, worst over all arms, and details per arm."""
+    setups = shipped_setups(config.arms)
+    jobs = [(setup, (fault,)) for fault in FAULT_TABLE for setup in setups]
+    results = [run for runs in _progress(run_faults, jobs, config, "faults") for run in runs]
+    rows = {}
+    for fault in FAULT_TABLE:
+        if runs := [run for run in results if run.fault == fault]:
+            rows[f"fault: {fault}"] = _fault_row(runs)
+    return rows, [asdict_run(run) for run in results]
+
+
+def asdict_run(run: FaultRun) -> dict[str, Any]:
+    """Return a fault run as JSON takes it."""
+    return {k: None if v != v else v for k, v in run._asdict().items()}
+
+
+def _fault_row(runs: list[FaultRun]) -> Row:
+    """Return the worst of the runs of one fault, and how many passed."""
+    row = {
+        "passed": float(sum(not run.problems for run in runs)),
+        "runs": float(len(runs)),
+        "excursion mrad": round(1e3 * max(run.excursion for run in runs), 1),
+        "peak speed": round(max(run.peak_speed for run in runs), 3),
+    }
+    detections = [run.detection for run in runs if run.detection == run.detection]
+    if detections:
+        row["detection ms"] = round(1e3 * max(detections), 1)
+    firsts = [run.first_command for run in runs if run.first_command == run.first_command]
+    if firsts:
+        row["first command mrad"] = round(1e3 * max(firsts), 1)
+    return row
+
+
+def measure_delay(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
+    """Return a row per arm and delay, and details."""
+    jobs = [
+        (setup, 1e-3 * delay)
+        for setup in shipped_setups(config.arms)
+        if not setup.is_servo
+        for delay in DELAYS
+    ]
+    rows, details = {}, {}
+    for job, result in zip(jobs, _progress(run_delay, jobs, config, "delay"), strict=True):
+        name = f"delay {job[0].checkpoint} {1e3 * job[1]:.0f} ms"
+        rows[name], details[name] = _driven_row(result), _driven_details(result)
+    return rows, details
+
+
+def measure_persons(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
+    """Return a row per arm, and details."""
+    jobs = [(setup, config.seconds, config.seed) for setup in shipped_setups(config.arms)]
+    rows, details = {}, {}
+    for job, result in zip(jobs, _progress(run_persons, jobs, config, "persons"), strict=True):
+        name = f"persons {job[0].checkpoint}"
+        rows[name], details[name] = _driven_row(result), _driven_details(result)
+    return rows, details
+
+
+def _driven_row(result: DrivenResult) -> Row:
+    return {
+        "targets": float(result.targets),
+        "violations": float(result.tally.total),
+        "faults": float(sum(result.faults.values())),
+        "contacts": float(result.contacts),
+        "rms mrad": round(1e3 * result.rms, 3),
+        "peak speed": round(result.peak_speed, 3),
+        "held": round(result.held, 4),
+    }
+
+
+def _driven_details(result: DrivenResult) -> dict[str, Any]:
+    return {
+        "violations": result.tally.violations,
+        "worst, relative to the limit": _rounded(result.tally.worst),
+        "faults": dict(result.faults),
+        "holds": dict(result.reasons),
+        "beyond a joint limit [rad]": round(result.beyond, 6),
+    }
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in values.items()}
+
+
+def measure_live(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
+    """Return a row per live fault of the whole graph, and details."""
+    from invdyn_ros.benchmarks.safety_live import run_live_faults
+
+    results = run_live_faults(config.seed)
+    rows = {f"live: {run.fault}": run.row() for run in results}
+    return rows, [asdict(run) for run in results]
+
+
+_MEASURES = {
+    "fuzz": measure_fuzz,
+    "faults": measure_faults,
+    "delay": measure_delay,
+    "persons": measure_persons,
+    "live": measure_live,
+}
