@@ -29,7 +29,8 @@ Part = Literal["fuzz", "faults", "delay", "persons", "live"]
 PARTS: tuple[Part, ...] = ("fuzz", "faults", "delay", "persons", "live")
 DELAYS = (0, 8, 16, 24, 32, 48, 64, 100)  # [ms]
 FUZZ_SLICE = 20_000  # ticks of one job at most, so that a worker is never left alone for long
-J, R = TypeVar("J"), TypeVar("R")
+J = TypeVar("J")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class FuzzResult:
         faults: fault -> number of times it was latched.
         reasons: why the arm held -> number of ticks.
         refusals: number of refused attempts to engage.
-        cost: computing time of the ticks [s].
+        cost: processor time of the ticks [s].
         examples: first violations, in words.
     """
 
@@ -195,9 +195,9 @@ class _Fuzz:
             states = [fresh, last]
         for measured in states:
             clock = None if self.latency is None else now + self.latency
-            start = clocks.perf_counter()
+            start = clocks.thread_time()
             command = self.controller.update(measured, clock)
-            self.cost.append(clocks.perf_counter() - start)
+            self.cost.append(clocks.thread_time() - start)
             self._record(command, measured.time, now, measured.q)
         self.last = states[0]
 

@@ -170,11 +170,10 @@ class TargetStream:
         """White noise in every component."""
         robot, rng, shape = self.robot, self.rng, (len(times), self.robot.n)
         width = 10 ** rng.uniform(-3, 1)
-        parts = [self._goal + rng.normal(0, width, shape)]
-        parts += [
-            rng.normal(0, width, shape) * limit for limit in (robot.velocity, robot.acceleration)
-        ]
-        return self._packed(times, *parts, self._horizons(times))
+        q = self._goal + rng.normal(0, width, shape)
+        qd = rng.normal(0, width, shape) * robot.velocity
+        qdd = rng.normal(0, width, shape) * robot.acceleration
+        return self._packed(times, q, qd, qdd, self._horizons(times))
 
     def _absurd(self, times: Array) -> list[Target]:
         """Values, horizons and stamps that no source means, among good ones."""
