@@ -201,7 +201,8 @@ class ArmController:
         desired = self.plan.at(measured.time) if self.plan is not None and is_driven else None
         fault = self.monitor.update(measured, desired, clock)
         if fault is not None:
-            self._on_fault(fault, measured)
+            is_complete = self.monitor.is_complete(measured)
+            self._on_fault(fault, measured if is_complete else None)
         if self.fault is not None:
             return self._respond(measured)
         if not self._armed:

@@ -115,7 +115,7 @@ class MeasurementMonitor:
             clock: time of arrival [s] by any monotonic clock; None: the stamps are this clock.
         """
         self.is_new = False
-        if not self._is_complete(measured):
+        if not self.is_complete(measured):
             return self._ignore(clock)
         last = self.measured
         if last is None:
@@ -199,7 +199,7 @@ class MeasurementMonitor:
             return 0.0
         return self._clock - self._arrival
 
-    def _is_complete(self, measured: MeasuredState) -> bool:
+    def is_complete(self, measured: MeasuredState) -> bool:
         """Return whether a joint state has all joints, and all values are finite and possible."""
         q, qd, n = measured.q, measured.qd, self.robot.n
         if q.shape != (n,) or (qd.size and qd.shape != (n,)):
