@@ -19,6 +19,7 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, se
 from invdyn_ros.benchmarks.safety_fault_runs import FaultRun, run_faults
 from invdyn_ros.benchmarks.safety_faults import FAULT_TABLE
 from invdyn_ros.benchmarks.safety_fuzz import FuzzJob, FuzzResult, run_fuzz
+from invdyn_ros.benchmarks.safety_live import run_live_faults
 from invdyn_ros.benchmarks.safety_rig import shipped_setups
 from invdyn_ros.benchmarks.safety_runs import DrivenResult, run_delay, run_persons
 from invdyn_ros.config import Validated
@@ -38,13 +39,15 @@ class SafetyBenchmarkConfig(Validated):
     """Whether any input moves an arm where it must not go."""
 
     parts: tuple[Part, ...] = PARTS
-    """Parts to run."""
+    """Parts to run; `live` needs ROS 2 and takes about half a minute per fault."""
     arms: tuple[str, ...] = ()
     """Arms; default: all."""
     ticks: PositiveInt = 100_000
     """Control ticks of the fuzz, over all arms and units."""
     seconds: PositiveFloat = 60.0
     """Duration of the random persons of each arm [s]."""
+    video: Path | None = None
+    """Video of a person for the live faults; default: the arm grasps blocks instead."""
     seed: NonNegativeInt = 0
     """Seed of all random numbers."""
     workers: PositiveInt = 1
@@ -223,9 +226,7 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 
 def measure_live(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
     """Return a row per live fault of the whole graph, and details."""
-    from invdyn_ros.benchmarks.safety_live import run_live_faults
-
-    results = run_live_faults(config.seed)
+    results = run_live_faults(config.video, config.seed)
     rows = {f"live: {run.fault}": run.row() for run in results}
     return rows, [asdict(run) for run in results]
 
