@@ -89,10 +89,10 @@ def _progress(
 def measure_fuzz(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
     """Return a row per arm and unit, and details."""
     pairs = [(arm, unit) for arm in config.arms or tuple(ROBOTS) for unit in ("N m", "rad")]
-    share = -(-config.ticks // len(pairs))
-    count = -(-share // FUZZ_SLICE)
+    ticks = -(-config.ticks // len(pairs))
+    count = -(-ticks // FUZZ_SLICE)
     jobs = [
-        FuzzJob(arm, unit, -(-share // count), config.seed * 1_000_003 + k)
+        FuzzJob(arm, unit, -(-ticks // count), config.seed * 1_000_003 + k)
         for k in range(count)
         for arm, unit in pairs
     ]

@@ -170,13 +170,13 @@ def _judge(setup: str, fault: str, run: _Recording, peak: float, contacts: int) 
 def _detection(run: _Recording) -> tuple[str | None, float]:
     """Return what was named and when [s]; None and NaN if nothing was."""
     for sample in run.samples:
-        said = sample.fault or sample.reason or ""
+        named = sample.fault or sample.reason or ""
         if sample.time < run.onset or sample.time >= CLEARED:
             continue
-        if any(said.startswith(reason) for reason in run.row.reasons):
-            return said, sample.time
+        if any(named.startswith(reason) for reason in run.row.reasons):
+            return named, sample.time
         if sample.fault:
-            return said, sample.time
+            return named, sample.time
     return None, float("nan")
 
 

@@ -144,13 +144,15 @@ class CommandsLost(Tampering):
     def __init__(self) -> None:
         self._place: Array | None = None
 
-    def command(self, action: Array | None, time: float, measured: Array) -> Array | None:
-        """Hold the first place."""
-        if action is None:
-            return None
+    def states(self, state: MeasuredState, time: float) -> list[MeasuredState]:
+        """Note the first place."""
         if self._place is None:
-            self._place = measured
-        return self._place
+            self._place = state.q
+        return [state]
+
+    def command(self, action: Array | None, time: float) -> Array | None:
+        """Hold the first place."""
+        return None if action is None else self._place
 
 
 class SlowArm(Tampering):
@@ -162,7 +164,7 @@ class SlowArm(Tampering):
         self._setpoint: Array | None = None
         self._last: Array | None = None
 
-    def command(self, action: Array | None, time: float, measured: Array) -> Array | None:
+    def command(self, action: Array | None, time: float) -> Array | None:
         """Move the setpoint by a tenth of the step asked for."""
         if action is None:
             return None

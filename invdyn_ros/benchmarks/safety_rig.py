@@ -118,8 +118,8 @@ class Tampering:
         """Return the joint states that arrive."""
         return [state]
 
-    def command(self, action: Array | None, time: float, measured: Array) -> Array | None:
-        """Return the command that arrives at the arm, given the measured joints (n,) [rad]."""
+    def command(self, action: Array | None, time: float) -> Array | None:
+        """Return the command that arrives at the arm."""
         return action
 
     def act_on(self, simulation: Simulation, time: float) -> None:
@@ -210,7 +210,7 @@ class DrivenArm(AbstractContextManager["DrivenArm"]):
         self._delayed.append(action)
         arriving = self._delayed.popleft()
         if tampering is not None:
-            arriving = tampering.command(arriving, since, sample.q)
+            arriving = tampering.command(arriving, since)
             tampering.act_on(simulation, since)
         row = self._row(command, now, action)
         simulation.step(arriving)
