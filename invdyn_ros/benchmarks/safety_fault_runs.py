@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.benchmarks.safety_faults import FAULT_TABLE, FaultRow, WrongModel
+from invdyn_ros.benchmarks.safety_faults import FAULT_TABLE, FaultRow
 from invdyn_ros.benchmarks.safety_rig import (
     TARGET_RATE,
     DrivenArm,
@@ -15,6 +15,7 @@ from invdyn_ros.benchmarks.safety_rig import (
     load_setup,
     wave,
 )
+from invdyn_ros.benchmarks.safety_tampering import WrongModel
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.typing import Array
 
