@@ -26,7 +26,7 @@ def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(s
     clouds.publish(landmarks_to_cloud(None, Header(stamp=to_stamp(START))))
     probe.wait_until(lambda: node.hold_reason == "no joint_states yet")
     probe.advertise(STATES, JointState).publish(state(START))
-    probe.wait_until(lambda: node.initialized)
+    probe.wait_until(lambda: node.measured is not None)
     np.testing.assert_allclose(publish_landmarks(1, None), UR5.home)
     assert "person" in node.hold_reason
     for k in range(2, 12):

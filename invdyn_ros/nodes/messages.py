@@ -22,6 +22,7 @@ COMMAND_TOPICS = {
 }  # command topics of the real drivers by the unit of the action
 REJECTED = "rejected"  # namespace of markers with the reason why a block has no pose
 LANDMARK_FIELDS = ("x", "y", "z", "visibility")
+IMAGE_FIELDS = ("u", "v")  # position in the image [image heights], may be absent
 NUM_LANDMARKS = 33
 MAX_DIGITS = 19  # of a stamp [ns]
 MIN_NORM, MAX_NORM = 1e-3, 1e3  # of a quaternion
@@ -61,31 +62,39 @@ def latest_qos(lockstep: bool) -> QoSProfile:
 
 
 def landmarks_to_cloud(landmarks: NDArray[Any] | None, header: Header) -> PointCloud2:
-    """Return a cloud of landmarks (33, 4) x y z [m] visibility, empty without a person."""
-    points = np.empty((0, 4), np.float32) if landmarks is None else landmarks.astype(np.float32)
+    """Return a cloud of landmarks, empty without a person.
+
+    Args:
+        landmarks: (33, 4) x, y, z [m] and visibility, or (33, 6) with the position in the image
+            [image heights]; None without a person.
+        header: frame and time of the image.
+    """
+    points = np.empty((0, 6), np.float32) if landmarks is None else landmarks.astype(np.float32)
+    names = (*LANDMARK_FIELDS, *IMAGE_FIELDS)[: points.shape[1]]
     return PointCloud2(
         header=header,
         height=1,
         width=len(points),
         fields=[
             PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-            for i, name in enumerate(LANDMARK_FIELDS)
+            for i, name in enumerate(names)
         ],
-        point_step=16,
-        row_step=16 * len(points),
+        point_step=4 * len(names),
+        row_step=4 * len(names) * len(points),
         is_dense=True,
         data=array.array("B", points.tobytes()),
     )
 
 
 def cloud_to_landmarks(message: PointCloud2) -> Array | None:
-    """Return the landmarks (33, 4) of a cloud, None without a person.
+    """Return the landmarks (33, 4) or (33, 6) of a cloud, None without a person.
 
     Raises:
         ForeignMessage: other fields, another number of points, or values that are not finite.
     """
     fields = {field.name: field for field in message.fields}
     names = [name for name in LANDMARK_FIELDS if name in fields]
+    names += IMAGE_FIELDS if set(IMAGE_FIELDS) <= set(fields) else ()
     if len(names) < len(LANDMARK_FIELDS) or any(
         fields[name].datatype != PointField.FLOAT32 for name in names
     ):
@@ -107,7 +116,7 @@ def cloud_to_landmarks(message: PointCloud2) -> Array | None:
             f"a cloud of {num_points} points of {step} bytes has {len(message.data)} bytes"
         )
     number = ">f4" if message.is_bigendian else "<f4"
-    layout = {"names": names, "formats": [number] * 4, "offsets": offsets, "itemsize": step}
+    layout = {"names": names, "formats": [number] * len(names), "offsets": offsets, "itemsize": step}
     points: NDArray[Any] = np.frombuffer(message.data, np.dtype(layout))  # type: ignore[call-overload]
     with np.errstate(invalid="ignore"):
         landmarks = np.stack([points[name] for name in names], axis=1).astype(float)

@@ -29,6 +29,8 @@ class PoseNode(DiagnosticNode):
         self.overlay = self.create_publisher(Image, "/pose/overlay", latest_qos(False))
         self.lockstep = bool(self.declare_parameter("lockstep", False).value)
         self.last_cloud: PointCloud2 | None = None
+        self.landmarks: Landmarks | None = None
+        self.last_image = np.empty(0, np.uint8)
         self.num_empty = 0
         self.pending_overlay: tuple[np.ndarray, Landmarks | None, Header] | None = None
         self.create_subscription(
@@ -45,10 +47,14 @@ class PoseNode(DiagnosticNode):
         self.publish_overlay()
         image = image_to_array(message)
         start = self.get_clock().now()
-        landmarks = self.estimator(image)
+        if not np.array_equal(image, self.last_image):
+            self.landmarks, self.last_image = self.estimator(image), image
+        landmarks = self.landmarks  # of a frozen image the tracker would give ever new ones
         end = self.get_clock().now()
-        header = Header(stamp=stamp, frame_id="hip")
-        self.last_cloud = landmarks_to_cloud(landmarks.world if landmarks else None, header)
+        self.last_cloud = landmarks_to_cloud(
+            landmarks.with_image_position(len(image)) if landmarks else None,
+            Header(stamp=stamp, frame_id="hip"),
+        )
         self.landmark_publisher.publish(self.last_cloud)
         for source, clock_time in (("pose begin", start), ("pose end", end)):
             self.timing_publisher.publish(

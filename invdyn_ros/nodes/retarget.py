@@ -16,6 +16,7 @@ from invdyn_ros.nodes.messages import (
     to_seconds,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
 
@@ -27,10 +28,12 @@ class RetargetNodeConfig:
     Attributes:
         arm: name of the arm.
         lockstep: whether time is simulated; if so, the age of landmarks is not checked.
+        obstacles: YAML file of the obstacles around the arm; empty: those of the arm's entry.
     """
 
     arm: str = "ur5"
     lockstep: bool = False
+    obstacles: str = ""
 
 
 class RetargetNode(DiagnosticNode):
@@ -40,33 +43,37 @@ class RetargetNode(DiagnosticNode):
         super().__init__("retarget")
         self.config = load_parameters(self, RetargetNodeConfig)
         self.robot = load_robot(self.config.arm)
-        self.retargeter = Retargeter(self.robot, load_parameters(self, RetargetConfig))
+        file = self.config.obstacles
+        self.retargeter = Retargeter(
+            self.robot,
+            load_parameters(self, RetargetConfig),
+            load_obstacles(file) if file else None,
+        )
         # A camera waits for /joint_target, so it is advertised only when the state of the arm is
         # known. In lockstep it is advertised at once, because the simulator waits for it.
         self.target_publisher = self.create_target_publisher() if self.config.lockstep else None
-        self.initialized = False
+        self.measured: np.ndarray | None = None  # (n,) [rad]
         self.last_target: JointTrajectory | None = None
         self.create_subscription(
             PointCloud2, "/pose/landmarks", self.on_landmarks, latest_qos(self.config.lockstep)
         )
-        self.joint_state_subscription = self.create_subscription(
-            JointState, "/joint_states", self.on_joint_state, 10
-        )
+        self.create_subscription(JointState, "/joint_states", self.on_joint_state, 1)
 
     def create_target_publisher(self) -> Publisher:
         """Create the publisher of the targets."""
         return self.create_publisher(JointTrajectory, "/joint_target", 10)
 
     def on_joint_state(self, message: JointState) -> None:
-        """Start from the first joint state and ignore later ones."""
-        self.retargeter.reset(positions_by_name(message, self.robot.joint_names))
-        self.target_publisher = self.target_publisher or self.create_target_publisher()
-        self.initialized = True
-        self.destroy_subscription(self.joint_state_subscription)
+        """Note where the arm is, and start there at first."""
+        q = positions_by_name(message, self.robot.joint_names)
+        if self.measured is None:
+            self.retargeter.reset(q)
+            self.target_publisher = self.target_publisher or self.create_target_publisher()
+        self.measured = q
 
     def on_landmarks(self, message: PointCloud2) -> None:
         """Publish a target for each image; while holding, it is where the arm stopped."""
-        if not self.initialized or self.target_publisher is None:
+        if self.measured is None or self.target_publisher is None:
             self.hold("no joint_states yet")
             return
         stamp, lockstep = message.header.stamp, self.config.lockstep
@@ -76,7 +83,7 @@ class RetargetNode(DiagnosticNode):
             return
         time = to_seconds(stamp)
         now = None if lockstep else self.get_clock().now().nanoseconds * 1e-9
-        result = self.retargeter(cloud_to_landmarks(message), time, now)
+        result = self.retargeter(cloud_to_landmarks(message), time, now, self.measured)
         self.hold(result.hold_reason)
         state = State(result.q, result.qd, np.zeros_like(result.q))
         target = Target(time, state, 0.0)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import mujoco
 import numpy as np
 
+from invdyn_ros.robots.collision import CollisionModel
 from invdyn_ros.robots.robot import Robot
 
 
@@ -74,6 +75,42 @@ class JointBoxLimit(mink.Limit):
         q = configuration.q
         distance = np.concatenate([self.upper - q, q - self.lower])  # (2n,)
         return mink.Constraint(self._normals, np.minimum(distance, self.MAX_STEP))
+
+
+class ClearanceLimit(mink.Limit):
+    """Keep an arm clear of obstacles and of itself, so that it slides along them.
+
+    The change J dq of a clearance d is at least -approach * (d - BUFFER). A clearance below
+    BUFFER may not decrease; the limit never demands a motion, so it does not contradict the joint
+    limits.
+    """
+
+    BUFFER = 0.001
+    """Clearance kept for the error of the linear model [m]."""
+    LINEAR_RANGE = 0.05
+    """Motion of a joint for which clearances are taken as linear [rad]."""
+
+    def __init__(self, collision: CollisionModel, approach: float = .4) -> None:
+        """Create a limit.
+
+        Args:
+            collision: clearances of the arm.
+            approach: fraction of a clearance that a step may use up.
+        """
+        self.collision, self.approach = collision, approach
+        self._q = np.full(collision.robot.n, np.nan)
+
+    def compute_qp_inequalities(
+        self, configuration: mink.Configuration, dt: float
+    ) -> mink.Constraint:
+        """Return the bounds on the next step."""
+        q = configuration.q
+        if not np.abs(q - self._q).max() < self.LINEAR_RANGE:
+            self._q = q.copy()
+            self._clearances, self._gradients = self.collision.gradients(q)
+        clearances = self._clearances + self._gradients @ (q - self._q)  # (k,)
+        free = np.maximum(clearances - self.BUFFER, 0.0)
+        return mink.Constraint(-self._gradients, self.approach * free)
 
 
 class DifferentialIK:
@@ -183,7 +220,14 @@ class PositionIKSolver(DifferentialIK):
     MIN_IMPROVEMENT = 0.05
     """Iteration stops once a step reduces the residual by a smaller fraction."""
 
-    def __init__(self, robot: Robot, links: tuple[str, ...], size: float, margin: float) -> None:
+    def __init__(
+        self,
+        robot: Robot,
+        links: tuple[str, ...],
+        size: float,
+        margin: float,
+        limits: Sequence[mink.Limit] = (),
+    ) -> None:
         """Create a solver for links of a robot.
 
         Args:
@@ -191,7 +235,9 @@ class PositionIKSolver(DifferentialIK):
             links: links whose origins have targets.
             size: length scale of the arm [m], such as its reach.
             margin: distance kept from each joint limit [rad].
+            limits: further limits of each step.
         """
+        self.limits = tuple(limits)
         self.points = [PositionTask(robot.model(), link) for link in links]
         super().__init__(robot, self.points, self.POSTURE_COST * size, margin)
         self.posture.set_target(np.clip(robot.home, self.lower, self.upper))
@@ -215,7 +261,7 @@ class PositionIKSolver(DifferentialIK):
         for task, target in zip(self.points, targets, strict=True):
             task.target = target
         lower, upper = bounds or (self.lower, self.upper)
-        limits = [JointBoxLimit(lower, upper)]
+        limits = [JointBoxLimit(lower, upper), *self.limits]
         self.configuration.update(np.clip(q, lower, upper))
         residual = self._residual()
         for _ in range(max_iterations):
@@ -229,6 +275,13 @@ class PositionIKSolver(DifferentialIK):
             ):
                 break
         return IKSolution(self.configuration.q.copy(), residual)
+
+    def distance(self, targets: np.ndarray, q: np.ndarray) -> float:
+        """Return the largest distance of a link from its target (k, 3) at q (n,) [m]."""
+        for task, target in zip(self.points, targets, strict=True):
+            task.target = target
+        self.configuration.update(q)
+        return self._residual()
 
     def _residual(self) -> float:
         return max(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -89,17 +90,27 @@ class RateLimiter:
         self.qd = np.zeros_like(self.q)
         self.target = self.q.copy()
 
-    def reachable_bounds(self, target: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
+    def reachable_bounds(
+        self,
+        target: np.ndarray,
+        dt: float,
+        speed: float = 1.0,
+        region: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the bounds of the next joint positions on the way to a target.
 
         Args:
             target: (n,) joint positions, which may move [rad].
             dt: time step [s].
+            speed: fraction of the velocity limits to use.
+            region: narrower position limits, lower and upper (n,) [rad], which may move; a joint
+                outside them moves no further outwards.
 
         Returns:
             Lower and upper bounds (n,) [rad].
         """
         lower, upper, velocity, acceleration = self.bounds
+        velocity = speed * velocity
         step = acceleration * dt
         target_velocity = np.clip((target - self.target) / dt, -velocity, velocity)
         error = target - (self.q + target_velocity * dt)
@@ -107,8 +118,11 @@ class RateLimiter:
         lowest = target_velocity - np.where(error < 0, closing, self.SLACK * step)
         highest = target_velocity + np.where(error > 0, closing, self.SLACK * step)
         # position limits have priority over the target, acceleration limits over both
-        min_velocity = np.maximum(-velocity, -self._max_stopping_velocity(self.q - lower, dt))
-        max_velocity = np.minimum(velocity, self._max_stopping_velocity(upper - self.q, dt))
+        inner = region or (lower, upper)
+        below = np.maximum(self.q - np.maximum(lower, inner[0]), 0.0)
+        above = np.maximum(np.minimum(upper, inner[1]) - self.q, 0.0)
+        min_velocity = np.maximum(-velocity, -self._max_stopping_velocity(below, dt))
+        max_velocity = np.minimum(velocity, self._max_stopping_velocity(above, dt))
         low, high = (
             np.clip(
                 np.clip(velocity_bound, min_velocity, max_velocity), self.qd - step, self.qd + step
@@ -129,10 +143,22 @@ class RateLimiter:
 
     def brake(self, dt: float) -> None:
         """Brake as fast as the acceleration allows for `dt` [s]."""
-        step = self.bounds.acceleration * dt
-        qd = self.qd - np.clip(self.qd, -step, step)
-        q = np.clip(self.q + qd * dt, self.bounds.lower, self.bounds.upper)
+        q = next(iter(self.braking_positions(self.q, self.qd, dt)), self.q)
         self.move(q, q, dt)
+
+    def braking_positions(self, q: np.ndarray, qd: np.ndarray, dt: float) -> Iterator[np.ndarray]:
+        """Yield the positions (n,) [rad] of the fastest stop until the joints are at rest.
+
+        Args:
+            q: (n,) initial positions [rad].
+            qd: (n,) initial velocities [rad/s].
+            dt: time step [s].
+        """
+        step = self.bounds.acceleration * dt
+        while qd.any():
+            qd = qd - np.clip(qd, -step, step)
+            q = np.clip(q + qd * dt, self.bounds.lower, self.bounds.upper)
+            yield q
 
     def _max_stopping_velocity(self, distance: np.ndarray, dt: float) -> np.ndarray:
         """Return the largest velocity during a step from which joints can stop in a distance."""

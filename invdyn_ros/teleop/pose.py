@@ -31,6 +31,10 @@ class Landmarks(NamedTuple):
     image: np.ndarray
     """(33, 2): x to the right and y down in the image [px]."""
 
+    def with_image_position(self, image_height: int) -> np.ndarray:
+        """Return `world` (33, 4) with the position in the image [image heights], (33, 6)."""
+        return np.hstack([self.world, self.image / image_height])
+
 
 @dataclass(frozen=True)
 class PoseEstimatorConfig(Validated):

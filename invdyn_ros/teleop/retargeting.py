@@ -21,15 +21,16 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from invdyn_ros.config import Fraction, Probability, Validated
-from invdyn_ros.robots.inverse_kinematics import IKSolution, PositionIKSolver
+from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
+from invdyn_ros.robots.inverse_kinematics import ClearanceLimit, PositionIKSolver
+from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.robots.registry import ROBOTS
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.arm_directions import NUM_LANDMARKS, ArmDirections
-from invdyn_ros.teleop.arm_geometry import (
-    alternative_configurations,
-    human_like_arm,
-    measure_reach,
-)
+from invdyn_ros.teleop.arm_geometry import human_like_arm, measure_reach
 from invdyn_ros.teleop.filters import JointBounds, RateLimiter
+from invdyn_ros.teleop.person_check import PERSON_HOLD_REASONS, PersonCheck
+from invdyn_ros.teleop.target_tracker import OBSTRUCTIONS, TargetTracker
 from invdyn_ros.teleop.workspace import Workspace
 
 MOUNT_ROTATIONS = {
@@ -38,8 +39,11 @@ MOUNT_ROTATIONS = {
 }
 """R_base_person (3, 3): rotation from the person's frame (forward, left, up) to the base frame."""
 
-HOLD_REASONS = ("no person", "low visibility", "repeated time", "stale time")
-UNREACHABLE_REASONS = ("below the base", "inside the base", "out of reach")
+COLLISION_RANGE = 0.05
+"""Largest clearance that is computed, for speed [m]."""
+LANDMARK_SHAPES = ((NUM_LANDMARKS, 4), (NUM_LANDMARKS, 6))
+HOLD_REASONS = (*PERSON_HOLD_REASONS, "repeated time", "stale time", "arm is elsewhere")
+UNREACHABLE_REASONS = ("below the base", "inside the base", *OBSTRUCTIONS)
 
 
 @dataclass(frozen=True)
@@ -108,13 +112,36 @@ class RetargetResult(NamedTuple):
 
 
 class Retargeter:
-    """Map landmarks to joint positions within position, velocity and acceleration limits."""
+    """Map landmarks to joint positions within limits, clear of obstacles and of the arm itself.
 
-    ITERATIONS = 8
-    """IK steps per call; two or three suffice in steady motion."""
+    Only a plausible person is followed, at first slowly: after a hold the speed increases over
+    `SLOW_IN_TIME`.
+    """
 
-    def __init__(self, robot: Robot, config: RetargetConfig | None = None) -> None:
+    SLOW_IN_TIME = 1.5
+    """Time in which the speed increases after a hold, as its square [s]."""
+    MIN_SPEED = 0.05
+    """Fraction of the velocity limits right after a hold."""
+    MAX_LEAD = 0.5
+    """Largest distance of a joint from where it is measured [rad]; an arm that is slower, stopped
+    or moved by hand is waited for."""
+    MAX_DRIFT = 0.05
+    """Distance of a measured joint at which an arm that holds is followed [rad]."""
+    MAX_REST_STEP = 0.01
+    """Largest motion between images of a joint that counts as at rest [rad]."""
+
+    def __init__(
+        self,
+        robot: Robot,
+        config: RetargetConfig | None = None,
+        obstacles: Obstacles | None = None,
+    ) -> None:
         """Compute the scale from the geometry of the arm and start at the home position.
+
+        Args:
+            robot: the arm.
+            config: settings.
+            obstacles: table and boxes around the arm; None: those of its entry.
 
         Raises:
             ValueError: a scale is given for a human-like arm, whose link lengths determine it.
@@ -130,18 +157,31 @@ class Retargeter:
         self._R_base_person = MOUNT_ROTATIONS[
             auto if self.config.mount == "auto" else self.config.mount
         ]
-        self._solver = PositionIKSolver(robot, self.links, length, self.config.joint_limit_margin)
         self._directions = ArmDirections(
             self.config.side, (self.config.min_cutoff, self.config.beta), self.config.yaw_cutoff
         )
-        bounds = JointBounds(
-            self._solver.lower,
-            self._solver.upper,
-            self.config.velocity_fraction * robot.velocity,
-            self.config.acceleration_fraction * robot.acceleration,
+        self._person = PersonCheck(
+            self.config.side, self.config.min_visibility, self.config.max_gap
         )
-        self._limiter = RateLimiter(bounds, robot.home)
+        if obstacles is None:
+            obstacles = ROBOTS[robot.name].obstacles if robot.name in ROBOTS else Obstacles()
+        collision = CollisionModel(robot, obstacles, CollisionConfig(range=COLLISION_RANGE))
+        self._tracker = self._create_tracker(length, collision)
+        self._limiter = self._tracker.limiter
         self.reset()
+
+    def _create_tracker(self, length: float, collision: CollisionModel) -> TargetTracker:
+        """Return the tracker of the arm, whose reach is `length` [m]."""
+        robot, config = self.robot, self.config
+        limits = (ClearanceLimit(collision),)
+        solver = PositionIKSolver(robot, self.links, length, config.joint_limit_margin, limits)
+        bounds = JointBounds(
+            solver.lower,
+            solver.upper,
+            config.velocity_fraction * robot.velocity,
+            config.acceleration_fraction * robot.acceleration,
+        )
+        return TargetTracker(solver, RateLimiter(bounds, robot.home), collision, config.tolerance)
 
     def _place_person(self, length: float) -> None:
         """Determine the person's shoulder in the base frame and the scaled bone lengths."""
@@ -161,27 +201,35 @@ class Retargeter:
         self.scale = float(self.bones.sum() / bones.sum())
 
     def reset(self, q: np.ndarray | None = None) -> None:
-        """Reset the filters and start at rest at q (n,) [rad]; None: at the home position."""
-        self._limiter.reset(self.robot.home if q is None else q)
+        """Forget the person and start at rest at q (n,) [rad]; None: at the home position."""
+        self._tracker.reset(self.robot.home if q is None else q)
         self._directions.reset()
+        self._person.reset()
         self._time = self._followed_time = -np.inf  # [s] last landmarks, last followed ones
-        self._num_restarts = 0
+        self._slow_in = 0.0  # progress of the slow-in, 0..1
+        self._measured: np.ndarray | None = None
 
     def __call__(
-        self, landmarks: np.ndarray | None, time: float, now: float | None = None
+        self,
+        landmarks: np.ndarray | None,
+        time: float,
+        now: float | None = None,
+        measured: np.ndarray | None = None,
     ) -> RetargetResult:
         """Return the desired state after the next image.
 
         Args:
-            landmarks: (33, 4) x, y, z [m] and visibility in the hip frame; None: no person.
+            landmarks: (33, 4) x, y, z [m] and visibility in the hip frame, or (33, 6) with the
+                position in the image [image heights]; None: no person.
             time: stamp of the image [s].
             now: present time of the same clock [s], to detect old landmarks; None: do not check.
+            measured: (n,) measured joint positions [rad]; None: the arm follows exactly.
 
         Raises:
             ValueError: landmarks of another shape.
         """
-        if landmarks is not None and landmarks.shape != (NUM_LANDMARKS, 4):
-            raise ValueError(f"expected landmarks ({NUM_LANDMARKS}, 4), got {landmarks.shape}")
+        if landmarks is not None and landmarks.shape not in LANDMARK_SHAPES:
+            raise ValueError(f"expected landmarks (33, 4) or (33, 6), got {landmarks.shape}")
         elapsed = time - self._time
         if not elapsed > 0:
             if elapsed < -self.config.max_gap:  # the source has restarted
@@ -191,12 +239,35 @@ class Retargeter:
         self._time = time
         dt = 0.0 if np.isinf(elapsed) else min(elapsed, self.config.max_gap)
         if now is not None and now - time > self.config.max_age:
-            return self._hold("stale time", dt)
-        if landmarks is None:
-            return self._hold("no person", dt)
-        if self._directions.visibility(landmarks) < self.config.min_visibility:
-            return self._hold("low visibility", dt)
-        return self._follow(landmarks, dt)
+            reason: str | None = "stale time"
+        else:
+            reason = self._person.update(landmarks, time)
+        reason = self._synchronize(measured, reason)
+        if reason is None and landmarks is not None:
+            return self._follow(landmarks, dt)
+        return self._hold(str(reason), dt)
+
+    def _synchronize(self, measured: np.ndarray | None, reason: str | None) -> str | None:
+        """Start at the measured joints if the arm is elsewhere, such as after a fault.
+
+        Args:
+            measured: (n,) measured joint positions [rad].
+            reason: why the arm holds, None if it moves.
+
+        Returns:
+            Why the arm holds now.
+        """
+        last, self._measured = self._measured, measured
+        if measured is None:
+            return reason
+        lead = np.abs(measured - self._limiter.q).max()
+        if lead > 1.5 * self.MAX_LEAD:
+            reason = reason or "arm is elsewhere"
+        at_rest = last is None or np.abs(measured - last).max() < self.MAX_REST_STEP
+        if reason is not None and at_rest and lead > self.MAX_DRIFT and not self._limiter.qd.any():
+            self._tracker.reset(measured)
+            self._slow_in = 0.0
+        return reason
 
     def _follow(self, landmarks: np.ndarray, dt: float) -> RetargetResult:
         if self._time - self._followed_time > self.config.max_gap:
@@ -206,13 +277,15 @@ class Retargeter:
         elbow, hand, directions = self._place(person)
         projected, reason = self.workspace.project(hand)
         targets = np.array([elbow, projected])[-len(self.links) :]
-        solution, continuous = self._solve(targets)
-        if reason is None and solution.residual > self.config.tolerance:
-            reason = "out of reach"
-        if dt > 0:
-            self._move(targets, solution.q, continuous, dt)
+        self._slow_in = min(self._slow_in + dt / self.SLOW_IN_TIME, 1.0)
+        region = None
+        if self._measured is not None:
+            region = (self._measured - self.MAX_LEAD, self._measured + self.MAX_LEAD)
+        speed = max(self._slow_in**2, self.MIN_SPEED)
+        obstruction = self._tracker.follow(targets, dt, speed, region)
         q, qd, (upper, fore) = self._limiter.q.copy(), self._limiter.qd.copy(), directions
-        return RetargetResult(q, qd, hand, upper, fore, self._distance(targets), reason, None)
+        distance = self._tracker.distance(targets)
+        return RetargetResult(q, qd, hand, upper, fore, distance, reason or obstruction, None)
 
     def targets(self, person: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the hand target (3,) [m] and both directions (3,) in the base frame.
@@ -229,58 +302,10 @@ class Retargeter:
         elbow, hand = self.shoulder + np.cumsum(self.bones[:, None] * directions, axis=0)
         return elbow, hand, directions
 
-    def _solve(self, targets: np.ndarray) -> tuple[IKSolution, bool]:
-        """Solve from the current configuration, the last solution, or an alternative one.
-
-        Returns:
-            The solution, and whether it is connected to the current configuration.
-        """
-        current, last = self._limiter.q, self._limiter.target
-        solution = self._solver.solve(targets, current, self.ITERATIONS)
-        if solution.residual <= self.config.tolerance or np.array_equal(current, last):
-            continuous = True
-        else:
-            continuous, solution = False, self._solver.solve(targets, last, self.ITERATIONS)
-        if solution.residual <= self.config.tolerance:
-            return solution, continuous
-        starts = [
-            self.robot.home,
-            *(alternative_configurations(self.robot, current) if self.human_like_arm else ()),
-        ]
-        start = starts[self._num_restarts % len(starts)]  # one per call, to limit computing time
-        self._num_restarts += 1
-        other = self._solver.solve(targets, start, self.ITERATIONS)
-        reached = other.residual <= self.config.tolerance
-        return (other, False) if reached else (solution, continuous)
-
-    def _move(self, targets: np.ndarray, goal: np.ndarray, continuous: bool, dt: float) -> None:
-        """Move towards joint positions; if a joint is too slow, the others compensate.
-
-        Args:
-            targets: (k, 3) targets of the links [m].
-            goal: (n,) joint positions that reach them [rad].
-            continuous: whether the goal is connected to the current configuration.
-            dt: time step [s].
-        """
-        low, high = self._limiter.reachable_bounds(goal, dt)
-        q = np.clip(goal, low, high)
-        if continuous and not np.array_equal(q, goal):
-            nearest = self._solver.solve(targets, q, self.ITERATIONS // 4, (low, high))
-            q = nearest.q
-            if nearest.residual < self._solver.CONVERGENCE_TOLERANCE:
-                goal = q  # another configuration that reaches the targets
-        self._limiter.move(q, goal, dt)
-
-    def _distance(self, targets: np.ndarray) -> float:
-        """Return the largest distance of a link from its target at the current state [m]."""
-        positions = [
-            self.robot.forward_kinematics(self._limiter.q, link)[:3, 3] for link in self.links
-        ]
-        return float(np.linalg.norm(np.array(positions) - targets, axis=1).max())
-
     def _hold(self, reason: str, dt: float) -> RetargetResult:
         if dt > 0:
             self._limiter.brake(dt)
+            self._slow_in = max(self._slow_in - dt / self.config.max_gap, 0.0)
         q = self._limiter.q.copy()
         qd = self._limiter.qd.copy() if dt > 0 else np.zeros(self.robot.n)
         nan = np.full(3, np.nan)

@@ -17,16 +17,15 @@ BISECTION_STEPS = 40  # for the radius of the hand sphere
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """Allowed positions of the hand: above the base plane and outside a column on the base."""
+    """Allowed positions of the hand: above the base plane and outside a column on the base.
+
+    The column ends in a hemisphere about the shoulder, so that the projection is continuous but on
+    its axis.
+    """
 
     shoulder: np.ndarray  # (3,) [m], on the axis of the column
     radius: float  # [m] radius of the column
     min_height: float  # [m] minimum height of the hand
-
-    @property
-    def column_top(self) -> float:
-        """Height of the top of the column [m]: one radius above the shoulder."""
-        return float(self.shoulder[2]) + self.radius
 
     def project(self, point: np.ndarray) -> tuple[np.ndarray, str | None]:
         """Project a point (3,) [m] into the workspace.
@@ -37,12 +36,13 @@ class Workspace:
         projected, reason = point, None
         if point[2] < self.min_height:
             projected, reason = np.array([point[0], point[1], self.min_height]), "below the base"
-        offset = projected[:2] - self.shoulder[:2]
+        on_axis = np.minimum(projected, self.shoulder)  # the nearest point of the axis
+        on_axis[:2] = self.shoulder[:2]
+        offset = projected - on_axis
         distance = float(np.linalg.norm(offset))
-        if distance < self.radius and projected[2] < self.column_top:
-            outward = offset / distance if distance > 1e-6 else np.array([1.0, 0.0])
-            on_column = self.shoulder[:2] + self.radius * outward
-            projected, reason = np.array([*on_column, projected[2]]), "inside the base"
+        if distance < self.radius:
+            outward = offset / distance if distance > 1e-6 else np.array([1.0, 0.0, 0.0])
+            projected, reason = on_axis + self.radius * outward, "inside the base"
         return projected, reason
 
     def hand_sphere(self, reach: float) -> tuple[np.ndarray, float]:
