@@ -35,10 +35,17 @@ def moving_arm_directions(t, frequency=0.8):
     return unit(upper), unit(fore)
 
 
+def with_noise(landmarks, seed):
+    """Return landmarks as of a camera, which never gives the same ones twice."""
+    noise = np.zeros_like(landmarks)
+    noise[:, :3] = np.random.default_rng(seed).normal(0, 1e-7, (33, 3))
+    return landmarks + noise
+
+
 def follow_until_settled(retargeter, landmarks, start=0.0, seconds=6.0):
-    """Repeat the same landmarks until the arm is at rest; return the last result."""
+    """Repeat the same pose until the arm is at rest; return the last result."""
     for i in range(int(seconds / DT)):
-        result = retargeter(landmarks, start + i * DT)
+        result = retargeter(with_noise(landmarks, i), start + i * DT)
     return result
 
 

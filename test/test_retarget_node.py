@@ -6,7 +6,7 @@ import numpy as np
 from node_probe import START, STATES, TARGETS, UR5, state
 from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Header
-from synthetic_person import FORWARD
+from synthetic_person import FORWARD, with_noise
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.nodes.messages import landmarks_to_cloud, to_stamp
@@ -29,15 +29,15 @@ def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(s
     probe.wait_until(lambda: node.measured is not None)
     np.testing.assert_allclose(publish_landmarks(1, None), UR5.home)
     assert "person" in node.hold_reason
-    for k in range(2, 12):
-        q = publish_landmarks(k, FORWARD)
+    for k in range(2, 26):
+        q = publish_landmarks(k, with_noise(FORWARD, k))
     assert np.abs(q - UR5.home).max() > 0.01 and targets[-1].joint_names == list(UR5.joint_names)
-    targets_on_hold = [publish_landmarks(k, None) for k in range(12, 40)]
+    targets_on_hold = [publish_landmarks(k, None) for k in range(26, 50)]
     assert (
         np.abs(targets_on_hold[-1] - targets_on_hold[-2]).max() < 1e-6
         and "person" in node.hold_reason
     )
     count = len(targets)
-    publish_landmarks(39, FORWARD)
+    publish_landmarks(49, FORWARD)
     probe.wait_until(lambda: len(targets) > count)
     assert targets[-1] == targets[-2], "in lockstep a repeated question gets the same answer"

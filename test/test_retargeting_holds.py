@@ -7,10 +7,11 @@ from synthetic_person import (
     follow_until_settled,
     moving_arm_directions,
     person_landmarks,
+    with_noise,
 )
 
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.teleop.retargeting import HOLD_REASONS, RetargetConfig, Retargeter
+from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
 
 
 @each_arm
@@ -35,7 +36,8 @@ def test_arm_holds_with_a_reason_and_resumes_afterwards(robot):
         assert not result.reachable
         assert np.isnan(result.hand_target).all()
         assert np.allclose(result.q, before.q, atol=1e-3)
-    after = retargeter(good, 10.4, 10.45)
+    assert retargeter(with_noise(good, 1), 10.4, 10.45).hold_reason == "new person"
+    after = follow_until_settled(retargeter, good, 10.45, 1.0)
     assert after.hold_reason is None
     assert np.allclose(after.q, before.q, atol=0.01)
 
@@ -44,20 +46,18 @@ def test_only_the_followed_arm_must_be_visible():
     robot = load_robot("ur5")
     landmarks = person_landmarks(*moving_arm_directions(0.0))
     landmarks[[14, 16], 3] = 0.0
-    assert Retargeter(robot, RetargetConfig(side="left"))(landmarks, 0.0).hold_reason is None
-    assert (
-        Retargeter(robot, RetargetConfig(side="right"))(landmarks, 0.0).hold_reason
-        == HOLD_REASONS[1]
-    )
+    for side, reason in (("left", None), ("right", "low visibility")):
+        retargeter = Retargeter(robot, RetargetConfig(side=side))
+        assert follow_until_settled(retargeter, landmarks, seconds=1.0).hold_reason == reason
 
 
 @each_arm
 def test_moving_arm_brakes_within_limits_without_a_person(robot):
     retargeter = Retargeter(robot)
-    for i in range(6):
-        moving = retargeter(person_landmarks(*moving_arm_directions(0.0)), i * DT)
+    person = person_landmarks(*moving_arm_directions(0.0))
+    moving = follow_until_settled(retargeter, person, seconds=1.21)
     assert np.abs(moving.qd).max() > 0.1
-    result = [moving] + [retargeter(None, (6 + i) * DT) for i in range(20)]
+    result = [moving] + [retargeter(None, 1.2 + i * DT) for i in range(20)]
     speed = np.array([r.qd for r in result])
     assert (np.abs(np.diff(speed, axis=0)) <= robot.acceleration * DT + 1e-9).all()
     assert (np.abs(speed[-1]) < 1e-9).all()
@@ -72,6 +72,7 @@ def test_restarted_source_is_followed_again():
         retargeter(person_landmarks(*moving_arm_directions(0.0)), 0.0).hold_reason
         == "repeated time"
     )
-    again = retargeter(person_landmarks(*moving_arm_directions(0.0)), DT)
+    person = person_landmarks(*moving_arm_directions(0.0))
+    again = follow_until_settled(retargeter, person, DT, 1.0)
     assert again.hold_reason is None
     assert np.allclose(again.q, last.q, atol=0.01)

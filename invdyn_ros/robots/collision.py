@@ -158,6 +158,31 @@ class CollisionModel:
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_collision(self._model, self._data)
 
+    def gradients(self, q: Array) -> tuple[Array, Array, Array]:
+        """Return the gradients of the clearances that are below the range at q (n,) [rad].
+
+        Returns:
+            Indices of the pairs (k,), clearances (k,) [m], and gradients (k, n) [m/rad].
+        """
+        self.clearances(q)
+        model, data = self._model, self._data
+        geoms, distances = self._contacts()
+        order = np.argsort(distances)
+        order = order[: np.count_nonzero(distances < self.config.range)]
+        pairs = self._pair_index[geoms[order, 0], geoms[order, 1]]
+        pairs, first = np.unique(pairs, return_index=True)
+        closest = order[first]  # (k,) contacts
+        gradients, jacobian = np.zeros((closest.size, model.nv)), np.zeros((3, model.nv))
+        mujoco.mj_comPos(model, data)
+        for row, contact in enumerate(closest):
+            normal, point = data.contact.frame[contact, :3], data.contact.pos[contact]
+            # the normal points from the first body to the second
+            for body, sign in zip(model.geom_bodyid[geoms[contact]], (-1.0, 1.0), strict=True):
+                if body != WORLD:
+                    mujoco.mj_jac(model, data, jacobian, None, point, body)
+                    gradients[row] += sign * normal @ jacobian
+        return pairs, distances[closest], gradients
+
     def _contacts(self) -> tuple[Array, Array]:
         """Return the geometries (k, 2) and the clearances (k,) [m] of all close pairs."""
         geoms = self._data.contact.geom

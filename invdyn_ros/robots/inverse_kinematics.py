@@ -90,7 +90,7 @@ class ClearanceLimit(mink.Limit):
     LINEAR_RANGE = 0.05
     """Motion of a joint for which clearances are taken as linear [rad]."""
 
-    def __init__(self, collision: CollisionModel, approach: float = .4) -> None:
+    def __init__(self, collision: CollisionModel, approach: float = 0.4) -> None:
         """Create a limit.
 
         Args:
@@ -107,7 +107,7 @@ class ClearanceLimit(mink.Limit):
         q = configuration.q
         if not np.abs(q - self._q).max() < self.LINEAR_RANGE:
             self._q = q.copy()
-            self._clearances, self._gradients = self.collision.gradients(q)
+            _, self._clearances, self._gradients = self.collision.gradients(q)
         clearances = self._clearances + self._gradients @ (q - self._q)  # (k,)
         free = np.maximum(clearances - self.BUFFER, 0.0)
         return mink.Constraint(-self._gradients, self.approach * free)
@@ -258,11 +258,9 @@ class PositionIKSolver(DifferentialIK):
             max_iterations: number of steps to take at most.
             bounds: narrower lower and upper bounds of the joints, (n,) each [rad].
         """
-        for task, target in zip(self.points, targets, strict=True):
-            task.target = target
         lower, upper = bounds or (self.lower, self.upper)
         limits = [JointBoxLimit(lower, upper), *self.limits]
-        self.configuration.update(np.clip(q, lower, upper))
+        self._set(targets, np.clip(q, lower, upper))
         residual = self._residual()
         for _ in range(max_iterations):
             step = self.compute_step(limits, self.damping)
@@ -278,10 +276,21 @@ class PositionIKSolver(DifferentialIK):
 
     def distance(self, targets: np.ndarray, q: np.ndarray) -> float:
         """Return the largest distance of a link from its target (k, 3) at q (n,) [m]."""
+        self._set(targets, q)
+        return self._residual()
+
+    def descent(self, targets: np.ndarray, q: np.ndarray) -> np.ndarray:
+        """Return the direction (n,) of steepest descent of the distances at q (n,)."""
+        self._set(targets, q)
+        return -sum(
+            task.compute_jacobian(self.configuration).T @ task.compute_error(self.configuration)
+            for task in self.points
+        )
+
+    def _set(self, targets: np.ndarray, q: np.ndarray) -> None:
         for task, target in zip(self.points, targets, strict=True):
             task.target = target
         self.configuration.update(q)
-        return self._residual()
 
     def _residual(self) -> float:
         return max(

@@ -65,7 +65,7 @@ class _Sighting(NamedTuple):
 
     time: float
     torso: np.ndarray  # (4, 3) [m]
-    arm: np.ndarray  # (2,) logarithms of the lengths of upper arm and forearm
+    arm: np.ndarray  # (2,) logarithms of the lengths of upper arm and forearm; NaN if not visible
     centre: np.ndarray | None  # (2,) torso in the image, in image heights
     scale: float  # [image heights per m]
 
@@ -131,7 +131,9 @@ class PersonCheck:
             return "landmarks frozen"
         arm, torso = landmarks[self._arm], landmarks[TORSO_LANDMARKS]
         arm_visible = np.isfinite(arm).all() and arm[:, 3].min() >= self._min_visibility
-        sighting = _sighting(landmarks, self._arm, time)
+        if not np.isfinite(torso).all():
+            return "implausible person"
+        sighting = _sighting(landmarks, self._arm if arm_visible else [], time)
         if not _plausible_torso(sighting.torso):
             return "implausible person" if arm_visible else "low visibility"
         last, self._last = self._last, sighting
@@ -143,12 +145,12 @@ class PersonCheck:
             return "low visibility"
         if not self._torso_seen:
             return "torso not seen"
-        if not _plausible_arm(sighting.arm) or (
-            last is not None
-            and not ARM_CHANGE.allows(np.abs(sighting.arm - last.arm).max(), time - last.time)
-        ):
+        if not _plausible_arm(sighting.arm):
             return "implausible person"
-        return None
+        if last is None or np.isnan(last.arm).any():
+            return None
+        change = float(np.abs(sighting.arm - last.arm).max())
+        return None if ARM_CHANGE.allows(change, time - last.time) else "implausible person"
 
     def _frozen(self, landmarks: np.ndarray, time: float) -> bool:
         if self._landmarks is None or not np.array_equal(landmarks, self._landmarks):
@@ -157,15 +159,23 @@ class PersonCheck:
 
 
 def _sighting(landmarks: np.ndarray, arm: list[int], time: float) -> _Sighting:
-    torso = landmarks[TORSO_LANDMARKS, :3]
-    lengths = np.linalg.norm(np.diff(landmarks[arm, :3], axis=0), axis=1)
-    logarithms = np.log(np.maximum(lengths, 1e-6))
+    """Return what identifies a person.
+
+    Args:
+        landmarks: (33, 4) or (33, 6).
+        arm: indices of shoulder, elbow and wrist; empty if the arm is not visible.
+        time: stamp of the image [s].
+    """
+    torso, logarithms = landmarks[TORSO_LANDMARKS, :3], np.full(2, np.nan)
+    if arm:
+        lengths = np.linalg.norm(np.diff(landmarks[arm, :3], axis=0), axis=1)
+        logarithms = np.log(np.maximum(lengths, 1e-6))
     if landmarks.shape[1] < 6:
         return _Sighting(time, torso, logarithms, None, 1.0)
     image = landmarks[TORSO_LANDMARKS, 4:6]  # (4, 2)
     centre = image.mean(axis=0)
     # weak perspective: y and z of the hip frame are parallel to the image
-    size = np.linalg.norm(torso[:, 1:] - torso[:, 1:].mean(axis=0))
+    size = float(np.linalg.norm(torso[:, 1:] - torso[:, 1:].mean(axis=0)))
     scale = float(np.linalg.norm(image - centre) / max(size, 1e-6))
     return _Sighting(time, torso, logarithms, centre, max(scale, 1e-6))
 

@@ -30,7 +30,7 @@ from invdyn_ros.teleop.arm_directions import NUM_LANDMARKS, ArmDirections
 from invdyn_ros.teleop.arm_geometry import human_like_arm, measure_reach
 from invdyn_ros.teleop.filters import JointBounds, RateLimiter
 from invdyn_ros.teleop.person_check import PERSON_HOLD_REASONS, PersonCheck
-from invdyn_ros.teleop.target_tracker import OBSTRUCTIONS, TargetTracker
+from invdyn_ros.teleop.target_tracker import OBSTRUCTIONS, OUT_OF_REACH, TargetTracker
 from invdyn_ros.teleop.workspace import Workspace
 
 MOUNT_ROTATIONS = {
@@ -39,8 +39,8 @@ MOUNT_ROTATIONS = {
 }
 """R_base_person (3, 3): rotation from the person's frame (forward, left, up) to the base frame."""
 
-COLLISION_RANGE = 0.05
-"""Largest clearance that is computed, for speed [m]."""
+MARGINS = CollisionConfig(self_margin=0.015, obstacle_margin=0.03, finger_margin=0.008, range=0.05)
+"""Distances that the arm keeps, larger than those of the motion guard, which stops the arm."""
 LANDMARK_SHAPES = ((NUM_LANDMARKS, 4), (NUM_LANDMARKS, 6))
 HOLD_REASONS = (*PERSON_HOLD_REASONS, "repeated time", "stale time", "arm is elsewhere")
 UNREACHABLE_REASONS = ("below the base", "inside the base", *OBSTRUCTIONS)
@@ -114,21 +114,8 @@ class RetargetResult(NamedTuple):
 class Retargeter:
     """Map landmarks to joint positions within limits, clear of obstacles and of the arm itself.
 
-    Only a plausible person is followed, at first slowly: after a hold the speed increases over
-    `SLOW_IN_TIME`.
+    Only a plausible person is followed, and slowly at first.
     """
-
-    SLOW_IN_TIME = 1.5
-    """Time in which the speed increases after a hold, as its square [s]."""
-    MIN_SPEED = 0.05
-    """Fraction of the velocity limits right after a hold."""
-    MAX_LEAD = 0.5
-    """Largest distance of a joint from where it is measured [rad]; an arm that is slower, stopped
-    or moved by hand is waited for."""
-    MAX_DRIFT = 0.05
-    """Distance of a measured joint at which an arm that holds is followed [rad]."""
-    MAX_REST_STEP = 0.01
-    """Largest motion between images of a joint that counts as at rest [rad]."""
 
     def __init__(
         self,
@@ -151,6 +138,7 @@ class Retargeter:
         hand = self.human_like_arm.wrist if self.human_like_arm else robot.tip_link
         self.links = (self.human_like_arm.elbow, hand) if self.human_like_arm else (hand,)
         shoulder, length = measure_reach(robot, hand)
+        self._reach = length  # [m]
         self.workspace = Workspace(shoulder, 0.2 * length, self.config.min_height)
         self._place_person(length)
         auto = "wall" if self.human_like_arm else "table"
@@ -165,7 +153,7 @@ class Retargeter:
         )
         if obstacles is None:
             obstacles = ROBOTS[robot.name].obstacles if robot.name in ROBOTS else Obstacles()
-        collision = CollisionModel(robot, obstacles, CollisionConfig(range=COLLISION_RANGE))
+        collision = CollisionModel(robot, obstacles, MARGINS)
         self._tracker = self._create_tracker(length, collision)
         self._limiter = self._tracker.limiter
         self.reset()
@@ -206,8 +194,6 @@ class Retargeter:
         self._directions.reset()
         self._person.reset()
         self._time = self._followed_time = -np.inf  # [s] last landmarks, last followed ones
-        self._slow_in = 0.0  # progress of the slow-in, 0..1
-        self._measured: np.ndarray | None = None
 
     def __call__(
         self,
@@ -242,32 +228,11 @@ class Retargeter:
             reason: str | None = "stale time"
         else:
             reason = self._person.update(landmarks, time)
-        reason = self._synchronize(measured, reason)
+        if self._tracker.is_elsewhere(measured):
+            reason = reason or "arm is elsewhere"
         if reason is None and landmarks is not None:
             return self._follow(landmarks, dt)
         return self._hold(str(reason), dt)
-
-    def _synchronize(self, measured: np.ndarray | None, reason: str | None) -> str | None:
-        """Start at the measured joints if the arm is elsewhere, such as after a fault.
-
-        Args:
-            measured: (n,) measured joint positions [rad].
-            reason: why the arm holds, None if it moves.
-
-        Returns:
-            Why the arm holds now.
-        """
-        last, self._measured = self._measured, measured
-        if measured is None:
-            return reason
-        lead = np.abs(measured - self._limiter.q).max()
-        if lead > 1.5 * self.MAX_LEAD:
-            reason = reason or "arm is elsewhere"
-        at_rest = last is None or np.abs(measured - last).max() < self.MAX_REST_STEP
-        if reason is not None and at_rest and lead > self.MAX_DRIFT and not self._limiter.qd.any():
-            self._tracker.reset(measured)
-            self._slow_in = 0.0
-        return reason
 
     def _follow(self, landmarks: np.ndarray, dt: float) -> RetargetResult:
         if self._time - self._followed_time > self.config.max_gap:
@@ -277,12 +242,9 @@ class Retargeter:
         elbow, hand, directions = self._place(person)
         projected, reason = self.workspace.project(hand)
         targets = np.array([elbow, projected])[-len(self.links) :]
-        self._slow_in = min(self._slow_in + dt / self.SLOW_IN_TIME, 1.0)
-        region = None
-        if self._measured is not None:
-            region = (self._measured - self.MAX_LEAD, self._measured + self.MAX_LEAD)
-        speed = max(self._slow_in**2, self.MIN_SPEED)
-        obstruction = self._tracker.follow(targets, dt, speed, region)
+        obstruction = self._tracker.follow(targets, dt)
+        if obstruction and np.linalg.norm(projected - self.workspace.shoulder) > self._reach:
+            obstruction = OUT_OF_REACH
         q, qd, (upper, fore) = self._limiter.q.copy(), self._limiter.qd.copy(), directions
         distance = self._tracker.distance(targets)
         return RetargetResult(q, qd, hand, upper, fore, distance, reason or obstruction, None)
@@ -304,8 +266,7 @@ class Retargeter:
 
     def _hold(self, reason: str, dt: float) -> RetargetResult:
         if dt > 0:
-            self._limiter.brake(dt)
-            self._slow_in = max(self._slow_in - dt / self.config.max_gap, 0.0)
+            self._tracker.hold(dt)
         q = self._limiter.q.copy()
         qd = self._limiter.qd.copy() if dt > 0 else np.zeros(self.robot.n)
         nan = np.full(3, np.nan)

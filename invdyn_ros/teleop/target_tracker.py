@@ -19,7 +19,7 @@ OUT_OF_REACH, NEAR_TABLE, NEAR_OBSTACLE, NEAR_ITSELF = OBSTRUCTIONS = (
 
 
 class TargetTracker:
-    """Track targets of links with limited joint velocities and accelerations.
+    """Track targets of links with limited joint velocities and accelerations, slowly at first.
 
     The arm can always stop clear of obstacles and of itself: a state from which it cannot is
     replaced by one that slides along what is near, or by braking.
@@ -27,8 +27,21 @@ class TargetTracker:
 
     ITERATIONS = 8
     """IK steps per call; two or three suffice in steady motion."""
+    SLOW_IN_TIME = 1.5
+    """Time in which the speed increases after a hold, as its square [s]."""
+    SLOW_OUT_TIME = 0.3
+    """Length of a hold after which the speed increases from its minimum again [s]."""
+    MIN_SPEED = 0.05
+    """Fraction of the velocity limits right after a hold."""
+    MAX_LEAD = 0.5
+    """Largest distance of a joint from where it is measured [rad]: an arm that is slower, stopped
+    or moved by hand is waited for."""
+    MAX_DRIFT = 0.05
+    """Distance from a measured joint that is kept while holding [rad]."""
+    MAX_REST_STEP = 0.01
+    """Largest motion of a joint at rest between two images [rad]."""
     NEAR = 0.004
-    """Clearance at which something is near, and stops the arm on its way to a target [m]."""
+    """Clearance at which something counts as near [m]."""
 
     def __init__(
         self,
@@ -56,35 +69,61 @@ class TargetTracker:
         """Start at rest at q (n,) [rad]."""
         self.limiter.reset(q)
         self._num_restarts = 0
+        self._slow_in = 0.0  # progress, 0..1
+        self._closest = 0  # index of the pair that was last found too close
+        self._measured: np.ndarray | None = None
 
-    def follow(
-        self,
-        targets: np.ndarray,
-        dt: float,
-        speed: float = 1.0,
-        region: tuple[np.ndarray, np.ndarray] | None = None,
-    ) -> str | None:
+    def is_elsewhere(self, measured: np.ndarray | None) -> bool:
+        """Note where the arm is, and return whether that is far from the state.
+
+        Args:
+            measured: (n,) measured joint positions [rad]; None: the arm follows exactly.
+        """
+        self._last_measured, self._measured = self._measured, measured
+        return measured is not None and self._lead(measured) > 1.5 * self.MAX_LEAD
+
+    def hold(self, dt: float) -> None:
+        """Brake for `dt` [s]; at rest, return to the arm if that rests elsewhere."""
+        self.limiter.brake(dt)
+        self._slow_in = max(self._slow_in - dt / self.SLOW_OUT_TIME, 0.0)
+        last, measured = self._last_measured, self._measured
+        if measured is None or last is None or self.limiter.qd.any():
+            return
+        at_rest = np.abs(measured - last).max() < self.MAX_REST_STEP
+        if at_rest and self._lead(measured) > self.MAX_DRIFT:
+            self.reset(measured)
+
+    def _lead(self, measured: np.ndarray) -> float:
+        """Return the largest distance of a joint from where it is measured [rad]."""
+        return float(np.abs(measured - self.limiter.q).max())
+
+    def follow(self, targets: np.ndarray, dt: float) -> str | None:
         """Move for `dt` towards targets.
 
         Args:
             targets: (k, 3) targets of the links in the base frame [m].
             dt: time step [s].
-            speed: fraction of the velocity limits to use.
-            region: lower and upper bounds (n,) of the joint positions, which may move [rad].
 
         Returns:
-            Why no configuration reaches the targets, None if one does.
+            Why the arm cannot reach the targets, None if it can.
         """
-        self._floor = min(self.collision.clearance(self.limiter.q).distance, 0.0)
+        self._slow_in = min(self._slow_in + dt / self.SLOW_IN_TIME, 1.0)
+        # an arm that is too close to something may not get closer to it
+        self._required = np.minimum(self.collision.clearances(self.limiter.q), 0.0)  # (P,) [m]
         solution, continuous = self._solve(targets)
         if dt > 0:
-            bounds = self.limiter.reachable_bounds(solution.q, dt, speed, region)
-            self._move(targets, solution.q, continuous, dt, bounds)
-        return None if solution.residual <= self.tolerance else self._obstruction(solution.q)
-
-    def brake(self, dt: float) -> None:
-        """Brake for `dt` [s]."""
-        self.limiter.brake(dt)
+            bounds = self._bounds(solution.q, dt)
+            if not self._move(targets, solution.q, continuous, dt, bounds):
+                return self._describe(self._closest)
+        if solution.residual <= self.tolerance:
+            return None
+        pairs, clearances, gradients = self.collision.gradients(solution.q)
+        approach = np.where(
+            clearances < self.NEAR, -gradients @ self.solver.descent(targets, solution.q), 0.0
+        )
+        if approach.max(initial=0.0) <= 0:
+            return OUT_OF_REACH
+        return self._describe(int(pairs[approach.argmax()]))
 
     def distance(self, targets: np.ndarray) -> float:
         """Return the largest distance of a link from its target (k, 3) at the state [m]."""
@@ -129,6 +168,14 @@ class TargetTracker:
             return IKSolution(q, self.solver.distance(targets, q))
         return solution._replace(residual=np.inf)
 
+    def _bounds(self, goal: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the bounds (n,) of the next joint positions on the way to a goal (n,) [rad]."""
+        region = None
+        if self._measured is not None:
+            region = (self._measured - self.MAX_LEAD, self._measured + self.MAX_LEAD)
+        speed = max(self._slow_in**2, self.MIN_SPEED)
+        return self.limiter.reachable_bounds(goal, dt, speed, region)
+
     def _move(
         self,
         targets: np.ndarray,
@@ -136,7 +183,7 @@ class TargetTracker:
         continuous: bool,
         dt: float,
         bounds: tuple[np.ndarray, np.ndarray],
-    ) -> None:
+    ) -> bool:
         """Move towards joint positions; if a joint is too slow, the others compensate.
 
         Args:
@@ -145,6 +192,9 @@ class TargetTracker:
             continuous: whether the goal is connected to the current configuration.
             dt: time step [s].
             bounds: lower and upper bounds (n,) of the next positions [rad].
+
+        Returns:
+            Whether nothing is in the way; if something is, the arm brakes.
         """
         limiter = self.limiter
         q = np.clip(goal, *bounds)
@@ -160,27 +210,29 @@ class TargetTracker:
             limiter.move(q, goal, dt)
         else:
             limiter.brake(dt)
+        return clear
 
     def _can_stop(self, q: np.ndarray, dt: float) -> bool:
         """Return whether the arm is clear at q (n,), reached in `dt` [s], and can stop clear."""
         positions = list(self.limiter.braking_positions(q, (q - self.limiter.q) / dt, dt))
-        clearances = self.collision.clearances(q)  # (P,)
-        if clearances.min() < self._floor:
+        if not self._clear(q):
             return False
         travel = np.abs(np.diff([q, *positions], axis=0)).sum(axis=0)  # (n,) while braking
-        if (clearances - self.collision.radii @ travel >= self._floor).all():
+        if (self._spare - self.collision.radii @ travel >= 0).all():
             return True
         return all(self._clear(position) for position in positions)
 
-    def _obstruction(self, q: np.ndarray) -> str:
-        """Return what keeps the arm from going further than q (n,)."""
-        distance, pair = self.collision.clearance(q)
-        if distance > self.NEAR:
-            return OUT_OF_REACH
+    def _clear(self, q: np.ndarray) -> bool:
+        """Return whether the arm is clear at q (n,), or not closer than it is now."""
+        self._spare = self.collision.clearances(q) - self._required  # (P,) [m]
+        if self._spare.min(initial=0.0) >= 0:
+            return True
+        self._closest = int(self._spare.argmin())
+        return False
+
+    def _describe(self, index: int) -> str:
+        """Return what the arm is near, from the index of a pair."""
+        pair = self.collision.pairs[index]
         if TABLE in pair:
             return NEAR_TABLE
         return NEAR_ITSELF if self._links >= set(pair) else NEAR_OBSTACLE
-
-    def _clear(self, q: np.ndarray) -> bool:
-        """Return whether the arm is clear at q (n,), or not closer than it is now."""
-        return self.collision.clearance(q).distance >= self._floor
