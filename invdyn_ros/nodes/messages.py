@@ -95,7 +95,7 @@ def cloud_to_landmarks(message: PointCloud2) -> Array | None:
     fields = {field.name: field for field in message.fields}
     names = [name for name in LANDMARK_FIELDS if name in fields]
     names += IMAGE_FIELDS if set(IMAGE_FIELDS) <= set(fields) else ()
-    if len(names) < len(LANDMARK_FIELDS) or any(
+    if not set(LANDMARK_FIELDS) <= set(fields) or any(
         fields[name].datatype != PointField.FLOAT32 for name in names
     ):
         raise ForeignMessage(
@@ -116,7 +116,12 @@ def cloud_to_landmarks(message: PointCloud2) -> Array | None:
             f"a cloud of {num_points} points of {step} bytes has {len(message.data)} bytes"
         )
     number = ">f4" if message.is_bigendian else "<f4"
-    layout = {"names": names, "formats": [number] * len(names), "offsets": offsets, "itemsize": step}
+    layout = {
+        "names": names,
+        "formats": [number] * len(names),
+        "offsets": offsets,
+        "itemsize": step,
+    }
     points: NDArray[Any] = np.frombuffer(message.data, np.dtype(layout))  # type: ignore[call-overload]
     with np.errstate(invalid="ignore"):
         landmarks = np.stack([points[name] for name in names], axis=1).astype(float)

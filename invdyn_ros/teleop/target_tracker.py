@@ -218,7 +218,7 @@ class TargetTracker:
         if not self._clear(q):
             return False
         travel = np.abs(np.diff([q, *positions], axis=0)).sum(axis=0)  # (n,) while braking
-        if (self._spare - self.collision.radii @ travel >= 0).all():
+        if self._spare.min() >= (self.collision.largest_radii @ travel).max():
             return True
         return all(self._clear(position) for position in positions)
 
