@@ -44,9 +44,9 @@ def estimate():
 
         def landmarks(images):
             estimator(np.full_like(images[0], 90))  # ends the tracking of another clip's person
-            found = [estimator(np.ascontiguousarray(image)) for image in images]
+            detected = [estimator(np.ascontiguousarray(image)) for image in images]
             return [
-                p and p.with_image_position(len(i)) for p, i in zip(found, images, strict=True)
+                p and p.with_image_position(len(i)) for p, i in zip(detected, images, strict=True)
             ]
 
         yield landmarks
@@ -142,9 +142,9 @@ def test_person_who_was_away_is_a_new_one_whose_torso_must_be_seen():
 def test_frozen_landmarks_are_noticed_within_a_quarter_of_a_second():
     check, k = confirmed_check()
     frozen = person(k)
-    found = [check.update(frozen, (k + i) * DT) for i in range(10)]
-    assert found.index("landmarks frozen") * DT <= 0.25
-    assert set(found[found.index("landmarks frozen") :]) == {"landmarks frozen"}
+    detected = [check.update(frozen, (k + i) * DT) for i in range(10)]
+    assert detected.index("landmarks frozen") * DT <= 0.25
+    assert set(detected[detected.index("landmarks frozen") :]) == {"landmarks frozen"}
 
 
 def test_persons_of_all_sizes_are_followed():
@@ -182,8 +182,8 @@ def test_any_array_of_numbers_is_judged():
     ids=["mirrored", "dark", "tilted and small"],
 )
 def test_recorded_person_is_followed_in_any_view(change, estimate):
-    found = reasons(estimate([change(image) for image in seated()[::3]]), 0.15)
-    assert found[:4] == ["new person"] * 4 and not any(found[4:])
+    detected = reasons(estimate([change(image) for image in seated()[::3]]), 0.15)
+    assert detected[:4] == ["new person"] * 4 and not any(detected[4:])
 
 
 @needs_clips
@@ -209,10 +209,10 @@ def test_parts_of_a_person_and_things_are_not_followed(images, estimate):
 @needs_clips
 def test_person_who_leaves_or_is_replaced_is_followed_again_after_a_hold(estimate):
     here = estimate(seated()[:30])
-    found = reasons([*here[:14], *[None] * 8, *here[14:]], 0.05)
-    assert found[10:14] == [None] * 4 and found[14:22] == ["no person"] * 8
-    assert found[22:32] == ["new person"] * 10 and found[-1] is None
+    detected = reasons([*here[:14], *[None] * 8, *here[14:]], 0.05)
+    assert detected[10:14] == [None] * 4 and detected[14:22] == ["no person"] * 8
+    assert detected[22:32] == ["new person"] * 10 and detected[-1] is None
     images = seated()[:14] + [beside(image, 120) for image in seated()[14:36]]
-    found = reasons(estimate(images), 0.05)
-    changed = found.index("another person")
-    assert changed < 20 and None not in found[changed : changed + 11] and found[-1] is None
+    detected = reasons(estimate(images), 0.05)
+    changed = detected.index("another person")
+    assert changed < 20 and None not in detected[changed : changed + 11] and detected[-1] is None

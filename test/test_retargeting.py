@@ -214,10 +214,10 @@ def recorded_landmarks():
 
     with PoseEstimator() as estimator:
         frames = list(open_camera(CameraConfig(video=str(PERSON), rate=10.0)))
-        found = [estimator(frame.image) for frame in frames]
+        detected = [estimator(frame.image) for frame in frames]
     return [
         (p and p.with_image_position(len(f.image)), f.time)
-        for p, f in zip(found, frames, strict=True)
+        for p, f in zip(detected, frames, strict=True)
     ]
 
 
