@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from ruckig import InputParameter, Result, Ruckig, RuckigError, Trajectory
 
-from invdyn_ros.control.motion_profile import State, integrate
+from invdyn_ros.control.motion_profile import State
 from invdyn_ros.control.safety_limits import Limits, clip
-from invdyn_ros.typing import Array, Mask
+from invdyn_ros.typing import Array
 
 ACCELERATION_HOLD_TIME = 0.02  # [s] covers the delay until an action takes effect
 MIN_HORIZON = 1e-6  # [s]
@@ -23,6 +23,11 @@ _TIME_LEFT = np.array([3, 2, 1, 0]) / 3
 SMALLEST_JERKS = np.linalg.pinv([-np.diff(_TIME_LEFT**3) / 6, -np.diff(_TIME_LEFT**2) / 2])
 
 
+# Durations of the two pieces of limited jerk that bring the acceleration to zero and leave the
+# velocity as it is, relative to acceleration / jerk.
+SWING_TIMES = 1 + np.sqrt(0.5), np.sqrt(0.5)
+
+
 class Approach(NamedTuple):
     """Pieces of constant jerk on the way to a target, and after it.
 
@@ -30,11 +35,13 @@ class Approach(NamedTuple):
         jerk: (K, n) [rad/s3].
         duration: (K, n) [s]; the last piece lasts for ever.
         arrival: (n,) time from now at which the target is reached [s].
+        qd: (n,) velocity in the last piece [rad/s].
     """
 
     jerk: Array
     duration: Array
     arrival: Array
+    qd: Array
 
 
 # of the current and the desired state, the time until the latter [s], and the limits
@@ -52,24 +59,27 @@ def clip_state(state: State, limits: Limits) -> State:
     )
 
 
-def fastest_stop(state: State, limits: Limits) -> tuple[Array, Array]:
+def fastest_stop(qd: Array, qdd: Array, limits: Limits) -> tuple[Array, Array]:
     """Return jerk and duration, (3, n) each, of the fastest motion of each joint to rest.
 
     The acceleration goes to a peak, stays there, and returns to zero.
+
+    Args:
+        qd: (n,) velocity [rad/s].
+        qdd: (n,) acceleration [rad/s2].
+        limits: limits of the arm.
     """
-    _, qd, qdd = state
     # the velocity that is left when the acceleration is brought to zero gives the direction
-    sign = np.where(2 * limits.jerk * qd + np.abs(qdd) * qdd > 0, -1.0, 1.0)
-    start, change = sign * qdd, -sign * qd
-    square = start * start / 2
-    peak = np.sqrt(np.maximum(limits.jerk * change + square, 0.0))
-    peak = np.maximum(np.minimum(peak, limits.acceleration), start)
-    hold = (change - (peak * peak - square) / limits.jerk) / np.maximum(peak, 1e-12)
+    change = qdd * qdd / (2 * limits.jerk)
+    sign = -np.copysign(1.0, qd + np.copysign(change, qdd))
+    brake = change - sign * qd  # velocity to brake from a moment of no acceleration
+    peak = np.sqrt(np.maximum(limits.jerk * brake, 0.0))
+    peak = np.minimum(peak, limits.acceleration)
+    fall = peak / limits.jerk
+    hold = np.maximum(brake / np.maximum(peak, 1e-12) - fall, 0.0)
+    rise = np.maximum(fall - sign * qdd / limits.jerk, 0.0)
     jerk = sign * limits.jerk
-    return (
-        np.array([jerk, np.zeros_like(jerk), -jerk]),
-        np.array([(peak - start) / limits.jerk, np.maximum(hold, 0.0), peak / limits.jerk]),
-    )
+    return np.array([jerk, np.zeros(jerk.size), -jerk]), np.array([rise, hold, fall])
 
 
 def reach_exactly(
@@ -88,75 +98,76 @@ def reach_exactly(
     """
     if horizon < MIN_HORIZON:
         return None
-    h = np.array([[horizon]])
-    jerk, feasible = _smallest_jerk(current, desired, horizon, h, limits)
-    if not feasible.all():
-        h = horizon * max(MAX_EXTRAPOLATION / horizon, 1.0) ** HORIZON_EXPONENTS
-        jerk, feasible = _smallest_jerk(current, desired, horizon, h, limits)
-        if not feasible.any(axis=0).all():
-            return None
-    first = feasible.argmax(axis=0)
-    jerk, third = jerk[:, first, np.arange(len(first))], h[first, 0] / 3
-    return _continue_along(current, desired.qdd, jerk, third, limits)
+    n, third = limits.lower.size, horizon / 3
+    jerk = _jerk_to(current, desired.q, desired.qd, horizon)
+    qdd = current.qdd + third * np.add.accumulate(jerk, axis=0)
+    too_large = np.count_nonzero(np.abs(jerk) > limits.jerk)
+    if not (too_large or np.count_nonzero(np.abs(qdd) > limits.acceleration)):
+        return _continue_along(current.qdd, desired[1:], jerk, np.full(n, third), limits)
+    h = horizon * max(MAX_EXTRAPOLATION / horizon, 1.0) ** HORIZON_EXPONENTS
+    q, qd = _extrapolate(desired, h - horizon, limits)
+    jerk = _jerk_to(current, q, qd, h)
+    qdd = current.qdd + np.add.accumulate(jerk, axis=0) * (h / 3)
+    feasible = ((np.abs(jerk) <= limits.jerk) & (np.abs(qdd) <= limits.acceleration)).all(axis=0)
+    if not feasible.any(axis=0).all():
+        return None
+    first, joints = feasible.argmax(axis=0), np.arange(n)
+    jerk, third = jerk[:, first, joints], h[first, 0] / 3
+    return _continue_along(current.qdd, (qd[first, joints], desired.qdd), jerk, third, limits)
 
 
-def _smallest_jerk(
-    current: State, desired: State, horizon: float, h: Array, limits: Limits
-) -> tuple[Array, Mask]:
-    """Return the jerk (3, M, n) to the target at later times, and whether it is feasible (M, n).
+def _extrapolate(desired: State, later: Array, limits: Limits) -> tuple[Array, Array]:
+    """Return position and velocity (M, n) of a target at times (M, 1) after the desired state."""
+    hold = np.minimum(later, ACCELERATION_HOLD_TIME)
+    change = hold * desired.qdd
+    end = desired.q + later * (desired.qd + change) - hold / 2 * change
+    q = clip(end, limits.lower, limits.upper)
+    return q, (q == end) * clip(desired.qd + change, -limits.velocity, limits.velocity)
+
+
+def _jerk_to(current: State, q: Array, qd: Array, h: Array | float) -> Array:
+    """Return the smallest jerk (3, ...) to position and velocity at a time.
 
     Args:
         current: current state.
-        desired: desired state at the horizon.
-        horizon: time until the desired state [s].
-        h: (M, 1) times at which to meet the target [s].
-        limits: limits of the arm.
+        q: (..., n) position at the end [rad].
+        qd: (..., n) velocity at the end [rad/s].
+        h: (..., 1) time until then [s].
     """
-    hold = np.minimum(h - horizon, ACCELERATION_HOLD_TIME)
-    change = hold * desired.qdd
-    end = desired.q + (h - horizon) * (desired.qd + change) - hold / 2 * change
-    q = clip(end, limits.lower, limits.upper)
-    qd = (q == end) * clip(desired.qd + change, -limits.velocity, limits.velocity)
     away = ((q - current.q) / h - current.qd) / h - current.qdd / 2
     missing = (qd - current.qd) / h - current.qdd
-    by_position, by_velocity = SMALLEST_JERKS.T[:, :, None, None]
-    jerk = (by_position * away + by_velocity * missing) / h
-    qdd = current.qdd + np.add.accumulate(jerk, axis=0) * (h / 3)
-    feasible = (np.abs(jerk) <= limits.jerk) & (np.abs(qdd) <= limits.acceleration)
-    return jerk, np.asarray(feasible.all(axis=0))
+    ends = np.array([away / h, missing / h])
+    return SMALLEST_JERKS.dot(ends.reshape(2, -1)).reshape(3, *away.shape)
 
 
 def _continue_along(
-    current: State, qdd: Array, jerk: Array, third: Array, limits: Limits
+    qdd_start: Array, target: tuple[Array, Array], jerk: Array, third: Array, limits: Limits
 ) -> Approach:
     """Return a motion that continues along a target, which soon stops to accelerate.
 
     Args:
-        current: current state.
-        qdd: (n,) acceleration of the target [rad/s2].
+        qdd_start: (n,) acceleration at the start [rad/s2].
+        target: (n,) velocity [rad/s] and acceleration [rad/s2] of the target on arrival.
         jerk: (3, n) of the motion to the target [rad/s3].
         third: (n,) duration of each of its pieces [s].
         limits: limits of the arm.
     """
-    thirds = np.array([third, third, third])
-    qd, end_qdd = integrate(current, jerk, thirds)[2:4, -1]
-    # back to the velocity and acceleration of the target
-    difference = end_qdd - qdd
-    swing = np.abs(difference) / limits.jerk
+    qd, qdd = target
+    # back to the velocity and the acceleration of the target
+    difference = qdd_start + third * np.add.reduce(jerk, axis=0) - qdd
     back = np.copysign(limits.jerk, difference)
+    swing = difference / back
     # the acceleration ends so early that the velocity stays within its limit
     fall = np.abs(qdd) / limits.jerk
-    qd = qd + (1 + np.sqrt(2)) * swing * qdd
-    left = np.maximum(limits.velocity - np.sign(qdd) * (qd + fall / 2 * qdd), 0.0)
+    qd = qd + (sum(SWING_TIMES) * swing + fall / 2) * qdd
+    left = limits.velocity - np.copysign(1.0, qdd) * qd
     hold = np.minimum(left / np.maximum(np.abs(qdd), 1e-9), ACCELERATION_HOLD_TIME)
-    none, for_ever = np.zeros_like(qdd), np.full_like(qdd, np.inf)
-    return Approach(
-        np.concatenate([jerk, [-back, back, none, np.copysign(limits.jerk, -qdd), none]]),
-        np.concatenate(
-            [thirds, [(1 + np.sqrt(0.5)) * swing, np.sqrt(0.5) * swing, hold, fall, for_ever]]
-        ),
-        3 * third,
-    )
+    hold = np.maximum(hold, 0.0)
+    none, for_ever = np.zeros(qdd.size), np.full(qdd.size, np.inf)
+    tail = [-back, back, none, np.copysign(limits.jerk, -qdd), none]
+    rise, settle = SWING_TIMES
+    durations = [third, third, third, rise * swing, settle * swing, hold, fall, for_ever]
+    return Approach(np.array([*jerk, *tail]), np.array(durations), 3 * third, qd + hold * qdd)
 
 
 def approach(current: State, desired: State, horizon: float, limits: Limits) -> Approach | None:
@@ -169,7 +180,7 @@ def approach(current: State, desired: State, horizon: float, limits: Limits) -> 
         limits: limits of the arm.
     """
     del horizon
-    return _solve_ruckig(_ruckig_input(current, desired, limits))
+    return _solve_ruckig(_ruckig_input(current, desired, limits), desired.qd)
 
 
 def approach_at_rest(
@@ -204,7 +215,7 @@ def intercept(current: State, desired: State, horizon: float, limits: Limits) ->
     if (fastest <= 0).any() or (slowest >= 0).any():
         return None  # the target moves as fast as the arm can
     request.max_velocity, request.min_velocity = fastest.tolist(), slowest.tolist()
-    return _solve_ruckig(request)
+    return _solve_ruckig(request, desired.qd)
 
 
 def _ruckig_input(current: State, desired: State, limits: Limits) -> InputParameter:
@@ -223,8 +234,8 @@ def _ruckig_input(current: State, desired: State, limits: Limits) -> InputParame
     return request
 
 
-def _solve_ruckig(request: InputParameter) -> Approach | None:
-    """Return Ruckig's motion, None if it finds none."""
+def _solve_ruckig(request: InputParameter, qd: Array) -> Approach | None:
+    """Return Ruckig's motion, which ends with a velocity qd (n,); None if it finds none."""
     n = request.degrees_of_freedom
     motion = Trajectory(n)
     try:
@@ -241,5 +252,8 @@ def _solve_ruckig(request: InputParameter) -> Approach | None:
         jerk = [[*p.brake.j, *p.j, *p.accel.j] for p in profiles]
     ends, for_ever = np.zeros((n, 1)), np.full((n, 1), np.inf)
     return Approach(
-        np.hstack([jerk, ends]).T, np.hstack([duration, for_ever]).T, np.full(n, motion.duration)
+        np.hstack([jerk, ends]).T,
+        np.hstack([duration, for_ever]).T,
+        np.full(n, motion.duration),
+        qd,
     )

@@ -5,14 +5,14 @@ limits. All functions are pure: the same input gives the same output.
 """
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from invdyn_ros.config import Fraction, Validated
-from invdyn_ros.control.motion_profile import Target
+from invdyn_ros.control.motion_profile import Extrema, Target
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -45,7 +45,8 @@ class SafetyLimitsConfig(Validated):
     slow_in_time: NonNegativeFloat = 1.0
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Limits:
     """Limits of motion and effort, (n,) each [rad, rad/s, rad/s2, rad/s3, N m]."""
 
     lower: Array
@@ -75,7 +76,13 @@ class Limits(NamedTuple):
         """
         if not 0 < speed <= 1:
             raise ValueError(f"the speed must be greater than 0 and at most 1, got {speed}")
-        return self._replace(velocity=speed * self.velocity)
+        return replace(self, velocity=speed * self.velocity)
+
+    @cached_property
+    def motion(self) -> Extrema:
+        """Smallest and largest position, velocity, acceleration and jerk."""
+        largest = np.array([self.upper, self.velocity, self.acceleration, self.jerk])
+        return Extrema(np.concatenate([self.lower[None], -largest[1:]]), largest)
 
 
 def validate_target(target: Target, num_joints: int) -> str | None:

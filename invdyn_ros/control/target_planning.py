@@ -24,6 +24,7 @@ from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.typing import Array, Mask
 
 ROUNDING_TOLERANCE = 1e-7  # [rad, -]
+REST_TOLERANCE = 1e-11  # [rad/s, rad/s2]
 STRATEGIES: tuple[Strategy, ...] = (approach, approach_at_rest)
 MOVING_STRATEGIES: tuple[Strategy, ...] = (reach_exactly, intercept, *STRATEGIES)
 
@@ -51,9 +52,11 @@ def brake_plan(state: State, time: float, limits: Limits, reason: str | None) ->
         limits: limits of the arm.
         reason: why the arm stops.
     """
-    profile = MotionProfile(_end_at_rest(integrate(state, *fastest_stop(state, limits))))
-    within = _joints_within(profile, _motion_bounds(state, limits))
-    return Plan(time, profile, reason) if within.all() else None
+    profile = MotionProfile(
+        _end_at_rest(integrate(state, *fastest_stop(state.qd, state.qdd, limits)))
+    )
+    within = _joints_within(profile, state, limits)
+    return Plan(time, profile, reason) if within is None else None
 
 
 def stop_plan(plan: Plan, time: float, limits: Limits, reason: str) -> Plan:
@@ -92,12 +95,11 @@ def plan_to_target(
     current, desired = plan.at(time), clip_state(target.state, limits)
     horizon = target.stamp + target.horizon - time
     stale = max(target.stamp + config.target_timeout - time, 0.0)
-    bounds = _motion_bounds(current, limits)
     for strategy in MOVING_STRATEGIES if target.horizon > 0 else STRATEGIES:
         motion = strategy(current, desired, horizon, limits)
         if motion is None:
             continue
-        profile = _then_brake(current, motion, stale, limits, bounds)
+        profile = _then_brake(current, motion, stale, limits)
         if profile is not None:
             return Plan(time, profile)
     reason = "no motion to the target is within limits"
@@ -107,9 +109,9 @@ def plan_to_target(
 
 
 def _then_brake(
-    current: State, motion: Approach, stale: float, limits: Limits, bounds: Extrema
+    current: State, motion: Approach, stale: float, limits: Limits
 ) -> MotionProfile | None:
-    """Return the motion until the target is stale, then to rest; None if not within bounds.
+    """Return the motion until the target is stale, then to rest; None if not within limits.
 
     A joint that could not stop within its limits then brakes on arrival instead.
 
@@ -118,29 +120,73 @@ def _then_brake(
         motion: motion to the target.
         stale: time from now at which the target is stale [s].
         limits: limits of the arm.
-        bounds: bounds of the motion.
     """
     begin = np.zeros_like(motion.duration)
     np.add.accumulate(motion.duration[:-1], axis=0, out=begin[1:])
     until = np.full(len(current.q), stale)
     for _ in range(2):
         duration = np.minimum(np.maximum(until - begin, 0.0), motion.duration)
-        pieces = integrate(current, motion.jerk, duration)
-        last = State(*pieces[1:4, -1])
-        brake = integrate(last, *fastest_stop(last, limits))
-        brake[0] += pieces[0, -1]
-        profile = MotionProfile(_end_at_rest(np.concatenate([pieces[:, :-1], brake], axis=1)))
-        within = _joints_within(profile, bounds)
-        if within.all():
+        profile = _arrive_and_brake(current, motion, duration, limits)
+        if profile is None:
+            profile = _brake_anywhere(current, motion.jerk, duration, limits)
+        within = _joints_within(profile, current, limits)
+        if within is None:
             return profile
         until = np.where(within, until, motion.arrival)
     return None
+
+
+def _arrive_and_brake(
+    current: State, motion: Approach, duration: Array, limits: Limits
+) -> MotionProfile | None:
+    """Return the motion to rest, None if it brakes before it has its last velocity.
+
+    Args:
+        current: current state.
+        motion: motion to the target.
+        duration: (K, n) duration of each piece of the motion [s].
+        limits: limits of the arm.
+    """
+    if np.count_nonzero(duration[:-1] < motion.duration[:-1]):
+        return None
+    jerk, time = fastest_stop(motion.qd, np.zeros(motion.qd.size), limits)
+    pieces = integrate(
+        current, np.concatenate([motion.jerk, jerk]), np.concatenate([duration, time])
+    )
+    if np.count_nonzero(np.abs(pieces[2:4, -1]) > REST_TOLERANCE):
+        return None
+    return MotionProfile(_end_at_rest(pieces))
+
+
+def _brake_anywhere(current: State, jerk: Array, duration: Array, limits: Limits) -> MotionProfile:
+    """Return a motion of pieces of constant jerk, followed by the fastest stop.
+
+    Args:
+        current: current state.
+        jerk: (K, n) [rad/s3].
+        duration: (K, n) [s].
+        limits: limits of the arm.
+    """
+    pieces = integrate(current, jerk, duration)
+    last = State(*pieces[1:4, -1])
+    brake = integrate(last, *fastest_stop(last.qd, last.qdd, limits))
+    brake[0] += pieces[0, -1]
+    return MotionProfile(_end_at_rest(np.concatenate([pieces[:, :-1], brake], axis=1)))
 
 
 def _end_at_rest(pieces: Array) -> Array:
     """Remove the rounding errors from the velocity and the acceleration of the last piece."""
     pieces[2:, -1] = 0.0
     return pieces
+
+
+def _joints_within(profile: MotionProfile, current: State, limits: Limits) -> Mask | None:
+    """Return which joints (n,) stay within limits; None if all do."""
+    if profile.is_within(limits.motion):
+        return None
+    bounds, (smallest, largest) = _motion_bounds(current, limits), profile.extrema()
+    within = ((smallest >= bounds.smallest) & (largest <= bounds.largest)).all(axis=0)
+    return None if within.all() else within
 
 
 def _motion_bounds(current: State, limits: Limits) -> Extrema:
@@ -152,21 +198,9 @@ def _motion_bounds(current: State, limits: Limits) -> Extrema:
     q, qd, qdd = current
     rise = np.abs(qdd) * qdd / (2 * limits.jerk)
     speed = np.maximum(limits.velocity, np.maximum(np.abs(qd), np.abs(qd + rise)))
-    largest = np.array([limits.upper, speed, limits.acceleration, limits.jerk])
-    smallest = -largest
-    largest[1:] *= 1 + ROUNDING_TOLERANCE
-    smallest[1:] *= 1 + ROUNDING_TOLERANCE
+    smallest, largest = (bound * (1 + ROUNDING_TOLERANCE) for bound in limits.motion)
+    largest[1] = speed * (1 + ROUNDING_TOLERANCE)
+    smallest[1] = -largest[1]
     smallest[0] = np.minimum(limits.lower - ROUNDING_TOLERANCE, q - 1e-12)
     largest[0] = np.maximum(limits.upper + ROUNDING_TOLERANCE, q + 1e-12)
     return Extrema(smallest, largest)
-
-
-def _joints_within(profile: MotionProfile, bounds: Extrema) -> Mask:
-    """Return which joints (n,) stay within bounds."""
-    within = _between(profile.hull(), bounds)
-    return within if within.all() else _between(profile.extrema(), bounds)
-
-
-def _between(extrema: Extrema, bounds: Extrema) -> Mask:
-    inside = (extrema.smallest >= bounds.smallest) & (extrema.largest <= bounds.largest)
-    return np.asarray(inside.all(axis=0))
