@@ -41,8 +41,8 @@ class Processes:
 
     Ctrl-C and SIGTERM end the group: each process and its children get SIGTERM and, after
     TERMINATE_TIMEOUT, SIGKILL. The process that ends the group has REPORT_TIMEOUT, to write its
-    report. A second Ctrl-C kills all other processes and sends SIGTERM again to this one, which
-    skips the work that remains after the report; a third one kills it too. On Linux the processes
+    report. A second Ctrl-C kills all other processes and sends SIGINT to this one, which skips
+    the work that remains after the report; a third one kills it too. On Linux the processes
     also get SIGTERM when this process is killed.
 
     Attributes:
@@ -130,7 +130,7 @@ class Processes:
                 _signal_group(child, signal.SIGKILL)
             if self._interrupts() > interrupts:
                 interrupts = self._interrupts()
-                self._send_signal(signal.SIGTERM)
+                self._send_signal(signal.SIGINT)  # a second SIGTERM could merge with the first
             if not waiting and elapsed > WAITING_MESSAGE_DELAY:
                 waiting = True
                 self._print_waiting(running)
