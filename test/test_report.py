@@ -29,10 +29,10 @@ from invdyn_ros.evaluation.run_metrics import (
     held_share,
     latencies,
     limit_violations,
+    lost_frames,
     quantiles,
     tracking,
 )
-from invdyn_ros.evaluation.teleop_report import frames_lost
 from invdyn_ros.grasp.policies.success_rate import success_interval
 from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.robots.registry import load_scene
@@ -124,19 +124,20 @@ def test_held_time_and_lost_frames_are_counted() -> None:
     recording.landmarks = [(float(t), None) for t in stamps if not 3 < t < 3.45]
     recording.image_stamps = [float(t) for t in stamps] + [9.9]  # the last one is in work
     recording.statuses = [
-        StatusInterval(0.0, 1.0, "retarget", "no person", False),
-        StatusInterval(0.5, 1.5, "inverse_dynamics", "overspeed", True),
-        StatusInterval(9.0, 9.99, "retarget", "no person", False),
+        StatusInterval(0.0, 1.0, "retarget", "no person", "hold"),
+        StatusInterval(0.2, 5.0, "inverse_dynamics", "action clipped", "warning"),
+        StatusInterval(0.5, 1.5, "inverse_dynamics", "overspeed", "fault"),
+        StatusInterval(9.0, 9.99, "retarget", "no person", "hold"),
     ]
     assert held_share(recording) == pytest.approx(2.49 / 9.99, abs=1e-4)
-    assert frames_lost(recording) == 4
+    assert len(lost_frames(recording)) == 4
     (fault,) = faults(recording)
     assert (fault["time"], fault["node"], fault["fault"]) == (0.5, "inverse_dynamics", "overspeed")
 
 
 def test_parts_of_a_run_whose_stamps_jumped_are_joined() -> None:
     first, second = grasped(0.05), grasped(0.05).shifted(-3600.0)
-    second.statuses.append(StatusInterval(-3600.0, -3599.9, "simulator", "x", False))
+    second.statuses.append(StatusInterval(-3600.0, -3599.9, "simulator", "x", "hold"))
     joined = join_recordings([first, second])
     assert len(joined.joints.time) == 200 and np.all(np.diff(joined.joints.time) > 0)
     assert joined.joints.time[-1] == pytest.approx(2 * 0.792, abs=2e-3)
@@ -229,7 +230,7 @@ def test_grasp_report_counts_detected_successes() -> None:
 def test_an_unfinished_episode_has_no_outcome_but_all_its_errors() -> None:
     episodes, cut = [grasped(0.05), grasped(0.03)], grasped(0.0)
     cut.joints.qd[7, 0] = 99.0
-    cut.statuses.append(StatusInterval(0.2, 0.4, "inverse_dynamics", "overspeed", True))
+    cut.statuses.append(StatusInterval(0.2, 0.4, "inverse_dynamics", "overspeed", "fault"))
     settings = SETTINGS | {"policy": "learned"}
     report = grasp_report(episodes, robot("ur5"), load_scene("ur5"), "N m", settings, [cut])
     assert (report["episodes"], report["successes"], report["unfinished_episodes"]) == (2, 1, 1)

@@ -85,21 +85,22 @@ def encode_jpeg(image: Image) -> bytes:
 
 
 class StatusInterval(NamedTuple):
-    """Time in which a node did not perform its task.
+    """Time in which a node reported that something is not as it should be.
 
     Attributes:
         start: first time [s].
         end: last time [s].
         node: name of the node.
-        text: why it held, or which fault it had, in words.
-        is_fault: whether it was a fault, which lasts until somebody intervenes, instead of a hold.
+        text: the reason in words.
+        kind: "hold": the node does not perform its task; "fault": the same, until somebody
+            intervenes; "contact": of the simulated arm; "warning": the node performs its task.
     """
 
     start: float
     end: float
     node: str
     text: str
-    is_fault: bool
+    kind: str
 
 
 @dataclass

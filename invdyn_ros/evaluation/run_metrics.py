@@ -11,6 +11,7 @@ from invdyn_ros.typing import Array
 QUANTILES = (50, 95, 99)
 VELOCITY_TOLERANCE = 1.02  # allows for the noise of measured velocities
 TIME_TOLERANCE = 1e-6  # [s] of equal stamps
+PROCESSING_TIME = 0.5  # [s] before the end of a run, in which images may still be processed
 MAX_GAP = 0.1  # [s] between desired states, after which the arm may have been engaged anew
 JUMP_TOLERANCE = 1e-4  # [rad] beyond the acceleration limit, from which a step is a jump
 
@@ -157,10 +158,23 @@ def held_share(recording: Recording) -> float | None:
     start = recording.landmarks[0][0] if recording.landmarks else float(times[0])
     held, last = 0.0, start
     for status in recording.statuses:  # in order of their start
+        if status.kind not in ("hold", "fault"):
+            continue
         begin = max(status.start, last)
         held += max(status.end - begin, 0.0)
         last = max(last, status.end)
     return round(held / max(float(times[-1]) - start, 1e-9), 4)
+
+
+def lost_frames(recording: Recording) -> list[float]:
+    """Return the stamps [s] of the published images that led to no landmarks.
+
+    Images of the last moment, which were still being processed, do not count.
+    """
+    processed = {round(1e6 * t) for t, _ in recording.landmarks}
+    times = recording.joints.time
+    end = (times[-1] if len(times) else np.inf) - PROCESSING_TIME
+    return [t for t in recording.image_stamps if t < end and round(1e6 * t) not in processed]
 
 
 def faults(recording: Recording) -> list[dict[str, Any]]:
@@ -170,7 +184,7 @@ def faults(recording: Recording) -> list[dict[str, Any]]:
     return [
         {"time": round(s.start - start, 3), "node": s.node, "fault": s.text}
         for s in recording.statuses
-        if s.is_fault
+        if s.kind == "fault"
     ]
 
 

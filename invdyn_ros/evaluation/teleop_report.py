@@ -15,6 +15,7 @@ from invdyn_ros.evaluation.run_metrics import (
     held_share,
     latencies,
     limit_violations,
+    lost_frames,
     quantiles,
     tracking,
 )
@@ -29,7 +30,6 @@ from invdyn_ros.teleop.retargeting import (
 from invdyn_ros.typing import Array
 
 RATE_LIMITED = "person faster than the arm"
-PROCESSING_TIME = 0.5  # [s] before the end of a run, in which images may still be processed
 
 
 def teleop_report(recording: Recording, robot: Robot, unit: str, side: str) -> dict[str, Any]:
@@ -57,7 +57,8 @@ def teleop_report(recording: Recording, robot: Robot, unit: str, side: str) -> d
     violations = limit_violations(robot, recording.joints, recording.desired, unit)
     return {
         "frames": len(recording.landmarks),
-        "frames_lost": frames_lost(recording),
+        # unknown for images from elsewhere
+        "frames_lost": len(lost_frames(recording)) if recording.image_stamps else None,
         "detected": detected,
         **_error_quantiles(measured_errors(recording, robot, targets)),
         "lag_ms": {
@@ -81,24 +82,6 @@ def teleop_report(recording: Recording, robot: Robot, unit: str, side: str) -> d
         "core_latency_ms": quantiles(latency.without_pose),
         "stages_ms": {stage: quantiles(times) for stage, times in latency.stages.items()},
     }
-
-
-def frames_lost(recording: Recording) -> int | None:
-    """Return how many published images led to no landmarks; None if none were announced.
-
-    Images of the last moment, which were still being processed, do not count.
-    """
-    if not recording.image_stamps:
-        return None
-    return len(lost_frames(recording))
-
-
-def lost_frames(recording: Recording) -> list[float]:
-    """Return the stamps [s] of the published images that led to no landmarks."""
-    processed = {round(1e6 * t) for t, _ in recording.landmarks}
-    times = recording.joints.time
-    end = (times[-1] if len(times) else np.inf) - PROCESSING_TIME
-    return [t for t in recording.image_stamps if t < end and round(1e6 * t) not in processed]
 
 
 def compare_desired_states(recording: Recording, robot: Robot, side: str) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from invdyn_ros.robots.scene import quaternion_pose
 STATES, DESIRED = "/joint_states", "/inverse_dynamics/desired_joint_state"
 MAX_REORDERING = 100_000_000  # [ns] by which stamps may decrease without a restart of time
 IMAGE_STAGE = "image"  # source in /timing of the images that the camera published
-CONTACT_COUNT_PREFIX = "contacts: "  # of the diagnostics keys that count contacts
+CONTACT = "contact: "  # prefix of the status of a simulator whose arm touches something
+WARNINGS = ("action clipped", "fallback")  # part of the status of a node that still moves the arm
 PERCEPTION = ("camera", "scene_camera", "pose", "blocks", "block_pose")  # never hold the arm
 
 
@@ -119,8 +120,12 @@ class _RunReader:
             statuses = [(time, status) for p, time, status in self.statuses if p == part]
             recording.statuses.extend(status_intervals(statuses, recording.joints.time))
         all_statuses = [status for _, _, status in self.statuses]
-        recordings[0].hold_counts.update(counts_by_reason(all_statuses, HOLD_COUNT_PREFIX))
-        recordings[0].contact_counts.update(counts_by_reason(all_statuses, CONTACT_COUNT_PREFIX))
+        for reason, count in counts_by_reason(all_statuses).items():
+            _, _, contact = reason.partition(CONTACT)
+            if contact:
+                recordings[0].contact_counts[contact] = count
+            else:
+                recordings[0].hold_counts[reason] = count
         recordings[0].ignored_counts.update(self.ignored)
         return recordings
 
@@ -162,24 +167,35 @@ def status_intervals(statuses: list[tuple[float, Any]], times: Any) -> list[Stat
             continue
         last = current.pop(status.name, None)
         level = ord(status.level) if isinstance(status.level, bytes) else status.level
-        if last is not None and (level, status.message) != (1 + last.is_fault, last.text):
-            intervals.append(last._replace(end=time))
+        kind = _status_kind(status.message, level)
+        if last is not None and (kind, status.message) != (last.kind, last.text):
+            intervals.append(last._replace(end=max(time, last.start)))
             last = None
         if level:
             start = max(time, float(times[0])) if len(times) else time
             current[status.name] = last or StatusInterval(
-                start, end, status.name, status.message, level > 1
+                start, end, status.name, status.message, kind
             )
     return sorted([*intervals, *current.values()])
 
 
-def counts_by_reason(statuses: list[Any], prefix: str) -> dict[str, int]:
-    """Return the counts in the last diagnostics of each node, by node and reason."""
+def _status_kind(text: str, level: int) -> str:
+    if level > 1:
+        return "fault"
+    if text.startswith(CONTACT):
+        return "contact"
+    return "warning" if any(part in text for part in WARNINGS) else "hold"
+
+
+def counts_by_reason(statuses: list[Any]) -> dict[str, int]:
+    """Return how often each node held, by node and reason, from its last diagnostics."""
     counts: dict[str, int] = {}
     for status in statuses:
         for value in status.values:
-            if value.key.startswith(prefix):
-                counts[f"{status.name}: {value.key.removeprefix(prefix)}"] = int(value.value)
+            if value.key.startswith(HOLD_COUNT_PREFIX):
+                counts[f"{status.name}: {value.key.removeprefix(HOLD_COUNT_PREFIX)}"] = int(
+                    value.value
+                )
     return counts
 
 

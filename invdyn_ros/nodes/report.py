@@ -300,6 +300,7 @@ class ReportNode(DiagnosticNode):
 
     def write_parts(self, parts: "Parts") -> None:
         """Write each part of the report that takes longer, until a second signal."""
+        mute_closed_output()
         self.is_drawing = True
         try:
             for name, write in parts:
@@ -343,6 +344,15 @@ def read_end_reason() -> str:
         if not os.isatty(0) and select.select([0], [], [], 0)[0]:
             return os.read(0, 4096).decode(errors="replace").strip()
     return ""
+
+
+def mute_closed_output() -> None:
+    """Drop the output if nobody reads it any more; else a progress bar would raise an error."""
+    for number in (1, 2):
+        poll = select.poll()
+        poll.register(number, 0)
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _create_node() -> ReportNode:

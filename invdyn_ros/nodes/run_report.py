@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.recording import Recording, join_recordings
@@ -16,6 +16,9 @@ from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.recordings import to_recordings
 from invdyn_ros.nodes.report import NUM_VIDEO_EPISODES, ReportNodeConfig
 from invdyn_ros.robots.robot import Robot
+
+if TYPE_CHECKING:
+    from invdyn_ros.evaluation.run_events import Event
 
 Parts = list[tuple[str, Callable[[], None]]]  # name and function of what is written
 
@@ -73,11 +76,11 @@ class RunReport:
         else:
             parts = [("comparison with other models", self._compare_teleop)]
             drawn = [("video", self._teleop_video), ("summary", self._teleop_summary)]
-        return [*parts, *drawn]
+        return drawn if "error" in self.values else [*parts, *drawn]
 
     def _measure(self) -> None:
         config, robot = self.config, self.robot
-        unit = read_action_unit(Path(config.checkpoint), config.arm)
+        self.unit = unit = read_action_unit(Path(config.checkpoint), config.arm)
         parts = to_recordings(self.log, robot, latency=not config.lockstep)
         if config.graph == "teleop":
             from invdyn_ros.evaluation.teleop_report import teleop_report
@@ -127,13 +130,20 @@ class RunReport:
         successes = scripted_successes(*run, config.checkpoint, config.block_pose_model)
         self._rewrite({"baseline_scripted": success_statistics(successes)})
 
+    def _events(self) -> list[list[Event]]:
+        """Return the events of each episode."""
+        from invdyn_ros.evaluation.run_events import run_events
+
+        return [run_events(episode, self.robot, self.unit) for episode in self.episodes]
+
     def _grasp_video(self) -> None:
         from invdyn_ros.evaluation import plots
         from invdyn_ros.robots.registry import load_scene
 
         scene = replace(load_scene(self.config.arm), marked=not self.config.block_pose_model)
         file = self.file.with_name("grasp.mp4")
-        plots.grasp_video(self.episodes[:NUM_VIDEO_EPISODES], self.robot, scene, file)
+        shown = self.episodes[:NUM_VIDEO_EPISODES]
+        plots.grasp_video(shown, self.robot, scene, file, self._events())
 
     def _grasp_summary(self) -> None:
         from invdyn_ros.evaluation import plots
@@ -141,16 +151,18 @@ class RunReport:
 
         scene = replace(load_scene(self.config.arm), marked=not self.config.block_pose_model)
         file = self.file.with_name("summary.png")
-        plots.grasp_summary(self.episodes, self.robot, scene, self.values, file)
+        plots.grasp_summary(self.episodes, self.robot, scene, self.values, file, self._events())
 
     def _teleop_video(self) -> None:
         from invdyn_ros.evaluation import plots
 
         file = self.file.with_name("teleop.mp4")
-        plots.teleop_video(self.episodes[0], self.robot, file)
+        side, (events,) = self.config.side, self._events()
+        plots.teleop_video(self.episodes[0], self.robot, file, side, events)
 
     def _teleop_summary(self) -> None:
         from invdyn_ros.evaluation import plots
 
         file = self.file.with_name("summary.png")
-        plots.teleop_summary(self.episodes[0], self.robot, self.values, file)
+        side, (events,) = self.config.side, self._events()
+        plots.teleop_summary(self.episodes[0], self.robot, self.values, file, side, events)

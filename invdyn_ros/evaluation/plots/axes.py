@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -52,6 +52,7 @@ RC_PARAMS: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.facecolor": WHITE,
 }
+MAX_ALERT_LENGTH = 165  # [characters] of one line
 MAX_POINTS = 2000  # of a curve; a figure has fewer pixels
 MAX_OUTLINED_BLOCKS = 15  # more blocks are drawn as dots
 
@@ -64,24 +65,47 @@ def new_figure() -> Figure:
     return figure
 
 
-def headline(figure: Figure, title: str, subtitle: str, cards: Sequence[tuple[str, str]]) -> None:
+class Card(NamedTuple):
+    """A number in the headline of a figure."""
+
+    number: str
+    label: str
+    is_alert: bool = False
+    """Whether it is red."""
+
+
+def headline(
+    figure: Figure, title: str, subtitle: str, cards: Sequence[Card], alerts: Sequence[str] = ()
+) -> None:
     """Write the title and the most important numbers at the top of a figure.
 
     Args:
         figure: the figure.
         title: title, in bold.
         subtitle: text at the right of the title.
-        cards: (number, label) pairs.
+        cards: the numbers.
+        alerts: texts in red below the numbers, the gravest first.
     """
     figure.text(0.03, 0.964, title, size=25, weight="bold", va="center")
     figure.text(0.97, 0.964, subtitle, size=15, color=GRAY, va="center", ha="right")
     width = 0.94 / len(cards)
-    for i, (value, name) in enumerate(cards):
-        left = 0.03 + i * width
-        figure.text(left, 0.908, value, size=21, weight="bold", color=BLUE, va="center")
+    for i, (value, name, is_alert) in enumerate(cards):
+        left, color = 0.03 + i * width, RED if is_alert else BLUE
+        figure.text(left, 0.908, value, size=21, weight="bold", color=color, va="center")
         figure.text(left, 0.876, name, size=12.5, color=GRAY, va="center")
     line = Rectangle((0.03, 0.934), 0.94, 0.0012, transform=figure.transFigure, color=LIGHT_GRAY)
     figure.add_artist(line)
+    text = "   ·   ".join(alerts)
+    if len(text) > MAX_ALERT_LENGTH:
+        text = text[: MAX_ALERT_LENGTH - 1] + "…"
+    figure.text(0.03, 0.85, text, size=12.5, weight="bold", color=RED, va="center")
+
+
+def mark_events(axes: Axes, spans: Sequence[tuple[float, float]]) -> None:
+    """Mark spans of time [s] in red; one that is too short to see is a line."""
+    for start, end in spans:
+        axes.axvspan(start, end, color=RED, alpha=0.16, lw=0)
+        axes.axvline(start, color=RED, alpha=0.5, lw=1.0)
 
 
 def empty_axes(axes: Axes, text: str) -> None:
@@ -253,24 +277,20 @@ def plot_latency(axes: Axes, total: np.ndarray, without_pose: np.ndarray) -> Non
     axes.legend(loc="upper left", fontsize=12)
 
 
-def plot_tool_error(axes: Axes, recording: Recording, robot: Robot) -> None:
-    """Plot the distance of the tool from its desired position.
+def plot_wrist_distance(axes: Axes, time: np.ndarray, distance: np.ndarray, start: float) -> None:
+    """Plot the distance of the measured wrist from that of the person.
 
     Args:
         axes: the axes.
-        recording: the run.
-        robot: the arm.
+        time: (F,) stamps of the images [s].
+        distance: (F,) [mm].
+        start: time of the start of the run [s].
     """
-    axes.set_title("position error of the tool")
+    axes.set_title("measured wrist to the person")
     axes.set_xlabel("time [s]")
     axes.set_ylabel("distance [mm]")
-    left, right = align_stamps(recording.joints, recording.desired)
-    if not len(left.time):
-        return empty_axes(axes, "no desired joint states were recorded")
-    rows = np.unique(np.linspace(0, len(left.time) - 1, 500).astype(int))
-    reached = [robot.forward_kinematics(q)[:3, 3] for q in left.q[rows]]
-    desired = [robot.forward_kinematics(q)[:3, 3] for q in right.q[rows]]
-    distance = 1e3 * np.linalg.norm(np.subtract(reached, desired), axis=1)
-    axes.fill_between(left.time[rows] - left.time[0], distance, color=ORANGE, alpha=0.25)
-    axes.plot(left.time[rows] - left.time[0], distance, color=ORANGE, lw=1.8)
+    if not len(time):
+        return empty_axes(axes, "no person was detected")
+    axes.fill_between(time - start, distance, color=ORANGE, alpha=0.25)
+    axes.plot(time - start, distance, color=ORANGE, lw=1.8)
     axes.set_ylim(bottom=0)

@@ -18,13 +18,16 @@ from invdyn_ros.evaluation.plots.video_writer import (
     FOOTER,
     HEADER,
     HEIGHT,
+    MAX_ALERTS,
     MAX_SECONDS,
     RATE,
+    SHOWN_SECONDS,
     WIDTH,
     Canvas,
     Curve,
     VideoWriter,
 )
+from invdyn_ros.evaluation.run_events import Event, active_events
 from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, LIFT_HEIGHT
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
@@ -61,7 +64,13 @@ def episode_events(recording: Recording, scene: Scene) -> EpisodeEvents:
     return EpisodeEvents(detected, lifted, placed)
 
 
-def grasp_video(episodes: Sequence[Recording], robot: Robot, scene: Scene, file: Path) -> None:
+def grasp_video(
+    episodes: Sequence[Recording],
+    robot: Robot,
+    scene: Scene,
+    file: Path,
+    events: Sequence[Sequence[Event]] = (),
+) -> None:
     """Write a video of episodes: a view of the arm beside the image of its camera.
 
     Args:
@@ -69,6 +78,7 @@ def grasp_video(episodes: Sequence[Recording], robot: Robot, scene: Scene, file:
         robot: the arm.
         scene: nominal scene of the graph.
         file: MP4 to write.
+        events: of each episode: faults, contacts, violations and holds, shown in red.
     """
     playbacks = [Playback(episode, robot) for episode in episodes]
     with VideoWriter(file) as video:
@@ -79,11 +89,17 @@ def grasp_video(episodes: Sequence[Recording], robot: Robot, scene: Scene, file:
         with overview_camera(playbacks, scene, robot, *SCENE_SIZE) as camera:
             for number, playback in enumerate(playbacks):
                 title = f"episode {number + 1} of {len(playbacks)}"
-                _write_episode(video, camera, playback, scene, title)
+                shown = events[number] if number < len(events) else ()
+                _write_episode(video, camera, playback, scene, title, shown)
 
 
 def _write_episode(
-    video: VideoWriter, camera: SceneRenderer, playback: Playback, scene: Scene, title: str
+    video: VideoWriter,
+    camera: SceneRenderer,
+    playback: Playback,
+    scene: Scene,
+    title: str,
+    episode_alerts: Sequence[Event],
 ) -> None:
     """Append the frames of one episode to the video."""
     start, end = playback.span
@@ -97,6 +113,8 @@ def _write_episode(
     for i, time in enumerate(tqdm(times, f"video, {title}", unit=" frames", mininterval=1)):
         canvas = base.copy()
         canvas.paste(playback.render(camera, time), (0, HEADER, *SCENE_SIZE))
+        active = active_events(episode_alerts, time, SHOWN_SECONDS)
+        canvas.alert((0, HEADER, *SCENE_SIZE), [event.text for event in active[:MAX_ALERTS]])
         image = playback.image(time)
         if image is None:
             canvas.placeholder(CAMERA_BOX, "no camera images were recorded")
@@ -107,6 +125,7 @@ def _write_episode(
             height = float(np.interp(time, playback.block_times, heights))
         _caption(canvas, time, start, events, height)
         frame = np.array(canvas.array())
+        curve.mark(frame, [(event.start, event.end) for event in episode_alerts])
         if height is not None:
             curve.draw(frame, time)
         video.add(frame, 1 if i + 1 < len(times) else 1 + round(LAST_FRAME_SECONDS * RATE))

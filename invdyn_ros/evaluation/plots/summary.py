@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
+from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.recording import JointSamples, Recording
 from invdyn_ros.evaluation.grasp_report import detect_success
 from invdyn_ros.evaluation.plots import axes as plot_axes
+from invdyn_ros.evaluation.plots.axes import Card
 from invdyn_ros.evaluation.plots.grasp_video import episode_events
 from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
 from invdyn_ros.evaluation.plots.style import format_number
-from invdyn_ros.evaluation.plots.teleop_video import EMPTY_SCENE, teleop_span
+from invdyn_ros.evaluation.plots.teleop_video import (
+    EMPTY_SCENE,
+    teleop_span,
+    wrist_distances,
+)
 from invdyn_ros.evaluation.plots.video_writer import fit_image
+from invdyn_ros.evaluation.run_events import Event, event_lines
 from invdyn_ros.evaluation.run_metrics import latencies
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
@@ -38,6 +46,7 @@ def grasp_summary(
     scene: Scene,
     report: dict[str, Any],
     file: Path,
+    events: Sequence[Sequence[Event]] = (),
 ) -> None:
     """Plot a grasp_sim run: key frames, joints, block heights and positions, and metrics.
 
@@ -47,6 +56,7 @@ def grasp_summary(
         scene: nominal scene of the graph.
         report: of the run.
         file: PNG to write.
+        events: of each episode: faults, contacts, violations and holds, shown in red.
     """
     outcomes = [detect_success(episode, scene) for episode in episodes]
     success = [outcome is not None and outcome.success for outcome in outcomes]
@@ -56,7 +66,9 @@ def grasp_summary(
         subtitle = [f"{k} {v}" for v, k in zip(values, ("policy", "noise"), strict=True) if v]
         subtitle += [f"seed {report['seed']}"] if "seed" in report else []
         title = f"grasp_sim with {robot.name}"
-        plot_axes.headline(figure, title, "   ·   ".join(subtitle), _grasp_cards(report))
+        alerts = event_lines([event for episode in events for event in episode])
+        cards = _grasp_cards(report)
+        plot_axes.headline(figure, title, "   ·   ".join(subtitle), cards, alerts)
         top = figure.add_gridspec(1, 4, left=0.03, right=0.97, bottom=0.515, top=0.82, wspace=0.03)
         _key_frames(figure, top, Playback(episodes[0], robot) if episodes else None, scene)
         first = (
@@ -64,36 +76,79 @@ def grasp_summary(
             if episodes
             else Recording(JointSamples.from_rows([]), JointSamples.from_rows([]))
         )
-        plot_axes.plot_joints(*_bottom_left(figure), first, robot)
+        _plot_joints(figure, first, robot, events[0] if events else ())
         right = _bottom_right(figure, (1, 1.2))
         plot_axes.plot_block_heights(figure.add_subplot(right[0]), episodes, success)
         plot_axes.plot_block_positions(figure.add_subplot(right[1]), episodes, success, scene)
-        figure.savefig(file)
+        _save(figure, file)
 
 
-def teleop_summary(recording: Recording, robot: Robot, report: dict[str, Any], file: Path) -> None:
-    """Plot a teleop run: postures, joints, latency, tool error and metrics.
+def teleop_summary(
+    recording: Recording,
+    robot: Robot,
+    report: dict[str, Any],
+    file: Path,
+    side: str = "left",
+    events: Sequence[Event] = (),
+) -> None:
+    """Plot a teleop run: postures, joints, latency, distance from the person and metrics.
 
     Args:
         recording: the run.
         robot: the arm.
         report: of the run.
         file: PNG to write.
+        side: arm of the person that was followed, "left" or "right".
+        events: faults, contacts, violations, holds and lost images, shown in red.
     """
     with matplotlib.rc_context(plot_axes.RC_PARAMS):
         figure = plot_axes.new_figure()
         frames, detected = report.get("frames"), report.get("detected")
-        subtitle = f"person detected in {detected} of {frames} frames" if frames else ""
-        plot_axes.headline(figure, f"teleop with {robot.name}", subtitle, _teleop_cards(report))
+        parts = [f"person detected in {detected} of {frames} frames"] if frames else []
+        parts += [f"ended by {report['ended_by']}"] if "ended_by" in report else []
+        title, subtitle = f"teleop with {robot.name}", "   ·   ".join(parts)
+        plot_axes.headline(figure, title, subtitle, _teleop_cards(report), event_lines(events))
         top = figure.add_gridspec(
             1, NUM_POSTURES, left=0.03, right=0.97, bottom=0.53, top=0.82, wspace=0.04
         )
         _postures(figure, top, recording, robot)
-        plot_axes.plot_joints(*_bottom_left(figure), recording, robot)
+        _plot_joints(figure, recording, robot, events)
         right = _bottom_right(figure, (1, 1))
         plot_axes.plot_latency(figure.add_subplot(right[0]), *latencies(recording)[:2])
-        plot_axes.plot_tool_error(figure.add_subplot(right[1]), recording, robot)
-        figure.savefig(file)
+        distances = wrist_distances(recording, robot, side, -np.inf, np.inf)
+        start, axes = _start_time(recording), figure.add_subplot(right[1])
+        plot_axes.plot_wrist_distance(axes, *distances, start)
+        if len(distances[0]):
+            plot_axes.mark_events(axes, _spans(events, start))
+        _save(figure, file)
+
+
+def _save(figure: Figure, file: Path) -> None:
+    """Write a figure as a whole or not at all."""
+    image = BytesIO()
+    figure.savefig(image, format="png")
+    write_atomically(file, image.getvalue())
+
+
+def _plot_joints(
+    figure: Figure, recording: Recording, robot: Robot, events: Sequence[Event]
+) -> None:
+    """Plot the joints and their errors at the lower left."""
+    above, below = _bottom_left(figure)
+    plot_axes.plot_joints(above, below, recording, robot)
+    if len(recording.joints.time):
+        for axes in (above, below):
+            plot_axes.mark_events(axes, _spans(events, _start_time(recording)))
+
+
+def _spans(events: Sequence[Event], start: float) -> list[tuple[float, float]]:
+    return [(event.start - start, event.end - start) for event in events]
+
+
+def _start_time(recording: Recording) -> float:
+    """Return the first stamp of the joints [s], zero without any."""
+    samples = (recording.joints, recording.desired)
+    return min((float(s.time[0]) for s in samples if len(s.time)), default=0.0)
 
 
 def _bottom_left(figure: Figure) -> tuple[Axes, Axes]:
@@ -111,8 +166,8 @@ def _bottom_right(figure: Figure, widths: tuple[float, float]) -> GridSpec:
     return figure.add_gridspec(1, 2, width_ratios=widths, wspace=0.27, **margins)
 
 
-def _grasp_cards(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return (number, label) pairs of a grasp report."""
+def _grasp_cards(report: dict[str, Any]) -> list[Card]:
+    """Return the numbers of a grasp report."""
     interval = report.get("ci95")
     error = report.get("block_error_mm") or {}
     tracking = report.get("tracking_rms_rad") or {}
@@ -122,34 +177,46 @@ def _grasp_cards(report: dict[str, Any]) -> list[tuple[str, str]]:
     scripted = report.get("baseline_scripted")
     baseline = []
     if scripted is not None and report.get("policy") != "scripted":
-        baseline = [(f"{100 * scripted['success_rate']:.0f} %", "scripted policy")]
+        baseline = [Card(f"{100 * scripted['success_rate']:.0f} %", "scripted policy")]
     return [
-        (f"{report.get('successes', 'n/a')} of {report.get('episodes', 'n/a')}", "grasped"),
-        (interval_text, "95% interval"),
+        Card(f"{report.get('successes', 'n/a')} of {report.get('episodes', 'n/a')}", "grasped"),
+        Card(interval_text, "95% interval"),
         *baseline,
-        (format_number(error.get("p50"), "mm"), "block error, median"),
-        (format_number(error.get("p95"), "mm"), "block error, 95%"),
-        (format_number(tracking.get("inverse_dynamics"), "mrad", 1, 1e3), "joint error, RMS"),
-        (format_number(report.get("limit_violations"), digits=0), "limit violations"),
-        (format_number(report.get("seconds_per_episode"), "s"), "per episode"),
+        Card(format_number(error.get("p50"), "mm"), "block error, median"),
+        Card(format_number(error.get("p95"), "mm"), "block error, 95%"),
+        Card(format_number(tracking.get("inverse_dynamics"), "mrad", 1, 1e3), "joint error, RMS"),
+        *_safety_cards(report),
+        Card(format_number(report.get("seconds_per_episode"), "s"), "per episode"),
     ]
 
 
-def _teleop_cards(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return (number, label) pairs of a teleop report."""
-    delay, core = report.get("latency_ms") or {}, report.get("core_latency_ms") or {}
+def _teleop_cards(report: dict[str, Any]) -> list[Card]:
+    """Return the numbers of a teleop report: those of the measured arm first."""
+    delay, lag = report.get("latency_ms") or {}, report.get("lag_ms") or {}
     tracking, wrist = report.get("tracking_rms_rad") or {}, report.get("wrist_error_mm") or {}
-    cards = [
-        (format_number(delay.get("p50"), "ms"), "latency, median"),
-        (format_number(delay.get("p95"), "ms"), "latency, 95%"),
-        (format_number(core.get("p99"), "ms"), "without pose, 99%"),
-        (format_number(tracking.get("inverse_dynamics"), "mrad", 1, 1e3), "joint error, RMS"),
-        (format_number(wrist.get("p95"), "mm"), "wrist error, 95%"),
-        (format_number(report.get("limit_violations"), digits=0), "limit violations"),
+    lost = report.get("frames_lost")
+    return [
+        Card(format_number(wrist.get("p50"), "mm", 0), "wrist error"),
+        Card(format_number(wrist.get("p95"), "mm", 0), "wrist err. 95%"),
+        Card(format_number(lag.get("overall"), "ms", 0), "lag"),
+        Card(format_number(delay.get("p50"), "ms", 0), "latency"),
+        Card(format_number(delay.get("p95"), "ms", 0), "latency, 95%"),
+        Card(format_number(tracking.get("inverse_dynamics"), "mrad", 1, 1e3), "joint error"),
+        Card(format_number(lost, digits=0), "images lost", bool(lost)),
+        *_safety_cards(report),
     ]
-    if tracking.get("pd") is not None:
-        cards.insert(4, (format_number(tracking["pd"], "mrad", 1, 1e3), "with plain PD"))
-    return cards
+
+
+def _safety_cards(report: dict[str, Any]) -> list[Card]:
+    """Return the numbers that are red unless they are zero."""
+    violations, held = report.get("limit_violations"), report.get("held_share")
+    counts = {"faults": len(report.get("faults") or []), "violations": violations}
+    contacts = sum((report.get("contacts") or {}).values())
+    return [
+        Card(format_number(held, "%", 0, 100), "of time held", bool(held and held >= 0.005)),
+        *(Card(format_number(n, digits=0), name, bool(n)) for name, n in counts.items()),
+        Card(format_number(contacts, digits=0), "contacts", bool(contacts)),
+    ]
 
 
 def _key_frames(figure: Figure, grid: GridSpec, playback: Playback | None, scene: Scene) -> None:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from invdyn_ros.data.recording import Recording, align_stamps
+from invdyn_ros.data.recording import Recording
+from invdyn_ros.evaluation.person_errors import (
+    PersonTargets,
+    measured_errors,
+    person_targets,
+)
 from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
 from invdyn_ros.evaluation.plots.style import BLUE, VIDEO_GRAY, VIDEO_PANEL
 from invdyn_ros.evaluation.plots.video_writer import (
     FOOTER,
     HEADER,
     HEIGHT,
+    MAX_ALERTS,
     MAX_SECONDS,
     RATE,
+    SHOWN_SECONDS,
     WIDTH,
     Canvas,
     Curve,
     VideoWriter,
 )
+from invdyn_ros.evaluation.run_events import Event, active_events
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot
 
@@ -37,24 +46,28 @@ def teleop_span(playback: Playback) -> tuple[float, float]:
     return playback.image_stamps[0], playback.image_stamps[-1]
 
 
-def teleop_video(recording: Recording, robot: Robot, file: Path) -> None:
+def teleop_video(
+    recording: Recording,
+    robot: Robot,
+    file: Path,
+    side: str = "left",
+    events: Sequence[Event] = (),
+) -> None:
     """Write a video of up to a minute of the person and the arm that follows.
 
     Args:
         recording: the run.
         robot: the arm.
         file: MP4 to write.
+        side: arm of the person that was followed, "left" or "right".
+        events: faults, contacts, violations, holds and lost images, shown in red.
     """
     playback = Playback(recording, robot)
     start, end = teleop_span(playback)
     end = min(end, start + MAX_SECONDS)
-    measured, desired = align_stamps(recording.joints, recording.desired)
-    stamps, errors = measured.time, measured.q - desired.q
-    rms = 1e3 * np.sqrt(np.mean(errors**2, axis=1)) if len(stamps) else np.empty(0)
-    inside = (stamps >= start) & (stamps <= end)
-    stamps, rms = stamps[inside], rms[inside]
-    top = max(1.2 * float(rms.max(initial=0.0)), 1.0)
-    curve = Curve(CURVE_BOX, stamps, rms, (start, end), BLUE, top)
+    stamps, distance = wrist_distances(recording, robot, side, start, end)
+    top = max(1.1 * float(distance.max(initial=0.0)), 50.0)
+    curve = Curve(CURVE_BOX, stamps, distance, (start, end), BLUE, top)
     base = _base(robot.name)
     times = np.arange(start, end + 0.5 / RATE, 1 / RATE)
     with (
@@ -69,12 +82,39 @@ def teleop_video(recording: Recording, robot: Robot, file: Path) -> None:
                 canvas.placeholder(PERSON_BOX, "no images of the person were recorded")
             else:
                 canvas.paste(image, PERSON_BOX)
-            current_rms = float(np.interp(time, stamps, rms)) if len(rms) else None
-            _caption(canvas, time - start, current_rms)
+            active = active_events(events, time, SHOWN_SECONDS)
+            for is_lost, box in ((False, ARM_BOX), (True, PERSON_BOX)):
+                texts = [event.text for event in active if (event.kind == "lost") == is_lost]
+                canvas.alert(box, texts[:MAX_ALERTS])
+            current = float(np.interp(time, stamps, distance)) if len(stamps) else None
+            _caption(canvas, time - start, current)
             frame = np.array(canvas.array())
-            if len(rms):
+            curve.mark(frame, [(event.start, event.end) for event in events])
+            if len(stamps):
                 curve.draw(frame, time)
             video.add(frame)
+
+
+def wrist_distances(
+    recording: Recording, robot: Robot, side: str, start: float, end: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return times [s] and distances [mm] of the measured wrist from the person's, (F,) each.
+
+    Args:
+        recording: the run.
+        robot: the arm.
+        side: arm of the person that was followed.
+        start: first time [s].
+        end: last time [s].
+    """
+    targets = person_targets(recording, robot, side)
+    times = recording.joints.time
+    if len(times):
+        start, end = max(start, float(times[0])), min(end, float(times[-1]))
+    inside = (targets.time >= start) & (targets.time <= end)
+    within = PersonTargets(*(part[inside] for part in targets))
+    errors = measured_errors(recording, robot, within)
+    return within.time[: len(errors.wrist)], errors.wrist
 
 
 def _base(arm: str) -> Canvas:
@@ -89,9 +129,9 @@ def _base(arm: str) -> Canvas:
     return canvas
 
 
-def _caption(canvas: Canvas, seconds: float, rms: float | None) -> None:
-    """Write time and joint error at the bottom of a frame."""
+def _caption(canvas: Canvas, seconds: float, distance: float | None) -> None:
+    """Write time and distance of the measured wrist [mm] at the bottom of a frame."""
     y = HEIGHT - FOOTER / 2
     canvas.text((24, y), f"{seconds:5.2f} s", 22, bold=True)
-    if rms is not None:
-        canvas.text((ARM_BOX[0] + 16, y), f"joint error {rms:.1f} mrad", 18, VIDEO_GRAY)
+    if distance is not None:
+        canvas.text((ARM_BOX[0] - 110, y), f"wrist to person: {distance:.0f} mm", 18, VIDEO_GRAY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from invdyn_ros.evaluation.plots.style import (
+    RED,
     VIDEO_BACKGROUND,
     VIDEO_GRAY,
     VIDEO_LINE,
@@ -24,6 +26,9 @@ from invdyn_ros.evaluation.plots.style import (
 RATE = 20  # [frames/s]
 WIDTH, HEIGHT = 1280, 720  # [px]
 HEADER, FOOTER = 56, 64  # [px]
+ALERT_HEIGHT = 34  # [px]
+SHOWN_SECONDS = 0.5  # for which an event is shown at least
+MAX_ALERTS = 3  # texts that are shown at once
 MAX_SECONDS = 60.0  # of a video, whose frames are rendered slower than real time
 
 
@@ -134,6 +139,17 @@ class Canvas:
         self.pen.ellipse((x, y - 6, x + 12, y + 6), fill=color)
         return self.text((x + 20, y), text, 18, VIDEO_GRAY if color == VIDEO_LINE else VIDEO_TEXT)
 
+    def alert(self, box: tuple[int, int, int, int], texts: Sequence[str]) -> None:
+        """Frame a box x, y, w, h [px] in red and write texts into red bars at its lower edge."""
+        x, y, width, height = box
+        if not texts:
+            return
+        self.pen.rectangle((x, y, x + width - 1, y + height - 1), outline=RED, width=5)
+        for i, text in enumerate(texts):
+            top = y + height - ALERT_HEIGHT * (len(texts) - i)
+            self.pen.rectangle((x, top, x + width - 1, top + ALERT_HEIGHT - 1), fill=RED)
+            self.text((x + 16, top + ALERT_HEIGHT / 2), text, 18, VIDEO_TEXT, bold=True)
+
     def array(self) -> np.ndarray:
         """Return the frame, (H, W, 3) uint8 RGB."""
         return np.asarray(self.image)
@@ -166,6 +182,19 @@ class Curve:
         x_fraction = (time - span[0]) / max(span[1] - span[0], 1e-9)
         y_fraction = np.clip(value / max(top, 1e-12), 0, 1)
         self.pixels = np.column_stack([x + x_fraction * width, y + (1 - y_fraction) * height])
+
+    def mark(self, frame: np.ndarray, spans: Sequence[tuple[float, float]]) -> None:
+        """Mark spans of time [s] in red on a frame (H, W, 3) uint8, in place."""
+        x, y, width, height = self.box
+        first, last = self.span
+        for start, end in spans:
+            if end >= first and start <= last:
+                left, right = (
+                    x + width * np.clip((t - first) / max(last - first, 1e-9), 0, 1)
+                    for t in (start, end)
+                )
+                part = frame[y : y + height, int(left) : max(int(right), int(left) + 2)]
+                part[:] = (0.6 * part + 0.4 * np.array(rgb(RED))).astype(np.uint8)
 
     def draw(self, frame: np.ndarray, now: float) -> None:
         """Draw the curve at a time [s] on a frame (H, W, 3) uint8, in place."""
