@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.data.recording import Recording
+from invdyn_ros.data.recording import Recording, StatusInterval
 from invdyn_ros.evaluation.run_metrics import limit_violations, lost_frames, tracking
 from invdyn_ros.robots.robot import Robot
 
@@ -42,9 +42,9 @@ def run_events(recording: Recording, robot: Robot, unit: str) -> list[Event]:
         unit: unit of the actions.
     """
     events = [
-        Event(s.start, s.end, s.kind, f"{s.kind}: {s.text.removeprefix('contact: ')}")
+        Event(s.start, s.end, s.kind, _status_text(s))
         for s in recording.statuses
-        if s.kind in KINDS
+        if s.kind in KINDS and not (s.kind == "hold" and s.end < _first_command(recording))
     ]
     violations = limit_violations(robot, recording.joints, recording.desired, unit)
     for time, text in zip(violations.time, violations.text, strict=True):
@@ -80,8 +80,21 @@ def event_lines(events: Sequence[Event]) -> list[str]:
     return lines
 
 
+def _status_text(status: StatusInterval) -> str:
+    if status.kind == "contact":
+        return status.text
+    return f"{status.kind}: {status.text} ({status.node})"
+
+
 def _gravity(event: Event) -> int:
     return KINDS.index(event.kind)
+
+
+def _first_command(recording: Recording) -> float:
+    """Return the time [s] until which nodes wait for each other; -inf without any command."""
+    return (
+        float(recording.desired.time[0]) + MERGED_GAP if len(recording.desired.time) else -np.inf
+    )
 
 
 def _merged(events: list[Event]) -> list[Event]:

@@ -316,7 +316,8 @@ class ReportNode(DiagnosticNode):
         try:
             write()
         except Exception as error:  # whatever fails, the other parts are still written
-            self.fail(f"{name} not written: {error!r}")
+            reason = str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
+            self.fail(f"{name} not written: {' '.join(reason.split())}")
             return False
         return True
 

@@ -88,10 +88,10 @@ def headline(
     """
     figure.text(0.03, 0.964, title, size=25, weight="bold", va="center")
     figure.text(0.97, 0.964, subtitle, size=15, color=GRAY, va="center", ha="right")
-    width = 0.94 / len(cards)
+    width, size = 0.94 / len(cards), 21 if len(cards) < 10 else 18
     for i, (value, name, is_alert) in enumerate(cards):
         left, color = 0.03 + i * width, RED if is_alert else BLUE
-        figure.text(left, 0.908, value, size=21, weight="bold", color=color, va="center")
+        figure.text(left, 0.908, value, size=size, weight="bold", color=color, va="center")
         figure.text(left, 0.876, name, size=12.5, color=GRAY, va="center")
     line = Rectangle((0.03, 0.934), 0.94, 0.0012, transform=figure.transFigure, color=LIGHT_GRAY)
     figure.add_artist(line)
@@ -286,7 +286,7 @@ def plot_wrist_distance(axes: Axes, time: np.ndarray, distance: np.ndarray, star
         distance: (F,) [mm].
         start: time of the start of the run [s].
     """
-    axes.set_title("measured wrist to the person")
+    axes.set_title("wrist to person")
     axes.set_xlabel("time [s]")
     axes.set_ylabel("distance [mm]")
     if not len(time):

@@ -197,9 +197,8 @@ def _teleop_cards(report: dict[str, Any]) -> list[Card]:
     lost = report.get("frames_lost")
     return [
         Card(format_number(wrist.get("p50"), "mm", 0), "wrist error"),
-        Card(format_number(wrist.get("p95"), "mm", 0), "wrist err. 95%"),
+        Card(format_number(wrist.get("p95"), "mm", 0), "95%"),
         Card(format_number(lag.get("overall"), "ms", 0), "lag"),
-        Card(format_number(delay.get("p50"), "ms", 0), "latency"),
         Card(format_number(delay.get("p95"), "ms", 0), "latency, 95%"),
         Card(format_number(tracking.get("inverse_dynamics"), "mrad", 1, 1e3), "joint error"),
         Card(format_number(lost, digits=0), "images lost", bool(lost)),

@@ -134,4 +134,5 @@ def _caption(canvas: Canvas, seconds: float, distance: float | None) -> None:
     y = HEIGHT - FOOTER / 2
     canvas.text((24, y), f"{seconds:5.2f} s", 22, bold=True)
     if distance is not None:
-        canvas.text((ARM_BOX[0] - 110, y), f"wrist to person: {distance:.0f} mm", 18, VIDEO_GRAY)
+        text = f"measured wrist to person: {distance:.0f} mm"
+        canvas.text((CURVE_BOX[0] - 28, y), text, 18, VIDEO_GRAY, anchor="rm")

@@ -52,7 +52,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
             quality=None,
             macro_block_size=2,
             output_params=options,
-            ffmpeg_log_level="error",
+            ffmpeg_log_level="quiet",
         )
         self.writer.send(None)
 
@@ -61,19 +61,38 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
 
         Raises:
             ValueError: the frame has another size or type.
+            OSError: the encoder ended.
         """
         if frame.shape != self.size or frame.dtype != np.uint8:
             raise ValueError(f"a frame is {self.size} uint8, not {frame.shape} {frame.dtype}")
-        for _ in range(times):
-            self.writer.send(np.ascontiguousarray(frame))
+        try:
+            for _ in range(times):
+                self.writer.send(np.ascontiguousarray(frame))
+        except (OSError, StopIteration):  # its message has many lines
+            raise OSError(
+                f"the video encoder cannot write {self.file}; is the disk full?"
+            ) from None
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Complete the file, or remove it after an error."""
-        self.writer.close()
-        if kind is None:
-            self.part.replace(self.file)
-        else:
+        """Complete the file, or remove it after an error.
+
+        Raises:
+            OSError: the encoder could not write the file.
+        """
+        try:
+            self.writer.close()
+            if kind is None:
+                if not is_video(self.part):
+                    raise OSError(f"the video encoder cannot write {self.file}; is the disk full?")
+                self.part.replace(self.file)
+        finally:
             self.part.unlink(missing_ok=True)
+
+
+def is_video(file: Path) -> bool:
+    """Return whether a file can be read as a video; an encoder says nothing on a full disk."""
+    capture = cv2.VideoCapture(str(file)) if file.is_file() and file.stat().st_size else None
+    return capture is not None and capture.isOpened()
 
 
 class Canvas:
