@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from invdyn_ros.control.computed_torque import ConstantInertiaModel
+from invdyn_ros.control.faults import Fault
 from invdyn_ros.data.recording import (
     JointSamples,
     Recording,
@@ -121,18 +122,20 @@ def test_lag_and_error_of_a_delayed_and_displaced_copy_are_recovered() -> None:
 def test_held_time_and_lost_frames_are_counted() -> None:
     stamps = np.arange(0, 8, 0.1)
     recording = Recording(samples(np.arange(0, 10, 0.01)), samples(np.empty(0)))
+    overspeed = Fault("overspeed", "elbow_joint", 3.3, 3.15, "rad/s")
     recording.landmarks = [(float(t), None) for t in stamps if not 3 < t < 3.45]
     recording.image_stamps = [float(t) for t in stamps] + [9.9]  # the last one is in work
     recording.statuses = [
         StatusInterval(0.0, 1.0, "retarget", "no person", "hold"),
         StatusInterval(0.2, 5.0, "inverse_dynamics", "action clipped", "warning"),
-        StatusInterval(0.5, 1.5, "inverse_dynamics", "overspeed", "fault"),
+        StatusInterval(0.5, 1.5, "inverse_dynamics", str(overspeed), "fault"),
         StatusInterval(9.0, 9.99, "retarget", "no person", "hold"),
     ]
     assert held_share(recording) == pytest.approx(2.49 / 9.99, abs=1e-4)
     assert len(lost_frames(recording)) == 4
     (fault,) = faults(recording)
-    assert (fault["time"], fault["node"], fault["fault"]) == (0.5, "inverse_dynamics", "overspeed")
+    assert (fault["time"], fault["node"]) == (0.5, "inverse_dynamics")
+    assert {key: fault[key] for key in overspeed._fields} == overspeed._asdict()
 
 
 def test_parts_of_a_run_whose_stamps_jumped_are_joined() -> None:
@@ -237,7 +240,7 @@ def test_an_unfinished_episode_has_no_outcome_but_all_its_errors() -> None:
     assert report["baseline_scripted"] is None
     assert report["limit_violations_by_kind"]["measured velocity"] == 1
     (fault,) = report["faults"]
-    assert (fault["episode"], fault["time"], fault["fault"]) == (2, 0.2, "overspeed")
+    assert (fault["episode"], fault["time"], fault["reason"]) == (2, 0.2, "overspeed")
     assert report["held_share"] == pytest.approx(0.2 / 0.792 / 3, abs=1e-4)
 
 

@@ -85,4 +85,6 @@ def test_lockstep_steps_once_per_command_with_the_right_stamp(start_node):
         probe.wait_until(lambda k=k: stamps(joint_states[-1:]) == [k * TICK])
         assert probe.tested_node.physics.ticks == k
         commands.publish(command_to_message(gravity, k * TICK))
+    commands.publish(command_to_message(np.empty(0), 20 * TICK))  # of a controller that stopped
+    probe.wait_until(lambda: stamps(joint_states[-1:]) == [21 * TICK])
     assert set(np.diff(stamps(joint_states))) <= {0, TICK}

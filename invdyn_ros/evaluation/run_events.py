@@ -56,15 +56,15 @@ def run_events(recording: Recording, robot: Robot, unit: str) -> list[Event]:
     return _merged(events)
 
 
-def active_events(events: Sequence[Event], time: float, shown: float) -> list[Event]:
+def active_events(events: Sequence[Event], time: float, min_duration: float) -> list[Event]:
     """Return the events at a time [s], the gravest first.
 
     Args:
         events: from `run_events`.
         time: the time [s].
-        shown: duration for which an event is shown at least [s].
+        min_duration: duration for which an event is active at least [s].
     """
-    active = [e for e in events if e.start <= time <= max(e.end, e.start + shown)]
+    active = [e for e in events if e.start <= time <= max(e.end, e.start + min_duration)]
     return sorted(active, key=_gravity)
 
 
@@ -83,7 +83,8 @@ def event_lines(events: Sequence[Event]) -> list[str]:
 def _status_text(status: StatusInterval) -> str:
     if status.kind == "contact":
         return status.text
-    return f"{status.kind}: {status.text} ({status.node})"
+    reason, _, _ = status.text.partition(";")  # a remedy follows
+    return f"{status.kind}: {reason} ({status.node})"
 
 
 def _gravity(event: Event) -> int:

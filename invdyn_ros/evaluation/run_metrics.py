@@ -1,5 +1,6 @@
 """Metrics of a run that teleop and grasp reports share."""
 
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,11 @@ from invdyn_ros.data.recording import JointSamples, Recording
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
+NUMBER = r"[-+0-9.e]+|nan|inf"
+FAULT_TEXT = re.compile(
+    rf"(?P<reason>[^:]+)(: (?P<joint>[^:]+))?: (?P<value>{NUMBER}) (?P<unit>[^,]*), "
+    rf"limit (?P<limit>{NUMBER})"
+)  # as `Fault` writes it
 QUANTILES = (50, 95, 99)
 VELOCITY_TOLERANCE = 1.02  # allows for the noise of measured velocities
 TIME_TOLERANCE = 1e-6  # [s] of equal stamps
@@ -178,14 +184,23 @@ def lost_frames(recording: Recording) -> list[float]:
 
 
 def faults(recording: Recording) -> list[dict[str, Any]]:
-    """Return the faults of a run: time since its start [s], node, and the fault in words."""
+    """Return the faults of a run, each with its time since the start [s] and its values."""
     times = recording.joints.time
     start = float(times[0]) if len(times) else 0.0
     return [
-        {"time": round(s.start - start, 3), "node": s.node, "fault": s.text}
+        {"time": round(s.start - start, 3), "node": s.node, "text": s.text} | fault_values(s.text)
         for s in recording.statuses
         if s.kind == "fault"
     ]
+
+
+def fault_values(text: str) -> dict[str, Any]:
+    """Return reason, joint, value, unit and limit in the text of a fault; only its reason else."""
+    match = FAULT_TEXT.match(text)
+    if match is None:
+        return {"reason": text}
+    values = match.groupdict()
+    return values | {"value": float(values["value"]), "limit": float(values["limit"])}
 
 
 class Latencies(NamedTuple):

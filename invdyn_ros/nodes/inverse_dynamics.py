@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState, TimeReference
@@ -187,6 +188,8 @@ class InverseDynamicsNode(DiagnosticNode):
         """
         self.hold(command.reason)
         if command.action is None or command.desired is None:
+            if self.config.lockstep:  # the simulator waits for an answer
+                self.command_publisher.publish(command_to_message(np.empty(0), stamp))
             return
         self.command_publisher.publish(command_to_message(command.action, stamp))
         if command.target_stamp is not None:

@@ -142,8 +142,8 @@ class RunReport:
 
         scene = replace(load_scene(self.config.arm), marked=not self.config.block_pose_model)
         file = self.file.with_name("grasp.mp4")
-        shown = self.episodes[:NUM_VIDEO_EPISODES]
-        plots.grasp_video(shown, self.robot, scene, file, self._events())
+        first = self.episodes[:NUM_VIDEO_EPISODES]
+        plots.grasp_video(first, self.robot, scene, file, self._events())
 
     def _grasp_summary(self) -> None:
         from invdyn_ros.evaluation import plots

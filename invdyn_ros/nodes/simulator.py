@@ -88,7 +88,7 @@ class SimulatorNode(DiagnosticNode):
             gui=not config.headless,
         )
         self.physics = self.simulation.physics
-        self.command: tuple[int | None, Array] | None = None
+        self.command: tuple[int | None, Array | None] | None = None
         self.gripper_command: tuple[int | None, float] | None = None
         self.command_is_new = False  # whether it arrived since the last step
         self.paused = False
@@ -205,7 +205,10 @@ class SimulatorNode(DiagnosticNode):
         )
 
     def on_command(self, message: Float64MultiArray) -> None:
-        """Store a command for the arm."""
+        """Store a command for the arm; in lockstep an empty one means that none is given."""
+        if self.config.lockstep and not message.data:
+            self.command, self.command_is_new = (command_stamp(message), None), False
+            return
         values = message_to_command(message, self.robot.n)
         self.command, self.command_is_new = (command_stamp(message), values), True
 

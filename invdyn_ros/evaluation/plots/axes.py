@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ RC_PARAMS: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.facecolor": WHITE,
 }
-MAX_ALERT_LENGTH = 165  # [characters] of one line
+ALERT_LINE_LENGTH = 150  # [characters]
 MAX_POINTS = 2000  # of a curve; a figure has fewer pixels
 MAX_OUTLINED_BLOCKS = 15  # more blocks are drawn as dots
 
@@ -88,17 +89,16 @@ def headline(
     """
     figure.text(0.03, 0.964, title, size=25, weight="bold", va="center")
     figure.text(0.97, 0.964, subtitle, size=15, color=GRAY, va="center", ha="right")
-    width, size = 0.94 / len(cards), 21 if len(cards) < 10 else 18
+    width, size = 0.94 / len(cards), 21 if len(cards) < 10 else 17
     for i, (value, name, is_alert) in enumerate(cards):
         left, color = 0.03 + i * width, RED if is_alert else BLUE
         figure.text(left, 0.908, value, size=size, weight="bold", color=color, va="center")
         figure.text(left, 0.876, name, size=12.5, color=GRAY, va="center")
     line = Rectangle((0.03, 0.934), 0.94, 0.0012, transform=figure.transFigure, color=LIGHT_GRAY)
     figure.add_artist(line)
-    text = "   ·   ".join(alerts)
-    if len(text) > MAX_ALERT_LENGTH:
-        text = text[: MAX_ALERT_LENGTH - 1] + "…"
-    figure.text(0.03, 0.85, text, size=12.5, weight="bold", color=RED, va="center")
+    lines = textwrap.wrap("   ·   ".join(alerts), ALERT_LINE_LENGTH, max_lines=2, placeholder=" …")
+    style: dict[str, Any] = {"size": 12, "weight": "bold", "color": RED, "va": "top"}
+    figure.text(0.03, 0.86, "\n".join(lines), linespacing=1.25, **style)
 
 
 def mark_events(axes: Axes, spans: Sequence[tuple[float, float]]) -> None:

@@ -89,8 +89,8 @@ def grasp_video(
         with overview_camera(playbacks, scene, robot, *SCENE_SIZE) as camera:
             for number, playback in enumerate(playbacks):
                 title = f"episode {number + 1} of {len(playbacks)}"
-                shown = events[number] if number < len(events) else ()
-                _write_episode(video, camera, playback, scene, title, shown)
+                alerts = events[number] if number < len(events) else ()
+                _write_episode(video, camera, playback, scene, title, alerts)
 
 
 def _write_episode(

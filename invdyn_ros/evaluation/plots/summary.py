@@ -69,7 +69,9 @@ def grasp_summary(
         alerts = event_lines([event for episode in events for event in episode])
         cards = _grasp_cards(report)
         plot_axes.headline(figure, title, "   ·   ".join(subtitle), cards, alerts)
-        top = figure.add_gridspec(1, 4, left=0.03, right=0.97, bottom=0.515, top=0.82, wspace=0.03)
+        top = figure.add_gridspec(
+            1, 4, left=0.03, right=0.97, bottom=0.505, top=0.795, wspace=0.03
+        )
         _key_frames(figure, top, Playback(episodes[0], robot) if episodes else None, scene)
         first = (
             episodes[0]
@@ -109,7 +111,7 @@ def teleop_summary(
         title, subtitle = f"teleop with {robot.name}", "   ·   ".join(parts)
         plot_axes.headline(figure, title, subtitle, _teleop_cards(report), event_lines(events))
         top = figure.add_gridspec(
-            1, NUM_POSTURES, left=0.03, right=0.97, bottom=0.53, top=0.82, wspace=0.04
+            1, NUM_POSTURES, left=0.03, right=0.97, bottom=0.505, top=0.795, wspace=0.04
         )
         _postures(figure, top, recording, robot)
         _plot_joints(figure, recording, robot, events)
@@ -194,13 +196,14 @@ def _teleop_cards(report: dict[str, Any]) -> list[Card]:
     """Return the numbers of a teleop report: those of the measured arm first."""
     delay, lag = report.get("latency_ms") or {}, report.get("lag_ms") or {}
     tracking, wrist = report.get("tracking_rms_rad") or {}, report.get("wrist_error_mm") or {}
-    lost = report.get("frames_lost")
+    lost, rms = report.get("frames_lost"), tracking.get("inverse_dynamics")
+    digits = 1 if rms is None or rms < 0.1 else 0
     return [
         Card(format_number(wrist.get("p50"), "mm", 0), "wrist error"),
         Card(format_number(wrist.get("p95"), "mm", 0), "95%"),
         Card(format_number(lag.get("overall"), "ms", 0), "lag"),
         Card(format_number(delay.get("p95"), "ms", 0), "latency, 95%"),
-        Card(format_number(tracking.get("inverse_dynamics"), "mrad", 1, 1e3), "joint error"),
+        Card(format_number(rms, "mrad", digits, 1e3), "joint error"),
         Card(format_number(lost, digits=0), "images lost", bool(lost)),
         *_safety_cards(report),
     ]

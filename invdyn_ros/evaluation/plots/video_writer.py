@@ -167,7 +167,10 @@ class Canvas:
         for i, text in enumerate(texts):
             top = y + height - ALERT_HEIGHT * (len(texts) - i)
             self.pen.rectangle((x, top, x + width - 1, top + ALERT_HEIGHT - 1), fill=RED)
-            self.text((x + 16, top + ALERT_HEIGHT / 2), text, 18, VIDEO_TEXT, bold=True)
+            size = 18 if self.pen.textlength(text, font=_font(18, True)) < width - 32 else 14
+            while self.pen.textlength(text, font=_font(size, True)) > width - 32:
+                text = text.removesuffix("…")[:-1] + "…"
+            self.text((x + 16, top + ALERT_HEIGHT / 2), text, size, VIDEO_TEXT, bold=True)
 
     def array(self) -> np.ndarray:
         """Return the frame, (H, W, 3) uint8 RGB."""
