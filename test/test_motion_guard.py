@@ -167,7 +167,7 @@ def test_plan_that_does_not_continue_the_motion_is_refused():
 
 
 def test_motion_without_budget_is_refused():
-    config = CollisionConfig(range=0.002)
+    config = CollisionConfig(range=0.001)
     loop = Loop("ur5", max_configurations=2, collision=config)
     for _ in range(20):
         loop.tick(loop.robot.home + 0.5)

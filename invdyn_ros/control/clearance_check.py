@@ -11,7 +11,7 @@ from invdyn_ros.typing import Array, Indices
 NUM_ANCHORS = 24  # configurations of earlier checks that are kept
 NUM_REFINEMENTS = 3  # halvings of a step that no anchor covers as a whole
 GROUP = 4  # steps that are tried to be covered together first
-NUM_NEAR = 16  # nearest pairs of shapes of a configuration that count each for itself
+NUM_NEAR = 12  # nearest pairs of shapes of a configuration that count each for itself
 FAR_AWAY = 1e9  # [rad]
 OUT_OF_BUDGET = ("a link", "an obstacle")
 
@@ -51,19 +51,20 @@ class ClearanceCheck:
         """Return the clearance of each pair at q (n,) [rad], (P,) [m], and keep it."""
         self._budget -= 1
         pair, clearance, radii = self.collision.near_shapes(q)
-        size, reach = len(self.collision.pairs), self.collision.config.range
-        result = np.full(size, reach)
+        reach = self.collision.range
+        result = np.full(len(self.collision.pairs), reach)
         np.minimum.at(result, pair, clearance)
-        i, self._next = self._next, (self._next + 1) % NUM_ANCHORS
-        nearest = clearance.argsort()
-        if nearest.size > NUM_NEAR:
+        if clearance.size > NUM_NEAR:
+            nearest = clearance.argsort()
             reach = clearance[nearest[NUM_NEAR]]
             nearest = nearest[:NUM_NEAR]
-        k = nearest.size
+            pair, clearance, radii = pair[nearest], clearance[nearest], radii[nearest]
+        i, k = self._next, clearance.size
+        self._next = (i + 1) % NUM_ANCHORS
         self._q[i], self._far_clearance[i] = q, reach
-        self._radii[i, :, :k], self._radii[i, :, k:] = radii[nearest].T, 0.0
-        self._pair[i, :k], self._clearance[i, k:] = pair[nearest], FAR_AWAY
-        self._clearance[i, :k] = clearance[nearest]
+        self._radii[i, :, :k], self._radii[i, :, k:] = radii.T, 0.0
+        self._clearance[i, :k], self._clearance[i, k:] = clearance, FAR_AWAY
+        self._pair[i, :k] = pair
         return result
 
     def is_clear(self, q: Array, required: Array) -> bool:

@@ -51,7 +51,7 @@ class MotionGuardConfig(Validated):
     tool_speed: PositiveFloat = 1.0
     lookahead: NonNegativeFloat = 0.2
     slack: PositiveFloat = 0.002
-    max_configurations: PositiveInt = 16
+    max_configurations: PositiveInt = 12
     collision: CollisionConfig = field(default_factory=CollisionConfig)
 
 

@@ -37,20 +37,21 @@ class CollisionConfig(Validated):
         obstacle_margin: distance between a link and the table or a box [m].
         finger_margin: distance between a finger of the gripper and the table, which it has to
             approach in order to grasp [m].
-        range: distance beyond the margin up to which distances are computed [m].
+        range: distance beyond the margin up to which distances are computed, as a fraction of the
+            arm's reach [-].
     """
 
     self_margin: NonNegativeFloat = 0.01
     obstacle_margin: NonNegativeFloat = 0.02
     finger_margin: NonNegativeFloat = 0.0005
-    range: PositiveFloat = 0.06
+    range: PositiveFloat = 0.08
 
 
 class Clearance(NamedTuple):
     """The smallest distance beyond the margin [m], and the names of what is closest.
 
-    The distance is negative within the margin, and at most the range of the `CollisionConfig`;
-    there the names are empty.
+    The distance is negative within the margin. It is at most the range of the `CollisionModel`,
+    where the names are empty.
     """
 
     distance: float
@@ -90,6 +91,7 @@ class CollisionModel:
     home.
 
     Attributes:
+        range: largest clearance that is computed [m].
         pairs: (P,) names of a link of each body of a pair.
         margins: (P,) smallest margin between two shapes of each pair [m].
         excluded: pairs that touch by construction: two bodies that touch at home, or any pair
@@ -112,51 +114,43 @@ class CollisionModel:
         model = compile_spec(spec, robot)
         names = [model.geom(i).name for i in range(model.ngeom)]
         self._links = [shapes[int(n)].link if n.isdigit() else obstacle_name(n) for n in names]
+        radii = pair_radii(model)
+        self.range = self.config.range * float(radii.max(initial=1e-3))
         pairs = _body_pairs(model, shapes, self.config)
         for pair in pairs:
             for (first, second), margin in pair.margins.items():
-                reach = margin + self.config.range
+                reach = margin + self.range
                 spec.add_pair(geomname1=names[first], geomname2=names[second], margin=reach)
         self._model = compile_spec(spec, robot)
         self._data = mujoco.MjData(self._model)
+        self._radii = radii.reshape(-1, robot.n)  # like all arrays by pair of shapes: flat
         self._set_pairs(pairs)
         self.excluded: list[tuple[str, str]] = []
         self._set_pairs(self._separable_pairs(pairs))
-        self._radii = pair_radii(self._model)
-        known = self._pair_index < len(self.pairs)
-        self.largest_radii = largest_rows(self._radii[known])
+        self.largest_radii = largest_rows(self._radii[self._pair_index < len(self.pairs)])
 
     def clearance(self, q: Array) -> Clearance:
         """Return the smallest clearance at q (n,) [rad] and the names of the closest pair."""
-        self._update(q)
-        geoms, distances = self._contacts()
-        if not distances.size or distances.min() >= self.config.range:
-            return Clearance(self.config.range, ("", ""))
+        shapes, distances = self._distances(q)
+        if not distances.size or distances.min() >= self.range:
+            return Clearance(self.range, ("", ""))
         closest = int(distances.argmin())
-        first, second = (self._links[g] for g in geoms[closest])
-        return Clearance(float(distances[closest]), (first, second))
+        first, second = divmod(int(shapes[closest]), self._model.ngeom)
+        return Clearance(float(distances[closest]), (self._links[first], self._links[second]))
 
     def clearances(self, q: Array) -> Array:
         """Return the clearance of each pair at q (n,) [rad], (P,) [m], at most the range."""
-        self._update(q)
-        result = np.full(len(self.pairs) + 1, self.config.range)  # the last one: excluded
-        geoms, distances = self._contacts()
-        np.minimum.at(result, self._pair_index[geoms[:, 0], geoms[:, 1]], distances)
+        shapes, distances = self._distances(q)
+        result = np.full(len(self.pairs) + 1, self.range)  # the last one: excluded
+        np.minimum.at(result, self._pair_index[shapes], distances)
         return result[:-1]
 
     def near_shapes(self, q: Array) -> NearShapes:
         """Return all pairs of shapes that are close to each other at q (n,) [rad]."""
-        self._update(q)
-        geoms, distances = self._contacts()
-        near = np.flatnonzero(distances < self.config.range)
-        first, second = geoms[near, 0], geoms[near, 1]
-        pair, radii = self._pair_index[first, second], self._radii[first, second]
-        return NearShapes(pair, distances[near], radii)
-
-    def _update(self, q: Array) -> None:
-        self._data.qpos[:] = q
-        mujoco.mj_kinematics(self._model, self._data)
-        mujoco.mj_collision(self._model, self._data)
+        shapes, distances = self._distances(q)
+        near = distances < self.range
+        shapes = shapes[near]
+        return NearShapes(self._pair_index[shapes], distances[near], self._radii[shapes])
 
     def gradients(self, q: Array) -> tuple[Array, Array, Array]:
         """Return the gradients of the clearances that are below the range at q (n,) [rad].
@@ -164,39 +158,57 @@ class CollisionModel:
         Returns:
             Indices of the pairs (k,), clearances (k,) [m], and gradients (k, n) [m/rad].
         """
-        self.clearances(q)
+        self._update(q)
         model, data = self._model, self._data
-        geoms, distances = self._contacts()
+        shapes, distances = self._contacts()
         order = np.argsort(distances)
-        order = order[: np.count_nonzero(distances < self.config.range)]
-        pairs = self._pair_index[geoms[order, 0], geoms[order, 1]]
-        pairs, first = np.unique(pairs, return_index=True)
+        order = order[: np.count_nonzero(distances < self.range)]
+        pairs, first = np.unique(self._pair_index[shapes[order]], return_index=True)
         closest = order[first]  # (k,) contacts
         gradients, jacobian = np.zeros((closest.size, model.nv)), np.zeros((3, model.nv))
         mujoco.mj_comPos(model, data)
         for row, contact in enumerate(closest):
             normal, point = data.contact.frame[contact, :3], data.contact.pos[contact]
             # the normal points from the first body to the second
-            for body, sign in zip(model.geom_bodyid[geoms[contact]], (-1.0, 1.0), strict=True):
+            bodies = model.geom_bodyid[data.contact.geom[contact]]
+            for body, sign in zip(bodies, (-1.0, 1.0), strict=True):
                 if body != WORLD:
                     mujoco.mj_jac(model, data, jacobian, None, point, body)
                     gradients[row] += sign * normal @ jacobian
         return pairs, distances[closest], gradients
 
-    def _contacts(self) -> tuple[Array, Array]:
-        """Return the geometries (k, 2) and the clearances (k,) [m] of all close pairs."""
+    def _update(self, q: Array) -> None:
+        self._data.qpos[:] = q
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_collision(self._model, self._data)
+
+    def _contacts(self) -> tuple[Indices, Array]:
+        """Return the pairs of shapes (k,) and the clearances (k,) [m] of all contacts.
+
+        A pair of shapes is the first one times the number of shapes plus the second.
+        """
         geoms = self._data.contact.geom
-        return geoms, self._data.contact.dist - self._pair_margin[geoms[:, 0], geoms[:, 1]]
+        shapes = geoms[:, 0] * self._model.ngeom + geoms[:, 1]
+        return shapes, self._data.contact.dist - self._pair_margin[shapes]
+
+    def _distances(self, q: Array) -> tuple[Indices, Array]:
+        """Return the pairs of shapes (k,) and the clearance (k,) [m] of each."""
+        self._update(q)
+        shapes, distances = self._contacts()
+        if shapes.size > 1:  # the nearest of several contacts of a pair, which follow each other
+            start = np.flatnonzero(np.diff(shapes, prepend=-1))
+            shapes, distances = shapes[start], np.minimum.reduceat(distances, start)
+        return shapes, distances
 
     def _set_pairs(self, pairs: list[BodyPair]) -> None:
         """Set the pairs to report."""
         size = self._model.ngeom
-        self._pair_index = np.full((size, size), len(pairs))
-        self._pair_margin = np.full((size, size), -np.inf)  # excluded: infinitely far
+        self._pair_index = np.full(size * size, len(pairs))
+        self._pair_margin = np.full(size * size, -np.inf)  # excluded: infinitely far
         for i, pair in enumerate(pairs):
             for (a, b), margin in pair.margins.items():
-                self._pair_index[a, b] = self._pair_index[b, a] = i
-                self._pair_margin[a, b] = self._pair_margin[b, a] = margin
+                codes = [a * size + b, b * size + a]
+                self._pair_index[codes], self._pair_margin[codes] = i, margin
         first = [next(iter(pair.margins)) for pair in pairs]
         self.pairs = [(self._links[a], self._links[b]) for a, b in first]
         self.margins = np.array([min(pair.margins.values()) for pair in pairs])
