@@ -32,6 +32,13 @@ NODE_IGNORING_SIGNALS = (
     "import signal, os; signal.signal(2, signal.SIG_IGN); signal.signal(15, signal.SIG_IGN)\n"
     "print('pid', os.getpid(), flush=True)\nwhile True: signal.pause()"
 )
+NODE_WRITING_A_REPORT = """
+import os, signal, sys
+signal.signal(15, lambda *_: print("ended by", sys.stdin.read(), flush=True))
+signal.signal(2, lambda *_: print("skipping the plots", flush=True))
+print("pid", os.getpid(), flush=True)
+while True: signal.pause()
+"""
 NODE_WITH_CHILD = (
     f"import subprocess, sys; subprocess.run([sys.executable, '-c', {WAITING_NODE!r}])"
 )
@@ -85,7 +92,8 @@ def start_launcher(*scripts):
         "import os, sys\nfrom invdyn_ros.graph.processes import Processes\n"
         "with Processes() as group:\n"
         f"    for script in {scripts!r}:\n"
-        "        group.start('p', [sys.executable, '-c', script], os.environ, False)\n"
+        f"        ends_group = script == {NODE_WRITING_A_REPORT!r}\n"
+        "        group.start('p', [sys.executable, '-c', script], os.environ, ends_group)\n"
         "    sys.exit(group.wait())\n"
     )
     launcher = subprocess.Popen(
@@ -154,13 +162,44 @@ def test_signal_ends_every_process_and_its_children(number):
     assert all(has_ended(pid) for pid in pids)
 
 
-def test_second_interrupt_kills_a_process_that_ignores_signals():
-    launcher, (pid,) = start_launcher(NODE_IGNORING_SIGNALS)
+def test_second_interrupt_spares_the_report_and_a_third_one_kills_it():
+    """The process that ends the group reads why the run ended, and is told of the second one."""
+    launcher, (pid, report) = start_launcher(NODE_IGNORING_SIGNALS, NODE_WRITING_A_REPORT)
     launcher.send_signal(signal.SIGINT)
-    launcher.send_signal(signal.SIGTERM)
+    assert launcher.stdout.readline() == "[p] ended by SIGINT\n"
     launcher.send_signal(signal.SIGINT)
-    assert launcher.wait(TIMEOUT) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
-    assert not is_running(pid)
+    assert launcher.stdout.readline() == "[p] skipping the plots\n"
+    assert has_ended(pid) and is_running(report) and launcher.poll() is None
+    launcher.send_signal(signal.SIGINT)
+    assert launcher.wait(TIMEOUT) == 128 + signal.SIGINT
+    assert not is_running(report)
+
+
+def test_lost_report_is_named_and_no_success(local_node, tmp_path, capfd):
+    file = tmp_path / "report.json"
+    file.write_text("of an earlier run")
+    os.utime(file, (1, 1))
+    parameters = {"report": str(file)}
+    assert launch([local_node("silent", "pass", parameters=parameters, ends_graph=True)]) == 1
+    assert f"the report is lost: {file} was not written" in capfd.readouterr().err
+    writing = f"open({str(file)!r}, 'w').write('new')"
+    assert launch([local_node("writing", writing, parameters=parameters, ends_graph=True)]) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full of Linux")
+def test_run_goes_on_when_its_output_cannot_be_written():
+    source = (
+        "import os, sys\nfrom invdyn_ros.graph.processes import Processes\n"
+        "with Processes() as group:\n"
+        "    script = 'import time; print(1, flush=True); time.sleep(0.3); raise SystemExit(7)'\n"
+        "    group.start('p', [sys.executable, '-c', script], os.environ, False)\n"
+        "    sys.exit(group.wait())\n"
+    )
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", source]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert ended.returncode == 7 and "Traceback" not in ended.stderr
+    assert ended.stderr.count("no more output: [Errno 28]") == 1
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl of Linux")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ from sensor_msgs.msg import JointState, PointCloud2
 from synthetic_person import FORWARD
 
 from invdyn_ros.nodes import runner
+from invdyn_ros.nodes.message_log import CHUNK_SIZE, MessageLog
 from invdyn_ros.nodes.messages import landmarks_to_cloud
 from invdyn_ros.nodes.report import ReportNode
 from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, messages
@@ -29,6 +32,56 @@ def test_failed_run_leaves_a_readable_recording(run_until_error, tmp_path):
     line = run_until_error(FailingNode, published, **MODEL, **parameters)
     assert line == "report: failed"
     assert list(messages(tmp_path / "bag", STATES, JOINT_STATE_MESSAGE))  # those before the error
+
+
+@contextmanager
+def full_disk(size=800):
+    """Let no file of this process grow beyond a size [bytes]; writing fails as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_messages_of_a_run_are_logged_in_order_even_on_a_full_disk():
+    log, rng = MessageLog(), np.random.default_rng(0)
+    topics = ("/a", "/b", "/c")
+    for topic in topics:
+        log.add_topic(topic, JointState)
+    written = [(topics[k % 3], rng.bytes(int(rng.integers(9000)))) for k in range(1000)]
+    for topic, raw in written[:500]:
+        log.append(topic, raw)
+    assert len(log._chunk) <= CHUNK_SIZE + 9000, "messages stay in memory"
+    with full_disk():
+        for topic, raw in written[500:]:
+            log.append(topic, raw)
+    assert list(log) == written and log.counts["/a"] == 334
+    log.close()
+
+
+def test_on_a_full_disk_each_file_fails_alone_and_leaves_nothing(start_node, tmp_path, capfd):
+    parameters = {"report": tmp_path / "report.json", "record": tmp_path / "bag"}
+    probe = start_node(ReportNode, **MODEL, **parameters, lockstep=True)
+    node = probe.tested_node
+    states = probe.advertise(STATES, JointState)
+    with full_disk():
+        for k in range(2000):
+            states.publish(state(k * TICK, UR5.home))
+            if node.failures:
+                break
+            probe.executor.spin_once(timeout_sec=0.001)
+        probe.wait_until(lambda: node.failures)
+        assert "the recording" in node.failures[0] and not (tmp_path / "bag").exists()
+        assert probe.failure is None, "the run goes on"
+        node.skips_plots, node.end_reason = True, "SIGINT"
+        with pytest.raises(runner.NodeFailed):
+            probe.wait_until(lambda: False, 60)
+    assert node.failures[1].startswith("report not written: [Errno 27]")
+    assert not list(tmp_path.iterdir())
+    errors = [line for line in capfd.readouterr().err.splitlines() if "[ERROR]" in line]
+    assert len(errors) == len(node.failures) == 2
 
 
 def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):

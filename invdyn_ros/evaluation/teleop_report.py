@@ -1,14 +1,13 @@
 """Report of a teleoperation run."""
 
+from __future__ import annotations
+
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdyn_ros.control.computed_torque import ConstantInertiaModel, InverseDynamicsModel
-from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
 from invdyn_ros.data.recording import Recording
-from invdyn_ros.evaluation.closed_loop import replay
 from invdyn_ros.evaluation.person_errors import measured_errors, measured_lags, person_targets
 from invdyn_ros.evaluation.run_metrics import (
     faults,
@@ -19,15 +18,15 @@ from invdyn_ros.evaluation.run_metrics import (
     quantiles,
     tracking,
 )
-from invdyn_ros.models.rigid_body import urdf_model
-from invdyn_ros.models.runtime import Runtime
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.retarget_errors import RetargetErrors, retarget_errors
-from invdyn_ros.teleop.retargeting import (
-    RetargetConfig,
-    Retargeter,
-)
+from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
 from invdyn_ros.typing import Array
+
+if TYPE_CHECKING:
+    from invdyn_ros.control.computed_torque import InverseDynamicsModel
+    from invdyn_ros.control.fallback import Fallback
+    from invdyn_ros.models.runtime import Runtime
 
 RATE_LIMITED = "person faster than the arm"
 
@@ -118,6 +117,12 @@ def tracking_errors(recording: Recording, robot: Robot, model: Runtime) -> dict[
         robot: the arm.
         model: inverse dynamics model that drove the arm.
     """
+    # slow to import: the measured figures must not wait for them
+    from invdyn_ros.control.computed_torque import ConstantInertiaModel
+    from invdyn_ros.control.fallback import fallback_from_metadata
+    from invdyn_ros.evaluation.closed_loop import replay
+    from invdyn_ros.models.rigid_body import urdf_model
+
     unit = model.meta.action_unit
     errors: dict[str, float | None] = {}
     replays: dict[str, tuple[InverseDynamicsModel, float, Fallback | None]] = {

@@ -3,7 +3,6 @@
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,7 +27,7 @@ from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import latest_qos
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.recordings import is_restart
-from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, load_parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, NodeFailed, NodeFinished, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
 if TYPE_CHECKING:
@@ -283,7 +282,7 @@ class ReportNode(DiagnosticNode):
 
         Raises:
             NodeFinished: all is written.
-            SystemExit: with code 1, something could not be written.
+            NodeFailed: something could not be written.
         """
         if self.config.report:
             from invdyn_ros.nodes.run_report import RunReport  # slow to import
@@ -295,7 +294,7 @@ class ReportNode(DiagnosticNode):
             self.write_parts(report.later_parts())
         self.close()
         if self.failures:
-            sys.exit(1)
+            raise NodeFailed
         raise NodeFinished
 
     def write_parts(self, parts: "Parts") -> None:

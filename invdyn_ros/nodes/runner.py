@@ -35,6 +35,10 @@ class NodeFinished(Exception):
     """The work of a node is complete; its process exits with code 0."""
 
 
+class NodeFailed(Exception):
+    """The node has logged what it could not do; its process exits with code 1."""
+
+
 def load_parameters(node: Node, config: type[T]) -> T:
     """Declare a ROS parameter for each field of a dataclass and return the dataclass.
 
@@ -254,10 +258,10 @@ def run(create_node: Callable[[], Node]) -> None:
         gc.freeze()  # objects that live as long as the node need no garbage collection
         while rclpy.ok():
             loop.step()
-    except (KeyboardInterrupt, ExternalShutdownException, NodeFinished):
+    except (KeyboardInterrupt, ExternalShutdownException, NodeFinished, SystemExit):
         pass
-    except SystemExit as error:
-        code = int(error.code or 0)
+    except NodeFailed:
+        code = 1
     except (ValueError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         code = 2
