@@ -126,6 +126,7 @@ class ComputedTorqueController:
         self.model, self.action_delay, self.fallback = model, action_delay, fallback
         self.config = config or FEEDBACK[unit]
         self.extra_delay, self.gain_scale = 0.0, 1.0
+        self._recent_count = 8
         # a model of single frames without a standard deviation has `act`, which needs no torch
         self._act: Callable[[Array], Array] | None = getattr(model, "act", None)
         self.reset()
@@ -135,8 +136,21 @@ class ComputedTorqueController:
         self.using_fallback = False
         self.desired: State | None = None
         self._integral: Array | float = 0.0
+        self._bias: Array | float = 0.0
+        self._recent: deque[tuple[float, Array, Array]] = deque(maxlen=self._recent_count)
         self._last_time: float | None = None
         self._frames: deque[tuple[float, Array]] = deque(maxlen=self.model.n_obs_steps)
+
+    def hold_disturbance(self) -> None:
+        """Add the acceleration that the arm lacked lately, so that an unknown load is held.
+
+        It is the commanded minus the measured acceleration, which is what a load takes.
+        """
+        if len(self._recent) < 3 or not self._recent[-1][1].size:
+            return
+        (start, qd_start, _), (end, qd_end, _) = self._recent[-3], self._recent[-1]
+        measured = (qd_end - qd_start) / max(end - start, 1e-3)
+        self._bias = self._recent[-3][2] - measured
 
     def __call__(self, plan: Plan, measured: MeasuredState) -> Array:
         """Return the action (n,) to send now, in the model's unit."""
@@ -156,7 +170,9 @@ class ComputedTorqueController:
             + s**2 * config.stiffness * error
             + s * config.damping * velocity_error
             + s**3 * config.integral * self._integral
+            + self._bias
         )
+        self._recent.append((measured.time, measured.qd, qdd))
         q = planned.q - config.error_feedthrough * error
         frame = np.concatenate([q, planned.qd, qdd])  # (3n,)
         if self._act is not None:

@@ -61,6 +61,7 @@ class FaultResponse:
                 state = State(measured.q, qd, np.zeros_like(qd))
                 brake = brake_plan(state, time, self.limits, fault.reason)
                 self.plan = brake or hold_plan(measured.q, time, fault.reason)
+                tracking_controller.hold_disturbance()
         elif measured is not None and not fault.is_measurement_trusted:
             self.plan = hold_plan(measured.q, time, fault.reason)
 

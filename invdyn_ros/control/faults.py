@@ -76,7 +76,11 @@ class MeasurementMonitorConfig(Validated):
         stall_window: time over which measured and planned travel are compared [s].
         stall_travel: planned travel in the window above which they are compared [rad].
         stall_ratio: measured divided by planned travel below which a joint does not follow [-].
-        following_error: error of a position that is a fault, beside the lag of a servo [rad].
+        following_error: error of a position that is a fault, beside the lag of a servo [rad];
+            pressing a block on a table takes up to 0.04 rad.
+        start_time: time after engaging in which a load that the model lacks shows [s].
+        start_ratio: fraction of `following_error` that is a fault in that time [-].
+        error_horizon: time from now for which the error is extrapolated [s].
         velocity_error: error of a velocity that is a fault with torques, as a fraction of the
             rated velocity [-]: an unstable loop shows here first.
         overspeed: measured velocity that is a fault, as a fraction of the rated velocity [-].
@@ -101,7 +105,10 @@ class MeasurementMonitorConfig(Validated):
     stall_window: PositiveFloat = 0.2
     stall_travel: PositiveFloat = 0.02
     stall_ratio: Fraction = 0.25
-    following_error: PositiveFloat = 0.03
+    following_error: PositiveFloat = 0.05
+    start_time: NonNegativeFloat = 1.0
+    start_ratio: Fraction = 0.4
+    error_horizon: NonNegativeFloat = 0.05
     velocity_error: PositiveFloat = 0.15
     overspeed: Annotated[float, Field(ge=1)] = 1.05
     velocity_tolerance: PositiveFloat = 0.1

@@ -320,20 +320,29 @@ class MeasurementMonitor:
         if stalled is not None and stalled.any():
             planned = np.abs(self._lagged[0].desired - self._rows[0].desired)
             return self._joint_fault(NOT_FOLLOWING, planned * stalled, c.stall_travel, "rad")
-        error = np.abs(measured.q - desired.q)
+        error = measured.q - desired.q
+        if measured.qd.size:  # an error that grows is a fault before it is large
+            error = error + c.error_horizon * (measured.qd - desired.qd)
+        error = np.maximum(np.abs(error), np.abs(measured.q - desired.q))
         speed = np.abs(self._lagged[0].desired - desired.q)  # travel within the allowed lag
-        fault = self._joint_fault(FOLLOWING_ERROR, error, c.following_error + speed, "rad")
+        limit = c.following_error
+        if measured.time - self._start < c.start_time:
+            limit *= c.start_ratio
+        fault = self._joint_fault(FOLLOWING_ERROR, error, limit + speed, "rad")
         if fault is not None:
-            stands = self._stands(self.robot.joint_names.index(str(fault.joint)))
+            j = self.robot.joint_names.index(str(fault.joint))
+            stands = self._stands(j, limit)
+            if measured.qd.size:
+                stands = abs(measured.qd[j]) < c.stall_ratio * abs(desired.qd[j])
             return fault._replace(reason=NOT_FOLLOWING) if stands else fault
         if measured.qd.size:
             error = np.abs(measured.qd - desired.qd)
             return self._joint_fault(FOLLOWING_ERROR, error, self._velocity_error_limit, "rad/s")
         return None
 
-    def _stands(self, j: int) -> bool:
+    def _stands(self, j: int, limit: float) -> bool:
         """Return whether joint `j` stood while its following error arose."""
-        newest, enough = self._rows[-1], 0.8 * self.config.following_error
+        newest, enough = self._rows[-1], 0.8 * limit
         for row in reversed(self._rows):
             planned = abs(newest.desired[j] - row.desired[j])
             if planned > enough:
@@ -371,6 +380,8 @@ class MeasurementMonitor:
             self._recent.popleft()
         if desired is None:
             return
+        if not self._rows:
+            self._start = measured.time
         row = _Row(measured.time, measured.q, desired.q)
         self._rows.append(row)
         self._lagged.append(row)
