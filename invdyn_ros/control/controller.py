@@ -28,17 +28,13 @@ from invdyn_ros.control.faults import (
     MeasurementMonitorConfig,
 )
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
+from invdyn_ros.control.motion_guard import MotionGuard, MotionGuardConfig
+from invdyn_ros.control.motion_planner import NO_PLAN, MotionPlanner
 from invdyn_ros.control.motion_profile import Plan, State, Target
-from invdyn_ros.control.safety_limits import (
-    NO_TARGET,
-    Limits,
-    SafetyLimitsConfig,
-    check_age,
-    validate_target,
-)
-from invdyn_ros.control.slow_in import SlowIn
-from invdyn_ros.control.target_planning import hold_plan, plan_to_target, stop_plan
+from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
+from invdyn_ros.control.target_planning import hold_plan
 from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.robots.registry import ROBOTS
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -76,7 +72,7 @@ class ArmController:
 
     Attributes:
         fault: the latched fault, None without one.
-        plan: the motion that the arm follows, None while it follows none.
+        planner: plans the motion.
         monitor: finds the faults of the joint states.
     """
 
@@ -91,6 +87,7 @@ class ArmController:
         fallback: Fallback | None = None,
         obstacles: Obstacles | None = None,
         monitor: MeasurementMonitorConfig | None = None,
+        is_guarded: bool = True,
     ) -> None:
         """Create a disengaged controller.
 
@@ -104,6 +101,8 @@ class ArmController:
             fallback: replaces the model where its standard deviation is too large.
             obstacles: what the arm must not touch; default: those of the arm's entry.
             monitor: thresholds of the faults.
+            is_guarded: whether a motion guard verifies the motions; not if recorded motions are
+                repeated in free space.
         """
         self.robot, self.unit = robot, unit
         self.safety = safety or SafetyLimitsConfig()
@@ -113,7 +112,13 @@ class ArmController:
         )
         self.action_limits = ActionLimits(unit, self.limits)
         self.monitor = MeasurementMonitor(robot, unit, monitor)
-        self.slow_in = SlowIn(self.safety)
+        guard = None
+        if is_guarded:
+            if obstacles is None:
+                obstacles = ROBOTS[robot.name].obstacles if robot.name in ROBOTS else Obstacles()
+            config = MotionGuardConfig(tool_speed=self.safety.tool_speed)
+            guard = MotionGuard(robot, self.limits, config, obstacles)
+        self.planner = MotionPlanner(robot.n, self.limits, self.safety, guard)
         zero = np.zeros(robot.n)
         # The first call of a model takes a hundred times as long as later ones.
         self.tracking_controller(
@@ -132,6 +137,11 @@ class ArmController:
         """Whether the arm is driven, or will be from its first joint state at rest."""
         return self._armed and self.fault is None
 
+    @property
+    def plan(self) -> Plan | None:
+        """The verified motion that the arm follows, None while it follows none."""
+        return self.planner.plan
+
     def reset(self) -> None:
         """Forget the joint states so far, and start again at the next ones if engaged."""
         self.monitor.reset()
@@ -139,10 +149,7 @@ class ArmController:
         self._forget_plan()
 
     def _forget_plan(self) -> None:
-        self.plan: Plan | None = None
-        self._target: Target | None = None
-        self._target_error: str | None = None
-        self._target_is_new = False
+        self.planner.clear()
         self._response: FaultResponse | None = None
         self.action_limits.reset(None)
         self.tracking_controller.reset()
@@ -167,8 +174,7 @@ class ArmController:
 
     def set_target(self, target: Target) -> None:
         """Set the newest target; the next `update` acts on it."""
-        self._target, self._target_is_new = target, True
-        self._target_error = validate_target(target, self.robot.n)
+        self.planner.set_target(target)
 
     def update(self, measured: MeasuredState, clock: float | None = None) -> Command:
         """Return the command for a joint state; call it once for each.
@@ -215,8 +221,7 @@ class ArmController:
             moving = self._moving(is_clock_known=clock is not None)
             if moving is not None:
                 return Command(None, None, moving, None)
-            self.plan = hold_plan(self.monitor.measured.q, measured.time, NO_TARGET)
-            self.slow_in.start(measured.time)
+            self.planner.start(self.monitor.measured.q, measured.time)
             self.monitor.start_following()
         return None
 
@@ -240,9 +245,9 @@ class ArmController:
         Raises:
             ValueError: the arm is not driven.
         """
+        target_stamp = self.planner.update(state.time)
         if self.plan is None:
-            raise ValueError("the arm is not driven; engage it first")
-        target_stamp = self._update_plan(state.time)
+            raise ValueError(NO_PLAN)
         action = self.tracking_controller(self.plan, state)
         desired = self.tracking_controller.desired
         if desired is None or not np.isfinite(action).all():
@@ -250,7 +255,7 @@ class ArmController:
             return self._respond(state)
         speed = np.abs(desired.qd)
         action, clipped = self.action_limits.limit(action, state.time, state.q, speed)
-        reason = self.plan.hold_reason or clipped
+        reason = self.planner.hold_reason or clipped
         if reason is None and self.tracking_controller.using_fallback:
             reason = USING_FALLBACK
         return Command(action, desired, reason, target_stamp)
@@ -309,12 +314,11 @@ class ArmController:
             is_known = fault.is_measurement_trusted or fault.reason in GAPS
             self._response = FaultResponse(
                 fault,
-                self.plan,
+                self.planner,
                 self._start_time,
                 measured if is_known else None,
                 self.tracking_controller,
                 self.action_limits,
-                self.safety,
             )
         last = monitor.measured
         self._last_problem = (fault, 0.0 if last is None else last.time)
@@ -338,25 +342,3 @@ class ArmController:
             )
         text = str(self.fault)
         return Command(action, desired, text, None, text)
-
-    def _update_plan(self, time: float) -> float | None:
-        """Update the plan; return the stamp of a target that is new in it."""
-        if self.plan is None:
-            return None
-        target = self._target
-        if target is None:
-            problem: str | None = NO_TARGET
-        else:
-            problem = self._target_error or check_age(target, time, self.safety)
-        if problem or target is None:
-            self.slow_in.hold(time)
-            if self.plan.hold_reason != problem:
-                self.plan = stop_plan(self.plan, time, self.limits, problem or NO_TARGET)
-            return None
-        is_new = self._target_is_new
-        if not self.slow_in.follow(time) and not is_new:
-            return None
-        self._target_is_new = False
-        limits = self.limits.scaled(self.slow_in.speed)
-        self.plan = plan_to_target(self.plan, target, time, limits, self.safety)
-        return target.stamp if is_new else None

@@ -75,11 +75,13 @@ class MeasurementMonitorConfig(Validated):
         rest_window: time over which the speed of an arm is measured [s].
         stall_window: time over which measured and planned travel are compared [s].
         stall_travel: planned travel in the window above which they are compared [rad].
+        servo_stall_travel: the same for position servos, which are softer [rad].
         stall_ratio: measured divided by planned travel below which a joint does not follow [-].
-        following_error: error of a position that is a fault, beside the lag of a servo [rad];
-            pressing a block on a table takes up to 0.04 rad.
+        following_error: error of a position that is a fault with torques [rad]; pressing a block
+            on a table takes up to 0.04 rad.
+        servo_following_error: the same for position servos, beside their lag [rad].
         start_time: time after engaging in which a load that the model lacks shows [s].
-        start_ratio: fraction of `following_error` that is a fault in that time [-].
+        start_ratio: fraction of `following_error` that is a fault with torques in that time [-].
         error_horizon: time from now for which the error is extrapolated [s].
         velocity_error: error of a velocity that is a fault with torques, as a fraction of the
             rated velocity [-]: an unstable loop shows here first.
@@ -104,8 +106,10 @@ class MeasurementMonitorConfig(Validated):
     rest_window: PositiveFloat = 0.1
     stall_window: PositiveFloat = 0.2
     stall_travel: PositiveFloat = 0.02
+    servo_stall_travel: PositiveFloat = 0.06
     stall_ratio: Fraction = 0.25
     following_error: PositiveFloat = 0.05
+    servo_following_error: PositiveFloat = 0.08
     start_time: NonNegativeFloat = 1.0
     start_ratio: Fraction = 0.4
     error_horizon: NonNegativeFloat = 0.05

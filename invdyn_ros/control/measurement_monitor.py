@@ -67,6 +67,9 @@ class MeasurementMonitor:
         is_effort = unit == "N m"
         c = self.config
         self._lag = 0.0 if is_effort else c.servo_lag
+        self._stall_travel = c.stall_travel if is_effort else c.servo_stall_travel
+        self._error_limit = c.following_error if is_effort else c.servo_following_error
+        self._start_ratio = c.start_ratio if is_effort else 1.0
         self._velocity_error_limit = (c.velocity_error if is_effort else 1.0) * robot.velocity
         self._overspeed_limit = c.overspeed * robot.velocity
         self.ignored_count = self.replaced_count = 0
@@ -319,15 +322,17 @@ class MeasurementMonitor:
         stalled = self._stalled(measured)
         if stalled is not None and stalled.any():
             planned = np.abs(self._lagged[0].desired - self._rows[0].desired)
-            return self._joint_fault(NOT_FOLLOWING, planned * stalled, c.stall_travel, "rad")
+            return self._joint_fault(NOT_FOLLOWING, planned * stalled, self._stall_travel, "rad")
         error = measured.q - desired.q
-        if measured.qd.size:  # an error that grows is a fault before it is large
+        if (
+            measured.qd.size and self._lag == 0
+        ):  # an error that grows is a fault before it is large
             error = error + c.error_horizon * (measured.qd - desired.qd)
         error = np.maximum(np.abs(error), np.abs(measured.q - desired.q))
         speed = np.abs(self._lagged[0].desired - desired.q)  # travel within the allowed lag
-        limit = c.following_error
+        limit = self._error_limit
         if measured.time - self._start < c.start_time:
-            limit *= c.start_ratio
+            limit *= self._start_ratio
         fault = self._joint_fault(FOLLOWING_ERROR, error, limit + speed, "rad")
         if fault is not None:
             j = self.robot.joint_names.index(str(fault.joint))
@@ -356,12 +361,12 @@ class MeasurementMonitor:
             return None
         planned = self._lagged[0].desired - first.desired
         distance = np.abs(planned)
-        if not (distance > c.stall_travel).any():
+        if not (distance > self._stall_travel).any():
             return None
         moved = (measured.q - first.q) * np.sign(planned)
         steady = self._reversal_time < first.time
         return np.asarray(
-            (distance > c.stall_travel) & steady & (moved < c.stall_ratio * distance)
+            (distance > self._stall_travel) & steady & (moved < c.stall_ratio * distance)
         )
 
     def _accept(self, measured: MeasuredState, desired: State | None, clock: float | None) -> None:

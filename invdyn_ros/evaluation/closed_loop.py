@@ -33,7 +33,9 @@ ANY_ERROR = MeasurementMonitorConfig(  # a replay measures a model, however bad 
     position_jump=FAR,
     frozen_travel=FAR,
     stall_travel=FAR,
+    servo_stall_travel=FAR,
     following_error=FAR,
+    servo_following_error=FAR,
     velocity_error=FAR,
     overspeed=FAR,
     velocity_tolerance=FAR,
@@ -137,6 +139,7 @@ def replay(
         VERBATIM,
         fallback=fallback,
         monitor=ANY_ERROR,
+        is_guarded=False,
     )
     arm_controller.tracking_controller = controller or arm_controller.tracking_controller
     arm_controller.engage(True)

@@ -91,7 +91,9 @@ def simulate_episode(
     with Simulation(robot, plant, unit, obstacles=FREE_SPACE) as simulation:
         simulation.reset(seed, motion.state_at(0.0).q)
         safety = SafetyLimitsConfig(target_timeout=1.0, slow_in_time=0.0)
-        controller = ArmController(robot, nominal_model(robot, unit), unit, 0.0, safety)
+        controller = ArmController(
+            robot, nominal_model(robot, unit), unit, 0.0, safety, is_guarded=False
+        )
         controller.engage(True)
         return _record(simulation, controller, motion, unit)
 

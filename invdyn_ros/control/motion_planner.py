@@ -1,0 +1,160 @@
+"""Planner of an arm's motion: every plan is within limits and verified up to its end at rest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from invdyn_ros.control.motion_guard import MotionGuard
+from invdyn_ros.control.motion_profile import Plan, State, Target
+from invdyn_ros.control.safety_limits import (
+    NO_TARGET,
+    Limits,
+    SafetyLimitsConfig,
+    check_age,
+    validate_target,
+)
+from invdyn_ros.control.slow_in import SlowIn
+from invdyn_ros.control.target_planning import hold_plan, plan_to_target, stop_plan
+from invdyn_ros.typing import Array
+
+NO_PLAN = "the arm is not driven; engage it first"
+
+
+class MotionPlanner:
+    """Plans to the newest target, to a stop, or to a place.
+
+    Attributes:
+        plan: the verified motion that the arm follows, None while it follows none.
+        hold_reason: why the arm does not follow its target, None if it does.
+    """
+
+    def __init__(
+        self,
+        num_joints: int,
+        limits: Limits,
+        safety: SafetyLimitsConfig,
+        guard: MotionGuard | None,
+    ) -> None:
+        """Create a planner without a plan.
+
+        Args:
+            num_joints: number of joints of the arm.
+            limits: limits of the arm.
+            safety: margins, timeouts and speed.
+            guard: verifies the plans; None: nothing is near the arm.
+        """
+        self.num_joints, self.limits, self.safety = num_joints, limits, safety
+        self._guard, self._slow_in = guard, SlowIn(safety)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget plan and target."""
+        self.plan: Plan | None = None
+        self.hold_reason: str | None = None
+        self._nominal: Plan | None = None
+        self._target: Target | None = None
+        self._target_error: str | None = None
+        self._target_is_new = False
+        if self._guard is not None:
+            self._guard.reset()
+
+    def set_target(self, target: Target) -> None:
+        """Set the newest target; the next `update` acts on it."""
+        self._target, self._target_is_new = target, True
+        self._target_error = validate_target(target, self.num_joints)
+
+    def start(self, q: Array, time: float) -> None:
+        """Start at rest at a measured position (n,) [rad], with a slow-in."""
+        self._slow_in.start(time)
+        self.hold(q, time, NO_TARGET)
+
+    def hold(self, q: Array, time: float, reason: str) -> None:
+        """Stay at a position.
+
+        Args:
+            q: (n,) where the arm is [rad]; the plan before ends.
+            time: current time [s].
+            reason: why.
+        """
+        if self._guard is not None:
+            self._guard.reset()
+        self.plan = self._nominal = hold_plan(q, time, reason)
+        self.hold_reason = reason
+
+    def update(self, time: float) -> float | None:
+        """Follow the target at a time [s]; return the stamp of a target that is new in the plan.
+
+        Raises:
+            ValueError: there is no plan; `start` first.
+        """
+        target = self._target
+        if target is None:
+            problem: str | None = NO_TARGET
+        else:
+            problem = self._target_error or check_age(target, time, self.safety)
+        if problem or target is None:
+            self._slow_in.hold(time)
+            self.stop(problem or NO_TARGET, time)
+            return None
+        is_new = self._target_is_new
+        is_faster = self._slow_in.follow(time)
+        if is_new or is_faster:
+            self._target_is_new = False
+            self._plan_to(target, self._slow_in.speed, time)
+        self._admit(time)
+        return target.stamp if is_new else None
+
+    def stop(self, reason: str, time: float) -> None:
+        """Come to rest, and stay there.
+
+        Args:
+            reason: why.
+            time: current time [s].
+        """
+        plan, nominal = self._plans()
+        if nominal.hold_reason != reason or self._is_refused():
+            self._nominal = stop_plan(plan, time, self.limits, reason)
+        self._admit(time)
+        self.hold_reason = reason
+
+    def go_to(self, q: Array, speed: float, time: float, reason: str) -> None:
+        """Move to a position at rest.
+
+        Args:
+            q: (n,) [rad].
+            speed: fraction of the velocity limits [-].
+            time: current time [s].
+            reason: why.
+        """
+        still = np.zeros_like(q)
+        self._plan_to(Target(time, State(q, still, still), 0.0), speed, time)
+        if self._nominal is not None:
+            self._nominal = self._nominal._replace(hold_reason=reason)
+        self._admit(time)
+
+    def go_on(self, time: float) -> None:
+        """Go on with the present motion at a time [s]."""
+        reason = self.hold_reason
+        self._admit(time)
+        self.hold_reason = reason
+
+    def _plan_to(self, target: Target, speed: float, time: float) -> None:
+        plan, nominal = self._plans()
+        if self._guard is not None:
+            speed *= self._guard.speed_scale(nominal, time)
+        limits = self.limits.scaled(speed)
+        self._nominal = plan_to_target(plan, target, time, limits, self.safety)
+
+    def _admit(self, time: float) -> None:
+        plan, nominal = self._plans()
+        self.plan = nominal if self._guard is None else self._guard.admit(nominal, plan, time)
+        self.hold_reason = self.plan.hold_reason
+
+    def _is_refused(self) -> bool:
+        return self._guard is not None and self._guard.reason is not None
+
+    def _plans(self) -> tuple[Plan, Plan]:
+        """Return the verified and the nominal plan."""
+        if self.plan is None or self._nominal is None:
+            raise ValueError(NO_PLAN)
+        return self.plan, self._nominal
