@@ -306,6 +306,8 @@ class MeasurementMonitor:
         travel = np.abs(lagged - self._identical_start)
         resolution = np.where(np.isfinite(self._smallest_step), self._smallest_step, 0.0)
         limit = self.config.frozen_travel + self.config.frozen_steps * resolution
+        if not measured.qd.size:  # frozen joint states look like a joint that stands
+            limit = np.maximum(limit, self._stall_travel)
         return self._joint_fault(FROZEN, travel, limit, "rad")
 
     def _check_tracking(self, measured: MeasuredState, desired: State | None) -> Fault | None:
