@@ -106,7 +106,7 @@ class MeasurementMonitorConfig(Validated):
     rest_window: PositiveFloat = 0.1
     stall_window: PositiveFloat = 0.2
     stall_travel: PositiveFloat = 0.02
-    servo_stall_travel: PositiveFloat = 0.06
+    servo_stall_travel: PositiveFloat = 0.045
     stall_ratio: Fraction = 0.25
     following_error: PositiveFloat = 0.05
     servo_following_error: PositiveFloat = 0.08
