@@ -1,4 +1,4 @@
-"""Configuration: values from YAML, command lines and ROS parameters as validated dataclasses.
+"""Configuration: values from YAML, JSON, command lines and ROS parameters as dataclasses.
 
 Plain values pass through `from_mapping`, text through `from_strings`; pydantic checks them against
 the annotations of the dataclass. An error is one line: source, field, value and what is allowed.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import array
 import dataclasses
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from functools import cache
 from pathlib import Path
@@ -25,7 +27,10 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 FractionBelowOne = Annotated[float, Field(ge=0, lt=1)]
 PositiveInts = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
-STRICT = ConfigDict(strict=True, extra="forbid")  # neither "1" nor True is an integer
+# neither "1" nor True is an integer, and no number is infinite
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+MAX_VALUES = 100_000  # of a YAML text, with its aliases written out
+MAX_LINE, MAX_REASON, MAX_SHORT = 1000, 200, 60  # characters of message, reason and value
 
 
 class Validated:
@@ -65,8 +70,8 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], source: str) -> T:
         return _adapter(cls).validate_json(text)  # type: ignore[arg-type]
     except ValidationError as error:
         raise ValueError(f"{source}: {_message(cls, error)}") from None
-    except TypeError as error:  # a value or a key that JSON does not have
-        raise ValueError(f"{source}: {error}") from None
+    except (TypeError, ValueError) as error:  # a value or a key that JSON does not have
+        raise ValueError(f"{source}: {describe_error(error)}") from None
 
 
 def from_strings(cls: type[T], values: Mapping[str, str], source: str) -> T:
@@ -91,19 +96,76 @@ def to_mapping(config: Any) -> dict[str, Any]:
     return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config) if f.init}
 
 
+def error_line(error: BaseException) -> str:
+    """Return the message of an error for the user: one line, without endless words."""
+    text = re.sub(r"\S{300,}", lambda word: f"{word[0][:60]}...", str(error))
+    return _shorten(text or describe_error(error), MAX_LINE)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the reason of an error in a short line, however much a library says."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte 0x{error.object[error.start]:02x} at {error.start} is not UTF-8 text"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, MemoryError):
+        return "it does not fit into the memory"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return _shorten(next(filter(None, map(str.strip, text.splitlines())), ""), MAX_REASON)
+
+
+def read_text(path: str | Path) -> str:
+    """Read a text file.
+
+    Raises:
+        ValueError: no such file, not readable, or not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {path}: {describe_error(error)}") from error
+
+
+def load_json(path: str | Path, remedy: str = "copy it again") -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Args:
+        path: the file.
+        remedy: end of an error message.
+
+    Raises:
+        ValueError: no such file, not JSON, a repeated key, not an object; always one line.
+    """
+    values = parse_json(read_text(path), str(path), remedy)
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is not a JSON object; {remedy}")
+    return values
+
+
+def parse_json(text: str | bytes, source: str, remedy: str = "copy it again") -> Any:
+    """Parse JSON.
+
+    Args:
+        text: the text.
+        source: its name in error messages.
+        remedy: end of an error message.
+
+    Raises:
+        ValueError: not JSON, a repeated key, nested too deeply; always one line.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeated_keys)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source} is not JSON ({describe_error(error)}); {remedy}") from error
+
+
 def load_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file that holds one mapping.
 
     Raises:
         ValueError: no such file, not YAML, a tag, a repeated key, not a mapping; always one line.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise ValueError(f"cannot read {path}: {reason}") from error
-    values = parse_yaml(text, str(path))
+    values = parse_yaml(read_text(path), str(path))
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected 'key: value' lines, got {_short(values)}")
     return values
@@ -113,15 +175,45 @@ def parse_yaml(text: str, source: str) -> Any:
     """Parse YAML text without constructing Python objects; `source` names it in error messages.
 
     Raises:
-        ValueError: not YAML, a tag, a repeated key; always one line.
+        ValueError: not YAML, a tag, a repeated key, nested too deeply; always one line.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        values = yaml.load(text, Loader=_Loader)
+        if not _count_values(values, {}) <= MAX_VALUES:
+            raise ValueError(f"its aliases expand to more than {MAX_VALUES} values")
     except yaml.YAMLError as error:
-        problem = " ".join((getattr(error, "problem", None) or str(error)).split())
+        problem = _shorten(getattr(error, "problem", None) or str(error), MAX_REASON)
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise ValueError(f"{source}: not plain YAML: {problem}{line}") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{source}: not plain YAML: {describe_error(error)}") from error
+    return values
+
+
+def _count_values(value: Any, counts: dict[int, float]) -> float:
+    """Return the number of values in lists and mappings; infinite where one contains itself.
+
+    Args:
+        value: the list, mapping or plain value.
+        counts: results by id; aliases share one object.
+    """
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in counts:
+        counts[id(value)] = math.inf
+        items = value.values() if isinstance(value, dict) else value
+        counts[id(value)] = 1 + sum(_count_values(item, counts) for item in items)
+    return counts[id(value)]
+
+
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a dict, refusing a repeated key."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        repeated = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"key {_short(repeated)} is given twice")
+    return values
 
 
 class _Loader(yaml.SafeLoader):
@@ -129,12 +221,13 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build a dict, refusing a repeated key."""
-        keys: list[Any] = []
+        keys: set[str] = set()
         for key, _ in node.value:
-            if key.value in keys and key.value != "<<":
-                problem = f"key {key.value!r} is given twice"
+            name = str(key.value)
+            if name in keys and name != "<<":
+                problem = f"key {_short(name)} is given twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            keys.append(key.value)
+            keys.add(name)
         return super().construct_mapping(node, deep)
 
 
@@ -167,7 +260,7 @@ def _message(cls: Any, error: ValidationError, name: str = "") -> str:
             hint = get_type_hints(cls).get(str(part))
             cls = next((h for h in (hint, *get_args(hint)) if dataclasses.is_dataclass(h)), cls)
         known = ", ".join(field.name for field in dataclasses.fields(cls))
-        return f"unknown field '{name}'; {cls.__name__} has {known}"
+        return f"unknown field '{_shorten(name, MAX_SHORT)}'; {cls.__name__} has {known}"
     if kind == "missing":
         return f"field '{name}' of {cls.__name__} is missing"
     if kind == "value_error":  # raised by a __post_init__
@@ -195,5 +288,10 @@ def _to_json(value: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return _shorten(repr(value), MAX_SHORT)
+
+
+def _shorten(text: str, length: int) -> str:
+    """Return a text as one line of at most `length` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 3]}..."

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,8 @@ from oracle import robot
 from safetensors.torch import load_file, save_file
 
 from invdyn_ros.models import MLP, MODELS, ModelMetadata, build
-from invdyn_ros.models.checkpoint import load, save
+from invdyn_ros.models.checkpoint import CHECKSUM_KEY, load, metadata_checksum, save
+from invdyn_ros.robots.robot import package_file
 
 
 @pytest.fixture(params=list(MODELS))
@@ -65,18 +69,32 @@ def _edit(edit_values: Callable[[dict], None]) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         values = json.loads((folder / "meta.json").read_text())
         edit_values(values)
-        (folder / "meta.json").write_text(json.dumps(values))
+        signed = values | {CHECKSUM_KEY: metadata_checksum(values)}
+        (folder / "meta.json").write_text(json.dumps(signed))
 
     return edit
 
 
-def _tensors(edit_values: Callable[[dict], None]) -> Callable[[Path], None]:
+def _tensors(edit_values: Callable[[dict], None], signed: bool = False) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         tensors = load_file(folder / "model.safetensors")
         edit_values(tensors)
         save_file(tensors, folder / "model.safetensors")
+        sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        if signed:
+            _edit(lambda v: v.update(sha256=sha256))(folder)
 
     return edit
+
+
+def _unsigned(folder: Path) -> None:
+    text = (folder / "meta.json").read_text()
+    (folder / "meta.json").write_text(text.replace("0.012", "0.013"))
+
+
+def _repeated_key(folder: Path) -> None:
+    text = (folder / "meta.json").read_text()
+    (folder / "meta.json").write_text(text.replace("{", '{"robot": "ur10",', 1))
 
 
 def _cut(folder: Path) -> None:
@@ -106,6 +124,15 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
         _edit(lambda v: v.pop("action_delay")),
         "'action_delay' of ModelMetadata is missing",
     ),
+    "unsigned": (_unsigned, "was changed after it was written"),
+    "repeated key": (_repeated_key, "key 'robot' is given twice"),
+    "nested": (lambda f: (f / "meta.json").write_text("[" * 100_000), "nested too deeply"),
+    "delay": (_edit(lambda v: v.update(action_delay=1e308)), r"action_delay is 1e\+308 s"),
+    "rate": (_edit(lambda v: v.update(rate=-1.0)), "rate is -1"),
+    "unit": (_edit(lambda v: v.update(action_unit="V")), "action_unit is 'V'"),
+    "twins": (_edit(lambda v: v.update(joint_names=["a", "a"])), "a name is given twice"),
+    "size": (_edit(lambda v: v["config"].update(width=10**9)), "a size is 1e\\+09"),
+    "not finite": (_tensors(lambda t: t["target_mean"].fill_(torch.nan), signed=True), "finite"),
     "cut weights": (_cut, "damaged"),
     "one bit": (_flip, "sha256"),
     "pickle": (_pickle, "damaged"),
@@ -126,6 +153,25 @@ def test_damage_is_described_in_one_line(folder: Path, name: str) -> None:
         load(folder)
     assert "\n" not in str(raised.value)
     assert str(folder) in str(raised.value)
+
+
+def test_torque_model_that_calls_itself_a_servo_is_refused(tmp_path: Path) -> None:
+    for name in ("meta.json", "model.safetensors"):
+        shutil.copy(package_file("config/checkpoints/ur5") / name, tmp_path)
+    load(tmp_path)
+    _edit(lambda v: v.update(action_unit="rad"))(tmp_path)
+    with pytest.raises(ValueError, match=r"it predicts .* rad for .* at rest"):
+        load(tmp_path)
+
+
+def test_changed_metadata_can_be_signed_with_the_checksum_in_the_message(folder: Path) -> None:
+    _unsigned(folder)
+    with pytest.raises(ValueError, match="was changed") as raised:
+        load(folder)
+    checksum = re.search(r'set "metadata_sha256": "(\w+)"', str(raised.value)).group(1)
+    values = json.loads((folder / "meta.json").read_text()) | {CHECKSUM_KEY: checksum}
+    (folder / "meta.json").write_text(json.dumps(values))
+    assert load(folder).meta.action_delay == 0.013
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:

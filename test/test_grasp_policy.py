@@ -20,7 +20,7 @@ from invdyn_ros.grasp.learning.rl import RLTraining
 from invdyn_ros.grasp.learning.sb3_algorithms import ALGORITHMS
 from invdyn_ros.grasp.policies.learned import LearnedGrasp
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, load_policy, save_policy
-from invdyn_ros.models.checkpoint import METADATA_FILE
+from invdyn_ros.models.checkpoint import CHECKSUM_KEY, METADATA_FILE, metadata_checksum
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
@@ -63,6 +63,11 @@ def test_incompatible_policy_is_rejected(tmp_path):
         load_policy(tmp_path).act(np.zeros(5, np.float32))
     meta = json.loads((tmp_path / METADATA_FILE).read_text())
     (tmp_path / METADATA_FILE).write_text(json.dumps(meta | {"hidden": [9]}))
+    with pytest.raises(ValueError, match="was changed after it was written"):
+        load_policy(tmp_path)
+    meta["hidden"] = [9]
+    meta[CHECKSUM_KEY] = metadata_checksum(meta)
+    (tmp_path / METADATA_FILE).write_text(json.dumps(meta))
     with pytest.raises(ValueError, match="has shape"):
         load_policy(tmp_path)
     with pytest.raises(ValueError, match="no policy folder"):

@@ -1,6 +1,5 @@
 """Arm in a PyBullet world, with the inertia, friction and payload of its plant."""
 
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -10,8 +9,10 @@ import numpy as np
 import pybullet
 from pybullet_utils.bullet_client import BulletClient
 
+from invdyn_ros.native_output import STDOUT, suppress_native_output
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.urdf import parse_urdf
 from invdyn_ros.typing import Array
 
 
@@ -62,7 +63,11 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletA
         plant: parameters of the simulated arm.
     """
     flags = pybullet.URDF_USE_INERTIA_FROM_FILE | pybullet.URDF_USE_SELF_COLLISION
-    body_id = client.loadURDF(str(robot.urdf), useFixedBase=True, flags=flags)
+    try:
+        with suppress_native_output(STDOUT):  # Bullet reports links without inertia
+            body_id = client.loadURDF(str(robot.urdf), useFixedBase=True, flags=flags)
+    except pybullet.error:
+        raise ValueError(f"{robot.urdf}: PyBullet cannot load it; check its meshes") from None
     info = [client.getJointInfo(body_id, j) for j in range(client.getNumJoints(body_id))]
     joint = {row[1].decode(): row[0] for row in info}
     link = {row[12].decode(): row[0] for row in info}
@@ -200,5 +205,5 @@ def _gear_fingers(client: BulletClient, body_id: int, fingers: list[int]) -> Non
 
 def _links_without_inertia(urdf: Path) -> set[str]:
     """Return the names of the links of a URDF without inertia."""
-    links = ET.parse(urdf).getroot().findall("link")
+    links = parse_urdf(urdf.read_bytes(), str(urdf)).findall("link")
     return {link.get("name", "") for link in links if link.find("inertial") is None}

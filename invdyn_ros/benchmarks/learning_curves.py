@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
+from invdyn_ros.config import parse_json, read_text
+from invdyn_ros.data.files import reading
 from invdyn_ros.grasp.learning.evaluation import EvaluationResult
 from invdyn_ros.grasp.learning.learner_state import read_run_config
 from invdyn_ros.grasp.learning.run import CURVE_FILE
@@ -67,10 +68,11 @@ def read_curve(run: Path) -> list[EvaluationResult]:
     path = run / CURVE_FILE
     if not path.is_file():
         raise ValueError(f"{path} is missing; give folders that 'invdyn train_grasp' wrote")
-    try:
-        curve = [EvaluationResult(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not a learning curve ({error})") from error
+    with reading(path, "learning curve", "copy it again"):
+        curve = [EvaluationResult(**row) for row in parse_json(read_text(path), str(path))]
+        for row in curve:
+            if not 0 <= row.successes <= row.episodes or not row.episodes > 0:
+                raise ValueError(f"{row.successes} of {row.episodes} episodes")
     if not curve:
         raise ValueError(f"{path} has no evaluation yet; let the run continue")
     return curve

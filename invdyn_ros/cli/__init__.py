@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from invdyn_ros import __version__
+from invdyn_ros.config import error_line
 
 VERBS = {
     "launch": "run teleop or grasp_sim, one process per node",
@@ -62,9 +63,8 @@ def run_verb(name: str, arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(f"invdyn {name}: {message}", file=sys.stderr)
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"invdyn {name}: {error_line(error)}", file=sys.stderr)
         return 2
     except ImportError as error:
         if "libGL" not in str(error):

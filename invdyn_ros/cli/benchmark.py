@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import tyro
 
 from invdyn_ros.benchmarks.report import format_table
 from invdyn_ros.cli.options import parse
-from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.data.atomic_file import write_json
 
 BENCHMARKS = {
     "block_detection": "error of block poses from rendered images, compared with OpenCV",
@@ -21,6 +20,7 @@ BENCHMARKS = {
     "data_efficiency": "error on held-out trajectories against the number of samples",
     "dynamics": "rigid-body inverse dynamics per second, compared with MuJoCo and PyBullet",
     "environment": "grasp environment steps per second, compared with panda-gym",
+    "files": "how damaged files of every kind are refused",
     "grasp_success": "success rate of grasp policies, compared with the scripted one",
     "hand_eye": "error of hand-eye calibration, compared with OpenCV",
     "joint_state_dropout": "joint tracking while joint states are lost",
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     print(format_table(report))
     if options.report is not None:
         options.report.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.report, (json.dumps(report, indent=2) + "\n").encode())
+        write_json(options.report, report)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import PositiveInt
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import ProgressBar
 from invdyn_ros.config import Validated
-from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.data.atomic_file import write_atomically, write_json
 from invdyn_ros.data.dataset import DatasetInfo, read_dataset
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.compare import (
@@ -79,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
             )
     result = comparison_report(job, runs_of)
     options.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(options.out / "compare.json", (json.dumps(result, indent=2) + "\n").encode())
+    write_json(options.out / "compare.json", result)
     text = markdown(result)
     write_atomically(options.out / "compare.md", text.encode())
     plot_comparison(result, options.out / "compare.png")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from invdyn_ros.cli.options import parse, robot_option
-from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.evaluate import evaluation_report, predict_split
 from invdyn_ros.models.checkpoint import load
@@ -51,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         plot_evaluation(options.plots, model, predicted)
     report = evaluation_report(model, predicted)
     options.report.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(options.report, (json.dumps(report, indent=2) + "\n").encode())
+    write_json(options.report, report)
     print(summary(report))
     return 0
 

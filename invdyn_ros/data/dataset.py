@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from invdyn_ros.config import describe_error, load_json
 from invdyn_ros.data.lerobot_format import (
     ACCELERATION,
     DATA,
@@ -39,7 +40,7 @@ from invdyn_ros.data.lerobot_format import (
 )
 from invdyn_ros.data.parquet import EpisodeMetadata, read_columns, read_episodes
 from invdyn_ros.data.trajectory import NO_FRAMES, NO_POINTS, Trajectory
-from invdyn_ros.typing import Array
+from invdyn_ros.typing import MAX_RATE, Array
 
 
 @dataclass(frozen=True)
@@ -219,20 +220,14 @@ def read_info(path: Path) -> dict[str, Any]:
     """Read the info.json of a dataset.
 
     Raises:
-        ValueError: it is missing, not JSON, or not a mapping.
+        ValueError: it is missing, not JSON, or not a mapping; always one line.
     """
     if not path.is_file():
         raise ValueError(
             f"{path.parents[1]} is not a dataset: {INFO} is missing; create one with "
             "'invdyn collect'"
         )
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); write the dataset again") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} is not a JSON object; write the dataset again")
-    return values
+    return load_json(path, "write the dataset again")
 
 
 def _read_info(path: Path) -> DatasetInfo:
@@ -252,13 +247,15 @@ def _read_info(path: Path) -> DatasetInfo:
         key = STATE if IMAGE not in features or STATE in features else "action"
         states = features[key]["names"] if key in features or key == STATE else ()
         names = tuple(str(name) for name in states if not str(name).endswith(VELOCITY_SUFFIX))
-        return DatasetInfo(
-            str(values["robot"]), names, str(values["action_unit"]), float(values["fps"])
-        )
+        rate = float(values["fps"])
+        robot, unit = str(values["robot"]), str(values["action_unit"])
     except KeyError as error:
         raise ValueError(
             f"{path}: key {error} is missing; import a folder written by other software "
             "with 'invdyn collect dataset'"
         ) from error
-    except TypeError as error:
-        raise ValueError(f"{path}: {error}; write the dataset again") from error
+    except (TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path}: {describe_error(error)}; write the dataset again") from error
+    if not 0 < rate <= MAX_RATE:
+        raise ValueError(f"{path}: fps is {rate}; it must be above 0 and at most {MAX_RATE:g} Hz")
+    return DatasetInfo(robot, names, unit, rate)

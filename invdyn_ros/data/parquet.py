@@ -9,10 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from invdyn_ros.data.files import check_size, reading
 from invdyn_ros.data.image_codec import decode_image
 from invdyn_ros.data.lerobot_format import ACCELERATION, IMAGE, POINTS, STATE
 from invdyn_ros.data.trajectory import NO_FRAMES, NO_POINTS, NO_VERB
 from invdyn_ros.typing import Array, Image
+
+BYTES_PER_CELL = 8  # of a parquet file, at least
 
 
 class EpisodeMetadata(NamedTuple):
@@ -118,9 +121,8 @@ def read_table(path: Path) -> pa.Table:
     Raises:
         ValueError: the file is damaged.
     """
-    try:
+    with reading(path, "parquet file"):
+        header = pq.read_metadata(path)
+        cells = header.num_rows * header.num_columns
+        check_size(path, cells * BYTES_PER_CELL, path.stat().st_size)
         return pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(
-            f"{path} is damaged ({str(error).splitlines()[0]}); write the dataset again"
-        ) from error

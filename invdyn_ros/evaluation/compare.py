@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from invdyn_ros.config import load_yaml, to_mapping
-from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.config import load_json, load_yaml, to_mapping
+from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
@@ -168,7 +168,7 @@ def train_or_load(
     settings = to_mapping(config) | {"data": data_hash, "arm": job.robot.name}
     settings.pop("threads")
     file = folder / RUN_FILE
-    previous = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    previous = load_json(file, "delete the folder") if file.is_file() else {}
     if previous.get("settings") != json.loads(json.dumps(settings)):
         if folder.exists() and any(folder.iterdir()) and not previous:
             raise ValueError(
@@ -178,7 +178,7 @@ def train_or_load(
         folder.mkdir(parents=True)
         previous = {"settings": settings, "finished": False}
         _write(file, previous)
-    elif previous["finished"]:
+    elif previous.get("finished"):
         return load(folder, config.device, job.robot), False
     resume = (folder / STATE_FILE).is_file()
     train(
@@ -290,4 +290,4 @@ def _percent(run: TrainedRun) -> str:
 
 
 def _write(file: Path, values: Mapping[str, Any]) -> None:
-    write_atomically(file, (json.dumps(values, indent=2) + "\n").encode())
+    write_json(file, values)

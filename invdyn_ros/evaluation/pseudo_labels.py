@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from invdyn_ros.config import load_json
 from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.dataset import check_writable, read_dataset, write_dataset
 from invdyn_ros.data.leakage import fingerprint
@@ -172,4 +173,4 @@ def _item_id(item: LabelItem) -> str:
 
 
 def _checkpoint_hash(checkpoint: Path) -> str:
-    return str(json.loads((checkpoint / METADATA_FILE).read_text(encoding="utf-8"))["sha256"])
+    return str(load_json(checkpoint / METADATA_FILE).get("sha256"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from invdyn_ros.config import load_json
 from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
 
 ONNX_SUFFIX = ".onnx"  # of an exported model
@@ -74,10 +74,11 @@ def _read_onnx_metadata(checkpoint: Path) -> tuple[str, str]:
 def _read_checkpoint_metadata(checkpoint: Path) -> tuple[str, str]:
     """Read the arm and the action unit of a checkpoint folder."""
     file = checkpoint / "meta.json"
+    if not file.is_file():
+        raise ValueError(f"{checkpoint} has no meta.json; 'invdyn train' writes one")
     try:
-        meta = json.loads(file.read_text())
+        meta = load_json(file)
         return str(meta["robot"]), str(meta["action_unit"])
-    except FileNotFoundError:
-        raise ValueError(f"{checkpoint} has no meta.json; 'invdyn train' writes one") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is not the meta.json of a checkpoint: {error!r}") from error
+    except (ValueError, KeyError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{file} is not the meta.json of a checkpoint: {reason}") from error

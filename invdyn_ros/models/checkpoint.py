@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,16 +15,29 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from invdyn_ros.config import from_mapping, to_mapping
-from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.config import (
+    describe_error,
+    from_mapping,
+    load_json,
+    parse_json,
+    read_text,
+    to_mapping,
+)
+from invdyn_ros.data.atomic_file import write_atomically, write_json
+from invdyn_ros.data.files import reading
 from invdyn_ros.models import build
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata
+from invdyn_ros.models.plausibility import check_plausible
 from invdyn_ros.robots.robot import Robot
 
 Metadata = TypeVar("Metadata")
 Network = TypeVar("Network", bound=nn.Module)
 METADATA_FILE, WEIGHTS_FILE = "meta.json", "model.safetensors"
 PENDING_WEIGHTS = ".model.safetensors.next"  # new weights, until meta.json refers to them
+
+
+CHECKSUM_KEY = "metadata_sha256"  # of all other values in meta.json
+MIN_SIZE_LIMIT, BYTES_PER_UNIT = 100_000, 4  # each unit of a layer has a weight
 
 
 class CheckpointType(NamedTuple):
@@ -57,7 +71,7 @@ def write_checkpoint(
     """Write a checkpoint.
 
     Two files cannot be replaced atomically, so the new weights are stored beside the old ones
-    until the new meta.json, which contains their sha256, is in place.
+    until the new meta.json, with their sha256, is in place.
 
     Args:
         tensors: of the network.
@@ -71,8 +85,9 @@ def write_checkpoint(
     weights = save_tensors(contiguous)
     sha256 = hashlib.sha256(weights).hexdigest()
     values = {"format": checkpoint_type.format, "sha256": sha256} | to_mapping(meta)
+    values = {CHECKSUM_KEY: metadata_checksum(values)} | values
     write_atomically(directory / PENDING_WEIGHTS, weights)
-    write_atomically(directory / METADATA_FILE, (json.dumps(values, indent=2) + "\n").encode())
+    write_json(directory / METADATA_FILE, values)
     (directory / PENDING_WEIGHTS).replace(directory / WEIGHTS_FILE)
 
 
@@ -93,13 +108,9 @@ def load(
     meta, sha256 = read_metadata(ModelMetadata, directory, INVERSE_DYNAMICS)
     if robot is not None:
         check_robot(meta, robot, directory)
-    try:
-        model = build(meta)
-    except ValueError as error:
-        raise ValueError(f"{Path(directory) / METADATA_FILE}: {error}") from error
-    return (
-        load_weights(model, directory, sha256, INVERSE_DYNAMICS).to(select_device(device)).eval()
-    )
+    model = load_weights(partial(build, meta), directory, sha256, INVERSE_DYNAMICS).eval()
+    check_plausible(model, directory, robot)
+    return model.to(select_device(device))
 
 
 def read_metadata(
@@ -113,38 +124,88 @@ def read_metadata(
         checkpoint_type: expected type of the checkpoint.
 
     Raises:
-        ValueError: no checkpoint, damaged, of another type or with invalid values.
+        ValueError: no checkpoint, damaged, of another type, with invalid values, or changed after
+            the training.
     """
     path = Path(directory) / METADATA_FILE
     values = _read_json(path, checkpoint_type)
-    sha256 = values.pop("sha256", None)
-    return from_mapping(schema, values, str(path)), str(sha256)
+    stored, actual = values.pop(CHECKSUM_KEY, None), metadata_checksum(values)
+    del values["format"]
+    sha256 = str(values.pop("sha256", None))
+    meta = from_mapping(schema, values, str(path))
+    if stored != actual:
+        raise ValueError(
+            f"{path} was changed after it was written ({CHECKSUM_KEY} differs); copy it again, or "
+            f'if the change is meant, set "{CHECKSUM_KEY}": "{actual}" in it'
+        )
+    weights = path.with_name(WEIGHTS_FILE)
+    units = weights.stat().st_size // BYTES_PER_UNIT if weights.is_file() else 0
+    for name, value in values.items():
+        if name != "data":  # information about the training, with large numbers
+            _check_sizes(value, max(MIN_SIZE_LIMIT, units), path)
+    return meta, sha256
+
+
+def metadata_checksum(values: Mapping[str, Any]) -> str:
+    """Return the sha256 of the values in a meta.json, without its own, in any order and layout."""
+    plain = json.loads(json.dumps({k: v for k, v in values.items() if k != CHECKSUM_KEY}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def is_checkpoint(directory: str | Path, checkpoint_type: CheckpointType) -> bool:
     """Return whether a folder has metadata of this type; the checkpoint may be damaged."""
     try:
-        values = json.loads((Path(directory) / METADATA_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        values = load_json(Path(directory) / METADATA_FILE)
+    except ValueError:
         return False
-    return isinstance(values, dict) and values.get("format") == checkpoint_type.format
+    return values.get("format") == checkpoint_type.format
 
 
 def load_weights(
-    network: Network, directory: str | Path, sha256: str, checkpoint_type: CheckpointType
+    create: Callable[[], Network],
+    directory: str | Path,
+    sha256: str,
+    checkpoint_type: CheckpointType,
 ) -> Network:
-    """Load the tensors of a checkpoint into a network; their names and shapes must match.
+    """Create a network and load the tensors of a checkpoint; their names and shapes must match.
 
     Args:
-        network: the network to fill.
+        create: function that returns the untrained network.
         directory: checkpoint folder.
         sha256: of the weights, from `read_metadata`.
         checkpoint_type: type of the checkpoint.
 
     Raises:
-        ValueError: missing or damaged weights, or those of another network.
+        ValueError: missing, damaged or non-finite weights, or those of another network.
     """
-    directory = Path(directory)
+    directory, again = Path(directory), f"{checkpoint_type.command} again or copy it again"
+    metadata_path = directory / METADATA_FILE
+    with reading(metadata_path, f"description of a {checkpoint_type.name}", again):
+        network = create()
+    path, content = _read_weights(directory, sha256, checkpoint_type)
+    try:
+        tensors = load_tensors(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({describe_error(error)}); {again}") from error
+    _check_tensors(network.state_dict(), tensors, path)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(
+            f"{path} is not the file that {METADATA_FILE} describes (sha256 differs); "
+            "copy both files again"
+        )
+    for name, initial in network.state_dict().items():  # some limits are infinite until identified
+        if tensors[name].isnan().any() or tensors[name][initial.isfinite()].isinf().any():
+            raise ValueError(
+                f"{path}: tensor '{name}' is not finite; {checkpoint_type.command} again"
+            )
+    network.load_state_dict(tensors)
+    return network
+
+
+def _read_weights(
+    directory: Path, sha256: str, checkpoint_type: CheckpointType
+) -> tuple[Path, bytes]:
+    """Return the path and the content of the weights, of a killed run the newer ones."""
     pending = directory / PENDING_WEIGHTS
     use_pending = pending.is_file() and hashlib.sha256(pending.read_bytes()).hexdigest() == sha256
     path = pending if use_pending else directory / WEIGHTS_FILE
@@ -152,21 +213,7 @@ def load_weights(
         raise ValueError(
             f"{path} is missing; {checkpoint_type.command} again or copy the whole folder"
         )
-    content = path.read_bytes()
-    try:
-        tensors = load_tensors(content)
-    except (SafetensorError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        again = f"{checkpoint_type.command} again or copy it again"
-        raise ValueError(f"{path} is damaged ({reason}); {again}") from error
-    _check_tensors(network.state_dict(), tensors, path)
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(
-            f"{path} is not the file that {METADATA_FILE} describes (sha256 differs); "
-            "copy both files again"
-        )
-    network.load_state_dict(tensors)
-    return network
+    return path, path.read_bytes()
 
 
 def check_robot(meta: ModelMetadata, robot: Robot, where: str | Path) -> None:
@@ -213,18 +260,23 @@ def _read_json(path: Path, checkpoint_type: CheckpointType) -> dict[str, Any]:
             f"{directory} is no {checkpoint_type.name}: {METADATA_FILE} is missing; "
             f"the folder has {content}; {remedy}"
         )
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is not JSON ({error}); {checkpoint_type.command} again or copy it again"
-        ) from error
-    if not isinstance(values, dict) or values.pop("format", None) != checkpoint_type.format:
+    text = read_text(path)
+    values = parse_json(text, str(path), f"{checkpoint_type.command} again or copy it again")
+    if not isinstance(values, dict) or values.get("format") != checkpoint_type.format:
         raise ValueError(
             f"{path} is not of a {checkpoint_type.name}; "
             f'expected "format": "{checkpoint_type.format}"; {remedy}'
         )
     return values
+
+
+def _check_sizes(value: Any, limit: int, path: Path) -> None:
+    """Check the integers of a configuration before networks of these sizes are allocated."""
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_sizes(item, limit, path)
+    elif isinstance(value, int) and not abs(value) <= limit:
+        raise ValueError(f"{path}: a size is {value:.4g}; the weights have {limit} at most")
 
 
 def _check_tensors(expected: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) -> None:

@@ -10,12 +10,16 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.config import from_mapping
+from invdyn_ros.config import Validated, from_mapping
+from invdyn_ros.data.trajectory import ACTION_UNITS
 from invdyn_ros.data.windows import InputType, Windows
+from invdyn_ros.typing import Names, Rate
+
+MAX_DELAY, MAX_DELAY_INTERVALS = 1.0, 10.0  # [s] and sample intervals, of an action
 
 
 @dataclass(frozen=True)
-class ModelMetadata:
+class ModelMetadata(Validated):
     """Description of a model; with the model's tensors it is a complete checkpoint.
 
     Attributes:
@@ -33,14 +37,27 @@ class ModelMetadata:
 
     family: str
     robot: str
-    joint_names: tuple[str, ...]
+    joint_names: Names
     action_unit: str
-    rate: float
+    rate: Rate
     action_delay: float
     urdf: str
     config: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     image_size: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check names, unit, rate and delay."""
+        super().__post_init__()
+        if self.action_unit not in ACTION_UNITS:
+            raise ValueError(
+                f"action_unit is {self.action_unit!r}, not one of {', '.join(ACTION_UNITS)}"
+            )
+        limit = MAX_DELAY + MAX_DELAY_INTERVALS / self.rate
+        if not abs(self.action_delay) <= limit:
+            raise ValueError(
+                f"action_delay is {self.action_delay} s; it must be within +-{limit:.3g} s"
+            )
 
 
 class Prediction(NamedTuple):

@@ -19,11 +19,13 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.config import from_mapping, to_mapping
+from invdyn_ros.config import describe_error, from_mapping, parse_json, to_mapping
 from invdyn_ros.data.atomic_file import write_atomically
-from invdyn_ros.models.checkpoint import check_robot
+from invdyn_ros.data.files import reading
+from invdyn_ros.models.checkpoint import CHECKSUM_KEY, check_robot, metadata_checksum
 from invdyn_ros.models.export_parity import check_parity, random_motion
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
+from invdyn_ros.models.plausibility import check_plausible
 from invdyn_ros.native_output import STDERR, STDOUT, suppress_native_output
 from invdyn_ros.robots.robot import Robot
 
@@ -52,14 +54,15 @@ class ONNXModel:
             )
         except Exception as error:  # the common base of onnxruntime's error classes
             raise ValueError(
-                f"{where} is damaged or no ONNX file ({_first_line(error)}); export it again"
+                f"{where} is damaged or no ONNX file ({describe_error(error)}); export it again"
             ) from error
         self.content = content
-        self.meta = _read_metadata(
-            self.session.get_modelmeta().custom_metadata_map, content, where
-        )
-        inputs = {value.name: value for value in self.session.get_inputs()}
-        self.n_obs_steps = int(inputs["motion"].shape[1])
+        with reading(where, "exported model", "export it again"):
+            self.meta = _read_metadata(
+                self.session.get_modelmeta().custom_metadata_map, content, where
+            )
+            inputs = {value.name: value for value in self.session.get_inputs()}
+            self.n_obs_steps = int(inputs["motion"].shape[1])
         self._has_time_input = "time" in inputs
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
@@ -87,6 +90,8 @@ def load_onnx(path: str | Path, robot: Robot | None = None) -> ONNXModel:
     model = ONNXModel(path.read_bytes(), path)
     if robot is not None:
         check_robot(model.meta, robot, path)
+    with reading(path, "exported model", "export it again"):
+        check_plausible(model, path, robot)
     return model
 
 
@@ -126,11 +131,13 @@ def serialize(model: InverseDynamics) -> bytes:
     import onnx
 
     graph, metadata = _export_graph(model), onnx.ModelProto()
+    meta = to_mapping(model.meta)
     values = {
         "format": FORMAT,
         "size": str(len(graph)),
         "sha256": hashlib.sha256(graph).hexdigest(),
-        "meta": json.dumps(to_mapping(model.meta)),
+        "meta": json.dumps(meta),
+        CHECKSUM_KEY: metadata_checksum(meta),
     }
     onnx.helper.set_model_props(metadata, values)
     return graph + metadata.SerializeToString()  # protobuf messages merge when concatenated
@@ -161,7 +168,7 @@ def _export_graph(model: InverseDynamics) -> bytes:
                 dynamic_axes={name: named[name] for name in INPUT_NAMES + outputs},
             )
         except (RuntimeError, TypeError) as error:
-            reason = _first_line(error)
+            reason = describe_error(error)
             raise ValueError(
                 f"family '{model.meta.family}' cannot be exported to ONNX: {reason}"
             ) from error
@@ -188,10 +195,7 @@ def _read_metadata(values: dict[str, str], content: bytes, where: str | Path) ->
     size = int(values["size"])
     if hashlib.sha256(content[:size]).hexdigest() != values["sha256"]:
         raise ValueError(f"{where} is damaged (sha256 differs); export it again")
-    plain: dict[str, Any] = json.loads(values["meta"])
+    plain: dict[str, Any] = parse_json(values["meta"], str(where), "export it again")
+    if metadata_checksum(plain) != values.get(CHECKSUM_KEY):
+        raise ValueError(f"{where} is damaged ({CHECKSUM_KEY} differs); export it again")
     return from_mapping(ModelMetadata, plain, str(where))
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

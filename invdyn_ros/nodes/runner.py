@@ -18,7 +18,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
-from invdyn_ros.config import from_mapping
+from invdyn_ros.config import error_line, from_mapping
 from invdyn_ros.nodes.messages import ForeignMessage
 from invdyn_ros.nodes.node_loop import NodeLoop
 from invdyn_ros.nodes.warning_log import WarningLog
@@ -262,8 +262,8 @@ def run(create_node: Callable[[], Node]) -> None:
         pass
     except NodeFailed:
         code = 1
-    except (ValueError, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr, flush=True)
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"{name}: {error_line(error)}", file=sys.stderr, flush=True)
         code = 2
     finally:
         close = getattr(locals().get("node"), "close", None)

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from invdyn_ros.config import Validated
 from invdyn_ros.native_output import suppress_native_output
+from invdyn_ros.typing import MAX_RATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ def read_video_info(video: str | Path) -> VideoInfo:
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     capture.release()
-    if not (rate > 0 and frames > 0):
+    if not (0 < rate <= MAX_RATE and frames > 0):
         raise ValueError(f"{video} has no frames; expected a video such as .mp4, .avi or .mkv")
     return VideoInfo(width, height, rate, frames, frames / rate)
 
@@ -133,7 +134,8 @@ def _video_frames(
     start = due = 0.0  # [s] start of this repetition, time of the next frame to yield
     try:
         while True:
-            success, bgr = capture.read()
+            with suppress_native_output():  # FFmpeg reports each damaged frame
+                success, bgr = capture.read()
             if not success:
                 if position == 0:
                     raise ValueError(f"{config.video} has no frame that can be decoded")

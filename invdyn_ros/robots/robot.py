@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from invdyn_ros.config import describe_error
 from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, load_robot_spec
-from invdyn_ros.robots.urdf import INERTIA_ENTRIES, MOVABLE_TYPES, UrdfTree, load_urdf
+from invdyn_ros.robots.urdf import INERTIA_ENTRIES, MOVABLE_TYPES, UrdfTree, load_urdf, parse_urdf
 from invdyn_ros.typing import Array
 
 __all__ = ["ROBOTS", "Gripper", "Robot", "RobotSpec", "load_robot", "package_file"]
+
+MAX_LIMIT = 1e6  # of a plausible position, velocity, acceleration or effort in SI units
 
 if TYPE_CHECKING:  # slow to import; nodes without kinematics need none
     import mujoco
@@ -56,17 +59,18 @@ class Robot:
                 raise ValueError(f"{self.name}: {field} has shape {shape}, not ({self.n},)")
         for field in ("velocity", "acceleration", "effort"):
             for joint, value in zip(self.joint_names, getattr(self, field), strict=True):
-                if not value > 0:
+                if not 0 < value <= MAX_LIMIT:
                     raise ValueError(
-                        f"{self.name}: {field} limit of '{joint}' is {value}, not > 0"
+                        f"{self.urdf}: {field} limit of '{joint}' is {value}; it must be above 0 "
+                        f"and at most {MAX_LIMIT:g}"
                     )
         for joint, low, home, up in zip(
             self.joint_names, self.lower, self.home, self.upper, strict=True
         ):
-            if not (low < up and low <= home <= up):
+            if not (low < up and low <= home <= up and max(-low, up) <= MAX_LIMIT):
                 raise ValueError(
-                    f"{self.name}: '{joint}' needs lower < upper with home between, "
-                    f"got [{low:.4g}, {up:.4g}] and {home:.4g} rad"
+                    f"{self.urdf}: '{joint}' needs lower < upper with home between, "
+                    f"within +-{MAX_LIMIT:g}, got [{low:.4g}, {up:.4g}] and {home:.4g} rad"
                 )
 
     @property
@@ -80,7 +84,7 @@ class Robot:
         Geometry and joint friction are left out, finger and other joints are fixed at zero, and
         the limits are those of this robot.
         """
-        root = ET.parse(self.urdf).getroot()
+        root = parse_urdf(self.urdf.read_bytes(), str(self.urdf))
         for link in root.iter("link"):
             for shape in [*link.findall("visual"), *link.findall("collision")]:
                 link.remove(shape)
@@ -176,8 +180,8 @@ class Robot:
         ET.SubElement(ET.SubElement(root, "mujoco"), "compiler", options | {"boundinertia": "0"})
         try:
             model = mujoco.MjModel.from_xml_string(ET.tostring(root, encoding="unicode"))
-        except ValueError as error:
-            raise ValueError(f"{self.urdf}: {error}") from error
+        except Exception as error:  # the common base of MuJoCo's error classes
+            raise ValueError(f"{self.urdf}: {describe_error(error)}") from error
         names = tuple(model.joint(i).name for i in range(model.njnt))
         if names != self.joint_names:
             raise ValueError(f"{self.urdf} has joints {names}, not {self.joint_names}")

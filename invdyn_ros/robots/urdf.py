@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from invdyn_ros.config import describe_error
 from invdyn_ros.typing import Array
 
 MOVABLE_TYPES = ("revolute", "continuous", "prismatic")
@@ -15,6 +17,22 @@ MOVABLE_TYPES = ("revolute", "continuous", "prismatic")
 INERTIA_ENTRIES = (  # row, column and name of each entry of <inertia>
     (0, 0, "ixx"), (0, 1, "ixy"), (0, 2, "ixz"), (1, 1, "iyy"), (1, 2, "iyz"), (2, 2, "izz"),
 )  # fmt: skip
+
+
+NUMBERS = {  # element -> attribute -> how many numbers it holds
+    "origin": {"xyz": 3, "rpy": 3},
+    "axis": {"xyz": 3},
+    "mass": {"value": 1},
+    "inertia": {key: 1 for _, _, key in INERTIA_ENTRIES},
+    "limit": {"lower": 1, "upper": 1, "velocity": 1, "effort": 1},
+    "box": {"size": 3},
+    "sphere": {"radius": 1},
+    "cylinder": {"radius": 1, "length": 1},
+    "capsule": {"radius": 1, "length": 1},
+    "mesh": {"scale": 3},
+}
+MAX_NUMBER = 1e6  # of a plausible length, angle, mass, inertia or scale in SI units
+MAX_DEPTH = 50  # of nested elements
 
 
 class UrdfJoint(NamedTuple):
@@ -37,16 +55,13 @@ class UrdfTree:
         ValueError: the text is not a URDF, or its links do not form a single tree.
     """
 
-    def __init__(self, xml: str, source: str = "URDF") -> None:
-        try:
-            self.element = ET.fromstring(xml)
-        except ET.ParseError as error:
-            raise ValueError(f"{source} is not XML: {error}") from error
-        if self.element.tag != "robot":
-            raise ValueError(
-                f"{source} is not a URDF: it starts <{self.element.tag}>, not <robot>"
-            )
+    def __init__(self, xml: str | bytes, source: str = "URDF") -> None:
+        self.element = parse_urdf(xml, source)
         self.source = source
+        for tag in ("link", "joint"):
+            names = [str(element.get("name")) for element in self.element.findall(tag)]
+            if repeated := [name for name, count in Counter(names).items() if count > 1]:
+                raise ValueError(f"{source}: {tag} '{repeated[0]}' is given twice; rename one")
         self.links = {str(link.get("name")): link for link in self.element.findall("link")}
         joints = [self._joint(joint) for joint in self.element.findall("joint")]
         self.joints = {joint.name: joint for joint in joints}
@@ -55,9 +70,15 @@ class UrdfTree:
         if len(roots) != 1:
             raise ValueError(f"{source} needs one root link, its roots are {roots}")
         self.root = roots[0]
-        connected = {self.root}
-        for _ in joints:
-            connected |= {joint.child for joint in joints if joint.parent in connected}
+        children: dict[str, list[str]] = {}
+        for joint in joints:
+            children.setdefault(joint.parent, []).append(joint.child)
+        connected, new = {self.root}, [self.root]
+        while new:
+            new = [
+                child for link in new for child in children.get(link, ()) if child not in connected
+            ]
+            connected |= set(new)
         if separate := sorted(self.links.keys() - connected):
             raise ValueError(
                 f"{source}: links {separate} are not connected to the root link '{self.root}'"
@@ -131,11 +152,17 @@ class UrdfTree:
                 raise ValueError(f"{self.source}: joint '{name}' names the unknown link '{link}'")
         axis_element = element.find("axis")
         axis = _vector(axis_element.get("xyz") if axis_element is not None else None, "1 0 0")
+        if element.get("type") in MOVABLE_TYPES and not np.linalg.norm(axis) > 0:
+            raise ValueError(
+                f"{self.source}: the <axis> of joint '{name}' is zero; give its direction"
+            )
         limit = element.find("limit")
         return UrdfJoint(
             name, str(element.get("type")), parent, child, _pose(element.find("origin")),
             axis / (np.linalg.norm(axis) or 1.0),
-            {k: float(v) for k, v in limit.items()} if limit is not None else {},
+            {k: float(v) for k, v in limit.items() if k in NUMBERS["limit"]}
+            if limit is not None
+            else {},
             element.find("mimic") is not None,
         )  # fmt: skip
 
@@ -161,11 +188,97 @@ def load_urdf(path: Path) -> UrdfTree:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a URDF.
+        ValueError: it is not a URDF, or one of its meshes is outside its folder and of no package.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no URDF file '{path}'")
-    return UrdfTree(path.read_text(encoding="utf-8"), str(path))
+    tree = UrdfTree(path.read_bytes(), str(path))
+    for mesh in tree.element.iter("mesh"):
+        _check_mesh_path(mesh.get("filename", ""), path)
+    return tree
+
+
+def parse_urdf(xml: str | bytes, source: str) -> ET.Element:
+    """Parse a URDF and check its numbers.
+
+    Args:
+        xml: text, or bytes in the encoding that the file declares.
+        source: name in error messages.
+
+    Raises:
+        ValueError: not XML, with a DTD, nested too deeply, no <robot>, or an invalid number.
+    """
+    try:
+        root = ET.fromstring(xml, ET.XMLParser(target=_Builder()))
+    except ET.ParseError as error:
+        raise ValueError(f"{source} is not XML: {error}; save it as UTF-8") from error
+    except ValueError as error:  # an unknown encoding, or raised by the builder
+        raise ValueError(f"{source}: {describe_error(error)}") from error
+    if root.tag != "robot":
+        raise ValueError(f"{source} is not a URDF: it starts <{root.tag[:40]}>, not <robot>")
+    for owner in root:
+        for element in owner.iter():
+            for key, count in NUMBERS.get(element.tag, {}).items():
+                if (text := element.get(key)) is not None:
+                    where = f"{source}: {key} of <{element.tag}> in {owner.tag} "
+                    _check_numbers(text, count, f"{where}'{owner.get('name')}'")
+    return root
+
+
+class _Builder(ET.TreeBuilder):
+    """Tree builder that refuses document types, whose entities may expand without bound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:  # type: ignore[override]
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"elements are nested more than {MAX_DEPTH} deep")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> ET.Element:
+        self.depth -= 1
+        return super().end(tag)
+
+    def doctype(self, name: str, pubid: str, system: str, /) -> None:
+        raise ValueError("it has a <!DOCTYPE>, which a URDF does not need; delete it")
+
+
+def _check_numbers(text: str, count: int, where: str) -> None:
+    """Check that an attribute holds so many plausible numbers."""
+    try:
+        values = [float(word) for word in text.split()]
+    except ValueError:
+        hint = "run xacro on the file first" if "$" in text else "numbers are separated by blanks"
+        raise ValueError(f"{where} is '{text[:40]}', not a number; {hint}") from None
+    if len(values) != count:
+        raise ValueError(f"{where} is '{text[:40]}'; it needs {count} numbers")
+    if not np.isfinite(values).all() or (
+        " of <limit>" not in where and np.abs(values).max() > MAX_NUMBER
+    ):
+        raise ValueError(f"{where} is '{text[:40]}', which is implausible in SI units; correct it")
+
+
+def _check_mesh_path(name: str, urdf: Path) -> None:
+    """Check that a mesh lies in the folder of the URDF or in a ROS package.
+
+    Raises:
+        ValueError: it does not.
+    """
+    scheme, _, rest = name.rpartition("://")
+    if scheme == "package" and ".." not in Path(rest).parts:
+        return
+    if scheme in ("", "file"):
+        folder = urdf.resolve().parent
+        path = (folder / rest).resolve()
+        if folder in path.parents or any((p / "package.xml").is_file() for p in path.parents):
+            return
+    raise ValueError(
+        f"{urdf}: mesh '{name[:80]}' is outside the folder of the URDF and in no ROS package; "
+        "copy it beside the URDF"
+    )
 
 
 def _vector(text: str | None, default: str) -> Array:

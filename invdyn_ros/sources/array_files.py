@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
-import zipfile
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from invdyn_ros.data.files import check_size, reading
+from invdyn_ros.data.parquet import read_table
 
 MAX_DIMENSIONS = 3  # of an array of motion; images have more
 ZARR_FILES = (".zgroup", ".zarray", "zarr.json")
@@ -94,19 +97,14 @@ def read_tables(path: str | Path, key: str) -> list[Table]:
     suffix = ".zarr" if _is_zarr(path) else path.suffix
     if suffix not in READERS:
         raise ValueError(f"{path}: unknown file format; known are {', '.join(READERS)}")
-    try:
+    with reading(path, f"{suffix[1:]} file"):
         columns = READERS[suffix](path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{path}: not a readable {suffix[1:]} file ({reason}); copy or download it again"
-        ) from error
     return _split_groups(path, columns, key)
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return _numeric_arrays((name, file[name]) for name in file.files)
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        return _numeric_arrays(((name, file[name]) for name in file.files), path)
 
 
 def _hdf5(path: Path) -> dict[str, np.ndarray]:
@@ -114,24 +112,30 @@ def _hdf5(path: Path) -> dict[str, np.ndarray]:
 
     datasets: dict[str, Any] = {}
 
-    def collect(name: str, item: Any) -> None:
+    def collect(name: str, item: Any) -> None:  # links to other files are not followed
         if isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise ValueError(
+                    f"{path}: '{name}' is stored in another file; copy the values into one file"
+                )
             datasets[name] = item
 
     with h5py.File(path, "r") as file:
         file.visititems(collect)
-        return _numeric_arrays(datasets.items())
+        return _numeric_arrays(datasets.items(), path)
 
 
 def _zarr(path: Path) -> dict[str, np.ndarray]:
     import zarr
 
-    return _numeric_arrays(_zarr_arrays(zarr.open_group(str(path), mode="r"), ""))
+    with warnings.catch_warnings(action="ignore"):  # of files that belong to no array
+        return _numeric_arrays(_zarr_arrays(zarr.open_group(str(path), mode="r"), ""), path)
 
 
 def _parquet(path: Path) -> dict[str, np.ndarray]:
-    table = pq.read_table(path, partitioning=None)
-    return _numeric_arrays((name, arrow_to_numpy(table[name])) for name in table.column_names)
+    table = read_table(path)
+    arrays = ((name, arrow_to_numpy(table[name])) for name in table.column_names)
+    return _numeric_arrays(arrays, path)
 
 
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
@@ -158,13 +162,16 @@ def arrow_to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     return flat.reshape(len(column), -1 if len(column) else 0)
 
 
-def _numeric_arrays(arrays: Iterable[tuple[str, Any]]) -> dict[str, np.ndarray]:
+def _numeric_arrays(arrays: Iterable[tuple[str, Any]], path: Path) -> dict[str, np.ndarray]:
     """Load the numeric arrays of at most MAX_DIMENSIONS dimensions."""
-    return {
-        name: np.asarray(values)
-        for name, values in arrays
-        if values.dtype.kind in "biuf" and 1 <= len(values.shape) <= MAX_DIMENSIONS
-    }
+    stored = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
+    columns, size = {}, 0
+    for name, values in arrays:
+        if values.dtype.kind in "biuf" and 1 <= len(values.shape) <= MAX_DIMENSIONS:
+            size += math.prod(values.shape) * values.dtype.itemsize
+            check_size(path, size, stored)
+            columns[name] = np.asarray(values)
+    return columns
 
 
 def _zarr_arrays(group: Any, prefix: str) -> Iterable[tuple[str, Any]]:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from invdyn_ros.config import describe_error
+
 KEY_COLUMNS = ("video", "frame")
 
 
@@ -44,9 +46,8 @@ def read_action_labels(path: Path) -> ActionLabels:
                 if frame in video:
                     raise ValueError(f"{path}: row {k}: frame {frame} appears twice")
                 video[frame] = values
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise ValueError(f"cannot read actions {path}: {reason}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"cannot read actions {path}: {describe_error(error)}") from error
     return ActionLabels(names, {video: _cumulative(rows) for video, rows in actions.items()})
 
 

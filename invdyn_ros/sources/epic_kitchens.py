@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from invdyn_ros.config import describe_error
 from invdyn_ros.data.image_codec import decode_image
 from invdyn_ros.perception.camera import Frame
 
@@ -54,9 +55,8 @@ def read_annotations(path: Path) -> list[Segment]:
                         f"it has {', '.join(names) or 'none'}"
                     )
             segments = [_segment(row, f"{path}: row {k}") for k, row in enumerate(rows, 1)]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise ValueError(f"cannot read annotations {path}: {reason}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"cannot read annotations {path}: {describe_error(error)}") from error
     if not segments:
         raise ValueError(f"{path} has no segments; copy it again")
     return segments

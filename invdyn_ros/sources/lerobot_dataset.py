@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from invdyn_ros.config import load_json
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import drop_duplicates
 from invdyn_ros.data.lerobot_format import INFO, STATE, VELOCITY_SUFFIX
@@ -110,21 +110,18 @@ def _without_duplicates(result: ImportResult) -> ImportResult:
 def _info(path: Path) -> dict[str, Any]:
     if not (path / INFO).is_file():
         raise ValueError(f"{path} is not a LeRobot folder: {INFO} is missing")
-    try:
-        info = json.loads((path / INFO).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path / INFO} is not JSON ({error}); copy it again") from error
-    if not isinstance(info, dict):
-        raise ValueError(f"{path / INFO} is not a JSON object; copy it again")
-    return info
+    return load_json(path / INFO)
 
 
 def _joints(info: dict[str, Any], width: int, path: Path) -> tuple[str, ...]:
     """Return the joint names in info.json, which has a list or a list per group of motors."""
-    names = info.get("features", {}).get(STATE, {}).get("names")
+    names: Any = info
+    for key in ("features", STATE, "names"):
+        names = names.get(key) if isinstance(names, dict) else None
     if isinstance(names, dict):
         names = [name for group in names.values() if isinstance(group, list) for name in group]
-    names = [str(name) for name in names or [] if not str(name).endswith(VELOCITY_SUFFIX)]
+    names = names if isinstance(names, list) else []
+    names = [str(name) for name in names if not str(name).endswith(VELOCITY_SUFFIX)]
     if len(names) != width:
         raise ValueError(
             f"{path / INFO} names {len(names)} joints for {width} actions; "

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from invdyn_ros.config import describe_error
 from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION, Trajectory
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.import_result import ImportResult, merge_results
@@ -18,7 +19,6 @@ from invdyn_ros.sources.source import DEFAULT_ARM, Collection, Source, arm_name
 
 JOINT_STATE_MESSAGE = "sensor_msgs/msg/JointState"
 METADATA, FILES = "metadata.yaml", (".db3", ".mcap")
-READ_ERRORS = (AssertionError, IndexError, EOFError)  # raised by the library for incomplete files
 DUPLICATES, OTHER_JOINTS = "duplicate messages", "messages without these joints"
 TOO_SHORT, RESAMPLED = "messages in trajectories shorter than the window", "by resampling"
 
@@ -102,6 +102,10 @@ def _read_recording(path: Path, joints: tuple[str, ...], config: BagConfig) -> I
     return ImportResult(trajectories, count, dict(changes))
 
 
+class MissingTopic(ValueError):
+    """A recording without a topic of the expected name and type."""
+
+
 def messages(path: Path, topic: str, message_type: str) -> Iterator[tuple[int, Any]]:
     """Yield (log time [ns], message) of a topic.
 
@@ -113,30 +117,19 @@ def messages(path: Path, topic: str, message_type: str) -> Iterator[tuple[int, A
     Raises:
         ValueError: no recording, or no topic of that name and type in it.
     """
-    from rosbags.rosbag2 import Reader
-    from rosbags.rosbag2.errors import ReaderError
-    from rosbags.serde import SerdeError
     from rosbags.typesys import Stores, get_typestore
 
     # these message types are the same in all ROS 2 distributions
     types = get_typestore(Stores.ROS2_JAZZY)
-    try:
-        with Reader(path) as reader:
-            types_by_topic = {c.topic: c.msgtype for c in reader.connections}
-            if types_by_topic.get(topic) != message_type:
-                known = (
-                    ", ".join(f"{name} ({kind})" for name, kind in types_by_topic.items())
-                    or "nothing"
-                )
-                raise ValueError(f"no topic {topic} of type {message_type}; it holds {known}")
-            for _, stamp, raw in reader.messages(
-                [c for c in reader.connections if c.topic == topic]
-            ):
-                yield stamp, types.deserialize_cdr(raw, message_type)
-    except (ReaderError, SerdeError, sqlite3.Error, OSError, *READ_ERRORS) as error:
-        raise ValueError(
-            f"not a readable rosbag2 recording ({error or type(error).__name__})"
-        ) from error
+    with _open(path) as reader:
+        types_by_topic = {c.topic: c.msgtype for c in reader.connections}
+        if types_by_topic.get(topic) != message_type:
+            known = ", ".join(f"{name} ({kind})" for name, kind in types_by_topic.items())
+            raise MissingTopic(
+                f"no topic {topic} of type {message_type}; it holds {known or 'nothing'}"
+            )
+        for _, stamp, raw in reader.messages([c for c in reader.connections if c.topic == topic]):
+            yield stamp, types.deserialize_cdr(raw, message_type)
 
 
 def topics(path: Path) -> set[str]:
@@ -145,15 +138,27 @@ def topics(path: Path) -> set[str]:
     Raises:
         ValueError: no recording.
     """
+    with _open(path) as reader:
+        return {connection.topic for connection in reader.connections}
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """Open a recording; the library raises any class of error for damaged content.
+
+    Raises:
+        ValueError: no recording, or a damaged one.
+    """
     from rosbags.rosbag2 import Reader
-    from rosbags.rosbag2.errors import ReaderError
 
     try:
         with Reader(path) as reader:
-            return {connection.topic for connection in reader.connections}
-    except (ReaderError, sqlite3.Error, OSError, *READ_ERRORS) as error:
+            yield reader
+    except MissingTopic:
+        raise
+    except Exception as error:
         raise ValueError(
-            f"not a readable rosbag2 recording ({error or type(error).__name__})"
+            f"not a readable rosbag2 recording ({describe_error(error)}); record or copy it again"
         ) from error
 
 

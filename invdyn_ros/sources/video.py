@@ -111,7 +111,10 @@ def read_videos(path: Path, config: VideoConfig) -> tuple[ImportResult, LabelQua
     trajectories: list[Trajectory] = []
     changes: Counter[str] = Counter()
     for clip, video_frames in clip_frames:
-        clip_episodes = list(video_episodes(clip, video_frames, config))
+        try:
+            clip_episodes = list(video_episodes(clip, video_frames, config))
+        except ValueError as error:
+            raise ValueError(f"{path}: {clip.source}: {error}") from error
         trajectories += clip_episodes
         num_unlabelled = int(np.isnan(video_frames.position).any(1).sum())
         changes["images without a label"] -= num_unlabelled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from invdyn_ros.config import to_mapping
-from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.dataset import Dataset, read_dataset
 from invdyn_ros.data.leakage import fingerprint, row_sketch
 from invdyn_ros.data.trajectory import Trajectory
@@ -229,7 +228,7 @@ def _save(setup: TrainingSetup, progress: Progress, out: Path) -> None:
     model.meta = replace(model.meta, data=model.meta.data | metadata)
     save(model, model.meta, out)
     log = {"losses": progress.losses, "best_epoch": progress.best_epoch}
-    write_atomically(out / "training.json", (json.dumps(log) + "\n").encode())
+    write_json(out / "training.json", log)
 
 
 def _data_metadata(

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from invdyn_ros.config import parse_json
 from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.data.files import reading
 from invdyn_ros.models.checkpoint import (
     INVERSE_DYNAMICS,
     CheckpointType,
@@ -90,14 +91,15 @@ class RunState:
         Raises:
             ValueError: a damaged file, or the state of another run.
         """
-        try:
+        with reading(self.path, "state of a run", "leave out --resume to start afresh"):
             tensors, metadata = load(content), _read_metadata(content)
-            old = json.loads(metadata["settings"])
-            progress = Progress(**json.loads(metadata["progress"]))
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{self.path} is damaged ({error}); leave out --resume to start afresh"
-            ) from error
+            old = parse_json(metadata["settings"], "settings")
+            progress = Progress(**parse_json(metadata["progress"], "progress"))
+            epochs = progress.epoch, progress.global_step, progress.best_epoch
+            if not all(isinstance(k, int) and k >= 0 for k in epochs):
+                raise ValueError(f"epochs and steps are {epochs}")
+            if any(not math.isfinite(loss) for pair in progress.losses for loss in pair):
+                raise ValueError("a loss is not finite")
         new = json.loads(json.dumps(self.settings))
         for name in sorted(old.keys() | new.keys()):
             if old.get(name) != new.get(name):
@@ -122,4 +124,4 @@ def strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
 def _read_metadata(content: bytes) -> dict[str, str]:
     """Return the metadata in a safetensors file's header; the library reads it from paths only."""
     end = HEADER_LENGTH_BYTES + int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
-    return json.loads(content[HEADER_LENGTH_BYTES:end])["__metadata__"]
+    return dict(parse_json(content[HEADER_LENGTH_BYTES:end], "header")["__metadata__"])

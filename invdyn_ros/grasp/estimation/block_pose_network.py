@@ -6,6 +6,7 @@ The network gets no camera pose: it infers the view from landmarks on the table 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -244,5 +245,5 @@ def load_block_pose_net(directory: str | Path, arm: str | None = None) -> BlockP
         raise ValueError(
             f"the block pose network in {directory} was trained for '{meta.arm}', not for '{arm}'"
         )
-    network = load_weights(BlockPoseNet(meta), directory, sha256, BLOCK_POSE).eval()
+    network = load_weights(partial(BlockPoseNet, meta), directory, sha256, BLOCK_POSE).eval()
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

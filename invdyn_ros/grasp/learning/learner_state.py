@@ -16,7 +16,9 @@ from safetensors.torch import save
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
+from invdyn_ros.config import parse_json
 from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.data.files import reading
 
 LEARNER_STATE_FILE = "last.safetensors"
 BUFFER_FIELDS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -57,14 +59,12 @@ def load_learner_state(
     path = directory / LEARNER_STATE_FILE
     if not path.is_file():
         raise ValueError(f"nothing to resume: no file {path}; start the run without --resume")
-    try:
+    with reading(path, "state of a run", "leave out --resume to start afresh"):
         with safe_open(path, "pt") as file:
             text = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        progress, counts = json.loads(text["progress"]), json.loads(text["counts"])
+        progress, counts = (parse_json(text[key], key) for key in ("progress", "counts"))
         _check_same_settings(progress["settings"], json.loads(json.dumps(settings)), path)
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise damaged_state_error(directory, error) from error
     return tensors, counts, progress
 
 
@@ -72,7 +72,7 @@ def read_run_config(directory: Path) -> dict[str, Any]:
     """Return the settings of the run in a folder; empty if it holds no valid state."""
     try:
         with safe_open(directory / LEARNER_STATE_FILE, "pt") as file:
-            return dict(json.loads(file.metadata()["progress"])["settings"])
+            return dict(parse_json(file.metadata()["progress"], "progress")["settings"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -16,7 +15,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from invdyn_ros.config import to_mapping
-from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.registration import ARMS, NAMESPACE
 from invdyn_ros.grasp.envs.transitions import Transitions
@@ -171,7 +170,7 @@ class GraspTraining(ABC):
         seconds = round(time.monotonic() - self._start_time, 1)
         self.curve.append(result._replace(timesteps=timesteps, seconds=seconds))
         rows = [result._asdict() for result in self.curve]
-        write_atomically(self.out / CURVE_FILE, (json.dumps(rows, indent=1) + "\n").encode())
+        write_json(self.out / CURVE_FILE, rows)
         logger.record("eval/success_rate", result.successes / episodes)
         logger.record("eval/mean_reward", result.mean_reward)
         logger.record("curriculum/level", self.curriculum.level)

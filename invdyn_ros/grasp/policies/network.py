@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -126,4 +127,4 @@ def load_policy(directory: str | Path, arm: str | None = None) -> MLPPolicy:
     meta, sha256 = read_metadata(PolicyMetadata, directory, POLICY)
     if arm is not None and meta.arm != arm:
         raise ValueError(f"{directory} is a policy for '{meta.arm}', not for '{arm}'")
-    return load_weights(MLPPolicy(meta), directory, sha256, POLICY).eval()
+    return load_weights(partial(MLPPolicy, meta), directory, sha256, POLICY).eval()

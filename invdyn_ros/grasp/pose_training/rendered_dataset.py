@@ -19,6 +19,7 @@ from invdyn_ros.arms.domain_randomization import (
 )
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.config import Fraction, Validated
+from invdyn_ros.data.files import reading
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_agent import ScriptedAgent
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
@@ -109,8 +110,12 @@ def load_rendered_images(directory: Path) -> RenderedImages | None:
     """Read the images that were rendered into a folder; None if they are not complete."""
     if not (directory / LABELS_FILE).is_file():
         return None
-    images = np.load(directory / IMAGES_FILE, mmap_mode="r")
-    return RenderedImages(images, np.load(directory / LABELS_FILE))
+    with reading(directory, "folder of rendered images", "delete it"):
+        images = np.load(directory / IMAGES_FILE, mmap_mode="r")
+        labels = np.load(directory / LABELS_FILE)
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images have {len(labels)} labels")
+    return RenderedImages(images, labels)
 
 
 def collect_states(

@@ -18,8 +18,8 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
-from invdyn_ros.config import Validated, to_mapping
-from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.config import Validated, load_json, to_mapping
+from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.estimation.block_pose_estimator import (
@@ -126,7 +126,7 @@ class BlockPoseTraining:
                 save_block_pose_net(network, directory)
         save_block_pose_net(network, self.out)
         report = self._evaluate(network)
-        write_atomically(self.out / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
+        write_json(self.out / REPORT_FILE, report)
         return report
 
     def _untrained_network(self) -> BlockPoseNet:
@@ -140,9 +140,9 @@ class BlockPoseTraining:
         settings = json.loads(json.dumps(self.meta.data["settings"]))
         if not path.is_file():
             self.out.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, (json.dumps(settings, indent=2) + "\n").encode())
+            write_json(path, settings)
             return
-        previous = json.loads(path.read_text(encoding="utf-8"))
+        previous = load_json(path, "give another --out")
         for name in settings.keys() - {CHANGEABLE_FIELD}:
             if settings[name] != previous.get(name):
                 raise ValueError(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor
 
 from invdyn_ros.config import Validated
@@ -18,6 +19,7 @@ from invdyn_ros.models.checkpoint import (
     write_checkpoint,
 )
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
+from invdyn_ros.typing import Names, Rate
 
 PLANNER = CheckpointType("planner", "invdyn_ros planner 1", "train_planner")
 
@@ -53,9 +55,9 @@ class PlannerMetadata(Validated):
     """
 
     robot: str
-    joint_names: tuple[str, ...]
+    joint_names: Names
     condition_size: PositiveInt
-    rate: PositiveFloat
+    rate: Rate
     network: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     task: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
@@ -112,4 +114,4 @@ def load_planner(directory: str | Path) -> FlowPlanner:
         ValueError: no checkpoint, damaged or of another type.
     """
     meta, sha256 = read_metadata(PlannerMetadata, directory, PLANNER)
-    return load_weights(FlowPlanner(meta), directory, sha256, PLANNER).eval()
+    return load_weights(partial(FlowPlanner, meta), directory, sha256, PLANNER).eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -66,4 +67,6 @@ def load_time_series_model(directory: str | Path) -> TimeSeriesModel:
         ValueError: no checkpoint, damaged or of another type.
     """
     meta, sha256 = read_metadata(TimeSeriesMetadata, directory, TIME_SERIES)
-    return load_weights(build_time_series_model(meta), directory, sha256, TIME_SERIES).eval()
+    return load_weights(
+        partial(build_time_series_model, meta), directory, sha256, TIME_SERIES
+    ).eval()

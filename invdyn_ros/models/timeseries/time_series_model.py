@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from invdyn_ros.config import Validated, from_mapping
@@ -17,6 +16,7 @@ from invdyn_ros.models.timeseries.observations import (
     check_observations,
     max_scale,
 )
+from invdyn_ros.typing import Names, Rate
 
 FORWARD, BACKWARD = 1, -1  # direction in time of a rollout
 
@@ -36,8 +36,8 @@ class TimeSeriesMetadata(Validated):
 
     family: str
     robot: str
-    joint_names: tuple[str, ...]
-    rate: PositiveFloat
+    joint_names: Names
+    rate: Rate
     config: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
