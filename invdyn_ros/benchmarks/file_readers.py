@@ -29,7 +29,8 @@ from invdyn_ros.models.runtime import Runtime, load_runtime
 from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.perception.camera import CameraConfig, open_camera
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
-from invdyn_ros.robots.obstacles import load_obstacles
+from invdyn_ros.robots.collision import CollisionModel
+from invdyn_ros.robots.obstacles import Obstacles, load_obstacles
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.hand_eye_bag import read_hand_eye_bag
@@ -75,6 +76,7 @@ class Kind(NamedTuple):
 def _urdf(folder: Path) -> None:
     robot = load_robot("arm", folder / "arm.urdf")
     _check_torque(robot, robot.inverse_dynamics(robot.home, *np.zeros((2, robot.n))))
+    CollisionModel(robot, Obstacles())
     client = _pybullet()
     client.resetSimulation()
     add_arm(client, robot, PlantConfig())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -25,7 +26,7 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
 )
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.models import build
-from invdyn_ros.models.checkpoint import save
+from invdyn_ros.models.checkpoint import CHECKSUM_KEY, metadata_checksum, save
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.onnx import export
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig
@@ -173,6 +174,19 @@ def write_runs(folder: Path) -> None:
     state = RunState(folder, {"seed": 0}, None)
     state.write(Progress(1, 2, 0.5, 1, [(1.0, 0.5)]), {"model.x": torch.ones(3)})
     shutil.copy(package_file("config/policies/ur5/curve.json"), folder)
+
+
+def sign(folder: Path) -> None:
+    """Adapt the checksums of all checkpoints in a folder to their present content."""
+    for file in folder.rglob("meta.json"):
+        try:
+            values = json.loads(file.read_text())
+            weights = (file.parent / "model.safetensors").read_bytes()
+            values["sha256"] = hashlib.sha256(weights).hexdigest()
+            values[CHECKSUM_KEY] = metadata_checksum(values)
+        except (OSError, ValueError, TypeError, RecursionError):
+            return  # too damaged to be signed
+        file.write_text(json.dumps(values))
 
 
 def _trajectory(seed: int) -> Trajectory:

@@ -27,6 +27,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from invdyn_ros.benchmarks.file_mutations import mutate
 from invdyn_ros.benchmarks.file_readers import KINDS, Kind, WrongAcceptance
+from invdyn_ros.benchmarks.file_specimens import sign
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
 from invdyn_ros.config import Validated, error_line
 
@@ -36,7 +37,7 @@ WRONG, UNNAMED = "wrong_acceptance", "file_not_named"
 OUTCOMES = (REFUSED, ACCEPTED, TRACEBACK, LINES, HANG, CRASH, WRONG, UNNAMED)
 FAILURES = OUTCOMES[2:]
 MAX_LENGTH = 600  # characters of a message
-PRIVATE_UID = 65534  # user without permissions, as which unreadable files are read
+SIGNED_FRACTION, SIGNED = 0.5, ", signed"  # checkpoints whose checksums match the damage
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,8 @@ def _serve(connection: Connection, folder: Path, memory: float) -> None:
         damage = _damaged(case, folder, work)
         output.truncate(0)
         output.seek(0)
-        name, message = read(KINDS[case.kind], work, folder)
+        original = None if damage.endswith(SIGNED) else _original(KINDS[case.kind], folder)
+        name, message = read(KINDS[case.kind], work, original)
         sys.stdout.flush()
         sys.stderr.flush()
         output.seek(0)
@@ -229,16 +231,20 @@ def _damaged(case: Case, folder: Path, target: Path) -> str:
     files = sorted(path for path in target.glob(kind.file) if path.is_file())
     file = rng.choice(files)
     other = rng.choice(sorted(p for p in (folder / "valid").rglob("*") if p.is_file()))
-    return f"{file.relative_to(target)}: {mutate(file, rng, other.read_bytes())}"
+    damage = f"{file.relative_to(target)}: {mutate(file, rng, other.read_bytes())}"
+    if rng.random() < SIGNED_FRACTION:
+        sign(target)
+        damage += SIGNED
+    return damage
 
 
-def read(kind: Kind, work: Path, folder: Path) -> tuple[str, str]:
+def read(kind: Kind, work: Path, original: str | None) -> tuple[str, str]:
     """Read the files of a kind as a command does, and return the outcome and its message.
 
     Args:
         kind: the kind.
         work: folder with the damaged files.
-        folder: folder of the valid ones, in `valid`.
+        original: description of the valid content, if a checksum protects it.
     """
     try:
         content = kind.read(work)
@@ -251,7 +257,7 @@ def read(kind: Kind, work: Path, folder: Path) -> tuple[str, str]:
         return (REFUSED, message) if work.name in message else (UNNAMED, message)
     except Exception:
         return TRACEBACK, traceback.format_exc()[-MAX_LENGTH:]
-    if content is not None and content != _original(kind, folder):
+    if original is not None and content != original:
         return WRONG, "other content than before the damage"
     return ACCEPTED, ""
 

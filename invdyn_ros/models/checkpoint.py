@@ -285,9 +285,7 @@ def _check_tensors(expected: dict[str, Tensor], tensors: dict[str, Tensor], path
         if name not in tensors:
             raise ValueError(f"{path}: tensor '{name}' is missing; the file is for another model")
         if name not in expected:
-            raise ValueError(
-                f"{path}: unexpected tensor '{name}'; the model has {', '.join(expected)}"
-            )
+            raise ValueError(f"{path}: unexpected tensor '{name}'; the file is for another model")
         if tensors[name].shape != expected[name].shape:
             shape, expected_shape = tuple(tensors[name].shape), tuple(expected[name].shape)
             raise ValueError(

@@ -128,7 +128,8 @@ def _hdf5(path: Path) -> dict[str, np.ndarray]:
 def _zarr(path: Path) -> dict[str, np.ndarray]:
     import zarr
 
-    with warnings.catch_warnings(action="ignore"):  # of files that belong to no array
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of files that belong to no array
         return _numeric_arrays(_zarr_arrays(zarr.open_group(str(path), mode="r"), ""), path)
 
 
