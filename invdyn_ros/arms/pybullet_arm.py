@@ -71,6 +71,11 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletA
     info = [client.getJointInfo(body_id, j) for j in range(client.getNumJoints(body_id))]
     joint = {row[1].decode(): row[0] for row in info}
     link = {row[12].decode(): row[0] for row in info}
+    if missing := [name for name in robot.joint_names if name not in joint]:
+        raise ValueError(
+            f"{robot.urdf}: PyBullet does not load joint '{missing[0]}'; check its file for "
+            "unusual characters"
+        )
     joints = [joint[name] for name in robot.joint_names]
     fingers = [joint[name] for name in robot.gripper.joint_names] if robot.gripper else []
     _clear_bullet_defaults(client, body_id, link, _links_without_inertia(robot.urdf))
