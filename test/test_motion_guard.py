@@ -172,7 +172,7 @@ def test_motion_without_budget_is_refused():
     for _ in range(20):
         loop.tick(loop.robot.home + 0.5)
     np.testing.assert_array_equal(loop.last.q, loop.robot.home)
-    assert loop.guard.reason == "blocked by a link near an obstacle"
+    assert loop.guard.reason == "blocked: the motion takes too long to verify"
 
 
 def test_arm_slows_down_on_its_way_into_a_singularity_only():

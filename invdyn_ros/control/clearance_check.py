@@ -13,7 +13,6 @@ NUM_REFINEMENTS = 3  # halvings of a step that no anchor covers as a whole
 GROUP = 4  # steps that are tried to be covered together first
 NUM_NEAR = 12  # nearest pairs of shapes of a configuration that count each for itself
 FAR_AWAY = 1e9  # [rad]
-OUT_OF_BUDGET = ("a link", "an obstacle")
 
 
 class ClearanceCheck:
@@ -26,7 +25,7 @@ class ClearanceCheck:
     so a motion that resembles the last one costs little.
 
     Attributes:
-        nearest: names of the pair that made the last check fail.
+        nearest: names of what was closest where the last check failed; empty if out of range.
     """
 
     def __init__(self, collision: CollisionModel) -> None:
@@ -41,7 +40,7 @@ class ClearanceCheck:
         self._clearance = np.full((NUM_ANCHORS, NUM_NEAR), FAR_AWAY)
         self._far_clearance = np.zeros((NUM_ANCHORS, 1))
         self._next, self._budget = 0, 0
-        self.nearest = OUT_OF_BUDGET
+        self.nearest = ("", "")
 
     def set_budget(self, configurations: int) -> None:
         """Set the number of configurations that the next checks may compute, all together."""
@@ -73,7 +72,6 @@ class ClearanceCheck:
 
     def end_is_clear(self, q: Array, required: Array) -> bool:
         """Return whether q (n,) [rad], where a motion ends, has its clearances (P,) [m]."""
-        self.nearest = OUT_OF_BUDGET
         return self.is_clear(q, required) or not self._violates(q, required)
 
     def is_clear_throughout(self, samples: MotionSamples, required: Array) -> bool:
@@ -108,6 +106,8 @@ class ClearanceCheck:
             return True
         lower, upper = samples.bounds()
         left = self._cover(lower[steps], upper[steps], samples.centres()[steps], required)
+        if left and not refinements:
+            self.nearest = self.collision.clearance(samples.q[steps[left[0]]]).pair
         if left is None or (left and not refinements):
             return False
         halves = np.arange(2)
@@ -134,7 +134,11 @@ class ClearanceCheck:
         while remaining.size:
             middle = remaining.size // 2
             newest = self._next
-            if self._budget <= 0 or self._violates(centres[remaining[middle]], required):
+            centre = centres[remaining[middle]]
+            if self._budget <= 0:
+                self.nearest = self.collision.clearance(centre).pair
+                return None
+            if self._violates(centre, required):
                 return None
             done = self._covered(lower[remaining], upper[remaining], required, newest)
             if not done[middle]:
@@ -148,7 +152,7 @@ class ClearanceCheck:
         spare = self.clearances(q) - required
         if not spare.size or spare.min() >= 0:
             return False
-        self.nearest = self.collision.pairs[int(spare.argmin())]
+        self.nearest = self.collision.clearance(q).pair
         return True
 
     def _covered(

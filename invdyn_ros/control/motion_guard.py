@@ -23,6 +23,7 @@ from invdyn_ros.typing import Array
 
 TOO_FAST = "tool speed"
 BLOCKED = "blocked"
+UNVERIFIED = "blocked: the motion takes too long to verify"
 NOT_CONTINUOUS = "the plan does not continue the motion"
 BEYOND_LIMITS = "braking would exceed a joint limit"
 COMMITTED_PERIODS = 2  # control periods that a plan is followed for at least
@@ -206,8 +207,10 @@ class MotionGuard:
             if not self._tool_speed.is_below(self.config.tool_speed, samples, plan, time):
                 return TOO_FAST
             clear = self._clearance.is_clear_throughout(samples, required)
+        if clear:
+            return None
         first, second = self._clearance.nearest
-        return None if clear else f"{BLOCKED} by {first} near {second}"
+        return f"{BLOCKED} by {first} near {second}" if first else UNVERIFIED
 
     def _required(self, q: Array) -> tuple[Array, Array]:
         """Return the clearances (P,) [m] to keep on the way from q (n,) [rad], and at the end.
