@@ -5,8 +5,8 @@ import pytest
 from bullet_distances import BulletDistances
 
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
-from invdyn_ros.robots.obstacles import Box, Obstacles
-from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
+from invdyn_ros.robots.obstacles import Box, Obstacles, load_obstacles
+from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, package_file
 from invdyn_ros.robots.urdf import load_urdf
 
 NO_MARGINS = CollisionConfig(self_margin=0, obstacle_margin=0, finger_margin=0, range=0.12)
@@ -66,6 +66,14 @@ def test_distances_change_no_more_than_radii_allow(name):
         moved = (before - after)[known] / ((before - least)[known] + 1e-3)
         tightest = max(tightest, moved.max(initial=0.0))
     assert tightest > 0.5  # the bound is not far from what happens
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_shipped_example_of_obstacles_leaves_home_clear(name):
+    robot = load(name)
+    obstacles = load_obstacles(package_file("config/obstacles/example.yaml"))
+    assert len(obstacles.boxes) == 2
+    assert CollisionModel(robot, obstacles).clearance(robot.home).distance > 0
 
 
 def test_closest_pair_has_its_name():
