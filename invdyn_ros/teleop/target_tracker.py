@@ -27,7 +27,7 @@ class TargetTracker:
 
     ITERATIONS = 8
     """IK steps per call; two or three suffice in steady motion."""
-    SLOW_IN_TIME = 1.5
+    SLOW_IN_TIME = 1.0
     """Time in which the speed increases after a hold, as its square [s]."""
     SLOW_OUT_TIME = 0.3
     """Length of a hold after which the speed increases from its minimum again [s]."""
