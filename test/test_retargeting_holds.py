@@ -55,9 +55,9 @@ def test_only_the_followed_arm_must_be_visible():
 def test_moving_arm_brakes_within_limits_without_a_person(robot):
     retargeter = Retargeter(robot)
     person = person_landmarks(*moving_arm_directions(0.0))
-    moving = follow_until_settled(retargeter, person, seconds=1.21)
+    moving = follow_until_settled(retargeter, person, seconds=0.96)
     assert np.abs(moving.qd).max() > 0.1
-    result = [moving] + [retargeter(None, 1.2 + i * DT) for i in range(20)]
+    result = [moving] + [retargeter(None, 0.95 + i * DT) for i in range(20)]
     speed = np.array([r.qd for r in result])
     assert (np.abs(np.diff(speed, axis=0)) <= robot.acceleration * DT + 1e-9).all()
     assert (np.abs(speed[-1]) < 1e-9).all()

@@ -68,7 +68,7 @@ class TargetTracker:
     def reset(self, q: np.ndarray) -> None:
         """Start at rest at q (n,) [rad]."""
         self.limiter.reset(q)
-        self._num_restarts = 0
+        self._num_failures = 0  # to reach the targets from the state, in a row
         self._slow_in = 0.0  # progress, 0..1
         self._closest = 0  # index of the pair that was last found too close
         self._measured: np.ndarray | None = None
@@ -136,12 +136,15 @@ class TargetTracker:
             The solution, and whether it is connected to the current configuration.
         """
         current, last = self.limiter.q, self.limiter.target
-        solution, continuous = self._solve_from(current, targets), True
+        # after a failure the next attempts are short, to limit computing time
+        iterations = self.ITERATIONS if self._num_failures == 0 else self.ITERATIONS // 2
+        solution, continuous = self._solve_from(current, targets, iterations), True
         if solution.residual <= self.tolerance:
+            self._num_failures = 0
             return solution, True
         if not np.array_equal(current, last):
-            continued = self._solve_from(last, targets)
-            if continued.residual < solution.residual:
+            continued = self._solve_from(last, targets, iterations)
+            if np.isfinite(continued.residual):  # goals must not alternate
                 solution, continuous = continued, False
         if solution.residual <= self.tolerance:
             return solution, continuous
@@ -149,19 +152,17 @@ class TargetTracker:
             self.robot.home,
             *(alternative_configurations(self.robot, current) if self._human_like else ()),
         ]
-        # one for every other image, to limit computing time
-        start, first = divmod(self._num_restarts, 2)
-        self._num_restarts += 1
-        if not first:
+        self._num_failures += 1
+        attempt, second = divmod(self._num_failures, 2)
+        if second:
             return solution, continuous
-        start = starts[(self._num_restarts // 2) % len(starts)]
-        other = self._solve_from(start, targets)
+        other = self._solve_from(starts[attempt % len(starts)], targets, self.ITERATIONS)
         reached = other.residual <= self.tolerance
         return (other, False) if reached else (solution, continuous)
 
-    def _solve_from(self, q: np.ndarray, targets: np.ndarray) -> IKSolution:
+    def _solve_from(self, q: np.ndarray, targets: np.ndarray, iterations: int) -> IKSolution:
         """Return a solution found from q (n,); that is infinitely far if it is not clear."""
-        solution = self.solver.solve(targets, q, self.ITERATIONS)
+        solution = self.solver.solve(targets, q, iterations)
         if self._clear(solution.q):
             return solution
         if q is self.limiter.q:
