@@ -9,10 +9,16 @@ Spin = Callable[[float], None]  # wait for a message, at most a timeout [s], and
 
 
 class NodeLoop:
-    """Main loop of a node, on the rclpy executor that needs the least CPU time."""
+    """Main loop of a node, on the rclpy executor that needs the least CPU time.
+
+    Attributes:
+        is_terminated: whether the process got SIGTERM, so that the next `spin` ends the node. An
+            exception of the signal handler would interrupt a callback, of which rclpy prints a
+            traceback.
+    """
 
     def __init__(self, node: Node) -> None:
-        self.node = node
+        self.node, self.is_terminated = node, False
         self.executor = _create_executor()
         self.executor.add_node(node)
 
@@ -25,8 +31,14 @@ class NodeLoop:
             step(self.spin)
 
     def spin(self, timeout: float) -> None:
-        """Handle one message or timer within a timeout [s]; raise what its callback raised."""
+        """Handle one message or timer within a timeout [s]; raise what its callback raised.
+
+        Raises:
+            SystemExit: the process got SIGTERM.
+        """
         self.executor.spin_once(timeout)
+        if self.is_terminated:
+            raise SystemExit
         exception = getattr(self.node, "exception", None)
         if exception is not None:
             raise exception

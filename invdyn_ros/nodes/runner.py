@@ -245,10 +245,16 @@ class DiagnosticNode(Node):
 
 def run(create_node: Callable[[], Node]) -> None:
     """Run a node until it ends: exit code 0 if finished or interrupted, 2 on bad input."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     name = _module_name(create_node)
     code = 0
-    loop = None
+    loop: NodeLoop | None = None
+
+    def on_sigterm(*_: Any) -> None:
+        if loop is None:  # the node is being created
+            sys.exit(0)
+        loop.is_terminated = True
+
+    signal.signal(signal.SIGTERM, on_sigterm)
     try:
         rclpy.init(args=sys.argv)
         node = create_node()
