@@ -165,18 +165,24 @@ def test_bad_input_is_refused_before_anything_starts(arguments, message):
 
 
 @pytest.mark.slow
-def test_killed_node_ends_the_launch_with_its_code():
-    process = start("teleop", "camera:=none")
+def test_killed_node_ends_the_launch_with_its_code_and_leaves_a_report(tmp_path):
+    report = tmp_path / "report.json"
+    process = start("teleop", "camera:=none", f"report:={report}")
     try:
         wait_for_child(process.pid, "invdyn_ros.nodes.report")  # the last to start
+        next(line for line in process.stdout if "no target yet" in line)  # all nodes run
         victim = wait_for_child(process.pid, "invdyn_ros.nodes.retarget")
         nodes = children("invdyn_ros.nodes", process.pid)
         os.kill(victim, signal.SIGKILL)
+        line = next(line for line in process.stdout if "retarget ended with code 137" in line)
+        process.send_signal(signal.SIGINT)  # no plots
         out, _ = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 128 + signal.SIGKILL, out
-    assert "retarget ended with" in out and len(nodes) >= 4
+    assert line and len(nodes) >= 4 and "Traceback" not in out
+    assert json.loads(report.read_text())["ended_by"] == "retarget ended with code 137"
+    assert list(tmp_path.iterdir()) == [report]
     survivors = [pid for pid in nodes if Path(f"/proc/{pid}").exists()]
     assert not survivors, "nodes survived their launch"
 

@@ -38,6 +38,7 @@ BEST_EFFORT_QOS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFO
 NUM_VIDEO_EPISODES = 2  # first episodes of grasp_sim, whose images are recorded for the video
 CAMERA_TOPIC = "/camera/image_raw"
 VIDEO_END_DELAY = 1.0  # [s] after the last landmarks, once the camera node has finished a video
+MAX_DRAWING_TIME = 100  # [s] after the signal that ended a run; the launcher then kills the node
 PAUSE_TIMEOUT = 2.0  # [s] for which to wait until the simulation pauses
 FILM_SECONDS = 60.0  # from the first image on, in which every image is kept for the video
 LATER_IMAGE_PERIOD = 2.0  # [s] between the images that are kept after that, for the summary
@@ -234,9 +235,10 @@ class ReportNode(DiagnosticNode):
         self.last_image_time = time.monotonic()
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """End the run; a second signal skips the plots."""
+        """End the run; a second signal, or the end of MAX_DRAWING_TIME, skips the plots."""
         if self.end_reason is None:
             self.end_reason = read_end_reason() or signal.Signals(number).name
+            signal.alarm(MAX_DRAWING_TIME)
         elif self.is_drawing:
             raise KeyboardInterrupt
         else:
@@ -357,7 +359,7 @@ def mute_closed_output() -> None:
 
 def _create_node() -> ReportNode:
     node = ReportNode()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, node.on_signal)
     return node
 

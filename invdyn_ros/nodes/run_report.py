@@ -72,10 +72,10 @@ class RunReport:
             return []
         if self.config.graph == "grasp_sim":
             parts: Parts = [("comparison with the scripted policy", self._compare_grasp)]
-            drawn: Parts = [("video", self._grasp_video), ("summary", self._grasp_summary)]
+            drawn: Parts = [("summary", self._grasp_summary), ("video", self._grasp_video)]
         else:
             parts = [("comparison with other models", self._compare_teleop)]
-            drawn = [("video", self._teleop_video), ("summary", self._teleop_summary)]
+            drawn = [("summary", self._teleop_summary), ("video", self._teleop_video)]
         return drawn if "error" in self.values else [*parts, *drawn]
 
     def _measure(self) -> None:
