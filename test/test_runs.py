@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -168,6 +169,8 @@ def test_bad_input_is_refused_before_anything_starts(arguments, message):
 def test_killed_node_ends_the_launch_with_its_code_and_leaves_a_report(tmp_path):
     report = tmp_path / "report.json"
     process = start("teleop", "camera:=none", f"report:={report}")
+    timer = threading.Timer(120, process.kill)  # else reading its output might not end
+    timer.start()
     try:
         wait_for_child(process.pid, "invdyn_ros.nodes.report")  # the last to start
         next(line for line in process.stdout if "no target yet" in line)  # all nodes run
@@ -178,6 +181,7 @@ def test_killed_node_ends_the_launch_with_its_code_and_leaves_a_report(tmp_path)
         process.send_signal(signal.SIGINT)  # no plots
         out, _ = process.communicate(timeout=60)
     finally:
+        timer.cancel()
         process.kill()
     assert process.returncode == 128 + signal.SIGKILL, out
     assert line and len(nodes) >= 4 and "Traceback" not in out

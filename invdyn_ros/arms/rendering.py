@@ -45,13 +45,15 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
             robot: arm to load.
             scene: blocks, camera, light and noise.
             seed: seed of the image noise.
-            obstacles: boxes to draw; None: those of the arm.
+            obstacles: boxes to draw, and whether there is a table under an arm without blocks;
+                None: those of the arm.
         """
         self.client = connect()
         self.arm = self.client.loadURDF(
             str(robot.urdf), useFixedBase=True, flags=self.client.URDF_USE_INERTIA_FROM_FILE
         )
-        for box in (obstacles or load_arm_obstacles(robot.name)).boxes:
+        self.obstacles = obstacles or load_arm_obstacles(robot.name)
+        for box in self.obstacles.boxes:
             add_box(self.client, box)
         self.blocks = [
             add_block(self.client, scene, np.eye(4), b) for b in range(scene.num_blocks)
@@ -67,7 +69,8 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
     def set_scene(self, scene: Scene, seed: int) -> None:
         """Switch to another scene with the same number and size of blocks and the same markers."""
         self.scene, self.camera = scene, scene.camera
-        self.background = render_table(scene)
+        has_table = self.obstacles.table or scene.num_blocks > 0
+        self.background = render_table(scene, TABLE_RADIUS if has_table else 0.0)
         shape = (self.camera.height + NOISE_MARGIN, self.camera.width + NOISE_MARGIN, 3)
         noise = np.random.default_rng(seed).normal(0.0, scene.pixel_noise, shape)
         self.noise = np.round(noise).astype(np.int16)
@@ -165,8 +168,8 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
         self.close()
 
 
-def render_table(scene: Scene) -> Image:
-    """Render the empty table and the wall behind it, RGB (H, W, 3)."""
+def render_table(scene: Scene, radius: float = TABLE_RADIUS) -> Image:
+    """Render the empty table of a radius [m] and the wall behind it, RGB (H, W, 3)."""
     camera = scene.camera
     rows, columns = (_ray_coordinates(n) for n in (camera.height, camera.width))
     rays = _rays(camera, rows, columns)  # (h, w, 3)
@@ -175,7 +178,7 @@ def render_table(scene: Scene) -> Image:
     distance = np.where(slope < 0, -eye[2] / np.minimum(slope, -1e-9), np.inf)
     points = eye[:2] + np.minimum(distance, 1e3) * rays[..., :2]
     colors = np.where(
-        np.isfinite(distance) & (np.linalg.norm(points, axis=2, keepdims=True) < TABLE_RADIUS),
+        np.isfinite(distance) & (np.linalg.norm(points, axis=2, keepdims=True) < radius),
         _table_colors(scene, points),
         _wall_colors(scene, rays),
     )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.typing import Array, Image
 
 MIN_GAP = 1e-3  # [s] between two parts of a run
@@ -122,6 +123,7 @@ class Recording:
         hold_counts: how often the arm was held, by reason.
         ignored_counts: number of recorded messages that could not be read, by topic.
         contact_counts: number of contacts of the simulated arm, by pair of bodies.
+        obstacles: what was around the arm; None: what its entry says.
     """
 
     joints: JointSamples
@@ -138,6 +140,7 @@ class Recording:
     hold_counts: dict[str, int] = field(default_factory=dict)
     ignored_counts: dict[str, int] = field(default_factory=dict)
     contact_counts: dict[str, int] = field(default_factory=dict)
+    obstacles: Obstacles | None = None
 
     def shifted(self, offset: float) -> "Recording":
         """Return the recording with all stamps shifted by an offset [s]."""
@@ -179,8 +182,10 @@ def _append(first: Recording, second: Recording) -> Recording:
         other = getattr(second, name)
         if isinstance(value, JointSamples):
             values[name] = _append_samples(value, other)
-        else:
-            values[name] = value | other if isinstance(value, dict) else [*value, *other]
+        elif isinstance(value, dict):
+            values[name] = value | other
+        elif isinstance(value, list):
+            values[name] = [*value, *other]
     return replace(first, **values)
 
 

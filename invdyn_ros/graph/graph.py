@@ -237,7 +237,16 @@ SIMULATOR_PARAMETERS = (
     "headless",
     "wait_for_topics",
 )
-REPORT_PARAMETERS = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
+REPORT_PARAMETERS = (
+    "graph",
+    "arm",
+    "checkpoint",
+    "lockstep",
+    "report",
+    "record",
+    "duration",
+    "obstacles",
+)
 
 # topics that need a publisher and a subscriber before a video or a simulation starts
 TELEOP_TOPICS = (

@@ -62,6 +62,7 @@ class ReportNodeConfig:
         noise: domain randomization level of the simulation.
         seed: seed of the run.
         episodes: number of episodes of the run.
+        obstacles: YAML file of the obstacles around the arm; empty: those of its entry.
         block_pose_model: folder of the block pose network; empty: blocks have markers.
         camera_pose: file of the calibrated camera; empty: the simulated camera's pose.
     """
@@ -79,6 +80,7 @@ class ReportNodeConfig:
     noise: str = "default"
     seed: int = 0
     episodes: int = 1
+    obstacles: str = ""
     block_pose_model: str = ""
     camera_pose: str = ""
 

@@ -15,6 +15,7 @@ from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.recordings import to_recordings
 from invdyn_ros.nodes.report import NUM_VIDEO_EPISODES, ReportNodeConfig
+from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import Robot
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class RunReport:
         config, robot = self.config, self.robot
         self.unit = unit = read_action_unit(Path(config.checkpoint), config.arm)
         parts = to_recordings(self.log, robot, latency=not config.lockstep)
+        for part in parts:
+            part.obstacles = load_obstacles(config.obstacles) if config.obstacles else None
         if config.graph == "teleop":
             from invdyn_ros.evaluation.teleop_report import teleop_report
 

@@ -95,7 +95,7 @@ def overview_camera(
     """Return a camera whose view contains whole recordings.
 
     Args:
-        playbacks: the recordings.
+        playbacks: the recordings, with the same obstacles.
         scene: table, block and light; the block is only rendered if it was recorded.
         robot: the arm.
         width: of the image [px].
@@ -111,7 +111,8 @@ def overview_camera(
         points += [np.array(corners), np.array([scene.goal])]
     camera = fit_camera(np.vstack(points), width, height, right_margin)
     sharp = replace(scene, camera=camera, num_blocks=blocks, blur=0.5, pixel_noise=0.0)
-    return SceneRenderer(robot, sharp)
+    obstacles = playbacks[0].recording.obstacles if playbacks else None
+    return SceneRenderer(robot, sharp, obstacles=obstacles)
 
 
 def fit_camera(
