@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.typing import Array, Image
 
 MIN_GAP = 1e-3  # [s] between two parts of a run
@@ -123,7 +122,7 @@ class Recording:
         hold_counts: how often the arm was held, by reason.
         ignored_counts: number of recorded messages that could not be read, by topic.
         contact_counts: number of contacts of the simulated arm, by pair of bodies.
-        obstacles: what was around the arm; None: what its entry says.
+        obstacles: `robots.obstacles.Obstacles` around the arm; None: those of its entry.
     """
 
     joints: JointSamples
@@ -140,7 +139,7 @@ class Recording:
     hold_counts: dict[str, int] = field(default_factory=dict)
     ignored_counts: dict[str, int] = field(default_factory=dict)
     contact_counts: dict[str, int] = field(default_factory=dict)
-    obstacles: Obstacles | None = None
+    obstacles: Any = None
 
     def shifted(self, offset: float) -> "Recording":
         """Return the recording with all stamps shifted by an offset [s]."""
