@@ -14,6 +14,7 @@ from invdyn_ros.typing import Array
 
 ACCELERATION_HOLD_TIME = 0.02  # [s] covers the delay until an action takes effect
 MIN_HORIZON = 1e-6  # [s]
+TOO_FAST = 1 + 1e-6  # of the velocity limit [-]
 MAX_EXTRAPOLATION = 0.25  # [s] after which a target is met at the latest, or else approached
 HORIZON_EXPONENTS = np.linspace(0, 1, 16)[:, None]
 MAX_APPROACH_TIME = 1e3  # [s]
@@ -96,7 +97,8 @@ def reach_exactly(
         horizon: time until the desired state [s].
         limits: limits of the arm.
     """
-    if horizon < MIN_HORIZON:
+    too_fast = np.abs(current.qd) > TOO_FAST * limits.velocity  # since the limit was reduced
+    if horizon < MIN_HORIZON or np.count_nonzero(too_fast):
         return None
     n, third = limits.lower.size, horizon / 3
     jerk = _jerk_to(current, desired.q, desired.qd, horizon)
