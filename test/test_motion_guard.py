@@ -86,7 +86,7 @@ def test_every_admitted_plan_is_safe_to_its_end(name):
     loop, rng = Loop(name), np.random.default_rng(7)
     bullet, pairs = BulletDistances(loop.robot, WALL), loop.guard.collision.pairs
     target, kind, nearest, fastest, checked = None, 0, 1.0, 0.0, None
-    for tick in range(360):
+    for tick in range(240):
         if tick % 60 == 0:
             kind, loop.scaled = rng.integers(0, 4), not loop.scaled
         if target is None or kind in (1, 3) or tick % 60 == 0:
