@@ -37,6 +37,8 @@ def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(s
         np.abs(targets_on_hold[-1] - targets_on_hold[-2]).max() < 1e-6
         and "person" in node.hold_reason
     )
+    # the arm has not moved, so that following starts there again
+    np.testing.assert_allclose(targets_on_hold[-1], UR5.home, atol=1e-9)
     count = len(targets)
     publish_landmarks(49, FORWARD)
     probe.wait_until(lambda: len(targets) > count)
