@@ -107,7 +107,7 @@ def teleop_summary(
         figure = plot_axes.new_figure()
         frames, detected = report.get("frames"), report.get("detected")
         parts = [f"person detected in {detected} of {frames} frames"] if frames else []
-        parts += [f"ended by {report['ended_by']}"] if "ended_by" in report else []
+        parts += [f"end: {report['ended_by']}"] if "ended_by" in report else []
         title, subtitle = f"teleop with {robot.name}", "   ·   ".join(parts)
         plot_axes.headline(figure, title, subtitle, _teleop_cards(report), event_lines(events))
         top = figure.add_gridspec(
@@ -184,9 +184,9 @@ def _grasp_cards(report: dict[str, Any]) -> list[Card]:
         Card(f"{report.get('successes', 'n/a')} of {report.get('episodes', 'n/a')}", "grasped"),
         Card(interval_text, "95% interval"),
         *baseline,
-        Card(format_number(error.get("p50"), "mm"), "block error, median"),
-        Card(format_number(error.get("p95"), "mm"), "block error, 95%"),
-        Card(format_number(tracking.get("inverse_dynamics"), "mrad", 1, 1e3), "joint error, RMS"),
+        Card(format_number(error.get("p50"), "mm"), "block error"),
+        Card(format_number(error.get("p95"), "mm"), "95%"),
+        Card(format_number(tracking.get("inverse_dynamics"), "mrad", 1, 1e3), "joint error"),
         *_safety_cards(report),
         Card(format_number(report.get("seconds_per_episode"), "s"), "per episode"),
     ]
