@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -176,9 +177,12 @@ def run_until_error(monkeypatch, capfd, make, *published, **parameters):
         thread.join()
         probe.close()
         signal.signal(signal.SIGTERM, handler)
+    code = exit_info.value.code
+    del exit_info
+    gc.collect()  # a node that failed in its constructor is still in the graph
     stderr = capfd.readouterr().err
     lines = [line for line in stderr.splitlines() if "] [" not in line]  # without the log
-    assert exit_info.value.code == 2 and len(lines) == 1, stderr
+    assert code == 2 and len(lines) == 1, stderr
     return lines[0]
 
 

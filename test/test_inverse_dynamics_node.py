@@ -32,7 +32,6 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.controller import IGNORED
-from invdyn_ros.control.dropout_controller import JOINT_STATES_MISSING
 from invdyn_ros.control.faults import STOPPED
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.models.timeseries.registry import save_time_series_model
@@ -84,9 +83,12 @@ def test_no_command_before_engaging_and_after_stopping(start_node):
 
 
 def test_target_is_approached_within_limits_and_a_stale_one_is_held(start_node):
-    probe, desired, diagnostics = start_node(
-        InverseDynamicsNode, [(DESIRED, JointState), ("/diagnostics", DiagnosticArray)], **PACED
-    )
+    topics = [
+        (DESIRED, JointState),
+        ("/diagnostics", DiagnosticArray),
+        (EFFORT, Float64MultiArray),
+    ]
+    probe, desired, diagnostics, _ = start_node(InverseDynamicsNode, topics, **PACED)
     states, targets = (
         probe.advertise(STATES, JointState),
         probe.advertise(TARGETS, JointTrajectory),
@@ -197,7 +199,8 @@ def test_missing_joint_states_are_predicted_for_a_limited_time(start_node, tmp_p
     probe, commands = start_node(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **parameters)
     states, node = probe.advertise(STATES, JointState), probe.tested_node
     states.publish(state(START))
-    probe.wait_until(lambda: node.hold_reason == JOINT_STATES_MISSING)
+    probe.wait_until(lambda: node.fault is not None)
+    assert "joint states stopped" in node.fault
     probe.wait_until(lambda: len(commands) == 1 + node.dropout_controller.predicted_count)
     assert (
         0 < node.dropout_controller.predicted_count <= 125

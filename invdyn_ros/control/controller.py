@@ -172,6 +172,13 @@ class ArmController:
         self._armed, self.stop_reason = False, reason
         self._forget_plan()
 
+    def latch(self, fault: Fault) -> None:
+        """Stop until engaged again because of a fault that the joint states do not show."""
+        if self._armed and self.plan is None:
+            self.fault, self._armed = fault, False
+        else:
+            self._on_fault(fault, None)
+
     def set_target(self, target: Target) -> None:
         """Set the newest target; the next `update` acts on it."""
         self.planner.set_target(target)

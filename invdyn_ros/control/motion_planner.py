@@ -26,6 +26,7 @@ class MotionPlanner:
     Attributes:
         plan: the verified motion that the arm follows, None while it follows none.
         hold_reason: why the arm does not follow its target, None if it does.
+        refusal: why no target is followed, however good; None, and set from outside.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class MotionPlanner:
         """
         self.num_joints, self.limits, self.safety = num_joints, limits, safety
         self._guard, self._slow_in = guard, SlowIn(safety)
+        self.refusal: str | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -57,6 +59,11 @@ class MotionPlanner:
         self._target_is_new = False
         if self._guard is not None:
             self._guard.reset()
+
+    @property
+    def speed_scale(self) -> float:
+        """Fraction of the velocity limits that motions may use now [-]."""
+        return self._slow_in.speed
 
     def set_target(self, target: Target) -> None:
         """Set the newest target; the next `update` acts on it."""
@@ -88,8 +95,10 @@ class MotionPlanner:
             ValueError: there is no plan; `start` first.
         """
         target = self._target
-        if target is None:
-            problem: str | None = NO_TARGET
+        if self.refusal is not None:
+            problem: str | None = self.refusal
+        elif target is None:
+            problem = NO_TARGET
         else:
             problem = self._target_error or check_age(target, time, self.safety)
         if problem or target is None:

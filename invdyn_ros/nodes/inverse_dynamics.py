@@ -15,13 +15,13 @@ from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController, Command
-from invdyn_ros.control.dropout_controller import DropoutController, StampedCommand
+from invdyn_ros.control.dropout_controller import DropoutController
 from invdyn_ros.control.fallback import fallback_from_metadata
-from invdyn_ros.control.faults import MeasurementMonitorConfig
+from invdyn_ros.control.faults import Fault, MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
 from invdyn_ros.models.runtime import load_runtime
-from invdyn_ros.nodes.joint_states import joints_by_name
+from invdyn_ros.nodes.joint_states import arm_to_message, joints_by_name
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
     command_to_message,
@@ -31,9 +31,19 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.nodes.topic_monitor import (
+    CHECK_PERIOD,
+    JOINT_STATES,
+    JOINT_TARGET,
+    TopicMonitor,
+)
+from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import Robot, load_robot
 
 PREDICTION_PERIOD = 0.25  # [samples] between checks whether a joint state is missing
+WATCHDOG_PERIOD = 0.01  # [s] between checks of the age of the joint states
+BRAKING_TIME = 1.0  # [s] after which an arm that another node commands gets no more setpoints
+ENGAGE_REMEDY = "'invdyn engage' or the service /inverse_dynamics/engage"
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class InverseDynamicsNodeConfig:
         engaged: whether to start engaged, without a call of the service ~/engage.
         lockstep: publish exactly one command per joint state, once the target of its time arrived.
         target_rate: in lockstep, targets have stamps at multiples of 1/target_rate [Hz].
+        obstacles: YAML file of what the arm must not touch; empty: what is known of this arm.
         state_predictor: folder of a time-series model that predicts missing joint states, not used
             in lockstep; empty: no command while joint states are missing.
     """
@@ -57,6 +68,7 @@ class InverseDynamicsNodeConfig:
     engaged: bool = False
     lockstep: bool = False
     target_rate: float = 0.0
+    obstacles: str = ""
     state_predictor: str = ""
 
     def __post_init__(self) -> None:
@@ -65,13 +77,11 @@ class InverseDynamicsNodeConfig:
 
 
 class InverseDynamicsNode(DiagnosticNode):
-    """Publish a command for each joint state."""
+    """Publish a command for each joint state, and brake if no joint state arrives."""
 
     def __init__(self) -> None:
         super().__init__("inverse_dynamics")
         self.config = config = load_parameters(self, InverseDynamicsNodeConfig)
-        limits = load_parameters(self, SafetyLimitsConfig)
-        predictor_config = load_parameters(self, StatePredictorConfig)
         torch.set_num_threads(1)
         self.robot = load_robot(config.arm)
         model = load_runtime(config.checkpoint, config.device, self.robot)
@@ -81,17 +91,16 @@ class InverseDynamicsNode(DiagnosticNode):
                 f"checkpoint {config.checkpoint} has actions in '{unit}'; controllers take "
                 f"{sorted(COMMAND_TOPICS)}"
             )
-        fallback = fallback_from_metadata(model.meta)
         self.controller = ArmController(
             self.robot,
             model,
             unit,
             model.meta.action_delay,
-            limits,
-            fallback=fallback,
+            load_parameters(self, SafetyLimitsConfig),
+            fallback=fallback_from_metadata(model.meta),
+            obstacles=load_obstacles(config.obstacles) if config.obstacles else None,
             monitor=load_parameters(self, MeasurementMonitorConfig),
         )
-        self.controller.engage(config.engaged)
         self.diagnostic_values = {
             "checkpoint": config.checkpoint,
             "family": model.meta.family,
@@ -101,6 +110,11 @@ class InverseDynamicsNode(DiagnosticNode):
         self.measured: tuple[int, MeasuredState] | None = None
         self.target_stamp: int | None = None
         self.last_command: tuple[int, Command] | None = None
+        self.is_waiting_to_engage = config.engaged
+        self.engage_refusal: str | None = None  # while waiting
+        self.last_check = -math.inf  # [s] of the topics
+        self.shown_fault: Fault | None = None
+        self.silent_after = math.inf  # [s] from when on the arm is left to another commander
         qos = QoSProfile(depth=10)
         self.command_publisher = self.create_publisher(
             Float64MultiArray, COMMAND_TOPICS[unit], qos
@@ -110,36 +124,42 @@ class InverseDynamicsNode(DiagnosticNode):
         )
         self.timing_publisher = self.create_publisher(TimeReference, "/timing", qos)
         qos = latest_qos(config.lockstep)
-        self.create_subscription(JointState, "/joint_states", self.on_joint_state, qos)
-        self.create_subscription(JointTrajectory, "/joint_target", self.on_target, qos)
-        self.dropout_controller: DropoutController | None = None
-        if config.state_predictor and not config.lockstep:
-            self.dropout_controller = DropoutController(
-                self.controller,
-                _load_predictor(config.state_predictor, self.robot, predictor_config),
-            )
-            self.create_timer(
-                PREDICTION_PERIOD / self.robot.rate,
-                self._store_exception(self.on_prediction_timer),
-            )
+        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos)
+        self.create_subscription(JointTrajectory, JOINT_TARGET, self.on_target, qos)
+        self.topics = TopicMonitor(self, COMMAND_TOPICS[unit])
+        self.dropout_controller = self.create_dropout_controller()
+        self.create_timer(WATCHDOG_PERIOD, self.on_watchdog_timer)
         self.create_service(SetBool, "~/engage", self.on_engage)
         self.create_service(Trigger, "~/stop", self.on_stop)
 
+    def create_dropout_controller(self) -> DropoutController | None:
+        """Create the controller that predicts missing joint states, if it is configured."""
+        predictor_config = load_parameters(self, StatePredictorConfig)
+        if not self.config.state_predictor or self.config.lockstep:
+            return None
+        predictor = _load_predictor(self.config.state_predictor, self.robot, predictor_config)
+        self.create_timer(PREDICTION_PERIOD / self.robot.rate, self.on_prediction_timer)
+        return DropoutController(self.controller, predictor)
+
     def on_joint_state(self, message: JointState) -> None:
         """Publish the command for a joint state; in lockstep, once its target has arrived."""
+        clock = time.monotonic()
         q, qd, effort = joints_by_name(message, self.robot.joint_names)
         stamp = to_nanoseconds(message.header.stamp)
-        if self.measured is not None and stamp < self.measured[0]:
-            self.target_stamp = self.last_command = None  # the simulation was reset
         measured = MeasuredState(stamp * 1e-9, q, qd, effort)
-        self.measured = (stamp, measured)
+        if self.is_waiting_to_engage:
+            self.engage()
         if self.config.lockstep:
+            if self.measured is not None and stamp < self.measured[0]:
+                self.target_stamp = self.last_command = None  # the simulation was reset
+            self.measured = (stamp, measured)
             self.publish_in_lockstep()
             return
+        self.measured = (stamp, measured)
         if self.dropout_controller is None:
-            command: Command | None = self.controller.update(measured, time.monotonic())
+            command: Command | None = self.controller.update(measured, clock)
         else:
-            command = self.dropout_controller.on_joint_state(measured, time.monotonic())
+            command = self.dropout_controller.on_joint_state(measured, clock)
         if command is not None:
             self.publish(stamp, command)
 
@@ -151,12 +171,43 @@ class InverseDynamicsNode(DiagnosticNode):
         if self.config.lockstep:
             self.publish_in_lockstep()
 
+    def on_watchdog_timer(self) -> None:
+        """Check the age of the joint states and, less often, the other nodes."""
+        clock = time.monotonic()
+        if clock - self.last_check >= CHECK_PERIOD:
+            self.last_check = clock
+            self.check_topics()
+        if not self.config.lockstep:
+            command = self.controller.check(clock)
+            if command is not None:
+                self.publish(round(1e9 * self.controller.monitor.time(clock)), command)
+            elif self.controller.fault is not None:
+                self.show_fault(self.controller.fault)
+
+    def check_topics(self) -> None:
+        """Hold while several nodes publish targets; stop if another one may command the arm."""
+        self.controller.hold_reason = self.topics.targets_problem()
+        self.diagnostic_values["speed scale"] = f"{self.controller.slow_in.speed:.2f}"
+        if not self.controller.engaged or self.is_waiting_to_engage:
+            return
+        fault = self.topics.commander()
+        if fault is not None:
+            self.silent_after = time.monotonic() + BRAKING_TIME
+        elif not self.config.lockstep:
+            fault = self.topics.listener()
+        if fault is not None:
+            self.controller.latch(fault)
+            self.show_fault(fault)
+
     def on_prediction_timer(self) -> None:
         """Publish a command for a missing joint state."""
-        if self.dropout_controller is not None:
-            self.publish_stamped(self.dropout_controller.predict_missing(time.monotonic()))
-            count = self.dropout_controller.predicted_count
-            self.diagnostic_values["commands from predicted joint states"] = str(count)
+        if self.dropout_controller is None:
+            return
+        stamped = self.dropout_controller.predict_missing(time.monotonic())
+        if stamped is not None:
+            self.publish(round(stamped.time * 1e9), stamped.command)
+        count = self.dropout_controller.predicted_count
+        self.diagnostic_values["commands from predicted joint states"] = str(count)
 
     def publish_in_lockstep(self) -> None:
         """Publish the one command for the newest joint state once its target has arrived.
@@ -174,11 +225,6 @@ class InverseDynamicsNode(DiagnosticNode):
             self.last_command = (stamp, self.controller.update(measured))
         self.publish(*self.last_command)
 
-    def publish_stamped(self, stamped: StampedCommand | None) -> None:
-        """Publish a command of the dropout controller, if there is one."""
-        if stamped is not None:
-            self.publish(round(stamped.time * 1e9), stamped.command)
-
     def publish(self, stamp: int, command: Command) -> None:
         """Publish a command, its latency and the desired state that it tracks.
 
@@ -186,10 +232,17 @@ class InverseDynamicsNode(DiagnosticNode):
             stamp: time of the joint state that the command is for [ns].
             command: output of the controller.
         """
-        self.hold(command.reason)
+        if command.fault is None or self.controller.fault is None:
+            self.set_fault(None)
+            self.shown_fault = None
+            self.hold(self.engage_refusal or command.reason)
+        else:
+            self.show_fault(self.controller.fault)
         if command.action is None or command.desired is None:
             if self.config.lockstep:  # the simulator waits for an answer
                 self.command_publisher.publish(command_to_message(np.empty(0), stamp))
+            return
+        if time.monotonic() > self.silent_after:
             return
         self.command_publisher.publish(command_to_message(command.action, stamp))
         if command.target_stamp is not None:
@@ -201,29 +254,42 @@ class InverseDynamicsNode(DiagnosticNode):
                 )
             )
         if self.desired_state_publisher.get_subscription_count():
-            self.desired_state_publisher.publish(
-                JointState(
-                    header=Header(stamp=to_stamp(stamp)),
-                    name=list(self.robot.joint_names),
-                    position=command.desired.q.tolist(),
-                    velocity=command.desired.qd.tolist(),
-                    effort=command.action.tolist(),
-                )
-            )
+            q, qd, _ = command.desired
+            message = arm_to_message(self.robot, to_stamp(stamp), q, qd, command.action)
+            self.desired_state_publisher.publish(message)
+
+    def show_fault(self, fault: Fault) -> None:
+        """Log a fault once, and publish it as an error until the arm is engaged again."""
+        if fault is self.shown_fault:
+            return
+        self.shown_fault = fault
+        text = self.topics.describe(fault)
+        self.set_fault(f"{text}; after removing the cause: {ENGAGE_REMEDY}", fault.reason)
+
+    def engage(self) -> str | None:
+        """Engage the controller; return why it is refused, None if it is done."""
+        refusal = None if self.config.lockstep else self.topics.refusal()
+        refusal = refusal or self.controller.engage(True)
+        if refusal is None:
+            self.is_waiting_to_engage, self.silent_after = False, math.inf
+        self.engage_refusal = refusal if self.is_waiting_to_engage else None
+        return refusal
 
     def on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Engage (true) or disengage (false) the controller."""
-        refusal = self.controller.engage(request.data)
+        self.is_waiting_to_engage, self.engage_refusal = False, None
+        refusal = self.engage() if request.data else self.controller.engage(False)
         response.success = refusal is None
-        done = "engaged from the measured joints" if request.data else "disengaged"
-        response.message = refusal or done
+        engaged = "engaged from the measured joints" if request.data else "disengaged"
+        response.message = engaged if refusal is None else f"refused: {refusal}"
         return response
 
     def on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Publish no more commands until engaged again."""
+        self.is_waiting_to_engage, self.engage_refusal = False, None
         self.controller.stop()
         response.success = True
-        response.message = "stopped; call /inverse_dynamics/engage to resume"
+        response.message = f"stopped; to resume: {ENGAGE_REMEDY}"
         return response
 
 

@@ -44,6 +44,25 @@ def joints_to_message(
     )
 
 
+def arm_to_message(robot: Robot, stamp: Time, q: Array, qd: Array, effort: Array) -> JointState:
+    """Return the message of the state of an arm.
+
+    Args:
+        robot: the arm.
+        stamp: time of the state.
+        q: (n,) position [rad].
+        qd: (n,) velocity [rad/s].
+        effort: (n,) torque [N m] or setpoint [rad].
+    """
+    return JointState(
+        header=Header(stamp=stamp),
+        name=list(robot.joint_names),
+        position=q.tolist(),
+        velocity=qd.tolist(),
+        effort=effort.tolist(),
+    )
+
+
 def joints_by_name(message: JointState, names: tuple[str, ...]) -> tuple[Array, Array, Array]:
     """Return position, velocity and effort of named joints, (n,) each, empty if not measured.
 
