@@ -45,6 +45,9 @@ def test_simulated_teleop_has_its_nodes_and_parameters(checkpoint):
         "device": "auto",
         "engaged": True,
         "lockstep": False,
+        "simulated_time": False,
+        "speed": 1.0,
+        "tool_speed": 1.0,
     }
     assert resolved["simulator"]["wall_clock"] is True
 
@@ -64,6 +67,30 @@ def test_headless_grasp_sim_runs_in_lockstep(arm, tmp_path):
     )
 
 
+def test_obstacles_are_those_of_all_nodes_and_checked_before_any_starts(checkpoint, tmp_path):
+    file = tmp_path / "cell.yaml"
+    file.write_text("boxes: [{name: wall, size: [0.1, 1, 1], position: [0.6, 0, 0.5]}]")
+    for graph, names in (
+        ("teleop", {"retarget", "inverse_dynamics", "simulator"}),
+        ("grasp_sim", {"inverse_dynamics", "simulator"}),
+    ):
+        values = {"checkpoint": checkpoint, "speed": "0.5", "tool_speed": "0.3"}
+        resolved = nodes(graph, obstacles=str(file), **values)
+        assert {n for n, p in resolved.items() if p.get("obstacles") == str(file)} >= names
+        assert resolved["inverse_dynamics"]["speed"] == 0.5
+        assert resolved["inverse_dynamics"]["tool_speed"] == 0.3
+        assert resolved["inverse_dynamics"]["simulated_time"] == (graph == "grasp_sim")
+    for text, message in (("walls: []", "walls"), ("boxes: [{name: a}]", "size")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            nodes("teleop", checkpoint=checkpoint, obstacles=str(file))
+    with pytest.raises((ValueError, OSError), match=r"none\.yaml"):
+        nodes("teleop", checkpoint=checkpoint, obstacles="none.yaml")
+    for argument in ({"speed": "0"}, {"speed": "1.1"}, {"tool_speed": "nan"}):
+        with pytest.raises(ValueError, match=next(iter(argument))):
+            nodes("teleop", checkpoint=checkpoint, **argument)
+
+
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_real_arm_has_no_simulator_and_starts_disengaged(graph, tmp_path):
     dofbot, ur5e = (
@@ -75,6 +102,8 @@ def test_real_arm_has_no_simulator_and_starts_disengaged(graph, tmp_path):
         assert not {"simulator", "scene_camera"} & set(resolved)
         assert resolved["inverse_dynamics"]["engaged"] is False
     values = {"arm": "ur5e", "checkpoint": make_checkpoint(tmp_path, "ur5e", "rad")}
+    assert ur5e["inverse_dynamics"]["tool_speed"] == 0.25
+    assert ur5e["inverse_dynamics"]["simulated_time"] is False
     engaged = nodes(graph, target="real", engage="true", **values)
     assert engaged["inverse_dynamics"]["engaged"] is True
 

@@ -16,6 +16,8 @@ from invdyn_ros.config import error_line
 
 VERBS = {
     "launch": "run teleop or grasp_sim, one process per node",
+    "engage": "let the arm of a running graph move, or disengage it",
+    "stop": "stop the arm of a running graph until it is engaged again",
     "collect": "make a dataset from a simulation or a recording",
     "train": "train an inverse-dynamics or time-series model on a dataset",
     "train_grasp": "train a grasp policy in simulation",

@@ -80,6 +80,22 @@ class CommonArguments:
         AutoBoolean,
         Field(description="start engaged; auto: true in simulation, false on a real arm"),
     ] = "auto"
+    speed: Annotated[
+        float, Field(gt=0, le=1, description="fraction of the joint speeds that is used, 0 to 1")
+    ] = 1.0
+    tool_speed: Annotated[
+        NonNegativeFloat,
+        Field(
+            allow_inf_nan=False,
+            description=(
+                "largest speed of tool and elbow [m/s]; 0: 1.0 in simulation, 0.25 on a real arm"
+            ),
+        ),
+    ] = 0.0
+    obstacles: Annotated[
+        str,
+        Field(description="FILE.yaml of table and boxes around the arm; default: those known"),
+    ] = ""
     seed: Annotated[
         NonNegativeInt, Field(description="seed of all random numbers of the simulation")
     ] = 0

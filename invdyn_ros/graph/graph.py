@@ -26,6 +26,7 @@ from invdyn_ros.graph.checkpoints import (
     read_action_unit,
 )
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
+from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import ROBOTS, package_file
 
 ParameterValue = bool | int | float | str
@@ -142,6 +143,11 @@ def _resolve_common(values: ArgumentValues) -> None:
         raise ValueError(f"there is no driver for a real {arm}; target:=real is for {supported}")
     if real and values["lockstep"] == "true":
         raise ValueError("lockstep:=true needs target:=sim; a real arm does not wait")
+    values["tool_speed"] = values["tool_speed"] or TOOL_SPEEDS[values["target"]]
+    if values["obstacles"]:
+        file = Path(values["obstacles"]).absolute()
+        load_obstacles(file)  # raises before any node starts
+        values["obstacles"] = str(file)
     values["engaged"] = BOOLEAN_VALUES.get(values["engage"], not real)
     checkpoint = find_checkpoint(values["checkpoint"], arm, real)
     values["checkpoint"], values["unit"] = str(checkpoint), read_action_unit(checkpoint, arm)
@@ -169,6 +175,7 @@ def _resolve_teleop(values: ArgumentValues) -> None:
     if values["lockstep"] and not video:
         raise ValueError("lockstep:=true needs video:=FILE; a camera does not wait")
     values["wall_clock"] = not values["lockstep"]
+    values["simulated_time"] = values["lockstep"]
     values["model"] = values["pose_model"] and str(Path(values["pose_model"]).absolute())
     if values["model"] and not Path(values["model"]).is_file():
         raise ValueError(f"pose_model:={values['pose_model']} is not a file")
@@ -208,6 +215,7 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     )
     values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
     values["wall_clock"] = False  # simulated time starts again with each episode
+    values["simulated_time"] = not real
     values["scene"] = True
     topics = list(GRASP_SIM_TOPICS)
     if manual:
@@ -217,6 +225,7 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     values["wait_for_topics"] = " ".join(topics)
 
 
+TOOL_SPEEDS = {"sim": 1.0, "real": 0.25}  # [m/s]; 0.25 is the limit of ISO 10218 beside a person
 CAMERA_PARAMETERS = ("video", "camera", "max_size", "loop", "lockstep", "wait_for_topics")
 FASTDDS_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # environment variable of Fast DDS
 INVERSE_DYNAMICS_PARAMETERS = (
@@ -227,6 +236,10 @@ INVERSE_DYNAMICS_PARAMETERS = (
     "lockstep",
     "target_rate",
     "state_predictor",
+    "simulated_time",
+    "speed",
+    "tool_speed",
+    "obstacles",
 )
 SIMULATOR_PARAMETERS = (
     "arm",
@@ -236,6 +249,7 @@ SIMULATOR_PARAMETERS = (
     "wall_clock",
     "headless",
     "wait_for_topics",
+    "obstacles",
 )
 REPORT_PARAMETERS = (
     "graph",
@@ -291,7 +305,7 @@ GRAPHS: dict[str, Graph] = {
         (
             NodeTemplate("camera", CAMERA_PARAMETERS, lambda values: values["uses_camera_node"]),
             NodeTemplate("pose", ("model", "lockstep")),
-            NodeTemplate("retarget", ("arm", "side", "lockstep")),
+            NodeTemplate("retarget", ("arm", "side", "lockstep", "obstacles")),
             NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
             NodeTemplate("simulator", SIMULATOR_PARAMETERS, _simulated),
             *_driver_templates(),

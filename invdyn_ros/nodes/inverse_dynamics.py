@@ -31,14 +31,16 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.nodes.start_condition import StartCondition
 from invdyn_ros.nodes.topic_monitor import (
     CHECK_PERIOD,
     JOINT_STATES,
     JOINT_TARGET,
+    UNKNOWN,
     TopicMonitor,
 )
 from invdyn_ros.robots.obstacles import load_obstacles
-from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.robots.robot import load_robot
 
 PREDICTION_PERIOD = 0.25  # [samples] between checks whether a joint state is missing
 WATCHDOG_PERIOD = 0.01  # [s] between checks of the age of the joint states
@@ -110,8 +112,7 @@ class InverseDynamicsNode(DiagnosticNode):
         self.measured: tuple[int, MeasuredState] | None = None
         self.target_stamp: int | None = None
         self.last_command: tuple[int, Command] | None = None
-        self.is_waiting_to_engage = config.engaged
-        self.engage_refusal: str | None = None  # while waiting
+        self.start = StartCondition(config.engaged)
         self.last_check = -math.inf  # [s] of the topics
         self.shown_fault: Fault | None = None
         self.silent_after = math.inf  # [s] from when on the arm is left to another commander
@@ -137,7 +138,10 @@ class InverseDynamicsNode(DiagnosticNode):
         predictor_config = load_parameters(self, StatePredictorConfig)
         if not self.config.state_predictor or self.config.lockstep:
             return None
-        predictor = _load_predictor(self.config.state_predictor, self.robot, predictor_config)
+        from invdyn_ros.models.timeseries.registry import load_time_series_model  # slow to import
+
+        model = load_time_series_model(self.config.state_predictor)
+        predictor = LearnedStatePredictor(model, self.robot, predictor_config)
         self.create_timer(PREDICTION_PERIOD / self.robot.rate, self.on_prediction_timer)
         return DropoutController(self.controller, predictor)
 
@@ -147,8 +151,8 @@ class InverseDynamicsNode(DiagnosticNode):
         q, qd, effort = joints_by_name(message, self.robot.joint_names)
         stamp = to_nanoseconds(message.header.stamp)
         measured = MeasuredState(stamp * 1e-9, q, qd, effort)
-        if self.is_waiting_to_engage:
-            self.engage()
+        if self.start.is_met(clock) or (self.config.lockstep and self.start.is_waiting):
+            self.start.refusal = self.engage()
         if self.config.lockstep:
             if self.measured is not None and stamp < self.measured[0]:
                 self.target_stamp = self.last_command = None  # the simulation was reset
@@ -164,7 +168,7 @@ class InverseDynamicsNode(DiagnosticNode):
             self.publish(stamp, command)
 
     def on_target(self, message: JointTrajectory) -> None:
-        """Set a new target, which the command for the next joint state follows."""
+        """Set a new target, which the next command follows."""
         target = message_to_target(message, self.robot.joint_names)
         self.target_stamp = to_nanoseconds(message.header.stamp)
         self.controller.set_target(target)
@@ -186,9 +190,11 @@ class InverseDynamicsNode(DiagnosticNode):
 
     def check_topics(self) -> None:
         """Hold while several nodes publish targets; stop if another one may command the arm."""
-        self.controller.hold_reason = self.topics.targets_problem()
-        self.diagnostic_values["speed scale"] = f"{self.controller.slow_in.speed:.2f}"
-        if not self.controller.engaged or self.is_waiting_to_engage:
+        self.controller.planner.refusal = self.topics.targets_problem()
+        if self.shown_fault is not None:
+            self.show_fault(self.shown_fault)
+        self.diagnostic_values["speed scale"] = f"{self.controller.planner.speed_scale:.2f}"
+        if not self.controller.engaged:
             return
         fault = self.topics.commander()
         if fault is not None:
@@ -235,7 +241,7 @@ class InverseDynamicsNode(DiagnosticNode):
         if command.fault is None or self.controller.fault is None:
             self.set_fault(None)
             self.shown_fault = None
-            self.hold(self.engage_refusal or command.reason)
+            self.hold(self.start.refusal or command.reason)
         else:
             self.show_fault(self.controller.fault)
         if command.action is None or command.desired is None:
@@ -260,7 +266,7 @@ class InverseDynamicsNode(DiagnosticNode):
 
     def show_fault(self, fault: Fault) -> None:
         """Log a fault once, and publish it as an error until the arm is engaged again."""
-        if fault is self.shown_fault:
+        if fault is self.shown_fault and UNKNOWN not in str(self.fault):
             return
         self.shown_fault = fault
         text = self.topics.describe(fault)
@@ -271,13 +277,13 @@ class InverseDynamicsNode(DiagnosticNode):
         refusal = None if self.config.lockstep else self.topics.refusal()
         refusal = refusal or self.controller.engage(True)
         if refusal is None:
-            self.is_waiting_to_engage, self.silent_after = False, math.inf
-        self.engage_refusal = refusal if self.is_waiting_to_engage else None
+            self.start.end()
+            self.silent_after = math.inf
         return refusal
 
     def on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Engage (true) or disengage (false) the controller."""
-        self.is_waiting_to_engage, self.engage_refusal = False, None
+        self.start.end()
         refusal = self.engage() if request.data else self.controller.engage(False)
         response.success = refusal is None
         engaged = "engaged from the measured joints" if request.data else "disengaged"
@@ -286,19 +292,11 @@ class InverseDynamicsNode(DiagnosticNode):
 
     def on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Publish no more commands until engaged again."""
-        self.is_waiting_to_engage, self.engage_refusal = False, None
+        self.start.end()
         self.controller.stop()
         response.success = True
         response.message = f"stopped; to resume: {ENGAGE_REMEDY}"
         return response
-
-
-def _load_predictor(
-    folder: str, robot: Robot, config: StatePredictorConfig
-) -> LearnedStatePredictor:
-    from invdyn_ros.models.timeseries.registry import load_time_series_model  # slow to import
-
-    return LearnedStatePredictor(load_time_series_model(folder), robot, config)
 
 
 def main() -> None:

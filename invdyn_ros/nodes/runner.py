@@ -186,13 +186,14 @@ class DiagnosticNode(Node):
         """
         if fault == self.fault:
             return
-        self.fault = fault
+        is_new, self.fault = self.fault is None, fault
         if fault is None:
             self.get_logger().info("fault cleared")
         else:
             self.get_logger().error(fault)
             key = f"{FAULT_COUNT_PREFIX}{reason or fault}"
-            self.diagnostic_values[key] = str(int(self.diagnostic_values.get(key, 0)) + 1)
+            count = int(self.diagnostic_values.get(key, 0)) + is_new
+            self.diagnostic_values[key] = str(count)
         self._publish_diagnostics()
 
     def nodes_of_this_name(self) -> int:

@@ -23,6 +23,7 @@ from invdyn_ros.nodes.messages import (
 )
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.registry import load_robot_spec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
@@ -48,6 +49,7 @@ class SimulatorNodeConfig:
         wall_clock: stamp messages with the wall clock instead of the time since the start of the
             episode.
         headless: run without a window.
+        obstacles: YAML file of table and boxes; empty: those of the arm.
         wait_for_topics: topics, separated by spaces, that need a publisher and a subscriber before
             time starts. With the wall clock, time starts at once, as with a real arm.
     """
@@ -61,6 +63,7 @@ class SimulatorNodeConfig:
     lockstep: bool = False
     wall_clock: bool = True
     headless: bool = True
+    obstacles: str = ""
     wait_for_topics: str = ""
 
 
@@ -86,6 +89,7 @@ class SimulatorNode(DiagnosticNode):
             config.seed,
             config.max_episode_seconds,
             gui=not config.headless,
+            obstacles=load_obstacles(config.obstacles) if config.obstacles else None,
         )
         self.physics = self.simulation.physics
         self.command: tuple[int | None, Array | None] | None = None

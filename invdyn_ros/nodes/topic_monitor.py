@@ -14,6 +14,7 @@ SEVERAL_COMMANDERS = "several publishers of commands"
 SAME_NAME = "two nodes of one name"
 NO_LISTENER = "no controller listens to commands"
 SEVERAL_TARGETS = "two publishers of targets"
+UNKNOWN = "a node not discovered yet"
 CHECK_PERIOD = 0.05  # [s]
 TWO_SOURCES = (JUMPED, STAMPS_JUMPED, CONTRADICTION)  # faults that two publishers cause
 
@@ -28,20 +29,21 @@ class TopicMonitor:
     def publishers(self, topic: str) -> str:
         """Return the names of the nodes that publish on a topic, in words."""
         infos = self.node.get_publishers_info_by_topic(topic)
-        return ", ".join(sorted(f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in infos))
+        names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
+        return ", ".join(sorted(UNKNOWN if "UNKNOWN" in name else name for name in names))
 
     def targets_problem(self) -> str | None:
-        """Return why targets are not followed, None if one node publishes them."""
+        """Return why targets are not followed, None if one node at most publishes them."""
         if self.node.count_publishers(JOINT_TARGET) < 2:
             return None
-        return f"{SEVERAL_TARGETS}: {self.publishers(JOINT_TARGET)}"
+        names = self.publishers(JOINT_TARGET)
+        return SEVERAL_TARGETS if UNKNOWN in names else f"{SEVERAL_TARGETS}: {names}"
 
     def commander(self) -> Fault | None:
         """Return the fault that another node may command the arm, None if there is none."""
         count = self.node.count_publishers(self.command_topic)
         if count > 1:
-            names = f"{self.publishers(self.command_topic)} on {self.command_topic}"
-            return Fault(SEVERAL_COMMANDERS, names, count, 1, "publishers")
+            return Fault(SEVERAL_COMMANDERS, None, count, 1, "publishers")
         count = self.node.nodes_of_this_name()
         if count > 1:
             return Fault(SAME_NAME, self.node.get_fully_qualified_name(), count, 1, "nodes")
@@ -54,16 +56,18 @@ class TopicMonitor:
         return Fault(NO_LISTENER, self.command_topic, 0, 1, "subscribers")
 
     def describe(self, fault: Fault) -> str:
-        """Return a fault in words, with the publishers of joint states if it may be theirs."""
-        if fault.reason in TWO_SOURCES and self.node.count_publishers(JOINT_STATES) > 1:
-            return f"{fault}; {JOINT_STATES} is published by {self.publishers(JOINT_STATES)}"
-        return str(fault)
+        """Return a fault in words, with the nodes that may have caused it."""
+        topic = JOINT_STATES if fault.reason in TWO_SOURCES else self.command_topic
+        is_topic = fault.reason in (*TWO_SOURCES, SEVERAL_COMMANDERS)
+        if not is_topic or self.node.count_publishers(topic) < 2:
+            return str(fault)
+        return f"{fault}; publishers of {topic}: {self.publishers(topic)}"
 
     def refusal(self) -> str | None:
         """Return why the arm must not be engaged, None if it may."""
         commander = self.commander()
         if commander is not None:
-            return f"{commander.reason}: {commander.joint}; end one of them"
+            return f"{self.describe(commander)}; end one of them"
         if self.listener() is not None:
             return (
                 f"no controller listens on {self.command_topic}; start the driver of the arm and "

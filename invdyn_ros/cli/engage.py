@@ -1,0 +1,25 @@
+"""`invdyn engage`: let the arm of a running graph move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from invdyn_ros.cli.options import parse
+from invdyn_ros.nodes.service_call import ServiceOptions, call_service
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngageOptions(ServiceOptions):
+    """Let the arm of a running graph move, from where it is measured; it must be at rest."""
+
+    off: bool = False
+    """Disengage it: it gets no more commands."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Call the service, print its answer and return the exit code: 1 if it was refused."""
+    from std_srvs.srv import SetBool  # slow to import
+
+    options = parse(EngageOptions, argv, "engage")
+    request = SetBool.Request(data=not options.off)
+    return call_service(options, SetBool, "/inverse_dynamics/engage", request)

@@ -1,0 +1,21 @@
+"""`invdyn stop`: stop the arm of a running graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from invdyn_ros.cli.options import parse
+from invdyn_ros.nodes.service_call import ServiceOptions, call_service
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopOptions(ServiceOptions):
+    """Stop the arm of a running graph until it is engaged again."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Call the service, print its answer and return the exit code: 1 if it was refused."""
+    from std_srvs.srv import Trigger  # slow to import
+
+    options = parse(StopOptions, argv, "stop")
+    return call_service(options, Trigger, "/inverse_dynamics/stop", Trigger.Request())

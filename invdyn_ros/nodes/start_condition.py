@@ -1,0 +1,31 @@
+"""When an arm that starts engaged may move: once its joint states come steadily."""
+
+import math
+
+STEADY_TIME = 0.5  # [s] of joint states without a gap
+MAX_GAP = 0.08  # [s]
+
+
+class StartCondition:
+    """Wait for steady joint states; a process that starts is slow, and so are its neighbours.
+
+    Attributes:
+        is_waiting: whether the arm is still to be engaged.
+        refusal: why it was not engaged, None if it was not tried yet.
+    """
+
+    def __init__(self, is_waiting: bool) -> None:
+        self.is_waiting = is_waiting
+        self.refusal: str | None = None
+        self._last_arrival = self._steady_since = -math.inf
+
+    def is_met(self, clock: float) -> bool:
+        """Return whether to engage now; call it at each joint state, at a time [s]."""
+        if clock - self._last_arrival > MAX_GAP:
+            self._steady_since = clock
+        self._last_arrival = clock
+        return self.is_waiting and clock - self._steady_since > STEADY_TIME
+
+    def end(self) -> None:
+        """Wait no more."""
+        self.is_waiting, self.refusal = False, None

@@ -1,0 +1,184 @@
+"""The live node as watchdog: it stops the arm when somebody is missing, or is there twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from node_probe import EFFORT, MODEL, STATES, TARGETS, UR5, Probe, state
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool
+from trajectory_msgs.msg import JointTrajectory
+
+from invdyn_ros.cli import run_verb
+from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
+from invdyn_ros.nodes.messages import target_to_message, to_stamp
+
+PERIOD = 1 / 125  # [s]
+
+
+class RunningArm:
+    """An arm without following error that publishes its joint states in real time."""
+
+    def __init__(self, start_node):
+        self.probe, self.diagnostics = start_node(
+            InverseDynamicsNode, [("/diagnostics", DiagnosticArray)], **MODEL
+        )
+        self.node, self.commands = self.probe.tested_node, []
+        self.controller = self.listen()
+        self.states = self.probe.advertise(STATES, JointState)
+        self.q, self.qd, self.due = UR5.home.copy(), np.zeros(6), time.monotonic()
+
+    def listen(self):
+        return self.probe.node.create_subscription(
+            Float64MultiArray, EFFORT, self.commands.append, 10
+        )
+
+    def run_until(self, condition, seconds=20.0):
+        """Publish joint states until a condition holds, and return the time that it took [s]."""
+        start = time.monotonic()
+        while not condition():
+            assert time.monotonic() - start < seconds, (self.node.hold_reason, self.node.fault)
+            if self.probe.failure is not None:
+                raise self.probe.failure
+            stamp, plan = time.time_ns(), self.node.controller.plan
+            if plan is not None and self.node.controller.engaged:
+                self.q, self.qd, _ = plan.at(stamp * 1e-9)
+            self.states.publish(state(stamp, self.q, self.qd))
+            self.due = max(self.due + PERIOD, time.monotonic())
+            while (remaining := self.due - time.monotonic()) > 0:
+                self.probe.executor.spin_once(timeout_sec=remaining)
+        return time.monotonic() - start
+
+    def engage(self, on=True):
+        """Call the service while joint states are published; return its response."""
+        client = self.probe.node.create_client(SetBool, "/inverse_dynamics/engage")
+        self.run_until(client.service_is_ready)
+        future = client.call_async(SetBool.Request(data=on))
+        self.run_until(future.done)
+        return future.result()
+
+    def moves(self):
+        count = len(self.commands)
+        self.run_until(lambda: len(self.commands) > count + 3)
+        return self.node.fault is None
+
+
+@pytest.fixture
+def arm(start_node):
+    arm = RunningArm(start_node)
+    arm.run_until(lambda: arm.node.hold_reason == "not engaged")
+    assert not arm.commands
+    return arm
+
+
+def engaged(arm):
+    """Engage an arm once its joint states are fresh."""
+    arm.run_until(lambda: arm.engage().success)
+    assert arm.moves()
+
+
+def test_missing_joint_states_stop_the_arm_until_it_is_engaged_again(arm):
+    engaged(arm)
+    arm.diagnostics.clear()
+    start = time.monotonic()
+    arm.probe.wait_until(lambda: arm.node.fault is not None)
+    assert time.monotonic() - start < 0.2  # the limit is 0.08 s; the rest is the load of a machine
+    count = len(arm.commands)
+    assert arm.node.fault.startswith("joint states stopped: 0.0")
+    assert "limit 0.08; after removing the cause: 'invdyn engage'" in arm.node.fault
+    arm.probe.wait_until(lambda: arm.diagnostics)
+    status = arm.diagnostics[0].status[0]
+    assert (status.level, status.message) == (DiagnosticStatus.ERROR, arm.node.fault)
+    assert {v.key: v.value for v in status.values}["faults: joint states stopped"] == "1"
+    arm.run_until(lambda: arm.node.controller.monitor.age() < 0.05)
+    for _ in range(10):
+        arm.run_until(lambda: arm.node.measured is not None)
+    assert len(arm.commands) == count and arm.node.fault, "a fault is latched"
+    engaged(arm)
+    assert arm.node.fault is None and arm.node.diagnostic_values["faults: joint states stopped"]
+
+
+def test_targets_of_two_publishers_are_not_followed(arm):
+    engaged(arm)
+    first = arm.probe.advertise(TARGETS, JointTrajectory)
+    goal = UR5.home + np.array([0.3, 0.0, 0.0, 0.0, 0.0, 0.0])
+    still = np.zeros(6)
+
+    def publish():
+        target = Target(0.0, State(goal, still, still), 0.0)
+        first.publish(target_to_message(target, UR5.joint_names, to_stamp(time.time_ns())))
+
+    def follows():
+        publish()
+        return arm.node.hold_reason is None and not arm.node.controller.planner.refusal
+
+    arm.run_until(follows)
+    other = Probe()
+    second = other.node.create_publisher(JointTrajectory, TARGETS, 10)
+    arm.run_until(lambda: publish() or "two publishers" in str(arm.node.hold_reason))
+    reason = "two publishers of targets: /probe, /probe"
+    arm.run_until(lambda: publish() or arm.node.hold_reason == reason)
+    arm.run_until(lambda: not arm.node.controller.plan.at(time.time()).qd.any())
+    rest = arm.q.copy()
+    other.node.destroy_publisher(second)
+    arm.run_until(follows)
+    assert np.abs(arm.q - rest).max() < 1e-3, "it starts again slowly"
+    other.close()
+
+
+def test_second_commander_and_a_missing_controller_are_faults(arm, capsys):
+    assert run_engage_verb(arm) == 0 and arm.moves()
+    other = Probe()
+    second = other.node.create_publisher(Float64MultiArray, EFFORT, 10)
+    arm.run_until(lambda: arm.node.fault is not None)
+    assert arm.node.fault.startswith("several publishers of commands: 2 publishers, limit 1")
+    arm.run_until(lambda: f"{EFFORT}: /inverse_dynamics, /probe; after" in arm.node.fault)
+    count = len(arm.commands)
+    assert run_engage_verb(arm) == 1 and len(arm.commands) == count
+    assert "refused: several publishers of commands: 2" in capsys.readouterr().out
+    other.node.destroy_publisher(second)
+    arm.run_until(lambda: arm.engage().success)
+    arm.probe.node.destroy_subscription(arm.controller)
+    arm.run_until(lambda: arm.node.fault is not None)
+    assert arm.node.fault.startswith(f"no controller listens to commands: {EFFORT}: 0 subscribers")
+    assert "no controller listens on" in arm.engage().message
+    arm.listen()
+    arm.run_until(lambda: arm.engage().success)
+    doubled = rclpy.create_node("inverse_dynamics", context=other.context)
+    arm.run_until(lambda: arm.node.fault is not None)
+    assert arm.node.fault.startswith("two nodes of one name: /inverse_dynamics: 2 nodes")
+    doubled.destroy_node()
+    other.close()
+
+
+def run_engage_verb(arm):
+    """Run `invdyn engage` while joint states are published; return its exit code."""
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(run_verb("engage", [])))
+    thread.start()
+    arm.run_until(lambda: codes)
+    thread.join()
+    return codes[0]
+
+
+def test_arm_that_starts_engaged_waits_for_its_controller(start_node):
+    probe = start_node(InverseDynamicsNode, **MODEL, engaged=True)
+    states, node = probe.advertise(STATES, JointState), probe.tested_node
+    stamp = time.time_ns()
+
+    def publish():
+        states.publish(state(time.time_ns()))
+        return "no controller listens on" in str(node.hold_reason)
+
+    probe.wait_until(publish)
+    assert not node.controller.engaged and time.time_ns() > stamp
+    probe.subscribe(EFFORT, Float64MultiArray)
+    probe.wait_until(lambda: publish() or node.controller.plan is not None)
+    assert node.fault is None
