@@ -157,13 +157,20 @@ def test_joint_states_and_targets_of_other_devices_do_not_stop_the_arm(start_nod
     states = probe.advertise(STATES, JointState)
     targets = probe.advertise(TARGETS, JointTrajectory)
     node = probe.tested_node
+
+    def run_until(condition):
+        def publish():
+            states.publish(state(START + time.monotonic_ns()))
+            return condition()
+
+        probe.wait_until(publish)
+
+    run_until(lambda: len(commands) > 3)
     for foreign in FOREIGN_STATES.values():
         for _ in range(3):
             count = len(commands)
             states.publish(foreign)
-            probe.executor.spin_once(timeout_sec=0.002)
-            states.publish(state(START + time.monotonic_ns()))
-            probe.wait_until(lambda count=count: len(commands) > count)
+            run_until(lambda count=count: len(commands) > count + 1)
     for foreign in FOREIGN_TARGETS.values():
         targets.publish(foreign)
         probe.executor.spin_once(timeout_sec=0.01)

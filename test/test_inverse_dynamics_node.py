@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -47,8 +48,18 @@ def target(stamp, q):
     return target_to_message(Target(stamp * 1e-9, desired, 0.0), UR5.joint_names, to_stamp(stamp))
 
 
-def engage(probe, on=True):
-    return probe.call_service(SetBool, "/inverse_dynamics/engage", SetBool.Request(data=on))
+def engage(probe, publish=None):
+    """Engage the arm; `publish` publishes a joint state, since only fresh ones are accepted."""
+    client = probe.node.create_client(SetBool, "/inverse_dynamics/engage")
+    probe.wait_until(client.service_is_ready)
+    while True:
+        if publish is not None:
+            publish()
+        future = client.call_async(SetBool.Request(data=True))
+        probe.wait_until(future.done)
+        if future.result().success:
+            return
+        assert "no fresh joint states" in future.result().message
 
 
 def test_no_command_before_engaging_and_after_stopping(start_node):
@@ -62,23 +73,25 @@ def test_no_command_before_engaging_and_after_stopping(start_node):
             lambda: len(commands) >= (node.hold_reason not in ("not engaged", "stopped"))
         )
 
-    publish_state(START)
+    stamps = itertools.count(START, TICK)
+    publish_state(next(stamps))
     assert node.hold_reason == "not engaged" and not commands
-    assert engage(probe).success
-    states.publish(state(START + TICK))
+    engage(probe, lambda: publish_state(next(stamps)))
+    stamp = next(stamps)
+    states.publish(state(stamp))
     probe.wait_until(lambda: commands)
     torque = np.array(commands[-1].data)
     gravity = UR5.inverse_dynamics(UR5.home, np.zeros(6), np.zeros(6))
     assert np.abs(torque - gravity).max() < 0.1 * np.abs(gravity).max()
-    assert command_stamp(commands[-1]) == START + TICK
+    assert command_stamp(commands[-1]) == stamp
     assert probe.call_service(Trigger, "/inverse_dynamics/stop", Trigger.Request()).success
     count = len(commands)
-    for k in range(2, 8):
-        publish_state(START + k * TICK)
+    for _ in range(6):
+        publish_state(next(stamps))
         assert node.hold_reason == "stopped"
     assert len(commands) == count, "a stop is latched"
-    engage(probe)
-    states.publish(state(START + 8 * TICK))
+    engage(probe, lambda: publish_state(next(stamps)))
+    states.publish(state(next(stamps)))
     probe.wait_until(lambda: len(commands) > count)
 
 
@@ -156,9 +169,14 @@ def test_joint_states_that_are_not_finite_get_no_command(start_node):
         InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **MODEL, engaged=True
     )
     states = probe.advertise(STATES, JointState)
-    states.publish(state(START, UR5.home * np.nan))
-    probe.wait_until(lambda: probe.tested_node.hold_reason is not None)
-    assert probe.tested_node.hold_reason == IGNORED and not commands
+    stamps = itertools.count(START, TICK)
+
+    def is_ignored():
+        states.publish(state(next(stamps), UR5.home * np.nan))
+        return probe.tested_node.hold_reason == IGNORED
+
+    probe.wait_until(is_ignored)
+    assert not commands
 
 
 def test_checkpoint_of_another_arm_ends_the_process_with_one_line_and_code_2():
@@ -191,14 +209,16 @@ def test_missing_joint_states_are_predicted_for_a_limited_time(start_node, tmp_p
     save_time_series_model(bridge(), tmp_path / "bridge")
     parameters = {
         **MODEL,
-        "engaged": True,
         "state_predictor": tmp_path / "bridge",
         "max_dropout": 1.0,
         "simulated_time": True,
     }
     probe, commands = start_node(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **parameters)
     states, node = probe.advertise(STATES, JointState), probe.tested_node
-    states.publish(state(START))
+    stamps = itertools.count(START, TICK)
+    engage(probe, lambda: states.publish(state(next(stamps))))
+    last = next(stamps)
+    states.publish(state(last))
     probe.wait_until(lambda: node.fault is not None)
     assert "joint states stopped" in node.fault
     probe.wait_until(lambda: len(commands) == 1 + node.dropout_controller.predicted_count)
@@ -209,7 +229,7 @@ def test_missing_joint_states_are_predicted_for_a_limited_time(start_node, tmp_p
     for command in commands:
         assert np.abs(np.array(command.data) - gravity).max() < 0.1 * np.abs(gravity).max()
     count = len(commands)
-    states.publish(state(START + 200 * TICK))
+    states.publish(state(last + 200 * TICK))
     probe.wait_until(lambda: node.controller.fault is not None)
     assert node.controller.fault.reason == STOPPED and len(commands) == count
 

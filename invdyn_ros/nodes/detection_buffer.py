@@ -2,7 +2,12 @@
 
 from typing import NamedTuple
 
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
+from invdyn_ros.nodes.messages import ForeignMessage
+from invdyn_ros.typing import Array
 
 STAMP_TOLERANCE = 10**6  # [ns] between the stamp of an image and its scheduled time
 RESULT_RETENTION = 10**9  # [ns] after which the results of processed images are dropped
@@ -67,3 +72,17 @@ class DetectionBuffer:
             images.append(BufferedImage(s, detection, rejection))
         self.results = {s: result for s, result in results.items() if s > stamp - RESULT_RETENTION}
         return images
+
+
+def message_to_covariance(message: PoseWithCovarianceStamped) -> Array:
+    """Return the covariance (6, 6) of a pose.
+
+    Raises:
+        ForeignMessage: not finite, or a variance that is not positive.
+    """
+    covariance = np.array(message.pose.covariance).reshape(6, 6)
+    if not (np.isfinite(covariance).all() and (np.diag(covariance)[[0, 1, 2, 5]] > 0).all()):
+        raise ForeignMessage(
+            f"pose with variances {np.diag(covariance).tolist()} has no valid covariance"
+        )
+    return covariance

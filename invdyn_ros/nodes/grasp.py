@@ -22,13 +22,16 @@ from invdyn_ros.grasp.estimation.block_estimate import (
     upright_yaw,
 )
 from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
-from invdyn_ros.nodes.detection_buffer import DetectionBuffer, ImageResult
+from invdyn_ros.nodes.detection_buffer import (
+    DetectionBuffer,
+    ImageResult,
+    message_to_covariance,
+)
 from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
     REJECTED,
     ForeignMessage,
     command_to_message,
-    message_to_covariance,
     pose_to_arrays,
     target_to_message,
     to_nanoseconds,

@@ -23,7 +23,6 @@ from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredi
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.joint_states import arm_to_message, joints_by_name
 from invdyn_ros.nodes.messages import (
-    COMMAND_TOPICS,
     command_to_message,
     latest_qos,
     message_to_target,
@@ -38,6 +37,7 @@ from invdyn_ros.nodes.topic_monitor import (
     JOINT_TARGET,
     UNKNOWN,
     TopicMonitor,
+    find_command_topic,
 )
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import load_robot
@@ -88,11 +88,7 @@ class InverseDynamicsNode(DiagnosticNode):
         self.robot = load_robot(config.arm)
         model = load_runtime(config.checkpoint, config.device, self.robot)
         unit = model.meta.action_unit
-        if unit not in COMMAND_TOPICS:
-            raise ValueError(
-                f"checkpoint {config.checkpoint} has actions in '{unit}'; controllers take "
-                f"{sorted(COMMAND_TOPICS)}"
-            )
+        command_topic = find_command_topic(unit, config.checkpoint)
         self.controller = ArmController(
             self.robot,
             model,
@@ -117,9 +113,7 @@ class InverseDynamicsNode(DiagnosticNode):
         self.shown_fault: Fault | None = None
         self.silent_after = math.inf  # [s] from when on the arm is left to another commander
         qos = QoSProfile(depth=10)
-        self.command_publisher = self.create_publisher(
-            Float64MultiArray, COMMAND_TOPICS[unit], qos
-        )
+        self.command_publisher = self.create_publisher(Float64MultiArray, command_topic, qos)
         self.desired_state_publisher = self.create_publisher(
             JointState, "~/desired_joint_state", qos
         )
@@ -127,7 +121,7 @@ class InverseDynamicsNode(DiagnosticNode):
         qos = latest_qos(config.lockstep)
         self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos)
         self.create_subscription(JointTrajectory, JOINT_TARGET, self.on_target, qos)
-        self.topics = TopicMonitor(self, COMMAND_TOPICS[unit])
+        self.topics = TopicMonitor(self, command_topic)
         self.dropout_controller = self.create_dropout_controller()
         self.create_timer(WATCHDOG_PERIOD, self.on_watchdog_timer)
         self.create_service(SetBool, "~/engage", self.on_engage)
@@ -153,13 +147,12 @@ class InverseDynamicsNode(DiagnosticNode):
         measured = MeasuredState(stamp * 1e-9, q, qd, effort)
         if self.start.is_met(clock) or (self.config.lockstep and self.start.is_waiting):
             self.start.refusal = self.engage()
+        if self.measured is not None and stamp < self.measured[0]:
+            self.target_stamp = self.last_command = None  # the simulation was reset
+        self.measured = (stamp, measured)
         if self.config.lockstep:
-            if self.measured is not None and stamp < self.measured[0]:
-                self.target_stamp = self.last_command = None  # the simulation was reset
-            self.measured = (stamp, measured)
             self.publish_in_lockstep()
             return
-        self.measured = (stamp, measured)
         if self.dropout_controller is None:
             command: Command | None = self.controller.update(measured, clock)
         else:
@@ -185,8 +178,6 @@ class InverseDynamicsNode(DiagnosticNode):
             command = self.controller.check(clock)
             if command is not None:
                 self.publish(round(1e9 * self.controller.monitor.time(clock)), command)
-            elif self.controller.fault is not None:
-                self.show_fault(self.controller.fault)
 
     def check_topics(self) -> None:
         """Hold while several nodes publish targets; stop if another one may command the arm."""
@@ -244,11 +235,10 @@ class InverseDynamicsNode(DiagnosticNode):
             self.hold(self.start.refusal or command.reason)
         else:
             self.show_fault(self.controller.fault)
-        if command.action is None or command.desired is None:
+        is_silent = time.monotonic() > self.silent_after
+        if command.action is None or command.desired is None or is_silent:
             if self.config.lockstep:  # the simulator waits for an answer
                 self.command_publisher.publish(command_to_message(np.empty(0), stamp))
-            return
-        if time.monotonic() > self.silent_after:
             return
         self.command_publisher.publish(command_to_message(command.action, stamp))
         if command.target_stamp is not None:

@@ -232,20 +232,6 @@ def pose_to_arrays(pose: Pose) -> tuple[Array, Array]:
     return position, quaternion
 
 
-def message_to_covariance(message: PoseWithCovarianceStamped) -> Array:
-    """Return the covariance (6, 6) of a pose.
-
-    Raises:
-        ForeignMessage: not finite, or a variance that is not positive.
-    """
-    covariance = np.array(message.pose.covariance).reshape(6, 6)
-    if not (np.isfinite(covariance).all() and (np.diag(covariance)[[0, 1, 2, 5]] > 0).all()):
-        raise ForeignMessage(
-            f"pose with variances {np.diag(covariance).tolist()} has no valid covariance"
-        )
-    return covariance
-
-
 def arrays_to_pose(position: Array, quaternion: Array) -> Pose:
     """Return a pose from position (3,) [m] and quaternion (4,) xyzw."""
     pose = Pose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from invdyn_ros.control.faults import CONTRADICTION, JUMPED, STAMPS_JUMPED, Fault
+from invdyn_ros.nodes.messages import COMMAND_TOPICS
 
 if TYPE_CHECKING:
     from invdyn_ros.nodes.runner import DiagnosticNode
@@ -17,6 +18,20 @@ SEVERAL_TARGETS = "two publishers of targets"
 UNKNOWN = "a node not discovered yet"
 CHECK_PERIOD = 0.05  # [s]
 TWO_SOURCES = (JUMPED, STAMPS_JUMPED, CONTRADICTION)  # faults that two publishers cause
+
+
+def find_command_topic(unit: str, checkpoint: str) -> str:
+    """Return the topic for the actions of a model.
+
+    Raises:
+        ValueError: no controller takes actions in this unit.
+    """
+    if unit not in COMMAND_TOPICS:
+        raise ValueError(
+            f"checkpoint {checkpoint} has actions in '{unit}'; controllers take "
+            f"{sorted(COMMAND_TOPICS)}"
+        )
+    return COMMAND_TOPICS[unit]
 
 
 class TopicMonitor:
