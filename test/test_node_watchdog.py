@@ -160,6 +160,7 @@ def test_second_commander_and_a_missing_controller_are_faults(arm, capsys):
 
 def run_engage_verb(arm):
     """Run `invdyn engage` while joint states are published; return its exit code."""
+    arm.run_until(lambda: arm.node.nodes_of_this_name() == 1)  # that of the last test is gone
     codes = []
     thread = threading.Thread(target=lambda: codes.append(run_verb("engage", [])))
     thread.start()

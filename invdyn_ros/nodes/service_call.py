@@ -11,7 +11,7 @@ from pydantic import Field
 from invdyn_ros.config import Validated
 from invdyn_ros.graph.launcher import child_environment
 
-TIMEOUT = 3.0  # [s] for discovery, and again for the answer
+TIMEOUT = 5.0  # [s] for discovery, which DDS repeats every 3 s, and again for the answer
 
 
 @dataclass(frozen=True, kw_only=True)
