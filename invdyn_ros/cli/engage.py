@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.nodes.service_call import ServiceOptions, call_service
+from invdyn_ros.nodes.service_call import ServiceOptions, engage_arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,5 @@ class EngageOptions(ServiceOptions):
 
 def main(argv: list[str] | None = None) -> int:
     """Call the service, print its answer and return the exit code: 1 if it was refused."""
-    from std_srvs.srv import SetBool  # slow to import
-
     options = parse(EngageOptions, argv, "engage")
-    request = SetBool.Request(data=not options.off)
-    return call_service(options, SetBool, "/inverse_dynamics/engage", request)
+    return engage_arm(options, not options.off)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.nodes.service_call import ServiceOptions, call_service
+from invdyn_ros.nodes.service_call import ServiceOptions, stop_arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,4 @@ class StopOptions(ServiceOptions):
 
 def main(argv: list[str] | None = None) -> int:
     """Call the service, print its answer and return the exit code: 1 if it was refused."""
-    from std_srvs.srv import Trigger  # slow to import
-
-    options = parse(StopOptions, argv, "stop")
-    return call_service(options, Trigger, "/inverse_dynamics/stop", Trigger.Request())
+    return stop_arm(parse(StopOptions, argv, "stop"))

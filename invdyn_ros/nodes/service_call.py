@@ -22,6 +22,29 @@ class ServiceOptions(Validated):
     """ROS_DOMAIN_ID of the graph, 0 to 232; -1: that of the shell."""
 
 
+def engage_arm(options: ServiceOptions, engaged: bool) -> int:
+    """Engage or disengage the arm of a graph; print the answer and return the exit code.
+
+    Raises:
+        ValueError: nobody answers.
+    """
+    from std_srvs.srv import SetBool  # slow to import
+
+    request = SetBool.Request(data=engaged)
+    return call_service(options, SetBool, "/inverse_dynamics/engage", request)
+
+
+def stop_arm(options: ServiceOptions) -> int:
+    """Stop the arm of a graph; print the answer and return the exit code.
+
+    Raises:
+        ValueError: nobody answers.
+    """
+    from std_srvs.srv import Trigger  # slow to import
+
+    return call_service(options, Trigger, "/inverse_dynamics/stop", Trigger.Request())
+
+
 def call_service(options: ServiceOptions, kind: Any, name: str, request: Any) -> int:
     """Call a service and print its answer.
 
