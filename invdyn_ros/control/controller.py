@@ -27,6 +27,7 @@ from invdyn_ros.control.faults import (
     Fault,
     MeasurementMonitorConfig,
 )
+from invdyn_ros.control.loop_delay import MAX_DELAY, LoopDelay
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
 from invdyn_ros.control.motion_guard import MotionGuard, MotionGuardConfig
 from invdyn_ros.control.motion_planner import NO_PLAN, MotionPlanner
@@ -40,6 +41,8 @@ from invdyn_ros.typing import Array
 
 USING_FALLBACK = "model uncertain: rigid-body fallback"
 NOT_ENGAGED = "not engaged"
+SETTLING = "waiting for the first torque to arrive"
+SETTLING_TIME = 0.15  # [s] a plan that starts before the brakes open builds up torque
 IGNORED = "joint state ignored"
 REST_SPEED = 0.05  # [rad/s] above which an arm moves: noise of encoders and velocities is below
 GAPS = (STOPPED, LOOP_DELAY)  # faults after which an arm stands where it is measured
@@ -111,6 +114,7 @@ class ArmController:
             model, unit, action_delay, feedback, fallback
         )
         self.action_limits = ActionLimits(unit, self.limits)
+        self._loop_delay = LoopDelay(robot, action_delay)
         self.monitor = MeasurementMonitor(robot, unit, monitor)
         guard = None
         if is_guarded:
@@ -138,6 +142,11 @@ class ArmController:
         return self._armed and self.fault is None
 
     @property
+    def loop_delay(self) -> float | None:
+        """Measured delay from a torque command to its effect [s], None if it is not known."""
+        return self._loop_delay.delay
+
+    @property
     def plan(self) -> Plan | None:
         """The verified motion that the arm follows, None while it follows none."""
         return self.planner.plan
@@ -150,9 +159,12 @@ class ArmController:
 
     def _forget_plan(self) -> None:
         self.planner.clear()
+        self._settled_time = -math.inf
         self._response: FaultResponse | None = None
         self.action_limits.reset(None)
         self.tracking_controller.reset()
+        self._loop_delay.reset()
+        self._adapt_to_delay()
 
     def engage(self, engaged: bool) -> str | None:
         """Engage or disengage; engaging also clears a fault and a stop.
@@ -229,6 +241,8 @@ class ArmController:
             if moving is not None:
                 return Command(None, None, moving, None)
             self.planner.start(self.monitor.measured.q, measured.time)
+            if self.unit == "N m" and self.safety.slow_in_time:
+                self._settled_time = measured.time + SETTLING_TIME
             self.monitor.start_following()
         return None
 
@@ -252,7 +266,11 @@ class ArmController:
         Raises:
             ValueError: the arm is not driven.
         """
-        target_stamp = self.planner.update(state.time)
+        target_stamp = None
+        if state.time < self._settled_time and self._loop_delay.delay is None:
+            self.planner.stop(SETTLING, state.time)
+        else:
+            target_stamp = self.planner.update(state.time)
         if self.plan is None:
             raise ValueError(NO_PLAN)
         action = self.tracking_controller(self.plan, state)
@@ -262,10 +280,30 @@ class ArmController:
             return self._respond(state)
         speed = np.abs(desired.qd)
         action, clipped = self.action_limits.limit(action, state.time, state.q, speed)
+        is_late = self._is_late(action, state)
+        if is_late is not None:
+            self._on_fault(is_late, state)
+            return self._respond(state)
         reason = self.planner.hold_reason or clipped
         if reason is None and self.tracking_controller.using_fallback:
             reason = USING_FALLBACK
         return Command(action, desired, reason, target_stamp)
+
+    def _is_late(self, action: Array, state: MeasuredState) -> Fault | None:
+        """Adapt the feedback to the measured delay; return a fault if it is too long."""
+        if self.unit != "N m" or state.effort.shape != action.shape:
+            return None
+        if self._loop_delay.update(action, state.effort):
+            self._adapt_to_delay()
+        delay = self._loop_delay.delay
+        if delay is None or delay <= MAX_DELAY:
+            return None
+        return Fault(LOOP_DELAY, None, delay, MAX_DELAY, "s")
+
+    def _adapt_to_delay(self) -> None:
+        self.tracking_controller.extra_delay = self._loop_delay.excess
+        self.tracking_controller.gain_scale = self._loop_delay.gain_scale
+        self.monitor.error_scale = 1 / self._loop_delay.gain_scale
 
     def _time_restarted(self, measured: MeasuredState, clock: float | None) -> bool:
         """Return whether simulated time started again at zero."""
@@ -309,7 +347,9 @@ class ArmController:
             fault: what happened.
             measured: joint state that shows it, None if none came.
         """
-        monitor = self.monitor
+        monitor, loop = self.monitor, self._loop_delay
+        if fault.is_measurement_trusted and loop.delay is not None and loop.gain_scale < 0.7:
+            fault = Fault(LOOP_DELAY, None, loop.delay, loop.action_delay, "s")  # it is the cause
         if self._response is not None:
             self._response.cut()
         if self.plan is not None and self.fault is None:

@@ -49,6 +49,7 @@ class MeasurementMonitor:
         is_new: whether the last call of `update` gave a usable joint state.
         ignored_count: joint states that were no measurement: repeated, reordered, not finite, or
             with another number of joints.
+        error_scale: factor of the tracking errors at the start, of a feedback with less gain [-].
         replaced_count: velocities that contradicted the positions.
     """
 
@@ -74,6 +75,7 @@ class MeasurementMonitor:
         self._overspeed_limit = c.overspeed * robot.velocity
         self.ignored_count = self.replaced_count = 0
         self._has_timer = False
+        self.error_scale = 1.0
         self.reset()
 
     def reset(self) -> None:
@@ -334,7 +336,7 @@ class MeasurementMonitor:
         speed = np.abs(self._lagged[0].desired - desired.q)  # travel within the allowed lag
         limit = self._error_limit
         if measured.time - self._start < c.start_time:
-            limit *= self._start_ratio
+            limit *= min(self._start_ratio * self.error_scale, 1.0)
         fault = self._joint_fault(FOLLOWING_ERROR, error, limit + speed, "rad")
         if fault is not None:
             j = self.robot.joint_names.index(str(fault.joint))

@@ -1,0 +1,109 @@
+"""Delay from a torque command to its effect, measured from the torques that the arm reports.
+
+Feedback that comes late is unstable. The delay is the shift at which the changes of the reported
+torques match those of the commands best, whatever their scale and offset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
+
+MAX_DELAY = 0.06  # [s] beyond which no gains both hold the arm and are stable
+LONGEST_DELAY = 0.15  # [s] that can be measured
+WINDOW = 0.2  # [s] of torques that are compared
+INTERVAL = 0.04  # [s] between two measurements
+MEMORY = 1.0  # [s] for which the longest delay counts, as a delay may vary
+MIN_CORRELATION = 0.9  # of the changes of commands and reported torques [-]
+STABLE_DELAY = 0.017  # [s] up to which the default gains have a phase margin of 40 degrees
+
+
+class LoopDelay:
+    """Measurement of the delay of one arm's control loop.
+
+    Attributes:
+        delay: longest delay from command to effect in the last second [s], None if unknown.
+    """
+
+    def __init__(self, robot: Robot, action_delay: float) -> None:
+        """Create a measurement without data.
+
+        Args:
+            robot: the arm.
+            action_delay: delay that the model was made for [s].
+        """
+        self._period, self._effort = 1 / robot.rate, robot.effort
+        self.action_delay = action_delay
+        self._lags = math.ceil(LONGEST_DELAY / self._period)
+        self._window = max(math.ceil(WINDOW / self._period), 16)
+        self._interval = max(math.ceil(INTERVAL / self._period), 1)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all torques."""
+        length = self._window + self._lags
+        self._sent: deque[Array] = deque([np.zeros_like(self._effort)] * length, maxlen=length)
+        self._reported: deque[Array] = deque(maxlen=self._window)
+        self._recent: deque[tuple[int, float]] = deque()
+        self._count = 0
+        self.delay: float | None = None
+
+    @property
+    def excess(self) -> float:
+        """Measured delay beyond the one that the model was made for [s]."""
+        if self.delay is None:
+            return 0.0
+        excess = self.delay - self.action_delay
+        return excess if excess > 0.75 * self._period else 0.0
+
+    @property
+    def gain_scale(self) -> float:
+        """Factor of the bandwidth of the feedback [-] at which it is stable with this delay."""
+        if not self.excess:
+            return 1.0
+        stable = max(STABLE_DELAY, self.action_delay)
+        return min(1.0, stable / (self.action_delay + self.excess))
+
+    def update(self, sent: Array, reported: Array) -> bool:
+        """Add the torques of one sample.
+
+        Args:
+            sent: (n,) command computed from this sample.
+            reported: (n,) torque in this sample, in any unit.
+
+        Returns:
+            Whether there is a new measurement.
+        """
+        self._reported.append(reported)
+        self._sent.append(sent)
+        self._count += 1
+        if self._count % self._interval or len(self._reported) < 4:
+            return False
+        lag = self._best_lag()
+        while self._recent and self._count - self._recent[0][0] > MEMORY / self._period:
+            self._recent.popleft()
+        if lag is not None:
+            self._recent.append((self._count, (lag - 0.5) * self._period))
+        if self._recent:
+            self.delay = max(delay for _, delay in self._recent)
+        return lag is not None
+
+    def _best_lag(self) -> int | None:
+        """Return the number of samples by which the reported torques are late."""
+        reported = np.diff(np.array(self._reported), axis=0) / self._effort  # (w, n)
+        sent = np.diff(np.array(self._sent), axis=0) / self._effort
+        energy = float((reported**2).sum())
+        if energy < 1e-12:
+            return None
+        width, best, best_lag = len(reported), MIN_CORRELATION, None
+        for lag in range(1, self._lags):
+            shifted = sent[len(sent) - width - lag : len(sent) - lag]
+            norm = math.sqrt(energy * float((shifted**2).sum()))
+            if norm > 0 and (value := float((reported * shifted).sum()) / norm) > best:
+                best, best_lag = value, lag
+        return best_lag
