@@ -17,7 +17,7 @@ BRAKE_FACTOR = 2.0  # a brake holds twice the joint's rated effort
 MAX_SILENCE_TICKS = 2.5  # control periods without a command, after which the watchdog acts
 MIN_SILENCE = 0.03  # [s] without a command that the watchdog always tolerates
 BRAKE_SILENCE = 0.1  # [s] without a command, after which the brakes engage
-WATCHDOG_DAMPING = 0.2  # torque of the watchdog per velocity and effort limit [s/rad]
+WATCHDOG_DAMPING = 0.6  # torque of the watchdog per velocity and effort limit [s/rad]
 
 BRAKES = "no command: brakes on"
 GRAVITY_COMPENSATION = "no command: gravity compensation and damping"

@@ -13,7 +13,7 @@ import numpy as np
 
 from invdyn_ros.control.action_limits import ActionLimits
 from invdyn_ros.control.computed_torque import ComputedTorqueController, MeasuredState
-from invdyn_ros.control.faults import MODEL_NOT_FINITE, Fault
+from invdyn_ros.control.faults import FROZEN, MODEL_NOT_FINITE, Fault
 from invdyn_ros.control.motion_planner import MotionPlanner
 from invdyn_ros.control.motion_profile import Plan, State
 from invdyn_ros.control.safety_limits import Limits
@@ -22,7 +22,7 @@ from invdyn_ros.typing import Array
 
 STOP_TIME = 0.3  # [s] of a controlled stop with torques
 STOP_VELOCITY_ERROR = 0.3  # of the velocity limit [-]: a controlled stop that fails is cut
-RETURN_SPEED = 0.1  # of the velocity limit [-] at which setpoints return to a joint that stands
+RETURN_SPEED = 0.2  # of the velocity limit [-] at which setpoints return to a joint that stands
 Response = tuple[Array | None, State | None]
 
 
@@ -100,7 +100,8 @@ class FaultResponse:
     def _setpoint(self, time: float, measured: MeasuredState | None) -> Response:
         """Return the setpoint on the way to rest, which no measurement changes."""
         planner, reason = self._planner, self.fault.reason
-        is_trusted = self.fault.is_measurement_trusted and measured is not None
+        # frozen joint states may be those of a program that stands still
+        is_trusted = self.fault.is_measurement_trusted or reason == FROZEN
         if self._has_returned:
             planner.go_on(time)
         else:
