@@ -14,6 +14,7 @@ from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.dropout_controller import JOINT_STATES_MISSING, DropoutController
 from invdyn_ros.control.faults import STOPPED
 from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import (
     LearnedStatePredictor,
     StatePredictor,
@@ -195,7 +196,9 @@ class SimulatedLoop:
     """An engaged controller with state prediction; the clock is an argument."""
 
     def __init__(self, max_dropout: float = 0.1) -> None:
-        self.controller = ArmController(UR5, urdf_model(UR5, "N m"), "N m", 0.0)
+        self.controller = ArmController(
+            UR5, urdf_model(UR5, "N m"), "N m", 0.0, SafetyLimitsConfig(slow_in_time=0.0)
+        )
         self.controller.engage(True)
         predictor = LearnedStatePredictor(bridge(), UR5, StatePredictorConfig(max_dropout))
         self.loop = DropoutController(self.controller, predictor)

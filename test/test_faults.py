@@ -35,7 +35,7 @@ from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import package_file
 
 EPOCH, CLOCK = 1.7e9, 500.0  # [s] stamp and clock at the start; the clocks are not synchronised
-START = 0.32  # [s] at which a fault begins, in full motion
+START = 0.44  # [s] at which a fault begins, at 0.38 rad/s
 ARMS = ("ur5", "dofbot")
 NO_SLOW_IN = SafetyLimitsConfig(slow_in_time=0.0)
 
@@ -147,7 +147,9 @@ def test_useless_joint_states_stop_the_arm_until_it_is_engaged_again(arm: str, k
         fault = driven.controller.fault
         assert fault is not None and fault.reason == reason
         assert detected is not None and detected <= (0.25 if reason == FROZEN else 0.1)
-        assert np.abs(driven.q - where).max() < 0.05
+        # without velocities, a frozen servo shows later, and returns to where it was last seen
+        is_late = reason == FROZEN and not last.qd.size
+        assert np.abs(driven.q - where).max() < (0.07 if is_late else 0.05)
         stand = driven.q
         driven.run(0.25)
         assert driven.controller.fault is not None, "a fault is latched"
