@@ -9,10 +9,12 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_probe import DESIRED, MODEL, STATES, TICK, UR5, state
 from sensor_msgs.msg import JointState, PointCloud2
 from synthetic_person import FORWARD
 
+from invdyn_ros.control.faults import Fault
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.message_log import CHUNK_SIZE, MessageLog
 from invdyn_ros.nodes.messages import landmarks_to_cloud
@@ -97,6 +99,9 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
     )
     states, desired = probe.advertise(STATES, JointState), probe.advertise(DESIRED, JointState)
     clouds = probe.advertise("/pose/landmarks", PointCloud2)
+    diagnostics = probe.advertise("/diagnostics", DiagnosticArray)
+    fault = Fault("overspeed", "elbow_joint", 3.3, 3.15, "rad/s")
+    status = DiagnosticStatus(level=b"\2", name="inverse_dynamics", message=f"{fault}; engage")
     measured = [state(k * TICK, UR5.home + 0.01 * np.sin(0.1 * k)) for k in range(65)]
     for k, joint_state in enumerate(measured):
         target = state(k * TICK, np.array(joint_state.position) + 1e-3)
@@ -107,13 +112,23 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
             clouds.publish(landmarks_to_cloud(FORWARD, joint_state.header))
     counts = probe.tested_node.log.counts
     probe.wait_until(lambda: counts[DESIRED] == 65 and counts["/pose/landmarks"] == 11)
-    for joint_state in measured:  # these end the run by its duration
+    for joint_state in measured[:10]:
+        states.publish(joint_state)
+    probe.wait_until(lambda: counts[STATES] == 10)
+    count = counts["/diagnostics"]
+    diagnostics.publish(DiagnosticArray(status=[status]))
+    probe.wait_until(lambda: counts["/diagnostics"] > count)
+    for joint_state in measured[10:]:  # these end the run by its duration
         states.publish(joint_state)
     with pytest.raises(runner.NodeFinished):
         probe.wait_until(lambda: False, 60)
     report = json.loads(file.read_text())
     assert report["frames"] == report["detected"] == 11
     assert report["tracking_rms_rad"]["inverse_dynamics"] == pytest.approx(1e-3, abs=1e-5)
+    (found_fault,) = report["faults"]
+    assert found_fault["time"] == pytest.approx(9 * TICK * 1e-9, abs=1e-3)
+    assert {key: found_fault[key] for key in fault._fields} == fault._asdict()
+    assert report["held_share"] == pytest.approx(55 / 64, abs=0.01)
     assert report["limit_violations"] == 0 and report["latency_ms"]["p50"] is None
     assert (tmp_path / "bag" / "metadata.yaml").is_file()
     assert cv2.imread(str(file.with_name("summary.png"))) is not None
