@@ -23,8 +23,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
+from invdyn_ros.benchmarks.file_commands import COMMANDS, run_command
 from invdyn_ros.benchmarks.file_mutations import mutate
 from invdyn_ros.benchmarks.file_readers import KINDS, Kind, WrongAcceptance
 from invdyn_ros.benchmarks.file_specimens import sign
@@ -37,6 +38,8 @@ WRONG, UNNAMED = "wrong_acceptance", "file_not_named"
 OUTCOMES = (REFUSED, ACCEPTED, TRACEBACK, LINES, HANG, CRASH, WRONG, UNNAMED)
 FAILURES = OUTCOMES[2:]
 MAX_LENGTH = 600  # characters of a message
+COMMAND_OFFSET = 1_000_000  # of the numbers of the files that the command line reads
+COMMAND_TIME_FACTOR = 12.0  # a command imports its libraries first
 SIGNED_FRACTION, SIGNED = 0.5, ", signed"  # checkpoints whose checksums match the damage
 
 
@@ -56,6 +59,8 @@ class FilesBenchmarkConfig(Validated):
     """Longest time to read one file [s]."""
     memory: PositiveFloat = 2.0
     """Memory that a worker may allocate in addition to its own [GiB]."""
+    commands: NonNegativeInt = 24
+    """Number of further damaged files that are read by the command line."""
     keep: Path | None = None
     """Folder for the files that fail, to reproduce a failure; default: none is kept."""
     report: Path | None = None
@@ -90,8 +95,10 @@ def measure_files(config: FilesBenchmarkConfig) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         valid = write_specimens(Path(folder) / "valid", config.kinds)
         outcomes = run_cases(config, Path(folder))
+        commands = _run_commands(config, Path(folder))
     rows = {kind: _row([o for o in outcomes if o.case.kind == kind]) for kind in valid}
     rows["all"] = _row(outcomes)
+    rows["command line"] = _row(commands)
     return benchmark_report(
         "files",
         unit="damaged files",
@@ -101,7 +108,7 @@ def measure_files(config: FilesBenchmarkConfig) -> dict[str, Any]:
         failures=[
             {"kind": o.case.kind, "seed": o.case.seed, "number": o.case.number}
             | {"outcome": o.name, "damage": o.damage, "message": o.message[:MAX_LENGTH]}
-            for o in outcomes
+            for o in [*outcomes, *commands]
             if o.name in FAILURES
         ],
     )
@@ -145,6 +152,19 @@ def run_cases(config: FilesBenchmarkConfig, folder: Path) -> list[Outcome]:
     with ThreadPoolExecutor(config.workers) as pool:
         results = pool.map(lambda part: list(_supervise(part, config, folder)), parts)
         return [outcome for part in results for outcome in part]
+
+
+def _run_commands(config: FilesBenchmarkConfig, folder: Path) -> list[Outcome]:
+    """Read some damaged files by the command line."""
+    kinds = [kind for kind in COMMANDS if kind in config.kinds]
+    outcomes = []
+    for number in range(config.commands if kinds else 0):
+        case = Case(kinds[number % len(kinds)], COMMAND_OFFSET + number, config.seed)
+        work = folder / f"command_{number}"
+        damage = _damaged(case, folder, work)
+        outcome = run_command(case.kind, work, COMMAND_TIME_FACTOR * config.time_limit)
+        outcomes.append(Outcome(case, outcome[0], damage, outcome[1]))
+    return outcomes
 
 
 def _supervise(cases: list[Case], config: FilesBenchmarkConfig, folder: Path) -> Iterator[Outcome]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -100,6 +101,9 @@ class RunState:
                 raise ValueError(f"epochs and steps are {epochs}")
             if any(not math.isfinite(loss) for pair in progress.losses for loss in pair):
                 raise ValueError("a loss is not finite")
+            for name, tensor in tensors.items():
+                if not torch.isfinite(tensor).all():
+                    raise ValueError(f"tensor '{name}' is not finite")
         new = json.loads(json.dumps(self.settings))
         for name in sorted(old.keys() | new.keys()):
             if old.get(name) != new.get(name):
