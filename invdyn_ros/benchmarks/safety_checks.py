@@ -49,6 +49,7 @@ class Ticks:
         joints: (T, n) joint positions that the setpoints are compared with [rad].
         action: (T, n).
         segment: (T,) ticks of one uninterrupted motion have the same number.
+        braking: (T,) whether the reference started at a measured state, which can be anywhere.
     """
 
     time: Array
@@ -56,12 +57,19 @@ class Ticks:
     joints: Array
     action: Array
     segment: Array
+    braking: Mask
 
     @classmethod
     def empty(cls, count: int, n: int) -> Ticks:
         """Return space for `count` ticks of an arm of n joints."""
-        shapes = ((count,), (count, 3 * n), (count, n), (count, n), (count,))
-        return cls(*(np.zeros(shape) for shape in shapes))
+        return cls(
+            np.zeros(count),
+            np.zeros((count, 3 * n)),
+            np.zeros((count, n)),
+            np.zeros((count, n)),
+            np.zeros(count),
+            np.zeros(count, bool),
+        )
 
     def first(self, count: int) -> Ticks:
         """Return the first ticks."""
@@ -137,10 +145,12 @@ class MotionChecker:
         limits = self.limits
         finite = np.isfinite(np.hstack([ticks.reference, ticks.action])).all(axis=1)
         bad = tally.add("finite", np.where(finite, 0.0, 2.0))
-        beyond = np.maximum(q - limits.upper, limits.lower - q) / 1e-4
+        free = ticks.braking[:, None]
+        beyond = np.where(free, -1.0, np.maximum(q - limits.upper, limits.lower - q) / 1e-4)
         bad |= tally.add("position", 1.0 + np.maximum(beyond, -1.0), 1.0 + 1e-2)
         tolerance = 1 + RELATIVE_TOLERANCE
-        bad |= tally.add("velocity", np.abs(qd) / limits.velocity, tolerance)
+        velocity = np.where(free, 0.0, np.abs(qd) / limits.velocity)
+        bad |= tally.add("velocity", velocity, tolerance)
         bad |= tally.add("acceleration", np.abs(qdd) / limits.acceleration, tolerance)
         steps = ticks.segment[1:] == ticks.segment[:-1]
         if steps.any():
@@ -173,7 +183,7 @@ class MotionChecker:
         bad |= tally.add("time", np.where(dt[:, 0] < 0, 2.0, 0.0))
         moved = self.points(q1) - self.points(q)  # (S, points, 3)
         speed = np.linalg.norm(moved, axis=2).max(axis=1) / np.maximum(h[:, 0], 1e-9)
-        speed[h[:, 0] < 1e-6] = 0.0
+        speed[(h[:, 0] < 1e-6) | ticks.braking[1:][steps]] = 0.0
         return bad | tally.add("tool speed", speed / self.tool_speed, 1 + SPEED_TOLERANCE)
 
     def _check_actions(self, ticks: Ticks, steps: Mask, tally: Tally) -> Mask:

@@ -41,6 +41,7 @@ class FaultRow(NamedTuple):
         units: units of the actions that the row is for.
         broken: changes the actions of the model from the onset on, instead.
         from_start: whether the fault is there from the start.
+        stays: whether every joint must stay on its plan or where it is.
     """
 
     make: Callable[[Robot], Tampering]
@@ -50,6 +51,7 @@ class FaultRow(NamedTuple):
     units: tuple[str, ...] = ("N m", "rad")
     broken: Callable[[Array], Array] | None = None
     from_start: bool = False
+    stays: bool = True
 
 
 def _shift_time(seconds: float) -> Callable[[Robot], Tampering]:
@@ -76,6 +78,8 @@ def _incomplete(state: MeasuredState) -> MeasuredState:
 
 
 TRACKING = ("following error", "joint does not follow", "overspeed")
+# the encoders of an arm that stands read the same again and again
+STANDING = (*TRACKING, "joint states are frozen")
 STOPPED = ("joint states stopped",)
 FAULT_TABLE: dict[str, FaultRow] = {
     "camera gone, person lost": FaultRow(lambda _: NoTargets(), ("target is stale",), False, 0.3),
@@ -86,7 +90,7 @@ FAULT_TABLE: dict[str, FaultRow] = {
     ),
     "targets not finite": FaultRow(lambda _: TargetsNotFinite(), ("target is not finite",), False),
     "targets doubled": FaultRow(lambda _: ShiftedTargets(0.0), (), False),
-    "targets contradictory": FaultRow(ContradictoryTargets, (), False),
+    "targets contradictory": FaultRow(ContradictoryTargets, (), False, stays=False),
     "joint states stopped": FaultRow(lambda _: NoStates(), STOPPED),
     "joint states frozen, same stamps": FaultRow(
         lambda _: FrozenStates(False), ("joint states are frozen",), deadline=0.25
@@ -105,9 +109,9 @@ FAULT_TABLE: dict[str, FaultRow] = {
         f"clock {name}": FaultRow(_shift_time(seconds), ("stamps of joint states jumped",))
         for name, seconds in {"+1 s": 1.0, "-1 s": -1.0, "+1 h": 3600.0, "-1 h": -3600.0}.items()
     },
-    "program paused": FaultRow(lambda _: CommandsLost(), TRACKING, True, 0.25, ("rad",)),
+    "program paused": FaultRow(lambda _: CommandsLost(), STANDING, True, 0.25, ("rad",)),
     "controller late": FaultRow(
-        lambda _: CommandsLost(), TRACKING, True, np.inf, ("rad",), from_start=True
+        lambda _: CommandsLost(), STANDING, True, np.inf, ("rad",), from_start=True
     ),
     "speed scaling 10%": FaultRow(lambda _: SlowArm(), TRACKING, True, 0.25, ("rad",)),
     "joint jammed": FaultRow(lambda _: JammedJoint(), TRACKING, deadline=0.25),

@@ -237,6 +237,7 @@ class _Fuzz:
         ticks.time[k], ticks.segment[k], ticks.joints[k] = time, self.segment, measured
         ticks.reference[k] = np.concatenate(desired)
         ticks.action[k] = command.action
+        ticks.braking[k] = self.has_fault and self.job.unit == "N m"
         self.count += 1
 
     def _engage_again(self, k: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from invdyn_ros.robots.robot import Robot, load_robot, package_file
 from invdyn_ros.typing import Array
 
 CHECK_RATE = 100.0  # of the watchdog [Hz]
+START_TIME = 1e5  # [s] of the stamps
 LATENCY = 123.4  # [s] between the clock of the controller and the stamps
 TARGET_RATE = 30.0  # [Hz] of a camera
 
@@ -63,6 +65,7 @@ def shipped_setups(arms: tuple[str, ...] = ()) -> list[Setup]:
     return setups
 
 
+@cache
 def load_setup(setup: Setup) -> tuple[Robot, InverseDynamicsModel, str, float]:
     """Return the arm, its model, the unit of its actions and their delay [s]."""
     robot = load_robot(setup.arm)
@@ -172,8 +175,8 @@ class DrivenArm(AbstractContextManager["DrivenArm"]):
 
     @property
     def time(self) -> float:
-        """Simulated time [s]."""
-        return self.simulation.time
+        """Stamp of the present state [s]."""
+        return START_TIME + self.simulation.time
 
     @property
     def camera_due(self) -> bool:
@@ -192,8 +195,8 @@ class DrivenArm(AbstractContextManager["DrivenArm"]):
             since: time since its onset [s].
         """
         simulation, controller = self.simulation, self.controller
-        sample, now = simulation.state(), simulation.time
-        measured = MeasuredState(sample.time, sample.q, sample.qd)
+        sample, now = simulation.state(), self.time
+        measured = MeasuredState(now, sample.q, sample.qd)
         states = [measured]
         if tampering is not None:
             target = tampering.target(target, since)
@@ -202,7 +205,9 @@ class DrivenArm(AbstractContextManager["DrivenArm"]):
             controller.set_target(target)
         command: Command | None = None
         for state in states:
-            command = controller.update(state, now + LATENCY)
+            answer = controller.update(state, now + LATENCY)
+            if command is None or answer.action is not None:
+                command = answer
         if not states and now >= self._next_check:
             self._next_check = now + 1 / CHECK_RATE
             command = controller.check(now + LATENCY)
@@ -235,15 +240,16 @@ class DrivenArm(AbstractContextManager["DrivenArm"]):
         )
 
 
-def wave(robot: Robot, time: float, size: float, frequency: float = 0.3) -> State:
+def wave(robot: Robot, time: float, size: float, frequency: float = 0.4) -> State:
     """Return a state of a motion of all joints about home that starts at rest.
 
     Args:
         robot: the arm.
-        time: [s] since the start.
+        time: stamp [s].
         size: amplitude [rad].
         frequency: [Hz].
     """
+    time -= START_TIME
     w = 2 * np.pi * frequency
     room = np.minimum(robot.upper - robot.home, robot.home - robot.lower)
     towards = np.where(robot.upper - robot.home >= robot.home - robot.lower, 1.0, -1.0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from invdyn_ros.benchmarks.safety_checks import MotionChecker, Tally, Ticks
 from invdyn_ros.benchmarks.safety_rig import (
+    START_TIME,
     TARGET_RATE,
     DrivenArm,
     Sample,
@@ -64,7 +65,7 @@ def run_delay(job: tuple[Setup, float]) -> DrivenResult:
     """
     setup, delay = job
     with DrivenArm(setup, delay=delay) as arm:
-        while arm.time < DELAY_SECONDS:
+        while arm.time < START_TIME + DELAY_SECONDS:
             state = wave(arm.robot, arm.time, DELAY_WAVE)
             arm.step(Target(arm.time, state, 0.0) if arm.camera_due else None)
         return _summary(arm, arm.samples, round(DELAY_SECONDS * TARGET_RATE))
@@ -80,17 +81,17 @@ def run_persons(job: tuple[Setup, float, int]) -> DrivenResult:
     rng = np.random.default_rng(seed)
     result, sums = DrivenResult(), [0.0, 0.0, 0.0]
     with DrivenArm(setup, seed=seed) as arm:
-        retargeter = Retargeter(arm.robot)
-        while arm.time < seconds:
+        retargeter, end = Retargeter(arm.robot), arm.time + seconds
+        while arm.time < end:
             start, n = arm.time, result.targets
             if rng.random() < PERSON_SECONDS / (PERSON_SECONDS + JOINT_SECONDS):
                 person = RandomPerson(rng)
                 retargeter.reset(arm.simulation.state().q)
-                while arm.time < min(start + JOINT_SECONDS, seconds):
+                while arm.time < min(start + JOINT_SECONDS, end):
                     n += _follow_person(arm, retargeter, person)
             else:
                 goals = RandomGoals(arm.robot, rng)
-                while arm.time < min(start + JOINT_SECONDS, seconds):
+                while arm.time < min(start + JOINT_SECONDS, end):
                     n += arm.camera_due
                     arm.step(goals(arm.time) if arm.camera_due else None)
             part = _summary(arm, arm.samples, 0)
@@ -166,6 +167,7 @@ def _summary(arm: DrivenArm, samples: list[Sample], targets: int) -> DrivenResul
         q,
         np.array([s.action for s in samples]),
         np.cumsum(np.diff(faulty, prepend=0) != 0).astype(float),
+        np.zeros(len(samples), bool),
     )
     kept = driven & ~faulty
     ticks = Ticks(*(part[kept] for part in vars(ticks).values()))

@@ -17,8 +17,10 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 JOINT = 1  # index of the joint with the fault
+STRONG = 20.0  # [N m] of the strongest joint of an arm that lifts the payload
 JAM_TORQUE = 1e5  # [N m]
 PAYLOAD = 5.0  # [kg]
+SMALL_PAYLOAD = 0.2  # [kg] for an arm that could not lift the other
 
 
 class NoTargets(Tampering):
@@ -189,7 +191,9 @@ class JammedJoint(Tampering):
         )
 
     def clear(self, simulation: Simulation) -> None:
-        """Give the joint its friction back."""
+        """Give the joint its friction back, unless the brakes are on."""
+        if simulation.drive.problem is not None:
+            return
         simulation.client.setJointMotorControl2(
             simulation.body,
             simulation.joints[JOINT],
@@ -209,7 +213,8 @@ class UnknownPayload(Tampering):
         """Attach the mass."""
         if not self._is_on:
             self._is_on = True
-            self._set(simulation, PAYLOAD)
+            can_lift = simulation.robot.effort.max() > STRONG
+            self._set(simulation, PAYLOAD if can_lift else SMALL_PAYLOAD)
 
     def clear(self, simulation: Simulation) -> None:
         """Take the mass off."""

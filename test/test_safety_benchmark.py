@@ -1,0 +1,124 @@
+"""Small versions of the safety benchmark: fuzz, fault table and delayed commands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from invdyn_ros.benchmarks.safety_checks import (
+    ContactProbe,
+    JointOrigins,
+    MotionChecker,
+    Tally,
+    Ticks,
+)
+from invdyn_ros.benchmarks.safety_fault_runs import run_faults
+from invdyn_ros.benchmarks.safety_faults import FAULT_TABLE
+from invdyn_ros.benchmarks.safety_fuzz import FuzzJob, run_fuzz
+from invdyn_ros.benchmarks.safety_rig import Setup, action_bounds, shipped_setups
+from invdyn_ros.benchmarks.safety_runs import run_delay
+from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
+from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.robots.robot import load_robot
+
+UR5 = load_robot("ur5")
+LIMITS = Limits.from_robot(UR5, SafetyLimitsConfig())
+
+
+def smooth_ticks(count: int = 200) -> Ticks:
+    """A slow sine of all joints about home, with torques of zero."""
+    time = np.arange(count)[:, None] / UR5.rate
+    w, size = 2.0, 0.05
+    q = UR5.home + size * np.sin(w * time) * np.ones(6)
+    qd = size * w * np.cos(w * time) * np.ones(6)
+    qdd = -size * w * w * np.sin(w * time) * np.ones(6)
+    reference = np.hstack([q, qd, qdd])
+    return Ticks(
+        time[:, 0], reference, q, np.zeros((count, 6)), np.zeros(count), np.zeros(count, bool)
+    )
+
+
+def violations(ticks: Ticks, unit: str = "N m") -> set[str]:
+    tally = Tally()
+    checker = MotionChecker(UR5, unit, LIMITS, 1.0, action_bounds())
+    bad = checker.check(ticks, tally)
+    names = {name for name, count in tally.violations.items() if count}
+    assert bool(bad.any()) == bool(names)
+    return names
+
+
+def test_checks_find_each_kind_of_violation_and_nothing_in_a_smooth_motion() -> None:
+    assert not violations(smooth_ticks()) and not violations(
+        replace(smooth_ticks(), action=smooth_ticks().joints), "rad"
+    )
+    expected = {
+        (100, 0): {"continuity of position", "tool speed"},  # a step of 0.1 rad
+        (100, 6): {"continuity of velocity", "continuity of position"},
+        (100, 12): {"jerk", "continuity of velocity"},
+    }
+    for (row, column), names in expected.items():
+        ticks = smooth_ticks()
+        ticks.reference[row, column] += 0.1 if column < 6 else 3.0
+        assert names <= violations(ticks), names
+        ticks.segment[row:] += 1  # an arm that was engaged anew may start anywhere
+        ticks.segment[row + 1 :] += 1
+        assert not violations(ticks) & names
+    ticks = smooth_ticks()
+    ticks.action[50] = 1.01 * UR5.effort
+    assert violations(ticks) == {"torque", "torque rate"}
+    ticks.action[50] = np.nan
+    assert not violations(smooth_ticks()) and "finite" in violations(ticks)
+    ticks = smooth_ticks()
+    ticks.reference[:, :6] += UR5.upper - UR5.home
+    assert "position" in violations(ticks)
+    assert violations(replace(smooth_ticks(), action=UR5.home + 0.2), "rad") == {"setpoint"}
+
+
+def test_kinematics_and_contacts_of_the_checks_agree_with_the_arm() -> None:
+    rng = np.random.default_rng(0)
+    q = rng.uniform(UR5.lower, UR5.upper, (20, 6))
+    tips = JointOrigins(UR5)(q)[:, -1]
+    np.testing.assert_allclose(tips, [UR5.forward_kinematics(x)[:3, 3] for x in q], atol=1e-9)
+    probe = ContactProbe(UR5, Obstacles())
+    assert not probe.contacts(UR5.home, 0.02)
+    lowered = UR5.home.copy()
+    lowered[1] += 1.0
+    assert "table" in {contact.other for contact in probe.contacts(lowered)}
+    probe.close()
+
+
+@pytest.mark.parametrize(("arm", "unit"), [("ur5", "N m"), ("dofbot", "rad")])
+def test_no_random_input_moves_an_arm_beyond_a_limit(arm: str, unit: str) -> None:
+    result = run_fuzz(FuzzJob(arm, unit, 3000, 7))
+    assert result.ticks >= 3000 and result.moving > 300, "the arm hardly moved"
+    assert result.tally.total == 0, (result.tally.violations, result.examples)
+
+
+CORE_SETUPS = [Setup("ur5", "ur5"), Setup("dofbot", "dofbot")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setup", CORE_SETUPS, ids=lambda setup: setup.arm)
+def test_every_fault_of_the_table_is_named_in_time_and_ends_as_stated(setup: Setup) -> None:
+    runs = run_faults((setup, tuple(FAULT_TABLE)))
+    assert len(runs) >= 20
+    problems = {run.fault: run.problems for run in runs if run.problems}
+    assert not problems
+
+
+def test_late_commands_never_make_an_arm_fast() -> None:
+    """Up to 100 ms more delay, the arm follows or stops by itself."""
+    for delay in (0.0, 0.032, 0.1):
+        result = run_delay((Setup("ur5", "ur5"), delay))
+        assert result.peak_speed <= 1.0, delay
+        assert result.faults or result.rms < 0.05, delay
+        assert not result.contacts
+
+
+def test_every_shipped_checkpoint_is_under_test() -> None:
+    names = {setup.checkpoint for setup in shipped_setups()}
+    assert names == {"ur5", "ur5_position", "ur5e", "ur5e_position", "dofbot", "kuka_iiwa"}
+    with pytest.raises(ValueError, match="no checkpoint is shipped for 'ur10'"):
+        shipped_setups(("ur10",))
