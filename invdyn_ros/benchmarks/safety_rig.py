@@ -20,6 +20,7 @@ from invdyn_ros.control.action_limits import (
 from invdyn_ros.control.computed_torque import InverseDynamicsModel, MeasuredState
 from invdyn_ros.control.controller import ArmController, Command
 from invdyn_ros.control.fallback import fallback_from_metadata
+from invdyn_ros.control.motion_guard import MotionGuardConfig
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.registry import ROBOTS, load_plant, load_robot_spec
@@ -80,7 +81,7 @@ def action_bounds() -> ActionBounds:
 
 def tool_speed_limit() -> float:
     """Return the speed [m/s] of tool and joints that the motion guard promises."""
-    return 1.0
+    return MotionGuardConfig().tool_speed
 
 
 class Sample(NamedTuple):
