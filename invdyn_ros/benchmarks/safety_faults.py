@@ -41,7 +41,8 @@ class FaultRow(NamedTuple):
         units: units of the actions that the row is for.
         broken: changes the actions of the model from the onset on, instead.
         from_start: whether the fault is there from the start.
-        stays: whether every joint must stay on its plan or where it is.
+        max_excursion: how far a joint may come from its plan and from where it is [rad].
+        tolerable: whether nothing need be named as long as the arm stays there.
     """
 
     make: Callable[[Robot], Tampering]
@@ -51,7 +52,8 @@ class FaultRow(NamedTuple):
     units: tuple[str, ...] = ("N m", "rad")
     broken: Callable[[Array], Array] | None = None
     from_start: bool = False
-    stays: bool = True
+    max_excursion: float = 0.05
+    tolerable: bool = False
 
 
 def _shift_time(seconds: float) -> Callable[[Robot], Tampering]:
@@ -90,7 +92,7 @@ FAULT_TABLE: dict[str, FaultRow] = {
     ),
     "targets not finite": FaultRow(lambda _: TargetsNotFinite(), ("target is not finite",), False),
     "targets doubled": FaultRow(lambda _: ShiftedTargets(0.0), (), False),
-    "targets contradictory": FaultRow(ContradictoryTargets, (), False, stays=False),
+    "targets contradictory": FaultRow(ContradictoryTargets, (), False, max_excursion=np.inf),
     "joint states stopped": FaultRow(lambda _: NoStates(), STOPPED),
     "joint states frozen, same stamps": FaultRow(
         lambda _: FrozenStates(False), ("joint states are frozen",), deadline=0.25
@@ -115,12 +117,16 @@ FAULT_TABLE: dict[str, FaultRow] = {
     ),
     "speed scaling 10%": FaultRow(lambda _: SlowArm(), TRACKING, True, 0.25, ("rad",)),
     "joint jammed": FaultRow(lambda _: JammedJoint(), TRACKING, deadline=0.25),
-    "5 kg unknown": FaultRow(lambda _: UnknownPayload(), TRACKING, deadline=0.25),
+    "5 kg unknown": FaultRow(lambda _: UnknownPayload(), TRACKING, deadline=0.25, tolerable=True),
     "model not finite": FaultRow(
         lambda _: Tampering(), ("model output is not finite",), broken=lambda a: a * np.nan
     ),
     "model of another arm": FaultRow(
-        lambda _: Tampering(), TRACKING, deadline=0.25, broken=lambda a: 2.0 * a + 0.3
+        lambda _: Tampering(),
+        (*TRACKING, "joint states jumped"),
+        broken=lambda a: 2.0 * a + 0.3,
+        tolerable=True,
+        max_excursion=0.1,  # setpoints are bounded, but may be this far from the plan
     ),
 }
 """Fault -> what goes wrong and what must follow."""

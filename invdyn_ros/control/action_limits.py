@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from invdyn_ros.control.motion_profile import State
 from invdyn_ros.control.safety_limits import Limits, clip
 from invdyn_ros.typing import Array
 
@@ -39,7 +40,7 @@ class ActionLimits:
         self._last, self._last_time = torque, -math.inf
 
     def limit(
-        self, action: Array, time: float, measured: Array | None, speed: Array
+        self, action: Array, time: float, measured: Array | None, desired: State
     ) -> tuple[Array, str | None]:
         """Return the action within the limits, and the reason if that changed it.
 
@@ -47,7 +48,8 @@ class ActionLimits:
             action: (n,) finite torque [N m] or setpoint [rad].
             time: current time [s].
             measured: (n,) measured position [rad], None if it is not known.
-            speed: (n,) planned speed [rad/s].
+            desired: planned state now. A setpoint stays near it, so that a wrong model cannot lead
+                an arm away whose measured position follows the setpoint.
         """
         limits = self.limits
         if self.is_effort:
@@ -59,8 +61,9 @@ class ActionLimits:
             self._last, self._last_time = safe, time
         else:
             safe, lower, upper = action, limits.lower, limits.upper
+            reach = SETPOINT_REACH + SETPOINT_LEAD * np.abs(desired.qd)
+            safe = clip(safe, desired.q - reach, desired.q + reach)
             if measured is not None:
-                reach = SETPOINT_REACH + SETPOINT_LEAD * np.abs(speed)
                 safe = clip(safe, measured - reach, measured + reach)
                 # a joint that stands beyond its limit stays there until it moves inwards
                 lower, upper = np.minimum(lower, measured), np.maximum(upper, measured)

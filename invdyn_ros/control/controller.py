@@ -278,8 +278,7 @@ class ArmController:
         if desired is None or not np.isfinite(action).all():
             self._on_fault(Fault(MODEL_NOT_FINITE, None, math.nan, math.inf, self.unit), None)
             return self._respond(state)
-        speed = np.abs(desired.qd)
-        action, clipped = self.action_limits.limit(action, state.time, state.q, speed)
+        action, clipped = self.action_limits.limit(action, state.time, state.q, desired)
         is_late = self._is_late(action, state)
         if is_late is not None:
             self._on_fault(is_late, state)

@@ -13,7 +13,7 @@ import numpy as np
 
 from invdyn_ros.control.action_limits import ActionLimits
 from invdyn_ros.control.computed_torque import ComputedTorqueController, MeasuredState
-from invdyn_ros.control.faults import FROZEN, MODEL_NOT_FINITE, Fault
+from invdyn_ros.control.faults import FROZEN, MODEL_DOUBTED, Fault
 from invdyn_ros.control.motion_planner import MotionPlanner
 from invdyn_ros.control.motion_profile import Plan, State
 from invdyn_ros.control.safety_limits import Limits
@@ -95,7 +95,7 @@ class FaultResponse:
         if is_over or not math.isfinite(action.sum()):
             self._is_cut = True
             return None
-        return self.action_limits.limit(action, time, measured.q, np.abs(desired.qd))[0]
+        return self.action_limits.limit(action, time, measured.q, desired)[0]
 
     def _setpoint(self, time: float, measured: MeasuredState | None) -> Response:
         """Return the setpoint on the way to rest, which no measurement changes."""
@@ -114,9 +114,9 @@ class FaultResponse:
             self._has_returned = True
             planner.go_to(measured.q, RETURN_SPEED, time, reason)
         setpoint = plan.at(time + self.tracking_controller.action_delay).q
-        if reason != MODEL_NOT_FINITE:
+        if reason not in MODEL_DOUBTED:
             state = MeasuredState(time, desired.q, desired.qd)
             action = self.tracking_controller(plan, state)
             setpoint = action if math.isfinite(action.sum()) else setpoint
         q = measured.q if is_trusted and measured is not None else None
-        return self.action_limits.limit(setpoint, time, q, np.abs(desired.qd))[0], desired
+        return self.action_limits.limit(setpoint, time, q, desired)[0], desired

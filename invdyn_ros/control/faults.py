@@ -22,6 +22,8 @@ MODEL_NOT_FINITE = "model output is not finite"
 
 # After one of these, the measured joints are where the arm is, so it can be stopped with them.
 TRUSTED = frozenset({NOT_FOLLOWING, FOLLOWING_ERROR, OVERSPEED})
+# These may come from a wrong model, whose setpoints are then not used to stop.
+MODEL_DOUBTED = TRUSTED | {MODEL_NOT_FINITE, JUMPED}
 
 
 class Fault(NamedTuple):
