@@ -206,9 +206,9 @@ class DrivenArm(AbstractContextManager["DrivenArm"]):
             controller.set_target(target)
         command: Command | None = None
         for state in states:
-            answer = controller.update(state, now + LATENCY)
-            if command is None or answer.action is not None:
-                command = answer
+            reply = controller.update(state, now + LATENCY)
+            if command is None or reply.action is not None:
+                command = reply
         if not states and now >= self._next_check:
             self._next_check = now + 1 / CHECK_RATE
             command = controller.check(now + LATENCY)
