@@ -14,6 +14,7 @@ from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import USING_FALLBACK, ArmController
 from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
 from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import replay
@@ -80,7 +81,8 @@ def mean_offset(
 
 
 def make_controller(fallback: Fallback | None, with_std: bool = True) -> ArmController:
-    return ArmController(ARM, OffsetModel(with_std), "N m", 0.0, fallback=fallback)
+    safety = SafetyLimitsConfig(slow_in_time=0.0)
+    return ArmController(ARM, OffsetModel(with_std), "N m", 0.0, safety, fallback=fallback)
 
 
 def test_action_blends_continuously_into_the_rigid_body() -> None:

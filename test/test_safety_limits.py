@@ -7,11 +7,11 @@ import pytest
 from arm_limits import CONFIG, assert_within, limits_of
 from oracle import robot
 
+from invdyn_ros.control.action_limits import ActionLimits
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.safety_limits import (
     SafetyLimitsConfig,
     check_age,
-    limit_action,
     validate_target,
 )
 from invdyn_ros.control.target_planning import hold_plan, plan_to_target
@@ -126,32 +126,29 @@ def test_bad_target_is_refused_with_its_reason(change: dict, reason: str) -> Non
 
 @pytest.mark.parametrize("unit", ["N m", "rad"])
 def test_any_finite_action_ends_within_limits(unit: str) -> None:
-    limits, rng = limits_of("ur5"), np.random.default_rng(0)
-    for _ in range(300):
+    limits, rng, still = limits_of("ur5"), np.random.default_rng(0), np.zeros(6)
+    checked, last = ActionLimits(unit, limits), None
+    for k in range(300):
         action = 10.0 ** rng.uniform(-3, 300) * rng.standard_normal(6)
-        measured = rng.uniform(-7, 7, 6)
-        safe, reason = limit_action(action, measured, unit, limits)
+        measured = rng.uniform(limits.lower, limits.upper)
+        safe, reason = checked.limit(action, 0.008 * k, measured, still)
         if unit == "N m":
             assert (np.abs(safe) <= limits.effort).all()
+            if last is not None:
+                assert (np.abs(safe - last) <= 0.2 * limits.effort).all()
         else:
             assert (safe >= limits.lower).all() and (safe <= limits.upper).all()
+            assert (np.abs(safe - measured) <= 0.05 + 1e-9).all()
         assert (reason is None) == np.array_equal(safe, action)
-    with pytest.raises(ValueError, match="not finite"):
-        limit_action(np.full(6, np.inf), measured, unit, limits)
+        last = safe
     with pytest.raises(ValueError, match="no limits for actions in 'A'"):
-        limit_action(np.zeros(6), measured, "A", limits)
+        ActionLimits("A", limits)
 
 
 def test_speed_outside_its_range_is_refused() -> None:
     for speed in (0.0, -0.1, 1.1, np.nan):
         with pytest.raises(ValueError, match="greater than 0 and at most 1"):
             limits_of("ur5").scaled(speed)
-
-
-def test_servo_setpoint_is_never_far_from_the_arm() -> None:
-    limits = limits_of("dofbot")
-    safe, reason = limit_action(limits.upper, np.zeros(5), "rad", limits)
-    assert (safe <= 0.5 * limits.velocity).all() and reason
 
 
 @pytest.mark.parametrize(

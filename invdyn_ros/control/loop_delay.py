@@ -100,10 +100,13 @@ class LoopDelay:
         energy = float((reported**2).sum())
         if energy < 1e-12:
             return None
-        width, best, best_lag = len(reported), MIN_CORRELATION, None
-        for lag in range(1, self._lags):
-            shifted = sent[len(sent) - width - lag : len(sent) - lag]
-            norm = math.sqrt(energy * float((shifted**2).sum()))
-            if norm > 0 and (value := float((reported * shifted).sum()) / norm) > best:
-                best, best_lag = value, lag
-        return best_lag
+        width = len(reported)
+        # by the start of the window of commands, from the oldest to the newest
+        products = sum(
+            np.correlate(sent[:, j], reported[:, j], "valid") for j in range(sent.shape[1])
+        )
+        cumulated = np.concatenate([[0.0], np.cumsum((sent**2).sum(axis=1))])
+        norms = np.sqrt(np.maximum(energy * (cumulated[width:] - cumulated[:-width]), 1e-300))
+        correlation = (products / norms)[:-1][::-1]  # at a lag of 1, 2, ... samples
+        best = int(correlation[: self._lags].argmax())
+        return best + 1 if correlation[best] > MIN_CORRELATION else None

@@ -1,6 +1,6 @@
-"""Safety limits of an arm: margins, validation of targets, and limits of actions.
+"""Safety limits of an arm: margins, and validation of targets.
 
-Every target and every action passes through this module; `target_planning` plans within these
+Every target passes through this module; `target_planning` plans within these
 limits. All functions are pure: the same input gives the same output.
 """
 
@@ -114,33 +114,6 @@ def check_age(target: Target, time: float, config: SafetyLimitsConfig) -> str | 
     if target.stamp - time > config.target_timeout:
         return "target is from the future"
     return None
-
-
-def limit_action(
-    action: Array, measured: Array, unit: str, limits: Limits
-) -> tuple[Array, str | None]:
-    """Return the action clipped to the arm's limits, and the reason if that changed it.
-
-    Args:
-        action: (n,) torque [N m] or setpoint [rad].
-        measured: (n,) measured position [rad].
-        unit: unit of the action.
-        limits: limits of the arm.
-
-    Raises:
-        ValueError: the action is not finite, or its unit has no limits.
-    """
-    if not math.isfinite(action.sum()):
-        raise ValueError(f"the model's action is not finite: {action}")
-    if unit == "N m":
-        safe = clip(action, -limits.effort, limits.effort)
-    elif unit == "rad":
-        reach = 0.5 * limits.velocity  # half a second of travel: a servo never lags more
-        safe = clip(action, measured - reach, measured + reach)
-        safe = clip(safe, limits.lower, limits.upper)
-    else:
-        raise ValueError(f"no limits for actions in '{unit}'; known units: 'N m', 'rad'")
-    return safe, None if (safe == action).all() else "action clipped to the arm's limits"
 
 
 def clip(values: Array, lower: Array | float, upper: Array | float) -> Array:
