@@ -38,6 +38,13 @@ def is_restart(stamp: int, last: int) -> bool:
     return stamp < last - MAX_REORDERING
 
 
+def serialized_stamp(raw: bytes) -> int:
+    """Return the stamp [ns] of a serialized message that starts with a header."""
+    # it comes first in the CDR encoding, after four bytes that name the encoding
+    sec, nanosec = np.frombuffer(raw[4:12], "<i4")
+    return int(sec) * 10**9 + int(nanosec)
+
+
 def to_recordings(log: MessageLog, robot: Robot, latency: bool) -> list[Recording]:
     """Return one recording per episode; the first one also has the counts of the whole run.
 

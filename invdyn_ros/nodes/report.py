@@ -1,17 +1,13 @@
 """Report node: records the messages of a run and writes a report, plots and a rosbag2 file."""
 
-import os
-import select
 import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -26,63 +22,20 @@ from invdyn_ros.nodes.images import image_to_array
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import latest_qos
 from invdyn_ros.nodes.node_loop import Spin
-from invdyn_ros.nodes.recordings import is_restart
+from invdyn_ros.nodes.recordings import is_restart, serialized_stamp
+from invdyn_ros.nodes.run_end import mute_closed_output, read_end_reason
+from invdyn_ros.nodes.run_report import NUM_VIDEO_EPISODES, Parts, ReportNodeConfig, RunReport
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFailed, NodeFinished, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
-if TYPE_CHECKING:
-    from invdyn_ros.nodes.run_report import Parts
-
 RELIABLE_QOS = QoSProfile(depth=2000)  # deep: a reader that falls behind loses no message
 BEST_EFFORT_QOS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
-NUM_VIDEO_EPISODES = 2  # first episodes of grasp_sim, whose images are recorded for the video
 CAMERA_TOPIC = "/camera/image_raw"
 VIDEO_END_DELAY = 1.0  # [s] after the last landmarks, once the camera node has finished a video
 MAX_DRAWING_TIME = 100  # [s] after the signal that ended a run; the launcher then kills the node
 PAUSE_TIMEOUT = 2.0  # [s] for which to wait until the simulation pauses
 FILM_SECONDS = 60.0  # from the first image on, in which every image is kept for the video
 LATER_IMAGE_PERIOD = 2.0  # [s] between the images that are kept after that, for the summary
-
-
-@dataclass(frozen=True)
-class ReportNodeConfig:
-    """Parameters of the node.
-
-    Attributes:
-        graph: teleop or grasp_sim.
-        arm: name of the arm.
-        checkpoint: folder or .onnx file of the inverse-dynamics model.
-        report: JSON file to write; empty: none.
-        record: directory of a rosbag2 recording to write; empty: none.
-        duration: end of the run [s], of simulated time in lockstep; zero: no limit.
-        video: video file of teleop, at whose end the run ends.
-        side: arm of the person that is followed, left or right.
-        lockstep: whether stamps are of simulated time.
-        policy: policy of grasp_sim.
-        noise: domain randomization level of the simulation.
-        seed: seed of the run.
-        episodes: number of episodes of the run.
-        obstacles: YAML file of the obstacles around the arm; empty: those of its entry.
-        block_pose_model: folder of the block pose network; empty: blocks have markers.
-        camera_pose: file of the calibrated camera; empty: the simulated camera's pose.
-    """
-
-    graph: str = "teleop"
-    arm: str = "ur5"
-    checkpoint: str = ""
-    report: str = ""
-    record: str = ""
-    duration: float = 0.0
-    video: str = ""
-    side: str = "left"
-    lockstep: bool = False
-    policy: str = "scripted"
-    noise: str = "default"
-    seed: int = 0
-    episodes: int = 1
-    obstacles: str = ""
-    block_pose_model: str = ""
-    camera_pose: str = ""
 
 
 class ReportNode(DiagnosticNode):
@@ -159,7 +112,7 @@ class ReportNode(DiagnosticNode):
                     self.log_image(topic, raw)
                 else:
                     self.log.append(topic, raw)
-            self.write_to_bag(topic, msg_type, raw)
+            self._write_to_bag(topic, msg_type, raw)
             if callback is not None:
                 callback(raw)
 
@@ -168,7 +121,7 @@ class ReportNode(DiagnosticNode):
 
     def log_image(self, topic: str, raw: bytes) -> None:
         """Log an image as JPEG, after FILM_SECONDS only a few of them."""
-        stamp = _read_stamp(raw) * 1e-9
+        stamp = serialized_stamp(raw) * 1e-9
         if self.log.counts[topic] == 0:
             self.first_image_time = stamp
         if self.first_image_time <= stamp < self.next_image_time:
@@ -180,14 +133,8 @@ class ReportNode(DiagnosticNode):
         is_late = stamp > self.first_image_time + FILM_SECONDS
         self.next_image_time = stamp + LATER_IMAGE_PERIOD if is_late else stamp
 
-    def write_to_bag(self, topic: str, msg_type: Any, raw: bytes) -> None:
-        """Write a message to the rosbag2 recording; after a failure, go on without it.
-
-        Args:
-            topic: name of the topic.
-            msg_type: class of the message.
-            raw: the serialized message.
-        """
+    def _write_to_bag(self, topic: str, msg_type: Any, raw: bytes) -> None:
+        """Write a message to the rosbag2 recording; after a failure, go on without it."""
         if self.bag is None:
             return
         try:
@@ -216,7 +163,7 @@ class ReportNode(DiagnosticNode):
 
     def on_joint_state(self, raw: bytes) -> None:
         """Detect a reset of the simulation, at which its time restarts."""
-        stamp = _read_stamp(raw)
+        stamp = serialized_stamp(raw)
         if self.start_time is None:
             self.start_time = time.monotonic()
         if is_restart(stamp, self.last_stamp):
@@ -289,8 +236,6 @@ class ReportNode(DiagnosticNode):
             NodeFailed: something could not be written.
         """
         if self.config.report:
-            from invdyn_ros.nodes.run_report import RunReport  # slow to import
-
             report = RunReport(self.config, self.robot, self.log, str(self.end_reason))
             if self.attempt("report", report.write):
                 self.get_logger().info(f"wrote {self.config.report}; drawing the plots")
@@ -301,7 +246,7 @@ class ReportNode(DiagnosticNode):
             raise NodeFailed
         raise NodeFinished
 
-    def write_parts(self, parts: "Parts") -> None:
+    def write_parts(self, parts: Parts) -> None:
         """Write each part of the report that takes longer, until a second signal."""
         mute_closed_output()
         self.is_drawing = True
@@ -333,30 +278,6 @@ class ReportNode(DiagnosticNode):
             except OSError as error:
                 bag.remove()
                 self.fail(f"the recording {self.config.record} is lost: {error}")
-
-
-def _read_stamp(raw: bytes) -> int:
-    """Return the stamp [ns] of a serialized message that starts with a header."""
-    # it comes first in the CDR encoding, after four bytes that name the encoding
-    sec, nanosec = np.frombuffer(raw[4:12], "<i4")
-    return int(sec) * 10**9 + int(nanosec)
-
-
-def read_end_reason() -> str:
-    """Return why the launcher ends the run, from standard input; empty if it does not say."""
-    with suppress(OSError, ValueError):  # standard input may be closed
-        if not os.isatty(0) and select.select([0], [], [], 0)[0]:
-            return os.read(0, 4096).decode(errors="replace").strip()
-    return ""
-
-
-def mute_closed_output() -> None:
-    """Drop the output if nobody reads it any more; else a progress bar would raise an error."""
-    for number in (1, 2):
-        poll = select.poll()
-        poll.register(number, 0)
-        if any(event & select.POLLERR for _, event in poll.poll(0)):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _create_node() -> ReportNode:

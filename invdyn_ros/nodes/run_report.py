@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from invdyn_ros.graph.checkpoints import read_action_unit
 from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.recordings import to_recordings
-from invdyn_ros.nodes.report import NUM_VIDEO_EPISODES, ReportNodeConfig
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import Robot
 
@@ -22,6 +21,50 @@ if TYPE_CHECKING:
     from invdyn_ros.evaluation.run_events import Event
 
 Parts = list[tuple[str, Callable[[], None]]]  # name and function of what is written
+
+
+NUM_VIDEO_EPISODES = 2  # first episodes of grasp_sim, whose images are recorded for the video
+
+
+@dataclass(frozen=True)
+class ReportNodeConfig:
+    """Parameters of the node.
+
+    Attributes:
+        graph: teleop or grasp_sim.
+        arm: name of the arm.
+        checkpoint: folder or .onnx file of the inverse-dynamics model.
+        report: JSON file to write; empty: none.
+        record: directory of a rosbag2 recording to write; empty: none.
+        duration: end of the run [s], of simulated time in lockstep; zero: no limit.
+        video: video file of teleop, at whose end the run ends.
+        side: arm of the person that is followed, left or right.
+        lockstep: whether stamps are of simulated time.
+        policy: policy of grasp_sim.
+        noise: domain randomization level of the simulation.
+        seed: seed of the run.
+        episodes: number of episodes of the run.
+        obstacles: YAML file of the obstacles around the arm; empty: those of its entry.
+        block_pose_model: folder of the block pose network; empty: blocks have markers.
+        camera_pose: file of the calibrated camera; empty: the simulated camera's pose.
+    """
+
+    graph: str = "teleop"
+    arm: str = "ur5"
+    checkpoint: str = ""
+    report: str = ""
+    record: str = ""
+    duration: float = 0.0
+    video: str = ""
+    side: str = "left"
+    lockstep: bool = False
+    policy: str = "scripted"
+    noise: str = "default"
+    seed: int = 0
+    episodes: int = 1
+    obstacles: str = ""
+    block_pose_model: str = ""
+    camera_pose: str = ""
 
 
 class RunReport:
