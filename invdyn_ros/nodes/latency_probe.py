@@ -125,33 +125,48 @@ class LatencyProbeNode(Node):
     def send_joint_states(self, spin: Spin, name: str, seconds: float) -> None:
         """Send joint states to one node at the rate of the arm.
 
+        While the echo node is measured, `inverse_dynamics` gets joint states, too, half a period
+        later: without them it would stop the arm.
+
         Args:
             spin: function that processes messages for a time [s].
             name: name of the node.
             seconds: duration [s].
         """
-        node, period = self.measured_nodes[name], 1 / self.robot.rate
+        period = 1 / self.robot.rate
         due = time.monotonic()
         end = due + seconds
         while due < end:
-            stamp = time.time_ns()
-            state = self.motion(stamp * 1e-9)
-            message = JointState(
-                header=Header(stamp=to_stamp(stamp)),
-                name=list(self.robot.joint_names),
-                position=state.q.tolist(),
-                velocity=state.qd.tolist(),
-            )
-            node.send_times[stamp] = time.perf_counter_ns()
-            node.num_sent += 1
-            node.joint_state_publisher.publish(message)
+            self.send_joint_state(name, is_measured=True)
             # a late tick is not caught up: a burst would measure its own queue
             due = max(due + period, time.monotonic())
-            if name != "echo" and stamp * 1e-9 - self.last_target_time >= 1 / TARGET_RATE:
-                # cameras are not synchronous with arms
-                self.spin_for(spin, (due - time.monotonic()) / 2)
+            # cameras are not synchronous with arms
+            self.spin_for(spin, (due - time.monotonic()) / 2)
+            if name == "echo":
+                self.send_joint_state("inverse_dynamics", is_measured=False)
+            if time.time() - self.last_target_time >= 1 / TARGET_RATE:
                 self.send_target(time.time_ns())
             self.spin_for(spin, due - time.monotonic())
+
+    def send_joint_state(self, name: str, is_measured: bool) -> None:
+        """Send the joint state of now.
+
+        Args:
+            name: name of the node.
+            is_measured: whether the time to its command counts.
+        """
+        node, stamp = self.measured_nodes[name], time.time_ns()
+        state = self.motion(stamp * 1e-9)
+        message = JointState(
+            header=Header(stamp=to_stamp(stamp)),
+            name=list(self.robot.joint_names),
+            position=state.q.tolist(),
+            velocity=state.qd.tolist(),
+        )
+        if is_measured:
+            node.send_times[stamp] = time.perf_counter_ns()
+            node.num_sent += 1
+        node.joint_state_publisher.publish(message)
 
     def spin_for(self, spin: Spin, seconds: float) -> None:
         """Process commands for a time [s]."""

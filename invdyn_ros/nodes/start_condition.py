@@ -4,6 +4,7 @@ import math
 
 STEADY_TIME = 0.5  # [s] of joint states without a gap
 MAX_GAP = 0.08  # [s]
+RETRY_PERIOD = 0.1  # [s] after a refusal
 
 
 class StartCondition:
@@ -17,14 +18,19 @@ class StartCondition:
     def __init__(self, is_waiting: bool) -> None:
         self.is_waiting = is_waiting
         self.refusal: str | None = None
-        self._last_arrival = self._steady_since = -math.inf
+        self._last_arrival = self._steady_since = self._last_try = -math.inf
 
     def is_met(self, clock: float) -> bool:
         """Return whether to engage now; call it at each joint state, at a time [s]."""
         if clock - self._last_arrival > MAX_GAP:
             self._steady_since = clock
         self._last_arrival = clock
-        return self.is_waiting and clock - self._steady_since > STEADY_TIME
+        if not self.is_waiting or clock - self._last_try < RETRY_PERIOD:
+            return False
+        if clock - self._steady_since < STEADY_TIME:
+            return False
+        self._last_try = clock
+        return True
 
     def end(self) -> None:
         """Wait no more."""
