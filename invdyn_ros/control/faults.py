@@ -112,7 +112,7 @@ class MeasurementMonitorConfig(Validated):
     stall_ratio: Fraction = 0.25
     following_error: PositiveFloat = 0.05
     servo_following_error: PositiveFloat = 0.08
-    start_time: NonNegativeFloat = 1.0
+    start_time: NonNegativeFloat = 0.5
     start_ratio: Fraction = 0.4
     error_horizon: NonNegativeFloat = 0.05
     velocity_error: PositiveFloat = 0.15
