@@ -1,7 +1,7 @@
 """Configuration: values from YAML, JSON, command lines and ROS parameters as dataclasses.
 
-Plain values pass through `from_mapping`, text through `from_strings`; pydantic checks them against
-the annotations of the dataclass. An error is one line: source, field, value and what is allowed.
+pydantic checks values against the annotations of the dataclass. An error is one line: source,
+field, value and what is allowed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ PositiveInts = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
 # neither "1" nor True is an integer, and no number is infinite
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-MAX_VALUES = 100_000  # of a YAML text, with its aliases written out
+MAX_VALUES, MAX_DEPTH = 100_000, 100  # values of a YAML text with its aliases, and brackets
+NESTED = "it is nested too deeply"
 MAX_LINE, MAX_REASON, MAX_SHORT = 1000, 200, 60  # characters of message, reason and value
 
 
@@ -106,20 +107,15 @@ def describe_error(error: BaseException) -> str:
     """Return the reason of an error in a short line, however much a library says."""
     if isinstance(error, UnicodeDecodeError):
         return f"byte 0x{error.object[error.start]:02x} at {error.start} is not UTF-8 text"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if isinstance(error, MemoryError):
-        return "it does not fit into the memory"
+    if isinstance(error, (RecursionError, MemoryError)):
+        deep = isinstance(error, RecursionError)
+        return NESTED if deep else "it does not fit into the memory"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return _shorten(next(filter(None, map(str.strip, text.splitlines())), ""), MAX_REASON)
 
 
 def read_text(path: str | Path) -> str:
-    """Read a text file.
-
-    Raises:
-        ValueError: no such file, not readable, or not UTF-8.
-    """
+    """Read a text file; raise a ValueError if it is missing, not readable or not UTF-8."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -178,6 +174,7 @@ def parse_yaml(text: str, source: str) -> Any:
         ValueError: not YAML, a tag, a repeated key, nested too deeply; always one line.
     """
     try:
+        check_nesting(text)
         values = yaml.load(text, Loader=_Loader)
         if not _count_values(values, {}) <= MAX_VALUES:
             raise ValueError(f"its aliases expand to more than {MAX_VALUES} values")
@@ -191,13 +188,17 @@ def parse_yaml(text: str, source: str) -> Any:
     return values
 
 
-def _count_values(value: Any, counts: dict[int, float]) -> float:
-    """Return the number of values in lists and mappings; infinite where one contains itself.
+def check_nesting(text: str) -> None:
+    """Raise if brackets of a YAML text are nested deeply, where parsers are slow."""
+    depth = 0
+    for bracket in re.findall(r"[][{}]", text):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError(NESTED)
 
-    Args:
-        value: the list, mapping or plain value.
-        counts: results by id; aliases share one object.
-    """
+
+def _count_values(value: Any, counts: dict[int, float]) -> float:
+    """Return the number of values; infinite where a list contains itself. Aliases share an id."""
     if not isinstance(value, (dict, list)):
         return 1
     if id(value) not in counts:

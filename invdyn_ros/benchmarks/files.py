@@ -1,7 +1,7 @@
 """Benchmark of damaged files: each must be read, or refused in one line.
 
-A valid file of each kind is damaged at random and read in a worker process with limits of time and
-memory, by the functions that the commands use and through their handling of errors.
+A file is damaged at random and read in a worker process with limits of time and memory, by the
+functions that the commands use and through their handling of errors.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,7 +40,7 @@ OUTCOMES = (REFUSED, ACCEPTED, TRACEBACK, LINES, HANG, CRASH, WRONG, UNNAMED)
 FAILURES = OUTCOMES[2:]
 MAX_LENGTH = 600  # characters of a message
 COMMAND_OFFSET = 1_000_000  # of the numbers of the files that the command line reads
-COMMAND_TIME_FACTOR = 12.0  # a command imports its libraries first
+POLL_PERIOD, WALL_TIME_FACTOR = 0.5, 12.0  # [s], and limit of the wall time to that of CPU time
 SIGNED_FRACTION, SIGNED = 0.5, ", signed"  # checkpoints whose checksums match the damage
 
 
@@ -56,7 +57,7 @@ class FilesBenchmarkConfig(Validated):
     workers: PositiveInt = 2
     """Worker processes."""
     time_limit: PositiveFloat = 10.0
-    """Longest time to read one file [s]."""
+    """Longest CPU time to read one file [s]."""
     memory: PositiveFloat = 2.0
     """Memory that a worker may allocate in addition to its own [GiB]."""
     commands: NonNegativeInt = 24
@@ -162,8 +163,8 @@ def _run_commands(config: FilesBenchmarkConfig, folder: Path) -> list[Outcome]:
         case = Case(kinds[number % len(kinds)], COMMAND_OFFSET + number, config.seed)
         work = folder / f"command_{number}"
         damage = _damaged(case, folder, work)
-        outcome = run_command(case.kind, work, COMMAND_TIME_FACTOR * config.time_limit)
-        outcomes.append(Outcome(case, outcome[0], damage, outcome[1]))
+        name, message = run_command(case.kind, work, WALL_TIME_FACTOR * config.time_limit)
+        outcomes.append(Outcome(case, name, damage, message))
     return outcomes
 
 
@@ -200,12 +201,21 @@ class Worker:
         """Return the outcome of a case."""
         try:
             self.connection.send(case)
-            if not self.connection.poll(self.config.time_limit):
-                return Outcome(case, HANG, "", f"no result in {self.config.time_limit} s")
+            start, waited, limit = self.cpu_time(), 0.0, self.config.time_limit
+            while not self.connection.poll(min(limit, POLL_PERIOD)):
+                waited += POLL_PERIOD
+                if self.cpu_time() - start > limit or waited > WALL_TIME_FACTOR * limit:
+                    return Outcome(case, HANG, "", f"no result in {limit} s")
             return Outcome(case, *self.connection.recv())
         except (EOFError, OSError):
             self.process.join()
             return Outcome(case, CRASH, "", f"exit code {self.process.exitcode}")
+
+    def cpu_time(self) -> float:
+        """Return the CPU time of the process [s]; other load does not make it hang."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
+        ticks = sum(map(int, stat.rpartition(")")[2].split()[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
         """End the process."""
@@ -282,11 +292,7 @@ def read(kind: Kind, work: Path, original: str | None) -> tuple[str, str]:
     return ACCEPTED, ""
 
 
-_ORIGINAL: dict[str, str | None] = {}
-
-
+@cache
 def _original(kind: Kind, folder: Path) -> str | None:
     """Return the description of the valid files of a kind."""
-    if kind.name not in _ORIGINAL:
-        _ORIGINAL[kind.name] = kind.read(folder / "valid" / kind.write.__name__)
-    return _ORIGINAL[kind.name]
+    return kind.read(folder / "valid" / kind.write.__name__)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from invdyn_ros.config import describe_error
+from invdyn_ros.config import check_nesting, describe_error, read_text
 from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION, Trajectory
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.import_result import ImportResult, merge_results
@@ -152,6 +152,8 @@ def _open(path: Path) -> Iterator[Any]:
     from rosbags.rosbag2 import Reader
 
     try:
+        if (path / METADATA).is_file():
+            check_nesting(read_text(path / METADATA))
         with Reader(path) as reader:
             yield reader
     except MissingTopic:
