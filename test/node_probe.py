@@ -54,6 +54,8 @@ class Probe:
         self.node.destroy_node()
         if self.tested_node is not None:
             self.tested_node.destroy_node()
+            self.tested_node = None
+            gc.collect()  # handles in cycles would keep the node in the graph
         rclpy.try_shutdown(context=self.context)
 
     def wait_until(self, condition, seconds=TIMEOUT):
@@ -121,6 +123,7 @@ def node_starter():
                 ready.set()
                 while rclpy.ok():
                     loop.step()
+                loop.close()
             except Exception as error:
                 probe.failure = error if rclpy.ok() else None
                 ready.set()
