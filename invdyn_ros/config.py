@@ -110,6 +110,8 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, (RecursionError, MemoryError)):
         deep = isinstance(error, RecursionError)
         return NESTED if deep else "it does not fit into the memory"
+    if isinstance(error, KeyError):
+        return _shorten(f"it lacks {error}", MAX_REASON)
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return _shorten(next(filter(None, map(str.strip, text.splitlines())), ""), MAX_REASON)
 

@@ -213,7 +213,8 @@ def parse_urdf(xml: str | bytes, source: str) -> ET.Element:
     except ET.ParseError as error:
         raise ValueError(f"{source} is not XML: {error}; save it as UTF-8") from error
     except ValueError as error:  # an unknown encoding, or raised by the builder
-        raise ValueError(f"{source}: {describe_error(error)}") from error
+        remedy = "; save it as UTF-8" if "encoding" in str(error) else ""
+        raise ValueError(f"{source}: {describe_error(error)}{remedy}") from error
     if root.tag != "robot":
         raise ValueError(f"{source} is not a URDF: it starts <{root.tag[:40]}>, not <robot>")
     for owner in root:
