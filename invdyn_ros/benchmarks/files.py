@@ -193,7 +193,7 @@ class Worker:
         self.config = config
         context = get_context("fork")
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other, folder, config.memory))
+        self.process = context.Process(target=_serve, args=(other, folder, config))
         self.process.start()
         other.close()
 
@@ -224,17 +224,19 @@ class Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, folder: Path, memory: float) -> None:
-    """Read the damaged files that arrive, with a limit of memory [GiB]."""
+def _serve(connection: Connection, folder: Path, config: FilesBenchmarkConfig) -> None:
+    """Read the damaged files that arrive."""
     for category in (RuntimeWarning, UserWarning, FutureWarning):
         warnings.simplefilter("always", category)  # else printed once per process
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + int(memory * 2**30)
+    limit = pages * resource.getpagesize() + int(config.memory * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     output = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
     for descriptor in (1, 2):
         os.dup2(output.fileno(), descriptor)
+    for kind in config.kinds:  # libraries print when they are imported
+        _original(KINDS[kind], folder)
     while True:
         case: Case = connection.recv()
         work = folder / f"worker_{os.getpid()}"

@@ -32,6 +32,7 @@ NUMBERS = {  # element -> attribute -> how many numbers it holds
     "mesh": {"scale": 3},
 }
 MAX_NUMBER = 1e6  # of a plausible length, angle, mass, inertia or scale in SI units
+MAX_LIMIT = 1e20  # some state "no limit" by a large number; that of an arm is checked in Robot
 MAX_DEPTH = 50  # of nested elements
 
 
@@ -256,9 +257,7 @@ def _check_numbers(text: str, count: int, where: str) -> None:
         raise ValueError(f"{where} is '{text[:40]}', not a number; {hint}") from None
     if len(values) != count:
         raise ValueError(f"{where} is '{text[:40]}'; it needs {count} numbers")
-    if not np.isfinite(values).all() or (
-        " of <limit>" not in where and np.abs(values).max() > MAX_NUMBER
-    ):
+    if not np.abs(values).max() <= (MAX_LIMIT if " of <limit>" in where else MAX_NUMBER):
         raise ValueError(f"{where} is '{text[:40]}', which is implausible in SI units; correct it")
 
 

@@ -21,6 +21,7 @@ from invdyn_ros.sources.source import Collection, Source, arm_name, resolve_join
 from invdyn_ros.sources.transition_table import SequenceConfig, TransitionTable, transition_table
 from invdyn_ros.sources.transitions import transitions_to_trajectory
 
+MAX_VALUE = 1e12  # of a plausible number in SI units
 FINAL_STATES, NOT_FINITE = "final states", "rows that are not finite"
 TOO_SHORT = "rows of episodes that are too short"
 NO_ACTION = "final states without an action"
@@ -103,14 +104,14 @@ def _finite(rows: TransitionTable, where: str, config: SequenceConfig) -> Transi
     """
     columns = [rows.time[:, None], rows.state, rows.action]
     columns += [rows.next_state] if rows.next_state is not None else []
-    finite = np.isfinite(np.concatenate(columns, axis=1)).all(1)
+    finite = (np.abs(np.concatenate(columns, axis=1)) <= MAX_VALUE).all(1)  # also for NaN
     if finite.all():
         return rows
     if not config.skip_invalid:
         row = min(np.flatnonzero(~finite), key=lambda k: int(rows.row[k]))  # first in the file
         values = np.concatenate([column[row] for column in columns])
         raise ValueError(
-            f"{where}: row {rows.row[row]} holds {values[~np.isfinite(values)][0]} "
+            f"{where}: row {rows.row[row]} holds {values[~(np.abs(values) <= MAX_VALUE)][0]} "
             f"(of {int((~finite).sum())} such rows); repair them, or leave them out with "
             "--skip-invalid"
         )
