@@ -12,6 +12,8 @@ import hashlib
 import json
 import tempfile
 import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +51,10 @@ class ONNXModel:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors are raised, so they need not be printed
         try:
-            self.session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
+            with redirect_stdout(StringIO()):  # onnxruntime prints some errors before it raises
+                self.session = onnxruntime.InferenceSession(
+                    content, options, providers=["CPUExecutionProvider"]
+                )
         except Exception as error:  # the common base of onnxruntime's error classes
             raise ValueError(
                 f"{where} is damaged or no ONNX file ({describe_error(error)}); export it again"
