@@ -31,14 +31,15 @@ class ClearanceCheck:
     def __init__(self, collision: CollisionModel) -> None:
         """Create a check without anchors."""
         self.collision = collision
-        self._far = np.ascontiguousarray(collision.largest_radii.T)  # (n, F)
-        n = collision.robot.n
+        far, n = collision.largest_radii.T, collision.robot.n  # (n, F)
         self._q = np.full((NUM_ANCHORS, n), FAR_AWAY)
-        # pairs of shapes near the anchor, and the clearance of all others
-        self._radii = np.zeros((NUM_ANCHORS, n, NUM_NEAR))
-        self._pair = np.zeros((NUM_ANCHORS, NUM_NEAR), int)
-        self._clearance = np.full((NUM_ANCHORS, NUM_NEAR), FAR_AWAY)
-        self._far_clearance = np.zeros((NUM_ANCHORS, 1))
+        # pairs of shapes near the anchor, then the bounds of all others
+        self._num_pairs, columns = len(collision.pairs), NUM_NEAR + far.shape[1]
+        self._radii = np.zeros((NUM_ANCHORS, n, columns))
+        self._radii[:, :, NUM_NEAR:] = far
+        self._pair = np.zeros((NUM_ANCHORS, columns), int)
+        self._pair[:, NUM_NEAR:] = self._num_pairs  # stands for the pair of the largest clearance
+        self._clearance = np.zeros((NUM_ANCHORS, columns))
         self._next, self._budget = 0, 0
         self.nearest = ("", "")
 
@@ -51,7 +52,7 @@ class ClearanceCheck:
         self._budget -= 1
         pair, clearance, radii = self.collision.near_shapes(q)
         reach = self.collision.range
-        result = np.full(len(self.collision.pairs), reach)
+        result = np.full(self._num_pairs, reach)
         np.minimum.at(result, pair, clearance)
         if clearance.size > NUM_NEAR:
             nearest = clearance.argsort()
@@ -60,9 +61,9 @@ class ClearanceCheck:
             pair, clearance, radii = pair[nearest], clearance[nearest], radii[nearest]
         i, k = self._next, clearance.size
         self._next = (i + 1) % NUM_ANCHORS
-        self._q[i], self._far_clearance[i] = q, reach
-        self._radii[i, :, :k], self._radii[i, :, k:] = radii.T, 0.0
-        self._clearance[i, :k], self._clearance[i, k:] = clearance, FAR_AWAY
+        self._q[i], self._clearance[i, NUM_NEAR:] = q, reach
+        self._radii[i, :, :k], self._radii[i, :, k:NUM_NEAR] = radii.T, 0.0
+        self._clearance[i, :k], self._clearance[i, k:NUM_NEAR] = clearance, FAR_AWAY
         self._pair[i, :k] = pair
         return result
 
@@ -167,10 +168,10 @@ class ClearanceCheck:
             anchor: index of the only anchor to use; None: all.
         """
         chosen = slice(None) if anchor is None else slice(anchor, anchor + 1)
-        q, spare = self._q[chosen, None], self._clearance[chosen] - required[self._pair[chosen]]
+        q, spare = self._q[chosen, None], self._clearance[chosen]
+        if np.count_nonzero(required):
+            largest = max(float(required.max()), 0.0)
+            spare = spare - np.append(required, largest)[self._pair[chosen]]
         turn = np.maximum(q - lower, upper - q)  # (A, K, n)
-        far = (turn @ self._far).max(axis=2) < self._far_clearance[chosen] - max(
-            required.max(), 0.0
-        )
-        near = (turn @ self._radii[chosen] < spare[:, None]).all(axis=2)
-        return np.asarray((far & near).any(axis=0))
+        is_near = np.matmul(turn, self._radii[chosen]) < spare[:, None]
+        return np.asarray(np.logical_or.reduce(np.logical_and.reduce(is_near, axis=2), axis=0))

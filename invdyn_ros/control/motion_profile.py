@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -71,27 +73,43 @@ class MotionProfile:
         return float(self.pieces[0, -1].max())
 
     def at(self, h: float) -> State:
-        """Return the state `h` [s] after the start."""
-        return State(*self._evaluate(h, 3))
+        """Return the state `h` [s] after the start; it is shared and not to be changed."""
+        newest = self._newest
+        if newest and newest[0][0] == h:
+            return newest[0][1]
+        states = []
+        for times, rows in self._rows:  # for a few numbers, half the time of arrays
+            k = bisect_right(times, h) - 1
+            q, qd, qdd, jerk = rows[k]
+            dt = h - times[k] if k < len(times) - 1 else 0.0
+            rise = dt * jerk
+            position = q + dt * (qd + dt / 2 * (qdd + dt / 3 * jerk))
+            states.append((position, qd + dt / 2 * (qdd + qdd + rise), qdd + rise))
+        state = State(*np.array(states).T.copy())
+        newest[:] = [(h, state)]
+        return state
+
+    @cached_property
+    def _newest(self) -> list[tuple[float, State]]:
+        """The last time asked for, and its state: a control step asks several times."""
+        return []
+
+    @cached_property
+    def _rows(self) -> list[tuple[list[float], list[list[float]]]]:
+        """Times, and q, qd, qdd and jerk, of the pieces of each joint."""
+        return list(zip(self.pieces[0].T.tolist(), self.pieces[1:].T.tolist(), strict=True))
 
     def sample(self, h: Array) -> tuple[Array, Array]:
         """Return q and qd, (S, n) each, at times (S,) after the start [s]."""
-        q, qd = self._evaluate(np.asarray(h)[:, None], 2)
-        return q, qd
-
-    def _evaluate(self, h: Array | float, count: int) -> list[Array]:
-        """Return position and further derivatives, `count` in all, at times from the start."""
-        pieces = self.pieces
-        n = pieces.shape[2]
-        times = pieces[0] if isinstance(h, float) else pieces[0][:, None]
-        # the first piece after the time is 0 if there is none, and -1 is the last piece
-        flat = ((times <= h).argmin(axis=0) - 1) * n + np.arange(n)
-        start, q, qd, qdd, jerk = pieces.reshape(5, -1).take(flat, axis=1)
+        pieces, h = self.pieces, np.asarray(h)[:, None]
+        times, n = pieces[0], pieces.shape[2]
+        index = np.add.reduce(times[:, None] <= h, axis=0) - 1  # (S, n)
+        index *= n
+        index += np.arange(n)
+        start, q, qd, qdd, jerk = pieces.reshape(5, -1).take(index, axis=1)
         dt = np.minimum(h, times[-1]) - start  # h may be infinite
         half, third = dt / 2, dt / 3
-        rise = dt * jerk
-        states = [q + dt * (qd + half * (qdd + third * jerk)), qd + half * (qdd + qdd + rise)]
-        return states if count == 2 else [*states, qdd + rise]
+        return q + dt * (qd + half * (qdd + third * jerk)), qd + half * (qdd + qdd + dt * jerk)
 
     def is_within(self, bounds: Extrema) -> bool:
         """Return whether the Bezier control points of all pieces are within bounds.

@@ -47,8 +47,11 @@ class MotionSamples(NamedTuple):
     def bounds(self) -> tuple[Array, Array]:
         """Return the smallest and largest positions between consecutive samples, (K, n) each."""
         q, slope = self.q, self.step / 3 * self.qd
-        points = np.stack([q[:-1], q[1:], q[:-1] + slope[:-1], q[1:] - slope[1:]])  # Bezier
-        return points.min(axis=0) - self.deviation, points.max(axis=0) + self.deviation
+        first, last = q[:-1], q[1:]
+        after, before = first + slope[:-1], last - slope[1:]  # inner Bezier points
+        smallest = np.minimum(np.minimum(first, last), np.minimum(after, before))
+        largest = np.maximum(np.maximum(first, last), np.maximum(after, before))
+        return smallest - self.deviation, largest + self.deviation
 
     def centres(self) -> Array:
         """Return the positions halfway between consecutive samples, (K, n)."""

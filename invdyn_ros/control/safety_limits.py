@@ -5,7 +5,7 @@ limits. All functions are pure: the same input gives the same output.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -76,7 +76,10 @@ class Limits:
         """
         if not 0 < speed <= 1:
             raise ValueError(f"the speed must be greater than 0 and at most 1, got {speed}")
-        return replace(self, velocity=speed * self.velocity)
+        velocity = speed * self.velocity
+        return Limits(
+            self.lower, self.upper, velocity, self.acceleration, self.jerk, self.effort
+        )
 
     @cached_property
     def motion(self) -> Extrema:

@@ -68,20 +68,21 @@ class SpeedScaling:
         return self.scale
 
     def _singularity_scale(self, q: Array, q_later: Array) -> float:
-        now, later = self._condition(q), self._condition(q_later)
+        now, later = self._conditions((q, q_later))
         if later <= now:
             return 1.0
         fraction = (STOP_CONDITION - later) / (STOP_CONDITION - SLOW_CONDITION)
         return min(max(fraction, SINGULAR_SCALE), 1.0)
 
-    def _condition(self, q: Array) -> float:
-        """Return the condition number of the Jacobian of the tip at q (n,) [rad]."""
+    def _conditions(self, positions: tuple[Array, ...]) -> list[float]:
+        """Return the condition number of the Jacobian of the tip at each position (n,) [rad]."""
         model, data = self._robot.model(), self._data
-        data.qpos[:] = q
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        jacobian = np.zeros((6, model.nv))
-        mujoco.mj_jacBody(model, data, jacobian[:3], jacobian[3:], self._tip)
-        jacobian[:3] /= self._tool_speed.reach
-        values = np.linalg.svd(jacobian, compute_uv=False)
-        return float(values[0] / max(values[-1], 1e-9))
+        jacobians = np.zeros((len(positions), 6, model.nv))
+        for q, jacobian in zip(positions, jacobians, strict=True):
+            data.qpos[:] = q
+            mujoco.mj_kinematics(model, data)
+            mujoco.mj_comPos(model, data)
+            mujoco.mj_jacBody(model, data, jacobian[:3], jacobian[3:], self._tip)
+        jacobians[:, :3] /= self._tool_speed.reach
+        values = np.linalg.svd(jacobians, compute_uv=False)
+        return [float(largest / max(smallest, 1e-9)) for largest, *_, smallest in values.tolist()]

@@ -28,6 +28,10 @@ class ToolSpeed:
         self._data = mujoco.MjData(self._model)
         tip = self._model.body(robot.tip_link).id
         self._bodies = np.unique([*self._model.jnt_bodyid[1:], tip])
+        self._roots = self._model.body_rootid[self._bodies]
+        data = self._data  # views into it: an attribute makes a new one each time
+        self._q, self._qd, self._velocity = data.qpos, data.qvel, data.cvel
+        self._points, self._com = data.xpos, data.subtree_com
         origin = np.zeros((1, 3))
         radii = [motion_radii(self._model, body, origin) for body in self._bodies]
         # a later joint never counts for more than an earlier one, as the proof below needs
@@ -38,19 +42,23 @@ class ToolSpeed:
     def speeds(self, q: Array, qd: Array) -> Array:
         """Return the largest speed (K,) [m/s] of any point at positions and velocities (K, n)."""
         data, model, bodies = self._data, self._model, self._bodies
-        roots = model.body_rootid[bodies]
-        velocity, lever = np.empty((len(q), len(bodies), 6)), np.empty((len(q), len(bodies), 3))
+        velocity = np.empty((len(q), *self._velocity.shape))
+        points, com = self._empty_points(len(q)), self._empty_points(len(q))
         for k in range(len(q)):
-            data.qpos[:], data.qvel[:] = q[k], qd[k]
+            self._q[:], self._qd[:] = q[k], qd[k]
             mujoco.mj_kinematics(model, data)
             mujoco.mj_comPos(model, data)
             mujoco.mj_comVel(model, data)
-            velocity[k] = data.cvel[bodies]  # about the centre of mass of the whole arm
-            lever[k] = data.xpos[bodies] - data.subtree_com[roots]
-        (wx, wy, wz), (x, y, z) = np.moveaxis(velocity[..., :3], -1, 0), np.moveaxis(lever, -1, 0)
-        turning = np.stack([wy * z - wz * y, wz * x - wx * z, wx * y - wy * x], axis=-1)
-        squared = np.square(velocity[..., 3:] + turning).sum(axis=-1)  # (K, points)
+            velocity[k] = self._velocity  # about the centre of mass of the whole arm
+            points[k], com[k] = self._points, self._com
+        wx, wy, wz, vx, vy, vz = velocity[:, bodies].transpose(2, 0, 1)
+        x, y, z = (points[:, bodies] - com[:, self._roots]).transpose(2, 0, 1)
+        vx, vy, vz = vx + wy * z - wz * y, vy + wz * x - wx * z, vz + wx * y - wy * x
+        squared = vx * vx + vy * vy + vz * vz  # (K, points)
         return np.asarray(np.sqrt(squared.max(axis=1)))
+
+    def _empty_points(self, count: int) -> Array:
+        return np.empty((count, *self._points.shape))
 
     def is_below(self, limit: float, samples: MotionSamples, plan: Plan, start: float) -> bool:
         """Return whether all speeds stay below a limit on the whole motion.
@@ -98,12 +106,13 @@ class ToolSpeed:
             last: last sample to look at.
         """
         q, qd = samples.q[first : last + 1], samples.qd[first : last + 1]
-        points = np.empty((len(q), len(self._bodies), 3))
+        points = self._empty_points(len(q))
         for k, position in enumerate(q):
-            self._data.qpos[:] = position
+            self._q[:] = position
             mujoco.mj_kinematics(self._model, self._data)
-            points[k] = self._data.xpos[self._bodies]
-        moved = np.square(points[1:] - points[:-1]).sum(axis=-1).max(axis=1)
+            points[k] = self._points
+        step = points[1:, self._bodies] - points[:-1, self._bodies]
+        moved = np.maximum.reduce(np.add.reduce(step * step, axis=2), axis=1)
         mean = np.sqrt(moved) / samples.step  # (K,)
         if mean.max() >= limit:
             return None
@@ -125,8 +134,8 @@ class ToolSpeed:
             qd_end: (K, n) velocities at the end of each step [rad/s].
             step: duration [s].
         """
-        speed = np.maximum(np.abs(qd_start), np.abs(qd_end)) + step**2 / 8 * self._jerk
-        acceleration = np.abs(qd_end - qd_start) / step + step * self._jerk
-        w = speed.sum(axis=1)
-        bound = w**2 * (speed @ self._radii) + 3 * w * (acceleration @ self._radii)
-        return np.asarray(bound + self._jerk @ self._radii)
+        radii, jerk = self._radii, self._jerk
+        speed = np.maximum(np.abs(qd_start), np.abs(qd_end)) + step**2 / 8 * jerk
+        acceleration = np.abs(qd_end - qd_start) / step + step * jerk
+        w = np.add.reduce(speed, axis=1)
+        return np.asarray(w * (w * (speed @ radii) + 3 * (acceleration @ radii)) + jerk @ radii)

@@ -123,6 +123,7 @@ class CollisionModel:
                 spec.add_pair(geomname1=names[first], geomname2=names[second], margin=reach)
         self._model = compile_spec(spec, robot)
         self._data = mujoco.MjData(self._model)
+        self._shape_code = np.array([self._model.ngeom, 1], np.int32)
         self._radii = radii.reshape(-1, robot.n)  # like all arrays by pair of shapes: flat
         self._set_pairs(pairs)
         self.excluded: list[tuple[str, str]] = []
@@ -187,17 +188,20 @@ class CollisionModel:
 
         A pair of shapes is the first one times the number of shapes plus the second.
         """
-        geoms = self._data.contact.geom
-        shapes = geoms[:, 0] * self._model.ngeom + geoms[:, 1]
-        return shapes, self._data.contact.dist - self._pair_margin[shapes]
+        contacts = self._data.contact
+        shapes = contacts.geom @ self._shape_code
+        return shapes, contacts.dist - self._pair_margin[shapes]
 
     def _distances(self, q: Array) -> tuple[Indices, Array]:
         """Return the pairs of shapes (k,) and the clearance (k,) [m] of each."""
         self._update(q)
         shapes, distances = self._contacts()
         if shapes.size > 1:  # the nearest of several contacts of a pair, which follow each other
-            start = np.flatnonzero(np.diff(shapes, prepend=-1))
-            shapes, distances = shapes[start], np.minimum.reduceat(distances, start)
+            is_first = np.ones(shapes.size, bool)
+            np.not_equal(shapes[1:], shapes[:-1], out=is_first[1:])
+            start = is_first.nonzero()[0]
+            if start.size < shapes.size:
+                shapes, distances = shapes[start], np.minimum.reduceat(distances, start)
         return shapes, distances
 
     def _set_pairs(self, pairs: list[BodyPair]) -> None:
