@@ -77,9 +77,7 @@ class Limits:
         if not 0 < speed <= 1:
             raise ValueError(f"the speed must be greater than 0 and at most 1, got {speed}")
         velocity = speed * self.velocity
-        return Limits(
-            self.lower, self.upper, velocity, self.acceleration, self.jerk, self.effort
-        )
+        return Limits(self.lower, self.upper, velocity, self.acceleration, self.jerk, self.effort)
 
     @cached_property
     def motion(self) -> Extrema:
