@@ -119,3 +119,19 @@ class MeasurementMonitorConfig(Validated):
     overspeed: Annotated[float, Field(ge=1)] = 1.05
     velocity_tolerance: PositiveFloat = 0.1
     contradiction_count: PositiveInt = 5
+
+
+FAR = 1e3
+ANY_ERROR = MeasurementMonitorConfig(  # for a simulated arm that follows a bad model on purpose
+    joint_state_timeout=FAR,
+    max_gap=FAR,
+    position_jump=FAR,
+    frozen_travel=FAR,
+    stall_travel=FAR,
+    servo_stall_travel=FAR,
+    following_error=FAR,
+    servo_following_error=FAR,
+    velocity_error=FAR,
+    overspeed=FAR,
+    velocity_tolerance=FAR,
+)

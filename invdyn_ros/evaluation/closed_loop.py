@@ -13,7 +13,7 @@ from invdyn_ros.control.computed_torque import (
 )
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import Fallback
-from invdyn_ros.control.faults import MeasurementMonitorConfig
+from invdyn_ros.control.faults import ANY_ERROR
 from invdyn_ros.control.motion_profile import Plan, State, Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import StatePredictor
@@ -26,20 +26,6 @@ from invdyn_ros.sources.excitation import ExcitationConfig, ExcitationTrajectory
 from invdyn_ros.typing import Array, Mask
 
 VERBATIM = SafetyLimitsConfig(slow_in_time=0.0)  # the motion is followed as it was recorded
-FAR = 1e3
-ANY_ERROR = MeasurementMonitorConfig(  # a replay measures a model, however bad it is
-    joint_state_timeout=FAR,
-    max_gap=FAR,
-    position_jump=FAR,
-    frozen_travel=FAR,
-    stall_travel=FAR,
-    servo_stall_travel=FAR,
-    following_error=FAR,
-    servo_following_error=FAR,
-    velocity_error=FAR,
-    overspeed=FAR,
-    velocity_tolerance=FAR,
-)
 
 
 class ZeroOrderHold:

@@ -15,6 +15,7 @@ from invdyn_ros.control.computed_torque import (
     MeasuredState,
 )
 from invdyn_ros.control.controller import ArmController
+from invdyn_ros.control.faults import ANY_ERROR
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.data.trajectory import Trajectory
@@ -92,7 +93,13 @@ def simulate_episode(
         simulation.reset(seed, motion.state_at(0.0).q)
         safety = SafetyLimitsConfig(target_timeout=1.0, slow_in_time=0.0)
         controller = ArmController(
-            robot, nominal_model(robot, unit), unit, 0.0, safety, is_guarded=False
+            robot,
+            nominal_model(robot, unit),
+            unit,
+            0.0,
+            safety,
+            monitor=ANY_ERROR,
+            is_guarded=False,
         )
         controller.engage(True)
         return _record(simulation, controller, motion, unit)
