@@ -245,7 +245,9 @@ class _Fuzz:
         if not self.has_fault:
             return
         self.next_attempt -= 1
-        if self.next_attempt > 0:
+        disturbance = self.disturbance
+        is_wrong = disturbance.offset[k].any() and disturbance.name != "noise"
+        if self.next_attempt > 0 or is_wrong:  # nobody engages an arm that is measured elsewhere
             return
         if self.controller.engage(True) is None:
             self.has_fault = False
