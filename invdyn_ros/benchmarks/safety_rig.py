@@ -20,8 +20,8 @@ from invdyn_ros.control.action_limits import (
 from invdyn_ros.control.computed_torque import InverseDynamicsModel, MeasuredState
 from invdyn_ros.control.controller import ArmController, Command
 from invdyn_ros.control.fallback import fallback_from_metadata
-from invdyn_ros.control.motion_guard import MotionGuardConfig
 from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.registry import ROBOTS, load_plant, load_robot_spec
 from invdyn_ros.robots.robot import Robot, load_robot, package_file
@@ -81,7 +81,7 @@ def action_bounds() -> ActionBounds:
 
 def tool_speed_limit() -> float:
     """Return the speed [m/s] of tool and joints that the motion guard promises."""
-    return MotionGuardConfig().tool_speed
+    return SafetyLimitsConfig().tool_speed
 
 
 class Sample(NamedTuple):
@@ -197,7 +197,7 @@ class DrivenArm(AbstractContextManager["DrivenArm"]):
         """
         simulation, controller = self.simulation, self.controller
         sample, now = simulation.state(), self.time
-        measured = MeasuredState(now, sample.q, sample.qd)
+        measured = MeasuredState(now, sample.q, sample.qd, sample.effort)
         states = [measured]
         if tampering is not None:
             target = tampering.target(target, since)
