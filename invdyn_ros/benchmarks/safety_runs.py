@@ -215,7 +215,7 @@ class RandomPerson:
         self.mirrored = rng.random() < 0.1
         self._frequency = rng.uniform(0.02, 0.8, (6, 3))  # [Hz]
         self._phase = rng.uniform(0, 2 * np.pi, (6, 3))
-        self._noise = 10 ** rng.uniform(-3.5, -1.7)  # [m]
+        self._noise = 10 ** rng.uniform(-3.5, -2.0)  # [m]
         self._gone_until = self._jump_at = 0.0
 
     def __call__(self, time: float) -> Array | None:

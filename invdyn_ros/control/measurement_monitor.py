@@ -368,10 +368,13 @@ class MeasurementMonitor:
         if not (distance > self._stall_travel).any():
             return None
         moved = (measured.q - first.q) * np.sign(planned)
+        # dry friction holds a joint that was ahead until the plan has overtaken it
+        behind = (self._lagged[0].desired - measured.q) * np.sign(planned)
         steady = self._reversal_time < first.time
-        return np.asarray(
-            (distance > self._stall_travel) & steady & (moved < c.stall_ratio * distance)
-        )
+        stuck = steady & (moved < c.stall_ratio * distance)
+        ratio = 1 - c.stall_ratio
+        far = (distance > self._stall_travel) & (behind > ratio * self._stall_travel)
+        return np.asarray(stuck & far)
 
     def _accept(self, measured: MeasuredState, desired: State | None, clock: float | None) -> None:
         """Store a usable joint state."""
