@@ -147,7 +147,7 @@ class MotionChecker:
         bad = tally.add("finite", np.where(finite, 0.0, 2.0))
         free = ticks.braking[:, None]
         beyond = np.where(free, -1.0, np.maximum(q - limits.upper, limits.lower - q) / 1e-4)
-        bad |= tally.add("position", 1.0 + np.maximum(beyond, -1.0), 1.0 + 1e-1)
+        bad |= tally.add("position", 1.0 + np.maximum(beyond, -1.0), 2.0)
         tolerance = 1 + RELATIVE_TOLERANCE
         velocity = np.where(free, 0.0, np.abs(qd) / limits.velocity)
         bad |= tally.add("velocity", velocity, tolerance)

@@ -76,8 +76,8 @@ class MeasurementMonitorConfig(Validated):
         servo_lag: time by which a position servo may follow its plan too late [s].
         rest_window: time over which the speed of an arm is measured [s].
         stall_window: time over which measured and planned travel are compared [s].
-        stall_travel: planned travel in the window above which they are compared [rad]; dry friction
-            holds a joint that starts slowly for up to 0.02 rad.
+        stall_travel: planned travel in the window above which they are compared [rad]; dry
+            friction holds a joint that starts slowly for up to 0.02 rad.
         servo_stall_travel: the same for position servos, which are softer [rad].
         stall_ratio: measured divided by planned travel below which a joint does not follow [-].
         following_error: error of a position that is a fault with torques [rad]; pressing a block
