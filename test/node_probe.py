@@ -116,6 +116,7 @@ def node_starter():
         ready = threading.Event()
 
         def work():
+            loop = None
             try:
                 node = make()
                 loop = NodeLoop(node)
@@ -123,10 +124,12 @@ def node_starter():
                 ready.set()
                 while rclpy.ok():
                     loop.step()
-                loop.close()
             except Exception as error:
                 probe.failure = error if rclpy.ok() else None
                 ready.set()
+            finally:
+                if loop is not None:
+                    loop.close()  # an executor that is not shut down keeps its node alive
 
         threads.append(threading.Thread(target=work, daemon=True))
         threads[-1].start()

@@ -166,12 +166,15 @@ def test_after_a_stop_nothing_is_sent_until_engaged_again() -> None:
     arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
     assert controller.update(MeasuredState(0.0, arm.home, np.zeros(6))).action is not None
     controller.stop()
-    for k in range(5):
+    commands = []
+    for k in range(1, 60):
         controller.set_target(Target(k / 125, State(arm.home, np.zeros(6), np.zeros(6)), 0.008))
-        command = controller.update(MeasuredState(k / 125, arm.home, np.zeros(6)))
-        assert command.action is None and command.reason == "stopped"
+        commands.append(controller.update(MeasuredState(k / 125, arm.home, np.zeros(6))))
+    assert {command.reason for command in commands} == {"stopped"}
+    assert commands[0].action is not None, "the arm is held while it comes to rest"
+    assert all(command.action is None for command in commands[40:])
     controller.engage(True)
-    assert controller.update(MeasuredState(0.04, arm.home, np.zeros(6))).action is not None
+    assert controller.update(MeasuredState(0.48, arm.home, np.zeros(6))).action is not None
 
 
 def test_model_output_that_is_not_finite_stops_the_arm() -> None:

@@ -285,6 +285,35 @@ def test_arm_is_only_engaged_at_rest_with_fresh_joint_states(arm: str) -> None:
         assert driven.controller.engage(True) is None
 
 
+@pytest.mark.parametrize("disengages", [False, True])
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_stopping_and_disengaging_brake_to_rest_and_then_send_nothing(
+    arm: str, disengages: bool
+) -> None:
+    with Arm(arm) as driven:
+        driven.run(START)
+        controller, body = driven.controller, driven.robot
+        start, (_, qd) = driven.q, driven.simulation.true_state()
+        assert np.abs(qd).max() > 0.2, "the arm moves"
+        if disengages:
+            controller.engage(False)
+        else:
+            controller.stop()
+        actions = [None if driven.command is None else driven.command.action]
+        for _ in range(round(0.8 * body.rate)):
+            driven.step(driven.measure())
+            assert driven.command is not None
+            assert driven.command.reason == ("not engaged" if disengages else "stopped")
+            actions.append(driven.command.action)
+        sent = np.array([action for action in actions if action is not None])
+        assert 3 < len(sent) < len(actions), "it is braked, then left alone"
+        if controller.unit == "rad":
+            assert (np.abs(np.diff(sent, axis=0)) < 1.05 * body.velocity / body.rate).all()
+        _, speed = driven.simulation.true_state()
+        assert np.abs(speed).max() < 0.02 and np.abs(driven.q - start).max() < 0.1
+        assert controller.fault is None and controller.engage(True) is None
+
+
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa", "dofbot"])
 def test_hard_targets_are_no_fault(arm: str) -> None:
     """Steps across the workspace, 30 times a second a target."""

@@ -17,6 +17,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.nodes.grasp import GraspNode
+from invdyn_ros.nodes.images import CAMERA_FRAME
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import REJECTED, block_to_message, to_stamp
 from invdyn_ros.perception.block_detector import describe_duplicate
@@ -65,7 +66,7 @@ class SimulatedInputs:
 
     def publish_markers(self, *markers):
         """Publish the markers of an image and wait until the node has received them."""
-        header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
+        header = Header(stamp=to_stamp(self.stamp), frame_id=CAMERA_FRAME)
         clear = Marker(header=header, action=Marker.DELETEALL)
         self.markers.publish(MarkerArray(markers=[clear, *markers]))
         self.probe.wait_until(lambda: self.stamp in self.node.detections.results)
@@ -74,7 +75,7 @@ class SimulatedInputs:
         """Publish a block at a position [m] whose distance from the camera is scaled."""
         T = np.linalg.inv(SCENE.camera.T_base_camera) @ block_pose(x, y, 0.02, 0.3)
         quaternion = Rotation.from_matrix(T[:3, :3]).as_quat()
-        header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
+        header = Header(stamp=to_stamp(self.stamp), frame_id=CAMERA_FRAME)
         self.publish_markers(Marker(ns="blocks", id=0, type=Marker.CUBE))
         self.blocks.publish(block_to_message(scale * T[:3, 3], quaternion, NOISE, header))
         self.probe.wait_until(lambda: self.stamp in self.node.detections.poses)
@@ -114,6 +115,16 @@ def test_arm_holds_and_reports_invalid_inputs(start_node, policies, policy):
         inputs.publish_block(0.45, 0.0)
         inputs.publish_joints()
     assert inputs.node.hold_reason is None and inputs.moves()
+
+
+def test_block_pose_in_a_foreign_frame_is_ignored(start_node, policies):
+    inputs = SimulatedInputs(start_node, "scripted", policies["scripted"])
+    inputs.publish_joints()
+    header = Header(stamp=to_stamp(inputs.stamp), frame_id="map")
+    pose = np.array([0.45, 0.0, 0.02]), np.array([0.0, 0.0, 0.0, 1.0])
+    inputs.blocks.publish(block_to_message(*pose, NOISE, header))
+    inputs.probe.wait_until(lambda: inputs.node.ignored_counts["/blocks/block_0"] == 1)
+    assert not inputs.node.detections.poses
 
 
 def test_policy_of_another_size_ends_the_node(run_until_error, tmp_path):

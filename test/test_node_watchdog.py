@@ -158,6 +158,22 @@ def test_second_commander_and_a_missing_controller_are_faults(arm, capsys):
     other.close()
 
 
+def test_two_publishers_of_the_joint_states_of_one_arm_are_a_fault(arm):
+    """A gripper that publishes its own joints on the topic is none."""
+    engaged(arm)
+    other = Probe()
+    second = other.node.create_publisher(JointState, STATES, 10)
+    gripper = JointState(name=["knuckle_joint"], position=[0.1])
+    count = arm.node.ignored_counts[STATES] + 60
+    arm.run_until(lambda: second.publish(gripper) or arm.node.ignored_counts[STATES] > count)
+    assert arm.node.fault is None
+    arm.run_until(
+        lambda: second.publish(state(time.time_ns(), arm.q, arm.qd)) or arm.node.fault is not None
+    )
+    assert arm.node.fault.startswith("two publishers of joint states: 2 publishers, limit 1")
+    other.close()
+
+
 def run_engage_verb(arm):
     """Run `invdyn engage` while joint states are published; return its exit code."""
     arm.run_until(lambda: arm.node.nodes_of_this_name() == 1)  # that of the last test is gone

@@ -23,6 +23,7 @@ from invdyn_ros.control.fault_response import FaultResponse
 from invdyn_ros.control.faults import (
     LOOP_DELAY,
     MODEL_NOT_FINITE,
+    STOP_REQUESTED,
     STOPPED,
     Fault,
     MeasurementMonitorConfig,
@@ -173,16 +174,22 @@ class ArmController:
             None if it was done, else why it was refused. Before the first joint state it is done:
             the arm is driven from its first joint state at rest.
         """
-        refusal = self._refusal() if engaged else None
+        if not engaged:
+            self.fault = None
+            self.stop(NOT_ENGAGED)
+            return None
+        refusal = self._refusal()
         if refusal is None:
-            self._armed, self.fault, self.stop_reason = engaged, None, None
+            self._armed, self.fault, self.stop_reason = True, None, None
             self._forget_plan()
         return refusal
 
-    def stop(self, reason: str = "stopped") -> None:
-        """Send nothing until engaged again."""
+    def stop(self, reason: str = STOP_REQUESTED) -> None:
+        """Brake to rest, then send nothing until engaged again."""
+        is_driven = self._armed and self.plan is not None
         self._armed, self.stop_reason = False, reason
-        self._forget_plan()
+        if is_driven:
+            self._start_response(Fault(STOP_REQUESTED, None, 0.0, 0.0, "s"), self.monitor.measured)
 
     def latch(self, fault: Fault) -> None:
         """Stop until engaged again because of a fault that the joint states do not show."""
@@ -222,16 +229,14 @@ class ArmController:
         if self._time_restarted(measured, clock):
             self.reset()  # a new start of a simulated arm
         self._clock = clock
-        is_driven = self.plan is not None and self.fault is None
+        is_driven = self.plan is not None and self._armed
         desired = self.plan.at(measured.time) if self.plan is not None and is_driven else None
         fault = self.monitor.update(measured, desired, clock)
         if fault is not None:
             is_complete = self.monitor.is_complete(measured)
             self._on_fault(fault, measured if is_complete else None)
-        if self.fault is not None:
-            return self._respond(measured)
         if not self._armed:
-            return Command(None, None, self.stop_reason or NOT_ENGAGED, None)
+            return self._respond(measured)
         if fault is not None:
             return Command(None, None, str(fault), None)
         if not self.monitor.is_new or self.monitor.measured is None:
@@ -256,7 +261,8 @@ class ArmController:
         fault = self.monitor.check(clock)
         if fault is not None:
             self._on_fault(fault, None)
-        if self.fault is None or self.monitor.age() < 2 / self.robot.rate:
+        is_stopping = self.fault is not None or self._response is not None
+        if not is_stopping or self.monitor.age() < 2 / self.robot.rate:
             return None  # `update` answers
         return self._respond(None)
 
@@ -351,26 +357,33 @@ class ArmController:
             fault = Fault(LOOP_DELAY, None, loop.delay, loop.action_delay, "s")  # it is the cause
         if self._response is not None:
             self._response.cut()
-        if self.plan is not None and self.fault is None:
+        if self.plan is not None and self._armed:
             self.fault, self._armed = fault, False
-            self._start_time, self._start_clock = monitor.time(self._clock), self._clock
-            self._response_count = 0
-            if monitor.is_new:
-                measured = monitor.measured
-            is_known = fault.is_measurement_trusted or fault.reason in GAPS
-            self._response = FaultResponse(
-                fault,
-                self.planner,
-                self._start_time,
-                measured if is_known else None,
-                self.tracking_controller,
-                self.action_limits,
-            )
+            self._start_response(fault, monitor.measured if monitor.is_new else measured)
         last = monitor.measured
         self._last_problem = (fault, 0.0 if last is None else last.time)
 
+    def _start_response(self, fault: Fault, measured: MeasuredState | None) -> None:
+        """Start the way to rest.
+
+        Args:
+            fault: why.
+            measured: newest joint state, None if there is none.
+        """
+        self._start_time, self._start_clock = self.monitor.time(self._clock), self._clock
+        self._response_count = 0
+        is_known = fault.is_measurement_trusted or fault.reason in GAPS
+        self._response = FaultResponse(
+            fault,
+            self.planner,
+            self._start_time,
+            measured if is_known else None,
+            self.tracking_controller,
+            self.action_limits,
+        )
+
     def _respond(self, measured: MeasuredState | None) -> Command:
-        """Return the command after a fault.
+        """Return the command of an arm that is not driven: on its way to rest, then none.
 
         Args:
             measured: joint state that came now, None if none did.
@@ -386,5 +399,9 @@ class ArmController:
             action, desired = self._response.update(
                 time, self.monitor.measured if is_useful else None
             )
+            if self.fault is None and self._response.is_over:
+                self._forget_plan()
+        if self.fault is None:
+            return Command(action, desired, self.stop_reason or NOT_ENGAGED, None)
         text = str(self.fault)
         return Command(action, desired, text, None, text)

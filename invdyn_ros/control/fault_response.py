@@ -13,7 +13,7 @@ import numpy as np
 
 from invdyn_ros.control.action_limits import ActionLimits
 from invdyn_ros.control.computed_torque import ComputedTorqueController, MeasuredState
-from invdyn_ros.control.faults import FROZEN, MODEL_DOUBTED, Fault
+from invdyn_ros.control.faults import FROZEN, MODEL_DOUBTED, STOP_REQUESTED, Fault
 from invdyn_ros.control.motion_planner import MotionPlanner
 from invdyn_ros.control.motion_profile import Plan, State
 from invdyn_ros.control.safety_limits import Limits
@@ -22,6 +22,7 @@ from invdyn_ros.typing import Array
 
 STOP_TIME = 0.3  # [s] of a controlled stop with torques
 STOP_VELOCITY_ERROR = 0.3  # of the velocity limit [-]: a controlled stop that fails is cut
+REST_COUNT = 10  # setpoints at rest with which a stop ends
 RETURN_SPEED = 0.2  # of the velocity limit [-] at which setpoints return to a joint that stands
 Response = tuple[Array | None, State | None]
 
@@ -51,7 +52,7 @@ class FaultResponse:
         self.fault, self.start_time, self._planner = fault, time, planner
         self.tracking_controller, self.action_limits = tracking_controller, action_limits
         self.limits: Limits = action_limits.limits
-        self._is_cut, self._has_returned = False, False
+        self._is_cut, self._has_returned, self._rest_count = False, False, 0
         self._stop: Plan | None = None  # of a controlled stop with torques
         if action_limits.is_effort:
             self._is_cut = measured is None or not fault.is_measurement_trusted
@@ -81,8 +82,13 @@ class FaultResponse:
         brake = brake_plan(state, time, self.limits, self.fault.reason)
         return brake or hold_plan(measured.q, time, self.fault.reason)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more needs to be sent: a servo at rest keeps its last setpoint."""
+        return self._is_cut if self.action_limits.is_effort else self._rest_count > REST_COUNT
+
     def cut(self) -> None:
-        """End a controlled stop: its measurements have a fault too."""
+        """Use no more joint states, since they have a fault too: torques end."""
         self._is_cut = True
 
     def _torque(self, stop: Plan, time: float, measured: MeasuredState) -> Array | None:
@@ -102,6 +108,7 @@ class FaultResponse:
         planner, reason = self._planner, self.fault.reason
         # frozen joint states may be those of a program that stands still
         is_trusted = self.fault.is_measurement_trusted or reason == FROZEN
+        is_trusted = is_trusted and not (self._is_cut and reason == STOP_REQUESTED)
         if self._has_returned:
             planner.go_on(time)
         else:
@@ -110,7 +117,11 @@ class FaultResponse:
         if plan is None:
             return None, None
         desired = plan.at(time)
-        if measured is not None and is_trusted and not (self._has_returned or desired.qd.any()):
+        is_at_rest = not desired.qd.any()
+        self._rest_count += is_at_rest
+        # only a joint that a fault kept from its place is given way
+        may_return = is_trusted and is_at_rest and reason != STOP_REQUESTED
+        if measured is not None and may_return and not self._has_returned:
             self._has_returned = True
             planner.go_to(measured.q, RETURN_SPEED, time, reason)
         setpoint = plan.at(time + self.tracking_controller.action_delay).q

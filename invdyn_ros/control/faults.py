@@ -19,11 +19,12 @@ OVERSPEED = "overspeed"
 CONTRADICTION = "velocities contradict positions"
 LOOP_DELAY = "loop delay"
 MODEL_NOT_FINITE = "model output is not finite"
+STOP_REQUESTED = "stopped"  # no fault: somebody wants the arm to stop
 
 # After one of these, the measured joints are where the arm is, so it can be stopped with them.
-TRUSTED = frozenset({NOT_FOLLOWING, FOLLOWING_ERROR, OVERSPEED})
+TRUSTED = frozenset({NOT_FOLLOWING, FOLLOWING_ERROR, OVERSPEED, STOP_REQUESTED})
 # These may come from a wrong model, whose setpoints are then not used to stop.
-MODEL_DOUBTED = TRUSTED | {MODEL_NOT_FINITE, JUMPED}
+MODEL_DOUBTED = (TRUSTED - {STOP_REQUESTED}) | {MODEL_NOT_FINITE, JUMPED}
 
 
 class Fault(NamedTuple):

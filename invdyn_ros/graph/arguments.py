@@ -174,6 +174,10 @@ class GraspSimArguments(CommonArguments):
         str,
         Field(description="file of 'invdyn calibrate'; default: the pose of the simulated camera"),
     ] = ""
+    camera_frame: Annotated[
+        str,
+        Field(description="frame_id of a real camera's images; default: that of this package"),
+    ] = ""
     noise: Annotated[
         Literal["none", "default", "hard"],
         Field(

@@ -288,6 +288,7 @@ GRASP_PARAMETERS = (
     "seed",
     "lockstep",
     "camera_pose",
+    "camera_frame",
 )
 GRASP_REPORT_PARAMETERS = (
     "policy",

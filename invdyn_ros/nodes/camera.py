@@ -7,13 +7,12 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, TimeReference
 from std_msgs.msg import Header
 
-from invdyn_ros.nodes.images import image_to_message
+from invdyn_ros.nodes.images import CAMERA_FRAME, image_to_message
 from invdyn_ros.nodes.messages import latest_qos, to_seconds, to_stamp
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, load_parameters, run
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
 
-FRAME_ID = "camera_optical_frame"
 DECODE_DELAY = 0.75  # delay before a video's next frame is decoded [frame periods]
 
 
@@ -102,7 +101,7 @@ class CameraNode(DiagnosticNode):
 
     def publish(self, frame: Frame, stamp: float) -> None:
         """Publish a frame with a stamp [s]."""
-        self.last_image = image_to_message(frame.image, to_stamp(round(stamp * 1e9)), FRAME_ID)
+        self.last_image = image_to_message(frame.image, to_stamp(round(stamp * 1e9)), CAMERA_FRAME)
         self.image_publisher.publish(self.last_image)
         self.last_stamp = stamp
         self.timing_publisher.publish(

@@ -27,6 +27,7 @@ from invdyn_ros.nodes.detection_buffer import (
     ImageResult,
     message_to_covariance,
 )
+from invdyn_ros.nodes.images import CAMERA_FRAME
 from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
     REJECTED,
@@ -72,6 +73,7 @@ class GraspNodeConfig:
         seed: random seed of the latency.
         lockstep: publish exactly one target per joint state, after the images up to its time.
         camera_pose: file of `invdyn calibrate`; empty: pose of the simulated camera.
+        camera_frame: frame of the camera's images; block poses in other frames are ignored.
     """
 
     arm: str = "ur5"
@@ -81,6 +83,7 @@ class GraspNodeConfig:
     seed: int = 0
     lockstep: bool = False
     camera_pose: str = ""
+    camera_frame: str = CAMERA_FRAME
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -186,12 +189,18 @@ class GraspNode(DiagnosticNode):
 
     def to_detection(self, message: PoseWithCovarianceStamped) -> BlockDetection:
         """Convert a block pose to position and yaw on the table in the base frame."""
-        time = to_nanoseconds(message.header.stamp) * 1e-9
+        time, frame = to_nanoseconds(message.header.stamp) * 1e-9, message.header.frame_id
         T = quaternion_pose(*pose_to_arrays(message.pose.pose))
         covariance = message_to_covariance(message)
-        if message.header.frame_id == self.robot.base_link:  # from the block_pose node
+        if frame == self.robot.base_link:  # from the block_pose node
             variance = np.diag(covariance)[[0, 1, 2, 5]]
             return BlockDetection(time, T[:3, 3], upright_yaw(T[:3, :3]), variance)
+        if frame != self.config.camera_frame:
+            raise ForeignMessage(
+                f"the pose is in the frame '{frame}', not in that of camera "
+                f"('{self.config.camera_frame}', see camera_frame) or arm "
+                f"('{self.robot.base_link}')"
+            )
         camera, height = self.scene.camera, self.scene.block_size / 2
         return detection_on_table(time, T, covariance, camera.T_base_camera, height)
 

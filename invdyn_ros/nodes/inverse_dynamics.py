@@ -144,6 +144,7 @@ class InverseDynamicsNode(DiagnosticNode):
         clock = time.monotonic()
         q, qd, effort = joints_by_name(message, self.robot.joint_names)
         stamp = to_nanoseconds(message.header.stamp)
+        self.topics.stamps.add(stamp)
         measured = MeasuredState(stamp * 1e-9, q, qd, effort)
         if self.start.is_met(clock) or (self.config.lockstep and self.start.is_waiting):
             self.start.refusal = self.engage()
@@ -185,13 +186,15 @@ class InverseDynamicsNode(DiagnosticNode):
         if self.shown_fault is not None:
             self.show_fault(self.shown_fault)
         self.diagnostic_values["speed scale"] = f"{self.controller.planner.speed_scale:.2f}"
+        if (delay := self.controller.loop_delay) is not None:
+            self.diagnostic_values["loop delay"] = f"{delay:.3f} s"
         if not self.controller.engaged:
             return
         fault = self.topics.commander()
         if fault is not None:
             self.silent_after = time.monotonic() + BRAKING_TIME
         elif not self.config.lockstep:
-            fault = self.topics.listener()
+            fault = self.topics.source() or self.topics.listener()
         if fault is not None:
             self.controller.latch(fault)
             self.show_fault(fault)
@@ -281,7 +284,7 @@ class InverseDynamicsNode(DiagnosticNode):
         return response
 
     def on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Publish no more commands until engaged again."""
+        """Brake to rest, and publish no more commands until engaged again."""
         self.start.end()
         self.controller.stop()
         response.success = True

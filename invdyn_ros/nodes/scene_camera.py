@@ -14,7 +14,7 @@ from invdyn_ros.arms.domain_randomization import (
     randomize_scene,
 )
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.nodes.images import camera_info_message, image_to_message
+from invdyn_ros.nodes.images import CAMERA_FRAME, camera_info_message, image_to_message
 from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
     ForeignMessage,
@@ -28,7 +28,6 @@ from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.scene import quaternion_pose
 
-FRAME_ID = "camera_optical_frame"
 MAX_PENDING = 200  # stamps of which only the joint state or only the block poses have arrived
 
 
@@ -128,9 +127,9 @@ class SceneCameraNode(DiagnosticNode):
         if self.config.image_size:
             intrinsics = np.zeros((3, 3))  # CameraInfo of an uncalibrated camera
         self.info_publisher.publish(
-            camera_info_message(intrinsics, width, height, stamp, FRAME_ID)
+            camera_info_message(intrinsics, width, height, stamp, CAMERA_FRAME)
         )
-        self.image_publisher.publish(image_to_message(self.image, stamp, FRAME_ID))
+        self.image_publisher.publish(image_to_message(self.image, stamp, CAMERA_FRAME))
 
     def next_episode(self) -> None:
         """Create the renderer of the next episode, with its random camera pose."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from invdyn_ros.control.faults import CONTRADICTION, JUMPED, STAMPS_JUMPED, Fault
@@ -14,10 +15,15 @@ JOINT_STATES, JOINT_TARGET = "/joint_states", "/joint_target"
 SEVERAL_COMMANDERS = "several publishers of commands"
 SAME_NAME = "two nodes of one name"
 NO_LISTENER = "no controller listens to commands"
+SEVERAL_SOURCES = "two publishers of joint states"
 SEVERAL_TARGETS = "two publishers of targets"
 UNKNOWN = "a node not discovered yet"
 CHECK_PERIOD = 0.05  # [s]
-TWO_SOURCES = (JUMPED, STAMPS_JUMPED, CONTRADICTION)  # faults that two publishers cause
+# faults that two publishers of joint states cause
+TWO_SOURCES = (SEVERAL_SOURCES, JUMPED, STAMPS_JUMPED, CONTRADICTION)
+NUM_STEPS = 20  # joint states in a row whose stamps are compared
+MAX_BACKWARD = 5  # of them that may be older than the one before
+MIN_STEP = 0.7  # mean step of stamps of one publisher, of that while it was alone [-]
 
 
 def find_command_topic(unit: str, checkpoint: str) -> str:
@@ -34,12 +40,50 @@ def find_command_topic(unit: str, checkpoint: str) -> str:
     return COMMAND_TOPICS[unit]
 
 
+class StampMonitor:
+    """Tells from the stamps whether two nodes publish the joint states of one arm.
+
+    The number of publishers does not tell: a gripper may publish its joints on the same topic.
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None  # stamp [ns]
+        self._steps: deque[int] = deque(maxlen=NUM_STEPS)  # [ns]
+        self._step_alone = 0.0  # [ns]
+
+    def add(self, stamp: int) -> None:
+        """Add the stamp of a joint state of the arm [ns]."""
+        if self._last is not None:
+            self._steps.append(stamp - self._last)
+        self._last = stamp
+
+    def is_doubled(self, num_publishers: int) -> bool:
+        """Return whether the newest joint states come from two nodes.
+
+        Args:
+            num_publishers: of the topic, with those of other joints.
+        """
+        if len(self._steps) < NUM_STEPS:
+            return False
+        step = sum(self._steps) / NUM_STEPS
+        if num_publishers < 2:
+            self._step_alone = step
+            return False
+        backward = sum(step <= 0 for step in self._steps)
+        return backward > MAX_BACKWARD or step < MIN_STEP * self._step_alone
+
+
 class TopicMonitor:
-    """Finds nodes that must not be there, or are missing, on the topics of an arm."""
+    """Finds nodes that must not be there, or are missing, on the topics of an arm.
+
+    Attributes:
+        stamps: stamps of the joint states.
+    """
 
     def __init__(self, node: DiagnosticNode, command_topic: str) -> None:
         """Monitor the topics of a node that alone publishes commands for an arm."""
         self.node, self.command_topic = node, command_topic
+        self.stamps = StampMonitor()
 
     def publishers(self, topic: str) -> str:
         """Return the names of the nodes that publish on a topic, in words."""
@@ -64,6 +108,13 @@ class TopicMonitor:
             return Fault(SAME_NAME, self.node.get_fully_qualified_name(), count, 1, "nodes")
         return None
 
+    def source(self) -> Fault | None:
+        """Return the fault that two nodes publish the joint states, None if one does."""
+        count = self.node.count_publishers(JOINT_STATES)
+        if not self.stamps.is_doubled(count):
+            return None
+        return Fault(SEVERAL_SOURCES, None, count, 1, "publishers")
+
     def listener(self) -> Fault | None:
         """Return the fault that nobody takes the commands, None if somebody does."""
         if self.node.count_subscribers(self.command_topic):
@@ -80,9 +131,9 @@ class TopicMonitor:
 
     def refusal(self) -> str | None:
         """Return why the arm must not be engaged, None if it may."""
-        commander = self.commander()
-        if commander is not None:
-            return f"{self.describe(commander)}; end one of them"
+        doubled = self.commander() or self.source()
+        if doubled is not None:
+            return f"{self.describe(doubled)}; end one of them"
         if self.listener() is not None:
             return (
                 f"no controller listens on {self.command_topic}; start the driver of the arm and "
