@@ -85,6 +85,10 @@ def test_no_command_before_engaging_and_after_stopping(start_node):
     assert np.abs(torque - gravity).max() < 0.1 * np.abs(gravity).max()
     assert command_stamp(commands[-1]) == stamp
     assert probe.call_service(Trigger, "/inverse_dynamics/stop", Trigger.Request()).success
+    while node.controller.plan is not None:  # the arm comes to rest
+        publish_state(next(stamps))
+    for _ in range(2):
+        publish_state(next(stamps))
     count = len(commands)
     for _ in range(6):
         publish_state(next(stamps))

@@ -176,6 +176,7 @@ def _resolve_teleop(values: ArgumentValues) -> None:
         raise ValueError("lockstep:=true needs video:=FILE; a camera does not wait")
     values["wall_clock"] = not values["lockstep"]
     values["simulated_time"] = values["lockstep"]
+    values["resume"] = values["target"] == "sim" and not values["lockstep"]
     values["model"] = values["pose_model"] and str(Path(values["pose_model"]).absolute())
     if values["model"] and not Path(values["model"]).is_file():
         raise ValueError(f"pose_model:={values['pose_model']} is not a file")
@@ -216,6 +217,7 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
     values["wall_clock"] = False  # simulated time starts again with each episode
     values["simulated_time"] = not real
+    values["resume"] = not real and not values["lockstep"]
     values["scene"] = True
     topics = list(GRASP_SIM_TOPICS)
     if manual:
@@ -237,6 +239,7 @@ INVERSE_DYNAMICS_PARAMETERS = (
     "target_rate",
     "state_predictor",
     "simulated_time",
+    "resume",
     "speed",
     "tool_speed",
     "obstacles",

@@ -14,7 +14,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.control.controller import ArmController, Command
+from invdyn_ros.control.controller import GAPS, ArmController, Command
 from invdyn_ros.control.dropout_controller import DropoutController
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.faults import Fault, MeasurementMonitorConfig
@@ -62,6 +62,8 @@ class InverseDynamicsNodeConfig:
         obstacles: YAML file of what the arm must not touch; empty: what is known of this arm.
         state_predictor: folder of a time-series model that predicts missing joint states, not used
             in lockstep; empty: no command while joint states are missing.
+        resume: engage again by itself once joint states come steadily after a gap of them or a
+            late command; only for a simulated arm, which stands still when its machine is busy.
     """
 
     arm: str = "ur5"
@@ -72,6 +74,7 @@ class InverseDynamicsNodeConfig:
     target_rate: float = 0.0
     obstacles: str = ""
     state_predictor: str = ""
+    resume: bool = False
 
     def __post_init__(self) -> None:
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -232,12 +235,15 @@ class InverseDynamicsNode(DiagnosticNode):
             stamp: time of the joint state that the command is for [ns].
             command: output of the controller.
         """
-        if command.fault is None or self.controller.fault is None:
+        fault = self.controller.fault
+        if command.fault is None or fault is None:
             self.set_fault(None)
             self.shown_fault = None
             self.hold(self.start.refusal or command.reason)
+        elif self.config.resume and fault.reason in GAPS:
+            self.resume_after(fault)
         else:
-            self.show_fault(self.controller.fault)
+            self.show_fault(fault)
         is_silent = time.monotonic() > self.silent_after
         if command.action is None or command.desired is None or is_silent:
             if self.config.lockstep:  # the simulator waits for an answer
@@ -256,6 +262,12 @@ class InverseDynamicsNode(DiagnosticNode):
             q, qd, _ = command.desired
             message = arm_to_message(self.robot, to_stamp(stamp), q, qd, command.action)
             self.desired_state_publisher.publish(message)
+
+    def resume_after(self, fault: Fault) -> None:
+        """Hold until the joint states of a simulated arm come steadily again."""
+        if fault is not self.shown_fault:
+            self.shown_fault, self.start = fault, StartCondition(True)
+        self.hold(fault.reason)
 
     def show_fault(self, fault: Fault) -> None:
         """Log a fault once, and publish it as an error until the arm is engaged again."""
