@@ -308,7 +308,7 @@ class ArmController:
     def _adapt_to_delay(self) -> None:
         self.tracking_controller.extra_delay = self._loop_delay.excess
         self.tracking_controller.gain_scale = self._loop_delay.gain_scale
-        self.monitor.error_scale = 1 / self._loop_delay.gain_scale
+        self.monitor.set_error_scale(1 / self._loop_delay.gain_scale)
 
     def _time_restarted(self, measured: MeasuredState, clock: float | None) -> bool:
         """Return whether simulated time started again at zero."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
+import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from invdyn_ros.config import Fraction, FractionBelowOne, Validated
+from invdyn_ros.typing import Array
 
 STOPPED = "joint states stopped"
 FROZEN = "joint states are frozen"
@@ -52,6 +54,25 @@ class Fault(NamedTuple):
     def __str__(self) -> str:
         where = f": {self.joint}" if self.joint else ""
         return f"{self.reason}{where}: {self.value:.3g} {self.unit}, limit {self.limit:.3g}"
+
+
+def joint_fault(
+    reason: str, names: tuple[str, ...], values: Array, limits: Array | float, unit: str
+) -> Fault | None:
+    """Return the fault of the joint whose value exceeds its limit the most, None if none does.
+
+    Args:
+        reason: one of the constants of this module.
+        names: names of the joints.
+        values: (n,) measured values.
+        limits: (n,) largest values that are no fault, or one for all.
+        unit: unit of both.
+    """
+    if not np.count_nonzero(values > limits):
+        return None
+    limits = np.broadcast_to(limits, values.shape)
+    j = int(np.argmax(values / limits))
+    return Fault(reason, names[j], float(values[j]), float(limits[j]), unit)
 
 
 @dataclass(frozen=True)
