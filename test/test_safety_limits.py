@@ -130,8 +130,9 @@ def test_any_finite_action_ends_within_limits(unit: str) -> None:
     checked, last = ActionLimits(unit, limits), None
     for k in range(300):
         action = 10.0 ** rng.uniform(-3, 300) * rng.standard_normal(6)
-        measured = rng.uniform(limits.lower, limits.upper)
-        safe, reason = checked.limit(action, 0.008 * k, measured, still)
+        measured, planned = rng.uniform(limits.lower, limits.upper, (2, 6))
+        desired = State(planned, still, still)
+        safe, reason = checked.limit(action, 0.008 * k, measured, desired)
         if unit == "N m":
             assert (np.abs(safe) <= limits.effort).all()
             if last is not None:

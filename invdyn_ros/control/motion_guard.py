@@ -107,6 +107,7 @@ class MotionGuard:
         self._leave_time = -np.inf
         self._blocked, self._wait = False, 0
         self._floor = np.full(len(self.collision.pairs), -np.inf)  # (P,) [m]
+        self._is_floor_known = not self._floor.size
 
     def admit(self, nominal: Plan, active: Plan, time: float) -> Plan:
         """Return the verified plan to follow from now on: the nominal one as far as possible.
@@ -219,12 +220,12 @@ class MotionGuard:
         only rises, so an arm within a margin cannot go deeper by many small motions.
         """
         none = np.zeros_like(self._floor)
-        known = np.isfinite(self._floor).all()
-        if known and self._clearance.is_clear(q, self._slack):
+        if self._is_floor_known and self._clearance.is_clear(q, self._slack):
             return none, none
         clearances = self._clearance.clearances(q)
         inside = np.minimum(clearances, 0.0)
         self._floor = np.maximum(self._floor, inside - self._slack)
+        self._is_floor_known = True
         near = clearances < self._slack
         tolerance = np.where(inside < 0, APPROACH_TOLERANCE, 0.0)
         return np.where(near, self._floor, none), np.where(near, inside - tolerance, none)

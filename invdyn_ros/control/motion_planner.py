@@ -47,6 +47,7 @@ class MotionPlanner:
         self.num_joints, self.limits, self.safety = num_joints, limits, safety
         self._guard, self._slow_in = guard, SlowIn(safety)
         self.refusal: str | None = None
+        self._scaled = 1.0, limits  # the last speed, and the limits at that speed
         self.clear()
 
     def clear(self) -> None:
@@ -151,8 +152,9 @@ class MotionPlanner:
         plan, nominal = self._plans()
         if self._guard is not None:
             speed *= self._guard.speed_scale(nominal, time)
-        limits = self.limits.scaled(speed)
-        self._nominal = plan_to_target(plan, target, time, limits, self.safety)
+        if speed != self._scaled[0]:
+            self._scaled = speed, self.limits.scaled(speed)
+        self._nominal = plan_to_target(plan, target, time, self._scaled[1], self.safety)
 
     def _admit(self, time: float) -> None:
         plan, nominal = self._plans()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +58,12 @@ class MotionProfile:
     """
 
     pieces: Array
+    # the last time asked for, and its state
+    _newest: list[tuple[float, State]] = field(init=False, repr=False, default_factory=list)
+    # times, and q, qd, qdd and jerk, of the pieces of each joint
+    _rows: list[tuple[list[float], list[list[float]]]] = field(
+        init=False, repr=False, default_factory=list
+    )
 
     @classmethod
     def at_rest(cls, q: Array) -> MotionProfile:
@@ -74,9 +79,13 @@ class MotionProfile:
 
     def at(self, h: float) -> State:
         """Return the state `h` [s] after the start; it is shared and not to be changed."""
-        newest = self._newest
-        if newest and newest[0][0] == h:
-            return newest[0][1]
+        if self._newest and self._newest[0][0] == h:  # a control step asks several times
+            return self._newest[0][1]
+        if not self._rows:
+            times_and_rows = zip(
+                self.pieces[0].T.tolist(), self.pieces[1:].T.tolist(), strict=True
+            )
+            self._rows.extend(times_and_rows)
         states = []
         for times, rows in self._rows:  # for a few numbers, half the time of arrays
             k = bisect_right(times, h) - 1
@@ -86,18 +95,8 @@ class MotionProfile:
             position = q + dt * (qd + dt / 2 * (qdd + dt / 3 * jerk))
             states.append((position, qd + dt / 2 * (qdd + qdd + rise), qdd + rise))
         state = State(*np.array(states).T.copy())
-        newest[:] = [(h, state)]
+        self._newest[:] = [(h, state)]
         return state
-
-    @cached_property
-    def _newest(self) -> list[tuple[float, State]]:
-        """The last time asked for, and its state: a control step asks several times."""
-        return []
-
-    @cached_property
-    def _rows(self) -> list[tuple[list[float], list[list[float]]]]:
-        """Times, and q, qd, qdd and jerk, of the pieces of each joint."""
-        return list(zip(self.pieces[0].T.tolist(), self.pieces[1:].T.tolist(), strict=True))
 
     def sample(self, h: Array) -> tuple[Array, Array]:
         """Return q and qd, (S, n) each, at times (S,) after the start [s]."""

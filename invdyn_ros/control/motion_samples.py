@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ class MotionSamples(NamedTuple):
             jerk: (n,) largest jerk of the plan [rad/s3].
         """
         duration = max(plan.end_time - start, 1e-3)
-        count = min(max(int(np.ceil(duration / STEP)), 1), MAX_INTERVALS)
+        count = min(max(math.ceil(duration / STEP), 1), MAX_INTERVALS)
         step = duration / count
         q, qd = plan.sample(start + step * np.arange(count + 1))
         return cls(q, qd, step, step**3 / 24 * jerk)

@@ -83,7 +83,9 @@ class Limits:
     def motion(self) -> Extrema:
         """Smallest and largest position, velocity, acceleration and jerk."""
         largest = np.array([self.upper, self.velocity, self.acceleration, self.jerk])
-        return Extrema(np.concatenate([self.lower[None], -largest[1:]]), largest)
+        smallest = -largest
+        smallest[0] = self.lower
+        return Extrema(smallest, largest)
 
 
 def validate_target(target: Target, num_joints: int) -> str | None:
