@@ -285,6 +285,21 @@ def test_arm_is_only_engaged_at_rest_with_fresh_joint_states(arm: str) -> None:
         assert driven.controller.engage(True) is None
 
 
+def test_tracking_error_after_a_gap_of_commands_is_named_after_the_gap() -> None:
+    with Arm("ur5") as driven:
+        driven.run(START)
+        controller, simulation = driven.controller, driven.simulation
+        while controller.fault is None:  # 48 ms without joint states, then 48 ms with them
+            assert simulation.time < 6
+            if simulation.ticks % 12 < 6:
+                driven.step(None, pause=True)
+            else:
+                driven.step(driven.measure())
+        assert controller.fault.reason == LOOP_DELAY
+        assert controller.fault.value == pytest.approx(0.056, abs=1e-3)
+        assert controller.fault.limit == 0.03
+
+
 @pytest.mark.parametrize("disengages", [False, True])
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_stopping_and_disengaging_brake_to_rest_and_then_send_nothing(

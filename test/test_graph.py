@@ -46,6 +46,7 @@ def test_simulated_teleop_has_its_nodes_and_parameters(checkpoint):
         "engaged": True,
         "lockstep": False,
         "simulated_time": False,
+        "resume": True,
         "speed": 1.0,
         "tool_speed": 1.0,
     }
@@ -101,6 +102,7 @@ def test_real_arm_has_no_simulator_and_starts_disengaged(graph, tmp_path):
     for resolved in (dofbot, ur5e):
         assert not {"simulator", "scene_camera"} & set(resolved)
         assert resolved["inverse_dynamics"]["engaged"] is False
+        assert resolved["inverse_dynamics"]["resume"] is False, "faults of a real arm stay"
     values = {"arm": "ur5e", "checkpoint": make_checkpoint(tmp_path, "ur5e", "rad")}
     assert ur5e["inverse_dynamics"]["tool_speed"] == 0.25
     assert ur5e["inverse_dynamics"]["simulated_time"] is False

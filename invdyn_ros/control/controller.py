@@ -21,14 +21,16 @@ from invdyn_ros.control.computed_torque import (
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.fault_response import FaultResponse
 from invdyn_ros.control.faults import (
+    FOLLOWING_ERROR,
     LOOP_DELAY,
     MODEL_NOT_FINITE,
+    NOT_FOLLOWING,
     STOP_REQUESTED,
     STOPPED,
     Fault,
     MeasurementMonitorConfig,
 )
-from invdyn_ros.control.loop_delay import MAX_DELAY, LoopDelay
+from invdyn_ros.control.loop_delay import MAX_DELAY, CommandGaps, LoopDelay
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
 from invdyn_ros.control.motion_guard import MotionGuard, MotionGuardConfig
 from invdyn_ros.control.motion_planner import NO_PLAN, MotionPlanner
@@ -115,7 +117,7 @@ class ArmController:
             model, unit, action_delay, feedback, fallback
         )
         self.action_limits = ActionLimits(unit, self.limits)
-        self._loop_delay = LoopDelay(robot, action_delay)
+        self._loop_delay, self._gaps = LoopDelay(robot, action_delay), CommandGaps(robot)
         self.monitor = MeasurementMonitor(robot, unit, monitor)
         guard = None
         if is_guarded:
@@ -229,6 +231,8 @@ class ArmController:
         if self._time_restarted(measured, clock):
             self.reset()  # a new start of a simulated arm
         self._clock = clock
+        if clock is not None:
+            self._gaps.update(clock)
         is_driven = self.plan is not None and self._armed
         desired = self.plan.at(measured.time) if self.plan is not None and is_driven else None
         fault = self.monitor.update(measured, desired, clock)
@@ -352,16 +356,19 @@ class ArmController:
             fault: what happened.
             measured: joint state that shows it, None if none came.
         """
-        monitor, loop = self.monitor, self._loop_delay
+        monitor, loop, cause = self.monitor, self._loop_delay, fault
+        gap = None if self._clock is None else self._gaps.recent(self._clock)
         if fault.is_measurement_trusted and loop.delay is not None and loop.gain_scale < 0.7:
-            fault = Fault(LOOP_DELAY, None, loop.delay, loop.action_delay, "s")  # it is the cause
+            cause = fault = Fault(LOOP_DELAY, None, loop.delay, loop.action_delay, "s")
+        elif fault.reason in (FOLLOWING_ERROR, NOT_FOLLOWING) and gap is not None:
+            cause = Fault(LOOP_DELAY, None, gap, self._gaps.limit, "s")
         if self._response is not None:
             self._response.cut()
         if self.plan is not None and self._armed:
-            self.fault, self._armed = fault, False
+            self.fault, self._armed = cause, False
             self._start_response(fault, monitor.measured if monitor.is_new else measured)
         last = monitor.measured
-        self._last_problem = (fault, 0.0 if last is None else last.time)
+        self._last_problem = (cause, 0.0 if last is None else last.time)
 
     def _start_response(self, fault: Fault, measured: MeasuredState | None) -> None:
         """Start the way to rest.

@@ -1,4 +1,4 @@
-"""Delay from a torque command to its effect, measured from the torques that the arm reports.
+"""Delays of the control loop of an arm: of each torque, and gaps between the commands.
 
 Feedback that comes late is unstable. The delay is the shift at which the changes of the reported
 torques match those of the commands best, whatever their scale and offset.
@@ -21,6 +21,31 @@ INTERVAL = 0.04  # [s] between two measurements
 MEMORY = 1.0  # [s] for which the longest delay counts, as a delay may vary
 MIN_CORRELATION = 0.9  # of the changes of commands and reported torques [-]
 STABLE_DELAY = 0.017  # [s] up to which the default gains have a phase margin of 40 degrees
+GAP_MEMORY = 0.5  # [s] after a gap in which the arm may be off its plan because of it
+MIN_GAP = 0.03  # [s] without a command that drives tolerate
+MIN_GAP_PERIODS = 2.5  # the same in control periods
+
+
+class CommandGaps:
+    """Gaps between the commands of an arm, in which its drives do not follow the plan.
+
+    Attributes:
+        limit: longest time between two commands that drives tolerate [s].
+    """
+
+    def __init__(self, robot: Robot) -> None:
+        self.limit = max(MIN_GAP_PERIODS / robot.rate, MIN_GAP)
+        self._last, self._end, self._length = -math.inf, -math.inf, 0.0
+
+    def update(self, clock: float) -> None:
+        """Add the time of a joint state, which a command answers [s]."""
+        gap, self._last = clock - self._last, clock
+        if self.limit < gap < math.inf:
+            self._end, self._length = clock, gap
+
+    def recent(self, clock: float) -> float | None:
+        """Return the length of a gap that the arm may still be off its plan from [s], or None."""
+        return self._length if 0 <= clock - self._end < GAP_MEMORY else None
 
 
 class LoopDelay:
