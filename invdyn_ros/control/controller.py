@@ -331,7 +331,7 @@ class ArmController:
         if self._last_problem is not None:
             fault, time = self._last_problem
             if 0 <= monitor.measured.time - time < FRESH_TIME:
-                return f"a fault persists: {fault}"
+                return f"a fault persists: {fault.reason}"
         return self._moving(is_clock_known=False)
 
     def _moving(self, is_clock_known: bool) -> str | None:
@@ -403,6 +403,8 @@ class ArmController:
                 time = self._start_time + self._clock - self._start_clock
             self._response_count += 1
             is_useful = measured is not None and self.monitor.is_new
+            if is_useful and self.unit == "N m" and self.monitor.measured is not None:
+                time = self.monitor.measured.time  # torques are computed for joint states only
             action, desired = self._response.update(
                 time, self.monitor.measured if is_useful else None
             )

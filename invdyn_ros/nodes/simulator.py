@@ -28,7 +28,8 @@ from invdyn_ros.robots.registry import load_robot_spec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
 
-MAX_LAG = 0.05  # [s] behind real time up to which the simulation catches up
+MAX_LAG = 0.095  # [s] behind real time up to which the simulation catches up; more is a fault
+CATCH_UP_PERIOD = 0.6  # longest time for a tick that is late, as it needs a command, too [periods]
 RESEND_PERIOD = 0.5  # [s] without a command, after which lockstep repeats the state
 WARNING_PERIOD = 20.0  # [s] without a command, after which lockstep logs a warning
 
@@ -153,12 +154,19 @@ class SimulatorNode(DiagnosticNode):
             self.next_episode()
 
     def wait_for_tick(self, spin: Spin) -> None:
-        """Process commands until the next tick is due; a lag above MAX_LAG is not caught up."""
-        self.due += 1 / self.robot.rate
+        """Process commands until the next tick is due; a lag above MAX_LAG is not caught up.
+
+        A late process is a late arm: it catches up with a command for each tick.
+        """
+        period = 1 / self.robot.rate
+        self.due += period
+        latest = time.monotonic() + CATCH_UP_PERIOD * period
         while self.paused or (remaining := self.due - time.monotonic()) > 0:
             spin(0.1 if self.paused else remaining)
             if self.paused:
-                self.due = time.monotonic() + 1 / self.robot.rate
+                self.due = time.monotonic() + period
+        while not self.command_is_new and (remaining := latest - time.monotonic()) > 0:
+            spin(remaining)
         for _ in range(5):  # messages that have arrived meanwhile
             spin(0)
         if time.monotonic() - self.due > MAX_LAG:
