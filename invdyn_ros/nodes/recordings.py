@@ -11,7 +11,6 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from invdyn_ros.data.recording import EncodedImage, JointSamples, Recording, StatusInterval
-from invdyn_ros.evaluation.run_metrics import FAULT_TEXT
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import (
@@ -188,7 +187,7 @@ def status_intervals(statuses: list[tuple[float, Any]], times: Any) -> list[Stat
 
 
 def _status_kind(text: str, level: int) -> str:
-    if level > 1 or FAULT_TEXT.match(text):
+    if level > 1:
         return "fault"
     if text.startswith(CONTACT):
         return "contact"
