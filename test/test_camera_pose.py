@@ -50,7 +50,7 @@ GOOD = CameraPose("ur5", "eye_to_hand", (1.0, 0.0, 0.5), (1.0, 0.0, 0.0, 0.0))
             "mounting is 'wall'; it must be 'eye_to_hand' or 'eye_in_hand'",
         ),
         ("[1.0, 0.0, 0.5]", "[1000.0, 0.0, 0.5]", "it must be finite and in metres"),
-        ("[1.0, 0.0, 0.5]", "[.nan, 0.0, 0.5]", "it must be finite and in metres"),
+        ("[1.0, 0.0, 0.5]", "[.nan, 0.0, 0.5]", "it must be a finite number"),
         ("[1.0, 0.0, 0.5]", "[1.0, 0.0]", "field 'position[2]' of CameraPose is missing"),
         ("[1.0, 0.0, 0.0, 0.0]", "[1.0, 1.0, 0.0, 0.0]", "norm 1.414; x, y, z, w need norm 1"),
         ("position:", "place:", "unknown field 'place'; CameraPose has arm, mounting, position"),

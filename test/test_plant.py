@@ -142,5 +142,7 @@ def test_shipped_model_drives_each_joint_of_its_arm(checkpoint: str) -> None:
                 assert (np.abs(qd) <= robot.velocity).all()
                 simulation.step(command.action)
         assert simulation.contact_ticks == 0
-    assert reasons <= {None, "model uncertain: rigid-body fallback"}
+    # the largest steps are as fast as the tool may be; nothing else may hold the arm
+    transient = {"waiting for the first torque to arrive", "tool speed"}
+    assert reasons - transient <= {None, "model uncertain: rigid-body fallback"}
     assert np.sqrt(np.mean(np.square(errors))) <= 5e-3

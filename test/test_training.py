@@ -175,7 +175,7 @@ def test_resuming_without_a_state_or_with_other_settings_is_refused(
     with pytest.raises(ValueError, match="width 32, now it is 16"):
         train(config("mlp", **(SMALL | {"width": 16})), data, tmp_path, resume=True)
     (tmp_path / "last.safetensors").write_bytes(b"half a file")
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="not a readable state of a run"):
         train(config("mlp", **SMALL), data, tmp_path, resume=True)
 
 
