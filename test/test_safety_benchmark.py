@@ -97,14 +97,26 @@ def test_no_random_input_moves_an_arm_beyond_a_limit(arm: str, unit: str) -> Non
     assert result.tally.total == 0, (result.tally.violations, result.examples)
 
 
-CORE_SETUPS = [Setup("ur5", "ur5"), Setup("dofbot", "dofbot")]
+# what a servo does differently; the other rows are the same for both interfaces
+SERVO_FAULTS = (
+    "targets contradictory", "joint states stopped", "joint states frozen, same stamps",
+    "joint states frozen, new stamps", "joint states reordered", "encoder slipped 0.05 rad",
+    "clock -1 h", "program paused", "controller late", "speed scaling 10%", "joint jammed",
+    "5 kg unknown", "model of another arm",
+)  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("setup", CORE_SETUPS, ids=lambda setup: setup.arm)
-def test_every_fault_of_the_table_is_named_in_time_and_ends_as_stated(setup: Setup) -> None:
-    runs = run_faults((setup, tuple(FAULT_TABLE)))
-    assert len(runs) >= 20
+@pytest.mark.parametrize(
+    ("setup", "faults"),
+    [(Setup("ur5", "ur5"), tuple(FAULT_TABLE)), (Setup("dofbot", "dofbot"), SERVO_FAULTS)],
+    ids=["ur5", "dofbot"],
+)
+def test_every_fault_of_the_table_is_named_in_time_and_ends_as_stated(
+    setup: Setup, faults: tuple[str, ...]
+) -> None:
+    runs = run_faults((setup, faults))
+    assert len(runs) >= len(SERVO_FAULTS)
     problems = {run.fault: run.problems for run in runs if run.problems}
     assert not problems
 

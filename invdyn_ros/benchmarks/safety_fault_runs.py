@@ -23,7 +23,7 @@ from invdyn_ros.typing import Array
 ONSET, CLEARED, ENGAGED, END = (
     START_TIME + t for t in (2.5, 3.5, 4.0, 6.0)
 )  # [s] of the fault, its end, engaging, the run
-WAVE_SIZE = 0.15  # [rad]
+WAVE_SIZE, WAVE_FREQUENCY = 0.08, 0.8  # [rad], [Hz]; fastest at the onset
 MAX_FIRST_COMMAND = 0.02  # [rad]
 MOVED = 0.02  # [rad] of travel that shows that an arm follows again
 STILL = 0.01  # [rad] of travel of an arm that stands
@@ -119,9 +119,9 @@ def _run(setup: Setup, fault: str) -> FaultRun:
                 tampering.clear(arm.simulation)
             if not engaged and now >= ENGAGED and arm.camera_due:
                 engaged = arm.controller.engage(True) is None
-            state = wave(arm.robot, now + 1 / TARGET_RATE, WAVE_SIZE)
+            state = wave(arm.robot, now + 1 / TARGET_RATE, WAVE_SIZE, WAVE_FREQUENCY)
             target = Target(now, state, 1 / TARGET_RATE) if arm.camera_due else None
-            nominal.append(wave(arm.robot, now, WAVE_SIZE).q)
+            nominal.append(wave(arm.robot, now, WAVE_SIZE, WAVE_FREQUENCY).q)
             arm.step(target, tampering if active else None, now - onset)
         samples = arm.samples
         recording = _Recording(

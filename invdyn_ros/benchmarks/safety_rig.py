@@ -255,8 +255,8 @@ def wave(robot: Robot, time: float, size: float, frequency: float = 0.4) -> Stat
     room = np.minimum(robot.upper - robot.home, robot.home - robot.lower)
     towards = np.where(robot.upper - robot.home >= robot.home - robot.lower, 1.0, -1.0)
     centre = robot.home + towards * np.where(room < 2 * size, 2 * size, 0.0)
-    ramp = min(time / 2.0, 1.0)
-    blend, rate = ramp**2 * (3 - 2 * ramp), 3 * ramp * (1 - ramp)
+    ramp = min(time * frequency, 1.0)  # of one period
+    blend, rate = ramp**2 * (3 - 2 * ramp), 6 * ramp * (1 - ramp) * frequency
     s, c = size * np.sin(w * time), size * w * np.cos(w * time)
     shift = centre - robot.home
     return State(
