@@ -95,6 +95,9 @@ class StepCheck:
         if not wrong.any():
             self._contradiction_count = 0
             return measured, None
+        raw = self._last_raw
+        if raw is not None and np.array_equal(raw.q, measured.q) and np.array_equal(raw.qd, qd):
+            return measured, None  # the same joint state again: `check_frozen` names it
         self._contradiction_count += 1
         reference = last.qd if desired is None else desired.qd
         nearer = np.abs(difference - reference) < np.abs(qd - reference)
