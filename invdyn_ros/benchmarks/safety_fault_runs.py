@@ -20,10 +20,8 @@ from invdyn_ros.benchmarks.safety_tampering import WrongModel
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.typing import Array
 
-ONSET, CLEARED, ENGAGED, END = (
-    START_TIME + t for t in (2.5, 3.5, 4.0, 6.0)
-)  # [s] of the fault, its end, engaging, the run
-WAVE_SIZE, WAVE_FREQUENCY = 0.08, 0.8  # [rad], [Hz]; fastest at the onset
+ONSET, CLEARED, ENGAGED, END = (START_TIME + t for t in (2.0, 2.8, 3.2, 4.7))
+WAVE_SIZE, WAVE_FREQUENCY = 0.12, 0.5  # [rad], [Hz]; fastest at the onset
 MAX_FIRST_COMMAND = 0.02  # [rad]
 MOVED = 0.02  # [rad] of travel that shows that an arm follows again
 STILL = 0.01  # [rad] of travel of an arm that stands

@@ -104,10 +104,12 @@ class LoopDelay:
         Returns:
             Whether there is a new measurement.
         """
+        is_repeated = self._reported and np.array_equal(reported, self._reported[-1])
         self._reported.append(reported)
         self._sent.append(sent)
         self._count += 1
-        if self._count % self._interval or len(self._reported) < 4:
+        # torques that stand still tell nothing about a delay
+        if self._count % self._interval or len(self._reported) < 4 or is_repeated:
             return False
         lag = self._best_lag()
         while self._recent and self._count - self._recent[0][0] > MEMORY / self._period:
