@@ -9,7 +9,7 @@ from invdyn_ros.robots.obstacles import Box, Obstacles, load_obstacles
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, package_file
 from invdyn_ros.robots.urdf import load_urdf
 
-NO_MARGINS = CollisionConfig(self_margin=0, obstacle_margin=0, finger_margin=0, range=0.12)
+NO_MARGINS = CollisionConfig(self_margin=0, obstacle_margin=0, gripper_margin=0, range=0.12)
 WALL = Box("wall", (0.1, 1.0, 0.8), (0.55, 0.2, 0.5), (0.1, 0.2, 0.3))
 
 

@@ -35,15 +35,16 @@ class CollisionConfig(Validated):
     Attributes:
         self_margin: distance between two links [m].
         obstacle_margin: distance between a link and the table or a box [m].
-        finger_margin: distance between a finger of the gripper and the table, which it has to
-            approach in order to grasp [m].
+        gripper_margin: distance between the table and what moves rigidly with the gripper, that
+            is the fingers, its body and its link of the arm [m]. Fingers have to approach the
+            table in order to grasp, and the body of a small or tilted gripper comes with them.
         range: distance beyond the margin up to which distances are computed, as a fraction of the
             arm's reach [-].
     """
 
     self_margin: NonNegativeFloat = 0.01
     obstacle_margin: NonNegativeFloat = 0.02
-    finger_margin: NonNegativeFloat = 0.0005
+    gripper_margin: NonNegativeFloat = 0.0005
     range: PositiveFloat = 0.08
 
 
@@ -249,24 +250,24 @@ def _body_pairs(
         config: margins.
     """
     bodies: dict[int, list[int]] = {}
-    obstacles, fingers = [], set()
+    obstacles, grippers = [], set()
     for geometry in range(model.ngeom):
         name = model.geom(geometry).name
         if not name.isdigit():
             obstacles.append(geometry)
             continue
-        bodies.setdefault(int(model.geom_bodyid[geometry]), []).append(geometry)
+        body = int(model.geom_bodyid[geometry])
+        bodies.setdefault(body, []).append(geometry)
         if shapes[int(name)].finger:
-            fingers.add(geometry)
+            grippers.add(body)
     pairs = []
     for body, own in bodies.items():
         if body == WORLD:
             continue
         for obstacle in obstacles:
-            margins = {(geometry, obstacle): config.obstacle_margin for geometry in own}
-            if model.geom(obstacle).name == TABLE:
-                margins |= {g: config.finger_margin for g in margins if g[0] in fingers}
-            pairs.append(BodyPair(margins, True))
+            at_table = body in grippers and model.geom(obstacle).name == TABLE
+            margin = config.gripper_margin if at_table else config.obstacle_margin
+            pairs.append(BodyPair({(geometry, obstacle): margin for geometry in own}, True))
         parent = model.body_parentid[body]
         while parent != WORLD and parent not in bodies:  # a joint without a shape in between
             parent = model.body_parentid[parent]

@@ -39,7 +39,9 @@ MOUNT_ROTATIONS = {
 }
 """R_base_person (3, 3): rotation from the person's frame (forward, left, up) to the base frame."""
 
-MARGINS = CollisionConfig(self_margin=0.015, obstacle_margin=0.03, finger_margin=0.008, range=0.05)
+MARGINS = CollisionConfig(
+    self_margin=0.015, obstacle_margin=0.03, gripper_margin=0.008, range=0.05
+)
 """Distances that the arm keeps, larger than those of the motion guard, which stops the arm."""
 LANDMARK_SHAPES = ((NUM_LANDMARKS, 4), (NUM_LANDMARKS, 6))
 HOLD_REASONS = (*PERSON_HOLD_REASONS, "repeated time", "stale time", "arm is elsewhere")
