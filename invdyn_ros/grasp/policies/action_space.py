@@ -36,7 +36,7 @@ SPARE_CLEARANCE = 0.0005  # [m] of a target beyond the clearance that the motion
 SELF_MOTION = 1e-2  # [rad2/m2] weight of motions of the joints without one of the tool
 CLEARANCE_RANGE = 0.2  # fraction of the reach within which approaching bodies are slowed [-]
 MAX_CONTACTS = 8  # corrections of a velocity for pairs that come too close
-MAX_TRACKING_ERROR = 0.06  # [rad] beyond it, the target restarts from the measured position
+MAX_TRACKING_ERROR = 0.1  # [rad] beyond it, the target restarts from the measured position
 POSITION_GAIN = 0.7  # fraction of the position error that `target_to_action` corrects per action
 
 
