@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
@@ -31,6 +32,7 @@ NUMBERS = {  # element -> attribute -> how many numbers it holds
     "capsule": {"radius": 1, "length": 1},
     "mesh": {"scale": 3},
 }
+SHAPES = ("box", "sphere", "cylinder", "capsule")  # need all their numbers
 MAX_NUMBER = 1e6  # of a plausible length, angle, mass, inertia or scale in SI units
 MAX_LIMIT = 1e20  # some state "no limit" by a large number; that of an arm is checked in Robot
 MAX_DEPTH = 50  # of nested elements
@@ -202,10 +204,6 @@ def load_urdf(path: Path) -> UrdfTree:
 def parse_urdf(xml: str | bytes, source: str) -> ET.Element:
     """Parse a URDF and check its numbers.
 
-    Args:
-        xml: text, or bytes in the encoding that the file declares.
-        source: name in error messages.
-
     Raises:
         ValueError: not XML, with a DTD, nested too deeply, no <robot>, or an invalid number.
     """
@@ -221,7 +219,8 @@ def parse_urdf(xml: str | bytes, source: str) -> ET.Element:
     for owner in root:
         for element in owner.iter():
             for key, count in NUMBERS.get(element.tag, {}).items():
-                if (text := element.get(key)) is not None:
+                text = element.get(key, "" if element.tag in SHAPES else None)
+                if text is not None:
                     where = f"{source}: {key} of <{element.tag}> in {owner.tag} "
                     _check_numbers(text, count, f"{where}'{owner.get('name')}'")
     return root
@@ -271,8 +270,8 @@ def _check_mesh_path(name: str, urdf: Path) -> None:
     if scheme == "package" and ".." not in Path(rest).parts:
         return
     if scheme in ("", "file"):
-        folder = urdf.resolve().parent
-        path = (folder / rest).resolve()
+        folder = Path(os.path.realpath(urdf)).parent
+        path = Path(os.path.realpath(folder / rest))
         if folder in path.parents or any((p / "package.xml").is_file() for p in path.parents):
             return
     raise ValueError(

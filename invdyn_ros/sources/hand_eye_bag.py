@@ -20,6 +20,7 @@ from invdyn_ros.sources.rosbag import (
 )
 
 POSE_MESSAGE = "geometry_msgs/msg/PoseWithCovarianceStamped"
+MAX_VALUE = 1e12  # of a plausible number in SI units
 MAX_REORDERING = 0.1  # [s] time may go back by this much, when the network reorders messages
 
 
@@ -54,9 +55,13 @@ def read_hand_eye_bag(
             _check_time(name, values)
         covariance = np.array([np.reshape(p.covariance, (6, 6)) for _, _, p in detections], float)
         poses = np.array([_pose(p.pose, marker) for _, _, p in detections])
+        q = np.array([row[1] for row in rows])
+        for name, values in ((states, q), (marker, poses), (marker, covariance)):
+            if not (np.abs(values) <= MAX_VALUE).all():  # also for NaN
+                raise ValueError(f"{name} has a value that is not finite; record it again")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return HandEyeStreams(time, np.array([row[1] for row in rows]), stamps, poses, covariance)
+    return HandEyeStreams(time, q, stamps, poses, covariance)
 
 
 def _pose(message: object, topic: str) -> np.ndarray:
