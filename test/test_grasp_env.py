@@ -169,8 +169,8 @@ def test_reward_of_a_motion_and_its_reverse_cancel() -> None:
         env.reset(seed=0)
         down, up = np.zeros((2, 5), np.float32)
         down[[2, 4]], up[[2, 4]] = (-0.5, 1), (0.5, 1)
-        forward = sum(env.step(down)[1] for _ in range(16))
-        back = sum(env.step(up)[1] for _ in range(16))
+        forward = sum(env.step(down)[1] for _ in range(8))
+        back = sum(env.step(up)[1] for _ in range(8))
     assert forward > 0.01 and forward + back == pytest.approx(0, abs=0.2 * forward)
 
 

@@ -53,9 +53,9 @@ def test_target_is_extracted_from_the_observation():
     extract_target, phase = TargetExtractor(SPACES), np.arange(N + 1)
     with closing(GraspEnv(arm="ur5", noise="default")) as env:
         observation, _ = env.reset(seed=1)
-        for k in range(60):  # no faster than the arm may start and accelerate
+        for k in range(60):  # no faster than the arm may accelerate
             observation, *_ = env.step(
-                (0.1 * (np.sin(0.05 * k + phase) - np.sin(phase))).astype(np.float32)
+                (0.2 * (np.sin(0.1 * k + phase) - np.sin(phase))).astype(np.float32)
             )
             state = extract_target(observation)
             np.testing.assert_allclose(state[:N], env.robot_action_space.target.q, atol=1e-5)

@@ -74,9 +74,12 @@ class CartesianVelocityActionSpace(ActionSpace):
             v = self._solve_velocity(J, np.array(desired), free, fixed)
             saturated = free & ((v < lower) | (v > upper))
             if not saturated.any():
-                return v
+                break
             free = free & ~saturated
             fixed = np.where(free, 0.0, v.clip(lower, upper))
+        change = v - self.target.qd  # scaled as a whole, so that it keeps its direction
+        scale = (self._max_change / np.maximum(np.abs(change), 1e-9)).min()
+        return np.asarray(self.target.qd + min(float(scale), 1.0) * change)
 
     def _solve_velocity(self, J: Array, desired: Array, free: Array, fixed: Array) -> Array:
         """Return joint velocities (n,) that also set the tool upright in the null space.
