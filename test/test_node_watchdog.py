@@ -167,8 +167,12 @@ def test_two_publishers_of_the_joint_states_of_one_arm_are_a_fault(arm):
     count = arm.node.ignored_counts[STATES] + 60
     arm.run_until(lambda: second.publish(gripper) or arm.node.ignored_counts[STATES] > count)
     assert arm.node.fault is None
+    delay = 30_000_000  # [ns] by which the second driver stamps earlier
     arm.run_until(
-        lambda: second.publish(state(time.time_ns(), arm.q, arm.qd)) or arm.node.fault is not None
+        lambda: (
+            second.publish(state(time.time_ns() - delay, arm.q, arm.qd))
+            or arm.node.fault is not None
+        )
     )
     assert arm.node.fault.startswith("two publishers of joint states: 2 publishers, limit 1")
     other.close()
