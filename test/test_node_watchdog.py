@@ -21,14 +21,16 @@ from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import target_to_message, to_stamp
 
 PERIOD = 1 / 125  # [s]
+# the arm and the tested node share this process, so joint states may stay away while others run
+PATIENT = {"joint_state_timeout": 1.0, "max_gap": 1.0}
 
 
 class RunningArm:
     """An arm without following error that publishes its joint states in real time."""
 
-    def __init__(self, start_node):
+    def __init__(self, start_node, **parameters):
         self.probe, self.diagnostics = start_node(
-            InverseDynamicsNode, [("/diagnostics", DiagnosticArray)], **MODEL
+            InverseDynamicsNode, [("/diagnostics", DiagnosticArray)], **MODEL, **parameters
         )
         self.node, self.commands = self.probe.tested_node, []
         self.controller = self.listen()
@@ -70,12 +72,16 @@ class RunningArm:
         return self.node.fault is None
 
 
-@pytest.fixture
-def arm(start_node):
-    arm = RunningArm(start_node)
+def start_arm(start_node, **parameters):
+    arm = RunningArm(start_node, **parameters)
     arm.run_until(lambda: arm.node.hold_reason == "not engaged")
     assert not arm.commands
     return arm
+
+
+@pytest.fixture
+def arm(start_node):
+    return start_arm(start_node, **PATIENT)
 
 
 def engaged(arm):
@@ -84,7 +90,8 @@ def engaged(arm):
     assert arm.moves()
 
 
-def test_missing_joint_states_stop_the_arm_until_it_is_engaged_again(arm):
+def test_missing_joint_states_stop_the_arm_until_it_is_engaged_again(start_node):
+    arm = start_arm(start_node)
     engaged(arm)
     arm.diagnostics.clear()
     start = time.monotonic()
