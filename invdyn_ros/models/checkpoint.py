@@ -37,6 +37,7 @@ PENDING_WEIGHTS = ".model.safetensors.next"  # new weights, until meta.json refe
 
 
 CHECKSUM_KEY = "metadata_sha256"  # of all other values in meta.json
+MAX_WEIGHT = 1e15  # of a plausible parameter
 MIN_SIZE_LIMIT, BYTES_PER_UNIT = 100_000, 4  # each unit of a layer has a weight
 
 
@@ -194,9 +195,11 @@ def load_weights(
             "copy both files again"
         )
     for name, initial in network.state_dict().items():  # some limits are infinite until identified
-        if tensors[name].isnan().any() or tensors[name][initial.isfinite()].isinf().any():
+        values = tensors[name][initial.isfinite()].double()
+        if tensors[name].isnan().any() or (values.abs() > MAX_WEIGHT).any():  # also for infinity
             raise ValueError(
-                f"{path}: tensor '{name}' is not finite; {checkpoint_type.command} again"
+                f"{path}: tensor '{name}' is not finite or implausible; {checkpoint_type.command} "
+                "again"
             )
     network.load_state_dict(tensors)
     return network

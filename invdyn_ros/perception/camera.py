@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from pydantic import Field
 from invdyn_ros.config import Validated
 from invdyn_ros.native_output import suppress_native_output
 from invdyn_ros.typing import MAX_RATE
+
+# threads of FFmpeg report damaged frames at any time; OpenCV reads this when it opens a video
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import warnings
@@ -128,6 +129,7 @@ def _hdf5(path: Path) -> dict[str, np.ndarray]:
 def _zarr(path: Path) -> dict[str, np.ndarray]:
     import zarr
 
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr leaves tasks with errors
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of files that belong to no array
         return _numeric_arrays(_zarr_arrays(zarr.open_group(str(path), mode="r"), ""), path)
