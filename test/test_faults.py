@@ -300,6 +300,26 @@ def test_tracking_error_after_a_gap_of_commands_is_named_after_the_gap() -> None
         assert controller.fault.limit == 0.03
 
 
+@pytest.mark.parametrize("arm", ARMS)
+def test_arm_beyond_a_joint_limit_is_not_driven_however_steady_its_encoder(arm: str) -> None:
+    """Before the first joint state, and after a fault."""
+    controller = ArmController(robot(arm), shipped(arm), shipped(arm).meta.action_unit, 0.0)
+    q = robot(arm).home.copy()
+    q[1] = robot(arm).upper[1] + 4.0
+    assert controller.engage(True) is None
+    for tick in range(40):
+        command = controller.update(MeasuredState(tick / robot(arm).rate, q, np.zeros_like(q)))
+        assert command.action is None and "outside of" in str(command.reason)
+    refusal = controller.engage(True)
+    assert refusal is not None and robot(arm).joint_names[1] in refusal
+    q[1] = robot(arm).upper[1] + 0.05  # moved by hand: motion may only go back
+    jump = 40 / robot(arm).rate + 1.0
+    for tick in range(40):
+        stamp = jump + tick / robot(arm).rate
+        command = controller.update(MeasuredState(stamp, q, np.zeros_like(q)))
+    assert controller.engage(True) is None
+
+
 @pytest.mark.parametrize("disengages", [False, True])
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_stopping_and_disengaging_brake_to_rest_and_then_send_nothing(

@@ -18,27 +18,24 @@ from invdyn_ros.control.computed_torque import (
     InverseDynamicsModel,
     MeasuredState,
 )
+from invdyn_ros.control.delay_compensation import DelayCompensation
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.fault_response import FaultResponse
 from invdyn_ros.control.faults import (
-    FOLLOWING_ERROR,
-    LOOP_DELAY,
     MODEL_NOT_FINITE,
-    NOT_FOLLOWING,
     STOP_REQUESTED,
-    STOPPED,
     Fault,
     MeasurementMonitorConfig,
 )
-from invdyn_ros.control.loop_delay import MAX_DELAY, CommandGaps, LoopDelay
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
 from invdyn_ros.control.motion_guard import MotionGuard, MotionGuardConfig
 from invdyn_ros.control.motion_planner import NO_PLAN, MotionPlanner
 from invdyn_ros.control.motion_profile import Plan, State, Target
+from invdyn_ros.control.readiness import Readiness
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.control.target_planning import hold_plan
 from invdyn_ros.robots.obstacles import Obstacles
-from invdyn_ros.robots.registry import ROBOTS
+from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -47,9 +44,6 @@ NOT_ENGAGED = "not engaged"
 SETTLING = "waiting for the first torque to arrive"
 SETTLING_TIME = 0.15  # [s] a plan that starts before the brakes open builds up torque
 IGNORED = "joint state ignored"
-REST_SPEED = 0.05  # [rad/s] above which an arm moves: noise of encoders and velocities is below
-GAPS = (STOPPED, LOOP_DELAY)  # faults after which an arm stands where it is measured
-FRESH_TIME = 0.1  # [s] for which joint states must have come without a fault before engaging
 
 
 class Command(NamedTuple):
@@ -117,14 +111,14 @@ class ArmController:
             model, unit, action_delay, feedback, fallback
         )
         self.action_limits = ActionLimits(unit, self.limits)
-        self._loop_delay, self._gaps = LoopDelay(robot, action_delay), CommandGaps(robot)
         self.monitor = MeasurementMonitor(robot, unit, monitor)
+        self._readiness = Readiness(robot, self.monitor)
+        self._delays = DelayCompensation(self.tracking_controller, self.monitor, unit == "N m")
         guard = None
         if is_guarded:
-            if obstacles is None:
-                obstacles = ROBOTS[robot.name].obstacles if robot.name in ROBOTS else Obstacles()
             config = MotionGuardConfig(tool_speed=self.safety.tool_speed)
-            guard = MotionGuard(robot, self.limits, config, obstacles)
+            around = load_arm_obstacles(robot.name) if obstacles is None else obstacles
+            guard = MotionGuard(robot, self.limits, config, around)
         self.planner = MotionPlanner(robot.n, self.limits, self.safety, guard)
         zero = np.zeros(robot.n)
         # The first call of a model takes a hundred times as long as later ones.
@@ -147,7 +141,7 @@ class ArmController:
     @property
     def loop_delay(self) -> float | None:
         """Measured delay from a torque command to its effect [s], None if it is not known."""
-        return self._loop_delay.delay
+        return self._delays.delay
 
     @property
     def plan(self) -> Plan | None:
@@ -157,7 +151,7 @@ class ArmController:
     def reset(self) -> None:
         """Forget the joint states so far, and start again at the next ones if engaged."""
         self.monitor.reset()
-        self._last_problem: tuple[Fault, float] | None = None
+        self._readiness.last_problem = None
         self._forget_plan()
 
     def _forget_plan(self) -> None:
@@ -166,8 +160,7 @@ class ArmController:
         self._response: FaultResponse | None = None
         self.action_limits.reset(None)
         self.tracking_controller.reset()
-        self._loop_delay.reset()
-        self._adapt_to_delay()
+        self._delays.reset()
 
     def engage(self, engaged: bool) -> str | None:
         """Engage or disengage; engaging also clears a fault and a stop.
@@ -180,7 +173,7 @@ class ArmController:
             self.fault = None
             self.stop(NOT_ENGAGED)
             return None
-        refusal = self._refusal()
+        refusal = self._readiness.refusal()
         if refusal is None:
             self._armed, self.fault, self.stop_reason = True, None, None
             self._forget_plan()
@@ -231,8 +224,7 @@ class ArmController:
         if self._time_restarted(measured, clock):
             self.reset()  # a new start of a simulated arm
         self._clock = clock
-        if clock is not None:
-            self._gaps.update(clock)
+        self._delays.add_arrival(clock)
         is_driven = self.plan is not None and self._armed
         desired = self.plan.at(measured.time) if self.plan is not None and is_driven else None
         fault = self.monitor.update(measured, desired, clock)
@@ -246,9 +238,9 @@ class ArmController:
         if not self.monitor.is_new or self.monitor.measured is None:
             return Command(None, self.tracking_controller.desired, IGNORED, None)
         if self.plan is None:
-            moving = self._moving(is_clock_known=clock is not None)
-            if moving is not None:
-                return Command(None, None, moving, None)
+            obstruction = self._readiness.obstruction(is_speed_needed=clock is not None)
+            if obstruction is not None:
+                return Command(None, None, obstruction, None)
             self.planner.start(self.monitor.measured.q, measured.time)
             if self.unit == "N m" and self.safety.slow_in_time:
                 self._settled_time = measured.time + SETTLING_TIME
@@ -277,7 +269,7 @@ class ArmController:
             ValueError: the arm is not driven.
         """
         target_stamp = None
-        if state.time < self._settled_time and self._loop_delay.delay is None:
+        if state.time < self._settled_time and self._delays.delay is None:
             self.planner.stop(SETTLING, state.time)
         else:
             target_stamp = self.planner.update(state.time)
@@ -289,7 +281,7 @@ class ArmController:
             self._on_fault(Fault(MODEL_NOT_FINITE, None, math.nan, math.inf, self.unit), None)
             return self._respond(state)
         action, clipped = self.action_limits.limit(action, state.time, state.q, desired)
-        is_late = self._is_late(action, state)
+        is_late = self._delays.update(action, state)
         if is_late is not None:
             self._on_fault(is_late, state)
             return self._respond(state)
@@ -298,56 +290,12 @@ class ArmController:
             reason = USING_FALLBACK
         return Command(action, desired, reason, target_stamp)
 
-    def _is_late(self, action: Array, state: MeasuredState) -> Fault | None:
-        """Adapt the feedback to the measured delay; return a fault if it is too long."""
-        if self.unit != "N m" or state.effort.shape != action.shape:
-            return None
-        if self._loop_delay.update(action, state.effort):
-            self._adapt_to_delay()
-        delay = self._loop_delay.delay
-        if delay is None or delay <= MAX_DELAY:
-            return None
-        return Fault(LOOP_DELAY, None, delay, MAX_DELAY, "s")
-
-    def _adapt_to_delay(self) -> None:
-        self.tracking_controller.extra_delay = self._loop_delay.excess
-        self.tracking_controller.gain_scale = self._loop_delay.gain_scale
-        self.monitor.set_error_scale(1 / self._loop_delay.gain_scale)
-
     def _time_restarted(self, measured: MeasuredState, clock: float | None) -> bool:
         """Return whether simulated time started again at zero."""
         last = self.monitor.measured
         if last is None or not (clock is None or self.monitor.config.simulated_time):
             return False
         return bool(measured.time < last.time and 0 <= measured.time < 0.5)
-
-    def _refusal(self) -> str | None:
-        """Return why the arm cannot be engaged, None if it can."""
-        monitor = self.monitor
-        if monitor.measured is None:
-            return None
-        if (age := monitor.age()) > FRESH_TIME:
-            return f"no fresh joint states: the last one came {age:.3g} s ago"
-        if self._last_problem is not None:
-            fault, time = self._last_problem
-            if 0 <= monitor.measured.time - time < FRESH_TIME:
-                return f"a fault persists: {fault.reason}"
-        return self._moving(is_clock_known=False)
-
-    def _moving(self, is_clock_known: bool) -> str | None:
-        """Return that the arm moves, None if it is at rest.
-
-        Args:
-            is_clock_known: whether an unknown speed counts as moving; a simulated arm starts at
-                rest.
-        """
-        speed = self.monitor.speed()
-        if speed is None:
-            return "the speed of the arm is not known yet" if is_clock_known else None
-        if not (speed > REST_SPEED).any():
-            return None
-        j = int(np.argmax(speed))
-        return f"the arm moves: {self.robot.joint_names[j]} at {speed[j]:.3g} rad/s"
 
     def _on_fault(self, fault: Fault, measured: MeasuredState | None) -> None:
         """Latch a fault of a driven arm, until engaged again.
@@ -356,19 +304,14 @@ class ArmController:
             fault: what happened.
             measured: joint state that shows it, None if none came.
         """
-        monitor, loop, cause = self.monitor, self._loop_delay, fault
-        gap = None if self._clock is None else self._gaps.recent(self._clock)
-        if fault.is_measurement_trusted and loop.delay is not None and loop.gain_scale < 0.7:
-            cause = fault = Fault(LOOP_DELAY, None, loop.delay, loop.action_delay, "s")
-        elif fault.reason in (FOLLOWING_ERROR, NOT_FOLLOWING) and gap is not None:
-            cause = Fault(LOOP_DELAY, None, gap, self._gaps.limit, "s")
+        fault, cause = self._delays.explain(fault, self._clock)
         if self._response is not None:
             self._response.cut()
         if self.plan is not None and self._armed:
             self.fault, self._armed = cause, False
-            self._start_response(fault, monitor.measured if monitor.is_new else measured)
-        last = monitor.measured
-        self._last_problem = (cause, 0.0 if last is None else last.time)
+            newest = self.monitor.measured if self.monitor.is_new else measured
+            self._start_response(fault, newest)
+        self._readiness.add_problem(cause)
 
     def _start_response(self, fault: Fault, measured: MeasuredState | None) -> None:
         """Start the way to rest.
@@ -377,14 +320,12 @@ class ArmController:
             fault: why.
             measured: newest joint state, None if there is none.
         """
-        self._start_time, self._start_clock = self.monitor.time(self._clock), self._clock
-        self._response_count = 0
-        is_known = fault.is_measurement_trusted or fault.reason in GAPS
         self._response = FaultResponse(
             fault,
             self.planner,
-            self._start_time,
-            measured if is_known else None,
+            self.monitor,
+            self._clock,
+            measured,
             self.tracking_controller,
             self.action_limits,
         )
@@ -397,17 +338,9 @@ class ArmController:
         """
         action, desired = None, None
         if self._response is not None:
-            if self._clock is None or self._start_clock is None:
-                time = self._start_time + self._response_count / self.robot.rate
-            else:
-                time = self._start_time + self._clock - self._start_clock
-            self._response_count += 1
             is_useful = measured is not None and self.monitor.is_new
-            if is_useful and self.unit == "N m" and self.monitor.measured is not None:
-                time = self.monitor.measured.time  # torques are computed for joint states only
-            action, desired = self._response.update(
-                time, self.monitor.measured if is_useful else None
-            )
+            newest = self.monitor.measured if is_useful else None
+            action, desired = self._response.update(self._clock, newest)
             if self.fault is None and self._response.is_over:
                 self._forget_plan()
         if self.fault is None:

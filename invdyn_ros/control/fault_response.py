@@ -13,7 +13,14 @@ import numpy as np
 
 from invdyn_ros.control.action_limits import ActionLimits
 from invdyn_ros.control.computed_torque import ComputedTorqueController, MeasuredState
-from invdyn_ros.control.faults import FROZEN, MODEL_DOUBTED, STOP_REQUESTED, Fault
+from invdyn_ros.control.faults import (
+    FROZEN,
+    GAPS,
+    MODEL_DOUBTED,
+    STOP_REQUESTED,
+    Fault,
+)
+from invdyn_ros.control.measurement_monitor import MeasurementMonitor
 from invdyn_ros.control.motion_planner import MotionPlanner
 from invdyn_ros.control.motion_profile import Plan, State
 from invdyn_ros.control.safety_limits import Limits
@@ -34,7 +41,8 @@ class FaultResponse:
         self,
         fault: Fault,
         planner: MotionPlanner,
-        time: float,
+        monitor: MeasurementMonitor,
+        clock: float | None,
         measured: MeasuredState | None,
         tracking_controller: ComputedTorqueController,
         action_limits: ActionLimits,
@@ -44,16 +52,23 @@ class FaultResponse:
         Args:
             fault: what happened.
             planner: has the motion of the arm.
-            time: when it happened [s].
-            measured: where the arm is, None if that is not known.
+            monitor: of the joint states.
+            clock: time at which it happened, by the clock of arrivals [s]; None: simulated time,
+                in which each update is one control period.
+            measured: newest joint state, None if there is none.
             tracking_controller: computes the actions; it keeps its integral.
             action_limits: limits of the actions.
         """
-        self.fault, self.start_time, self._planner = fault, time, planner
+        self.fault, self._planner = fault, planner
+        self.start_time, self._start_clock = monitor.time(clock), clock
+        self._period, self._count = 1 / monitor.robot.rate, 0
         self.tracking_controller, self.action_limits = tracking_controller, action_limits
         self.limits: Limits = action_limits.limits
         self._is_cut, self._has_returned, self._rest_count = False, False, 0
         self._stop: Plan | None = None  # of a controlled stop with torques
+        time = self.start_time
+        if not (fault.is_measurement_trusted or fault.reason in GAPS):
+            measured = None
         if action_limits.is_effort:
             self._is_cut = measured is None or not fault.is_measurement_trusted
             if measured is not None and not self._is_cut:
@@ -62,18 +77,25 @@ class FaultResponse:
         elif measured is not None and not fault.is_measurement_trusted:
             planner.hold(measured.q, time, fault.reason)
 
-    def update(self, time: float, measured: MeasuredState | None) -> Response:
+    def update(self, clock: float | None, measured: MeasuredState | None) -> Response:
         """Return the action (n,) to send, None for nothing, and the planned state.
 
         Args:
-            time: current time [s].
+            clock: current time by the clock of arrivals [s], None for simulated time.
             measured: a joint state that came now; None if there is none.
         """
-        if self.action_limits.is_effort:
-            if self._is_cut or measured is None or self._stop is None:
-                return None, None
-            return self._torque(self._stop, time, measured), self._stop.at(time)
-        return self._setpoint(time, measured)
+        if clock is None or self._start_clock is None:
+            elapsed = self._count * self._period
+        else:
+            elapsed = clock - self._start_clock
+        self._count += 1
+        if not self.action_limits.is_effort:
+            return self._setpoint(self.start_time + elapsed, measured)
+        if self._is_cut or measured is None or self._stop is None:
+            return None, None
+        # a torque is computed for a joint state, at its stamp
+        action = self._torque(self._stop, measured.time, measured)
+        return action, self._stop.at(measured.time)
 
     def _stop_from(self, measured: MeasuredState, time: float) -> Plan:
         """Return the fastest stop from a measured state, the only plan that starts from one."""

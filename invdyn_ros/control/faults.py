@@ -23,6 +23,7 @@ LOOP_DELAY = "loop delay"
 MODEL_NOT_FINITE = "model output is not finite"
 STOP_REQUESTED = "stopped"  # no fault: somebody wants the arm to stop
 
+GAPS = (STOPPED, LOOP_DELAY)  # after one of these, the arm stands where it is measured next
 # After one of these, the measured joints are where the arm is, so it can be stopped with them.
 TRUSTED = frozenset({NOT_FOLLOWING, FOLLOWING_ERROR, OVERSPEED, STOP_REQUESTED})
 # These may come from a wrong model, whose setpoints are then not used to stop.

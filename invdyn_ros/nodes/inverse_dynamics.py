@@ -14,10 +14,10 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.control.controller import GAPS, ArmController, Command
+from invdyn_ros.control.controller import ArmController, Command
 from invdyn_ros.control.dropout_controller import DropoutController
 from invdyn_ros.control.fallback import fallback_from_metadata
-from invdyn_ros.control.faults import Fault, MeasurementMonitorConfig
+from invdyn_ros.control.faults import GAPS, Fault, MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
 from invdyn_ros.models.runtime import load_runtime

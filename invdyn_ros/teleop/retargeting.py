@@ -24,7 +24,7 @@ from invdyn_ros.config import Fraction, Probability, Validated
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.inverse_kinematics import ClearanceLimit, PositionIKSolver
 from invdyn_ros.robots.obstacles import Obstacles
-from invdyn_ros.robots.registry import ROBOTS
+from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.arm_directions import NUM_LANDMARKS, ArmDirections
 from invdyn_ros.teleop.arm_geometry import human_like_arm, measure_reach
@@ -153,9 +153,8 @@ class Retargeter:
         self._person = PersonCheck(
             self.config.side, self.config.min_visibility, self.config.max_gap
         )
-        if obstacles is None:
-            obstacles = ROBOTS[robot.name].obstacles if robot.name in ROBOTS else Obstacles()
-        collision = CollisionModel(robot, obstacles, MARGINS)
+        around = load_arm_obstacles(robot.name) if obstacles is None else obstacles
+        collision = CollisionModel(robot, around, MARGINS)
         self._tracker = self._create_tracker(length, collision)
         self._limiter = self._tracker.limiter
         self.reset()
