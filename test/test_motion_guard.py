@@ -5,6 +5,7 @@ import pytest
 from bullet_distances import BulletDistances
 
 from invdyn_ros.control.motion_guard import MotionGuard, MotionGuardConfig
+from invdyn_ros.control.motion_planner import MotionPlanner
 from invdyn_ros.control.motion_profile import Plan, State, Target
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.control.target_planning import hold_plan, plan_to_target
@@ -122,6 +123,27 @@ def test_blocked_arm_rests_and_resumes():
         loop.tick(loop.robot.home)
     np.testing.assert_allclose(loop.last.q, loop.robot.home, atol=1e-4)
     assert loop.guard.reason is None
+
+
+def test_blocked_arm_does_not_start_again_and_again_for_a_target_that_jitters():
+    robot, rng = load_robot("kuka_iiwa"), np.random.default_rng(5)
+    limits, still = Limits.from_robot(robot, SAFETY), np.zeros(7)
+    guard = MotionGuard(robot, limits, MotionGuardConfig(), Obstacles())
+    planner = MotionPlanner(7, limits, SAFETY, guard)
+    planner.start(robot.home, 0.0)
+    goal = rng.uniform(limits.lower, limits.upper)
+    while guard.collision.clearance(goal).distance > -0.02:
+        goal = rng.uniform(limits.lower, limits.upper)
+    moves = []
+    for tick in range(1500):
+        time = tick / robot.rate
+        if tick % 4 == 0:
+            q = goal + 1e-3 * rng.standard_normal(7)
+            planner.set_target(Target(time, State(q, still, still), 0.0))
+        planner.update(time)
+        moves.append(np.abs(planner.plan.at(time).qd).max() > 1e-9)
+    assert planner.hold_reason.startswith("blocked by ")
+    assert np.count_nonzero(np.diff(np.array(moves, int)) > 0) == 1
 
 
 def test_arm_within_margin_may_only_leave_it():

@@ -40,7 +40,8 @@ class MotionGuardConfig(Validated):
     Attributes:
         tool_speed: largest speed of the tool centre point and of the origin of every joint, the
             elbow among them [m/s].
-        lookahead: time for which a plan is verified at once where that is possible [s].
+        lookahead: time for which a plan is verified at once where that is possible; an arm that
+            was blocked starts again only after a verification of this length [s].
         slack: distance by which a motion that starts at its margin may be closer meanwhile, at
             most half of the margin [m].
         max_configurations: configurations whose distances are computed at most for one motion; a
@@ -178,7 +179,8 @@ class MotionGuard:
             yield nominal.end_time if whole else longer
             self._wait = RETRY_TICKS
         self._wait -= 1
-        yield soon
+        if not self._blocked:
+            yield soon
 
     def _then_stop(self, nominal: Plan, leave_time: float) -> Plan | None:
         """Return the nominal plan until a time [s], then a stop; None if that exceeds a limit."""
