@@ -84,14 +84,15 @@ TRACKING = ("following error", "joint does not follow", "overspeed")
 STANDING = (*TRACKING, "joint states are frozen")
 STOPPED = ("joint states stopped",)
 FAULT_TABLE: dict[str, FaultRow] = {
-    "camera gone, person lost": FaultRow(lambda _: NoTargets(), ("target is stale",), False, 0.3),
-    "landmarks frozen": FaultRow(lambda _: FrozenTargets(), ("target is stale",), False, 0.3),
+    "camera gone, person lost": FaultRow(lambda _: NoTargets(), ("target is stale",), False),
+    "landmarks frozen": FaultRow(lambda _: FrozenTargets(), ("target is stale",), False, 0.25),
     "targets stale": FaultRow(lambda _: ShiftedTargets(-1.0), ("target is stale",), False),
     "targets from the future": FaultRow(
         lambda _: ShiftedTargets(3600.0), ("target is from the future",), False
     ),
     "targets not finite": FaultRow(lambda _: TargetsNotFinite(), ("target is not finite",), False),
     "targets doubled": FaultRow(lambda _: ShiftedTargets(0.0), (), False),
+    # of one publisher these are a motion to and fro; the node finds two publishers
     "targets contradictory": FaultRow(ContradictoryTargets, (), False, max_excursion=np.inf),
     "joint states stopped": FaultRow(lambda _: NoStates(), STOPPED),
     "joint states frozen, same stamps": FaultRow(
@@ -112,6 +113,7 @@ FAULT_TABLE: dict[str, FaultRow] = {
         for name, seconds in {"+1 s": 1.0, "-1 s": -1.0, "+1 h": 3600.0, "-1 h": -3600.0}.items()
     },
     "program paused": FaultRow(lambda _: CommandsLost(), STANDING, True, 0.25, ("rad",)),
+    # counted from engaging, but nothing shows before the plan moves a joint
     "controller late": FaultRow(
         lambda _: CommandsLost(), STANDING, True, np.inf, ("rad",), from_start=True
     ),
@@ -126,7 +128,6 @@ FAULT_TABLE: dict[str, FaultRow] = {
         (*TRACKING, "joint states jumped"),
         broken=lambda a: 2.0 * a + 0.3,
         tolerable=True,
-        max_excursion=0.1,  # setpoints are bounded, but may be this far from the plan
     ),
 }
 """Fault -> what goes wrong and what must follow."""
