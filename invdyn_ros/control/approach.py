@@ -101,14 +101,14 @@ def reach_exactly(
     if horizon < MIN_HORIZON or np.count_nonzero(too_fast):
         return None
     n, third = limits.lower.size, horizon / 3
-    jerk = smallest_jerk(current, desired.q, desired.qd, horizon)
+    jerk = _smallest_jerk(current, desired.q, desired.qd, horizon)
     qdd = current.qdd + third * np.add.accumulate(jerk, axis=0)
     too_large = np.count_nonzero(np.abs(jerk) > limits.jerk)
     if not (too_large or np.count_nonzero(np.abs(qdd) > limits.acceleration)):
         return _continue_along(current.qdd, desired[1:], jerk, np.full(n, third), limits)
     h = horizon * max(MAX_EXTRAPOLATION / horizon, 1.0) ** HORIZON_EXPONENTS
     q, qd = _extrapolate(desired, h - horizon, limits)
-    jerk = smallest_jerk(current, q, qd, h)
+    jerk = _smallest_jerk(current, q, qd, h)
     qdd = current.qdd + np.add.accumulate(jerk, axis=0) * (h / 3)
     feasible = ((np.abs(jerk) <= limits.jerk) & (np.abs(qdd) <= limits.acceleration)).all(axis=0)
     if not feasible.any(axis=0).all():
@@ -127,7 +127,7 @@ def _extrapolate(desired: State, later: Array, limits: Limits) -> tuple[Array, A
     return q, (q == end) * clip(desired.qd + change, -limits.velocity, limits.velocity)
 
 
-def smallest_jerk(current: State, q: Array, qd: Array, h: Array | float) -> Array:
+def _smallest_jerk(current: State, q: Array, qd: Array, h: Array | float) -> Array:
     """Return the smallest jerk (3, ...) to position and velocity at a time.
 
     Args:
