@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.recording import Recording, join_recordings
 from invdyn_ros.graph.checkpoints import read_action_unit
 from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
@@ -108,7 +107,7 @@ class RunReport:
             raise
         finally:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.file, (json.dumps(self.values, indent=2) + "\n").encode())
+            write_json(self.file, self.values)
 
     def later_parts(self) -> Parts:
         """Return what is added to the report afterwards, and the video and plots beside it."""
@@ -151,7 +150,7 @@ class RunReport:
 
     def _rewrite(self, values: dict[str, Any]) -> None:
         self.values |= values
-        write_atomically(self.file, (json.dumps(self.values, indent=2) + "\n").encode())
+        write_json(self.file, self.values)
 
     def _compare_teleop(self) -> None:
         from invdyn_ros.evaluation.teleop_report import compare_desired_states, tracking_errors
