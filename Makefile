@@ -60,6 +60,8 @@ $(READY): constraints.txt requirements.txt setup.py
 	$(PIP) --no-deps --no-build-isolation -e .
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { $(BIN)/python -c 'import cv2' 2>&1 | tail -n 1 >&2; \
 	echo "OpenCV cannot start; if libGL.so.1 is missing, install the package libgl1" >&2; exit 2; }
+	@# for the tests of pages, which skip without it
+	@! command -v npm >/dev/null || npm install --silent --no-save --prefix $(VENV) axe-core@4.14.1 || true
 	@touch $@
 
 # Recreates config/checkpoints: ten simulated minutes per arm, about half an hour in all.

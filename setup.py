@@ -49,6 +49,7 @@ setup(
     maintainer="invdyn_ros maintainers",
     maintainer_email="invdyn-ros@users.noreply.github.com",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={f"{NAME}.evaluation.pages": ["assets/*"]},
     python_requires=">=3.10",
     install_requires=["setuptools"],  # the rest: package.xml with ROS, requirements.txt without
     data_files=[

@@ -5,6 +5,7 @@ import tempfile
 from functools import partial
 
 import pytest
+from browser import browser  # noqa: F401
 from domain import claim
 
 # the lock is held until this process ends

@@ -1,0 +1,1 @@
+"""Web pages: self-contained HTML files that work offline."""

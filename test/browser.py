@@ -1,0 +1,75 @@
+"""Headless Chromium for the tests of pages: `browser`, `open_page`, `check_accessible`."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+AXE = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"
+OPTIONS = """
+--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
+--disable-background-networking --disable-component-update --hide-scrollbars
+--force-device-scale-factor=1 --enable-unsafe-swiftshader
+""".split()
+WIDTHS = (1280, 400)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Yield a Selenium driver of a headless Chromium."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("chromium or chromedriver is missing: install chromium and chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(driver)
+    chrome = webdriver.Chrome(options, service)
+    chrome.set_script_timeout(20)
+    yield chrome
+    chrome.quit()
+
+
+def open_page(browser, page, width=1280, height=900, fragment=""):
+    """Open a file or an address at a window size."""
+    browser.set_window_size(width, height)
+    browser.get_log("browser"), browser.get_log("performance")
+    address = page.as_uri() if isinstance(page, Path) else page
+    browser.get("about:blank")  # a changed fragment alone would not load the page anew
+    browser.get(address + fragment)
+
+
+def requests(browser):
+    """Addresses that the page has asked for since it was opened, itself aside."""
+    messages = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
+    sent = [m["params"]["request"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    urls = {request["url"] for request in sent}
+    mine = browser.current_url.split("#")[0]
+    return sorted(u for u in urls if not u.startswith(("data:", "blob:", "about:", mine)))
+
+
+def check_quiet(browser):
+    """Fail if the page logged an error or asked for anything from the network."""
+    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not errors, errors
+    assert not requests(browser)
+
+
+def check_accessible(browser):
+    """Fail if axe-core has a serious or critical finding."""
+    if not AXE.exists():
+        pytest.skip(f"axe-core is missing: npm install --prefix {sys.prefix} axe-core")
+    browser.execute_script(AXE.read_text(encoding="utf-8"))
+    script = "axe.run().then(arguments[0], e => arguments[0]({violations: [String(e)]}))"
+    found = browser.execute_async_script(script)["violations"]
+    serious = [f for f in found if isinstance(f, str) or f["impact"] in ("serious", "critical")]
+    assert not serious, json.dumps(serious, indent=1)[:3000]
+    assert not browser.execute_script(
+        "return document.documentElement.scrollWidth > window.innerWidth + 1"
+    ), "the page is wider than the window"
