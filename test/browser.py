@@ -8,11 +8,19 @@ from pathlib import Path
 import pytest
 
 AXE = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"
-OPTIONS = """
---headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
---disable-background-networking --disable-component-update --hide-scrollbars
---force-device-scale-factor=1 --enable-unsafe-swiftshader
-""".split()
+OPTIONS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--hide-scrollbars",
+    "--force-device-scale-factor=1",
+    "--enable-unsafe-swiftshader",
+]
 WIDTHS = (1280, 400)
 
 
@@ -48,17 +56,18 @@ def open_page(browser, page, width=1280, height=900, fragment=""):
 def requests(browser):
     """Addresses that the page has asked for since it was opened, itself aside."""
     messages = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
-    sent = [m["params"]["request"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    urls = {request["url"] for request in sent}
-    mine = browser.current_url.split("#")[0]
-    return sorted(u for u in urls if not u.startswith(("data:", "blob:", "about:", mine)))
+    sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    page = browser.current_url.split("#")[0]
+    urls = {p["request"]["url"] for p in sent if p["documentURL"].split("#")[0] == page}
+    return sorted(url for url in urls - {page} if not url.startswith(("data:", "blob:")))
 
 
 def check_quiet(browser):
     """Fail if the page logged an error or asked for anything from the network."""
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert not errors, errors
-    assert not requests(browser)
+    asked = requests(browser)
+    assert not asked, asked
 
 
 def check_accessible(browser):
