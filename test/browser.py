@@ -53,21 +53,21 @@ def open_page(browser, page, width=1280, height=900, fragment=""):
     browser.get(address + fragment)
 
 
-def requests(browser):
+def requested_addresses(browser):
     """Addresses that the page has asked for since it was opened, itself aside."""
     messages = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
-    sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    events = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     page = browser.current_url.split("#")[0]
-    urls = {p["request"]["url"] for p in sent if p["documentURL"].split("#")[0] == page}
+    urls = {p["request"]["url"] for p in events if p["documentURL"].split("#")[0] == page}
     return sorted(url for url in urls - {page} if not url.startswith(("data:", "blob:")))
 
 
 def check_quiet(browser):
-    """Fail if the page logged an error or asked for anything from the network."""
+    """Fail if the page logged an error or findings for anything from the network."""
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert not errors, errors
-    asked = requests(browser)
-    assert not asked, asked
+    findings = requested_addresses(browser)
+    assert not findings, findings
 
 
 def check_accessible(browser):
@@ -76,8 +76,8 @@ def check_accessible(browser):
         pytest.skip(f"axe-core is missing: npm install --prefix {sys.prefix} axe-core")
     browser.execute_script(AXE.read_text(encoding="utf-8"))
     script = "axe.run().then(arguments[0], e => arguments[0]({violations: [String(e)]}))"
-    found = browser.execute_async_script(script)["violations"]
-    serious = [f for f in found if isinstance(f, str) or f["impact"] in ("serious", "critical")]
+    findings = browser.execute_async_script(script)["violations"]
+    serious = [f for f in findings if isinstance(f, str) or f["impact"] in ("serious", "critical")]
     assert not serious, json.dumps(serious, indent=1)[:3000]
     assert not browser.execute_script(
         "return document.documentElement.scrollWidth > window.innerWidth + 1"
