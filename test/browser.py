@@ -63,7 +63,7 @@ def requested_addresses(browser):
 
 
 def check_quiet(browser):
-    """Fail if the page logged an error or findings for anything from the network."""
+    """Fail if the page logged an error or asked for anything from the network."""
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert not errors, errors
     findings = requested_addresses(browser)
