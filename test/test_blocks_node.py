@@ -62,6 +62,10 @@ def test_image_before_camera_info_is_processed_later(start_node, image_and_pose)
     probe.wait_until(lambda: len(markers) > 1)
     assert [m.action for m in markers[1].markers] == [Marker.DELETEALL] and len(poses) == 1
     assert stamps(markers[1].markers) == [START + TICK]
+    for k, repeated in enumerate((image, image), 2):
+        images.publish(image_to_message(repeated, to_stamp(START + 2 * TICK), "camera"))
+        probe.wait_until(lambda k=k: len(markers) > k and len(poses) == k)
+    assert poses[1] == poses[2], "a repeated image gives the same pose again"
 
 
 def test_detected_block_is_a_tf_frame(start_node, image_and_pose, monkeypatch):

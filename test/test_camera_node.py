@@ -75,8 +75,11 @@ def test_in_lockstep_a_video_follows_the_simulated_clock(start_node, video):
     at(9.0, FRAMES + 1)
     assert len(images) == FRAMES + 1 and np.diff(brightness(images)).min() > -1
     at(9.0, FRAMES + 2)  # the last image may have been lost
+    at(0.001, FRAMES + 3)
+    assert stamps(images)[-1] == 0, "after a reset the video starts again"
+    at(9.0, 2 * FRAMES + 2)
     with pytest.raises(NodeFinished):
-        at(9.1, FRAMES + 3)
+        at(9.1, 2 * FRAMES + 3)
 
 
 def test_missing_video_ends_the_node(run_until_error, tmp_path):

@@ -38,6 +38,7 @@ from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import command_stamp, target_to_message, to_nanoseconds, to_stamp
+from invdyn_ros.nodes.target_queue import TargetQueue
 
 # joint states at the pace of the test
 PACED = {**MODEL, "simulated_time": True, "joint_state_timeout": 60.0, "max_gap": 60.0}
@@ -166,6 +167,34 @@ def test_lockstep_repeats_the_command_of_a_state_and_waits_for_the_next_target(s
     assert all(command_stamp(c) == START for c in commands), "a command without a target"
     targets.publish(target(START + TICK, goal))
     probe.wait_until(lambda: command_stamp(commands[-1]) == START + TICK)
+    planner = probe.tested_node.controller.planner
+    targets.publish(target(START + TICK, goal + 1))  # repeated, so not looked at
+    probe.wait_until(lambda: len(commands) >= 4)
+    assert commands[-1] == commands[-2] and planner._target.state.q[0] == pytest.approx(goal[0])
+
+
+def test_targets_that_are_repeated_early_or_from_before_a_reset_change_nothing():
+    queue, q = TargetQueue(20.0, 125.0), np.zeros(6)
+    frames = [Target(k / 20, State(q + k, q, q), 0.05) for k in range(200)]
+    stamps = [round(k * 5e7) for k in range(200)]
+
+    def followed(tick):
+        stamped = queue.at(tick * TICK)
+        return None if stamped is None else stamped[0] / 5e7
+
+    assert followed(0) is None
+    queue.add(stamps[0], frames[0])
+    assert followed(0) == 0
+    queue.add(stamps[1], frames[1])  # before the joint state of its time
+    assert followed(6) == 0 and followed(7) == 1 and followed(12) == 1
+    queue.add(stamps[1], frames[1])
+    assert followed(12) == 1 and followed(13) is None
+    queue.add(stamps[2], frames[2])
+    assert followed(13) == 2 and queue.at(13 * TICK)[1] is frames[2]
+    queue.add(stamps[0], frames[0])  # the next episode, before its first joint state
+    assert followed(0) == 0
+    queue.add(stamps[199], frames[199])  # repeated, from the episode before
+    assert followed(0) == 0 and followed(7) is None
 
 
 def test_joint_states_that_are_not_finite_get_no_command(start_node):

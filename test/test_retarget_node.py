@@ -19,13 +19,15 @@ def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(s
 
     def publish_landmarks(k, landmarks):
         header = Header(stamp=to_stamp(START + k * 50_000_000))
+        states.publish(state(START + k * 50_000_000))
         clouds.publish(landmarks_to_cloud(landmarks, header))
         probe.wait_until(lambda: targets and targets[-1].header == Header(stamp=header.stamp))
         return np.array(targets[-1].points[0].positions)
 
     clouds.publish(landmarks_to_cloud(None, Header(stamp=to_stamp(START))))
     probe.wait_until(lambda: node.hold_reason == "no joint_states yet")
-    probe.advertise(STATES, JointState).publish(state(START))
+    states = probe.advertise(STATES, JointState)
+    states.publish(state(START))
     probe.wait_until(lambda: node.measured is not None)
     np.testing.assert_allclose(publish_landmarks(1, None), UR5.home)
     assert "person" in node.hold_reason
@@ -43,3 +45,9 @@ def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(s
     publish_landmarks(49, FORWARD)
     probe.wait_until(lambda: len(targets) > count)
     assert targets[-1] == targets[-2], "in lockstep a repeated question gets the same answer"
+    stamp, count = to_stamp(START + 50 * 50_000_000), len(targets)
+    clouds.publish(landmarks_to_cloud(None, Header(stamp=stamp)))
+    probe.wait_until(lambda: node.pending is not None)
+    assert len(targets) == count, "landmarks wait for the joint state of their time"
+    states.publish(state(START + 50 * 50_000_000))
+    probe.wait_until(lambda: targets[-1].header.stamp == stamp)

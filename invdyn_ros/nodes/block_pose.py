@@ -65,6 +65,7 @@ class BlockPoseNode(DiagnosticNode):
         self.joint_states: dict[int, ArmState] = {}  # by stamp [ns], the oldest first
         # with its stamp [ns] and the name of its frame
         self.pending_image: tuple[NDArray[np.uint8], int, str] | None = None
+        self.last_stamp = 0  # of an image [ns]
         qos = QoSProfile(depth=10)
         self.pose_publisher = self.create_publisher(
             PoseWithCovarianceStamped, "/blocks/block_0", qos
@@ -99,6 +100,9 @@ class BlockPoseNode(DiagnosticNode):
                 f"{pixels} pixels or more"
             )
         stamp = to_nanoseconds(message.header.stamp)
+        if stamp < self.last_stamp:
+            self.joint_states = {}  # those of the last episode
+        self.last_stamp = stamp
         self.pending_image = image, stamp, message.header.frame_id
         self.process_image()
 

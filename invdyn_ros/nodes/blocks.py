@@ -70,7 +70,9 @@ class BlocksNode(DiagnosticNode):
         self.detector: BlockDetector | None = None
         self.camera_info: CameraInfo | None = None
         self.pending_image: Image | None = None
-        self.last_poses: tuple[float, list[BlockPose]] = -np.inf, []  # with their stamp [s]
+        # poses in the last image and in the one before, with their stamps [s]
+        self.last_poses: tuple[float, list[BlockPose]] = (-np.inf, [])
+        self.poses_before = self.last_poses
         qos = QoSProfile(depth=10)
         # created before the first image, so that subscribers get the first pose
         self.pose_publishers: list[Publisher] = [
@@ -110,8 +112,11 @@ class BlocksNode(DiagnosticNode):
                 f"{calibrated[0]}x{calibrated[1]}"
             )
         stamp = to_seconds(message.header.stamp)
-        recent = 0.0 < stamp - self.last_poses[0] < MAX_IMAGE_INTERVAL
-        detection = self.detector.detect_with_problems(image, self.last_poses[1] if recent else ())
+        if stamp != self.last_poses[0]:  # a repeated image gives the same poses again
+            self.poses_before = self.last_poses
+        last_stamp, last_poses = self.poses_before
+        recent = 0.0 < stamp - last_stamp < MAX_IMAGE_INTERVAL
+        detection = self.detector.detect_with_problems(image, last_poses if recent else ())
         poses = detection.poses
         self.last_poses = stamp, poses
         self.hold(detection.describe_problem(self.detector_config.num_blocks))

@@ -21,7 +21,7 @@ class CameraNode(DiagnosticNode):
 
     def __init__(self) -> None:
         super().__init__("camera")
-        config = load_parameters(self, CameraConfig)
+        self.config = config = load_parameters(self, CameraConfig)
         lockstep = self.declare_parameter("lockstep", False).value
         self.wait_for_topics = str(self.declare_parameter("wait_for_topics", "").value)
         self.frames = open_camera(config)
@@ -79,12 +79,17 @@ class CameraNode(DiagnosticNode):
     def on_clock(self, message: Clock) -> None:
         """Publish all frames up to the simulated time; repeat the last one for a repeated time.
 
+        A video starts again when simulated time does.
+
         Stamps are evenly spaced, so that subscribers can compute the stamp of the next frame.
 
         Raises:
             NodeFinished: the video is over and its last frame has been used, since time went on.
         """
         now, last = to_seconds(message.clock), self.last_image
+        if now < self.last_time:  # the simulation was reset
+            self.frames = open_camera(self.config)
+            self.next_frame = next(self.frames)
         while (
             self.next_frame is not None
             and (due := self.next_frame.index / self.frame_rate) <= now + 1e-6

@@ -31,6 +31,7 @@ from invdyn_ros.nodes.messages import (
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.start_condition import StartCondition
+from invdyn_ros.nodes.target_queue import TargetQueue
 from invdyn_ros.nodes.topic_monitor import (
     CHECK_PERIOD,
     JOINT_STATES,
@@ -107,7 +108,7 @@ class InverseDynamicsNode(DiagnosticNode):
             "family": model.meta.family,
             "runtime": type(model).__name__,
         }
-        self.target_rate = config.target_rate or self.robot.rate
+        self.queue = TargetQueue(config.target_rate or self.robot.rate, self.robot.rate)
         self.measured: tuple[int, MeasuredState] | None = None
         self.target_stamp: int | None = None
         self.last_command: tuple[int, Command] | None = None
@@ -167,10 +168,13 @@ class InverseDynamicsNode(DiagnosticNode):
     def on_target(self, message: JointTrajectory) -> None:
         """Set a new target, which the next command follows."""
         target = message_to_target(message, self.robot.joint_names)
-        self.target_stamp = to_nanoseconds(message.header.stamp)
-        self.controller.set_target(target)
+        stamp = to_nanoseconds(message.header.stamp)
         if self.config.lockstep:
+            self.queue.add(stamp, target)
             self.publish_in_lockstep()
+        else:
+            self.target_stamp = stamp
+            self.controller.set_target(target)
 
     def on_watchdog_timer(self) -> None:
         """Check the age of the joint states and, less often, the other nodes."""
@@ -222,9 +226,12 @@ class InverseDynamicsNode(DiagnosticNode):
             return
         stamp, measured = self.measured
         if self.last_command is None or self.last_command[0] != stamp:
-            due = math.floor(stamp * 1e-9 * self.target_rate + 1e-6) / self.target_rate
-            if self.target_stamp is None or self.target_stamp * 1e-9 < due - 1e-6:
+            stamped = self.queue.at(stamp)
+            if stamped is None:
                 return
+            if stamped[0] != self.target_stamp:  # else a repeated one would be planned again
+                self.target_stamp = stamped[0]
+                self.controller.set_target(stamped[1])
             self.last_command = (stamp, self.controller.update(measured))
         self.publish(*self.last_command)
 

@@ -16,6 +16,7 @@ from invdyn_ros.nodes.messages import (
     to_seconds,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.nodes.target_queue import TOLERANCE
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
@@ -53,6 +54,8 @@ class RetargetNode(DiagnosticNode):
         # known. In lockstep it is advertised at once, because the simulator waits for it.
         self.target_publisher = self.create_target_publisher() if self.config.lockstep else None
         self.measured: np.ndarray | None = None  # (n,) [rad]
+        self.measured_time = -np.inf  # [s]
+        self.pending: PointCloud2 | None = None  # landmarks whose joint state has not arrived
         self.last_target: JointTrajectory | None = None
         self.create_subscription(
             PointCloud2, "/pose/landmarks", self.on_landmarks, latest_qos(self.config.lockstep)
@@ -69,14 +72,24 @@ class RetargetNode(DiagnosticNode):
         if self.measured is None:
             self.retargeter.reset(q)
             self.target_publisher = self.target_publisher or self.create_target_publisher()
-        self.measured = q
+        self.measured, self.measured_time = q, to_seconds(message.header.stamp)
+        if self.pending is not None:
+            self.on_landmarks(self.pending)
 
     def on_landmarks(self, message: PointCloud2) -> None:
-        """Publish a target for each image; while holding, it is where the arm stopped."""
+        """Publish a target for each image; while holding, it is where the arm stopped.
+
+        In lockstep, joint states come up to the time of the image and then wait for the target, so
+        the newest one is that of the image.
+        """
         if self.measured is None or self.target_publisher is None:
             self.hold("no joint_states yet")
             return
         stamp, lockstep = message.header.stamp, self.config.lockstep
+        is_early = lockstep and self.measured_time < to_seconds(stamp) - TOLERANCE
+        self.pending = message if is_early else None
+        if is_early:
+            return
         if lockstep and self.last_target is not None and self.last_target.header.stamp == stamp:
             # repeated landmarks must not enter the filter twice
             self.target_publisher.publish(self.last_target)

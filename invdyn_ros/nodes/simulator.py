@@ -32,6 +32,7 @@ MAX_LAG = 0.095  # [s] behind real time up to which the simulation catches up; m
 CATCH_UP_PERIOD = 0.6  # longest time for a tick that is late, as it needs a command, too [periods]
 RESEND_PERIOD = 0.5  # [s] without a command, after which lockstep repeats the state
 WARNING_PERIOD = 20.0  # [s] without a command, after which lockstep logs a warning
+LOCKSTEP_DEPTH = 200  # messages kept for a subscriber that is slow, since each one counts
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class SimulatorNode(DiagnosticNode):
         self.command_is_new = False  # whether it arrived since the last step
         self.paused = False
         self.waiting_for_topics = not config.wall_clock
-        qos = QoSProfile(depth=10)
+        qos = QoSProfile(depth=LOCKSTEP_DEPTH if config.lockstep else 10)
         self.joint_state_publisher = self.create_publisher(JointState, "/joint_states", qos)
         self.clock_publisher = self.create_publisher(Clock, "/clock", qos)
         self.block_pose_publisher = self.create_publisher(PoseArray, "/sim/objects", qos)
