@@ -13,6 +13,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from invdyn_ros.data.atomic_file import write_atomically
 
 ASSETS = files("invdyn_ros.evaluation.pages") / "assets"
+CHART_SCRIPTS = ("chart.js", "line_chart.js", "bar_chart.js")
+"""Scripts of `lineChart` and `barChart`."""
 
 
 def read_asset(name: str) -> str:
