@@ -79,8 +79,8 @@ def press(browser, *keys):
         find(browser, "#line figure > svg").send_keys(key)
 
 
-def shown(browser):
-    return browser.execute_script("return line.shown")
+def visible_range(browser):
+    return browser.execute_script("return line.visibleRange")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -97,15 +97,15 @@ def test_keys_read_values_and_zoom(browser, chart_page):
     press(browser, Keys.ARROW_RIGHT)
     assert readout(browser) == "time [s] 5.1: measured 10.2, predicted -5.1"
     press(browser, "+")
-    low, high = shown(browser)
+    low, high = visible_range(browser)
     assert high - low == pytest.approx(5)
     assert low < 5.1 < high
     press(browser, *[Keys.SHIFT + Keys.ARROW_RIGHT] * 6)
-    assert shown(browser)[1] > high, "the view follows the place that is read"
+    assert visible_range(browser)[1] > high, "the view follows the place that is read"
     press(browser, "-", "-")
-    assert shown(browser) == [0, 10]
+    assert visible_range(browser) == [0, 10]
     press(browser, "+", "0")
-    assert shown(browser) == [0, 10]
+    assert visible_range(browser) == [0, 10]
     assert browser.execute_script("return hovered[0]") == pytest.approx(5.1)
 
 
@@ -114,17 +114,19 @@ def test_pointer_reads_drags_and_wheels(browser, chart_page):
     drawing = find(browser, "#line figure > svg")
     place = ActionChains(browser, duration=0).move_to_element_with_offset(drawing, -100, 0)
     place.click_and_hold().move_by_offset(200, 0).release().perform()
-    low, high = shown(browser)
+    low, high = visible_range(browser)
     assert 3 < low < 5 < high < 7
     assert "measured" in readout(browser)
     wheel = "new WheelEvent('wheel', {deltaY: 1, clientX: 600, cancelable: true})"
     browser.execute_script(f"arguments[0].dispatchEvent({wheel})", drawing)
-    assert shown(browser)[1] - shown(browser)[0] == pytest.approx(1.25 * (high - low))
+    assert visible_range(browser)[1] - visible_range(browser)[0] == pytest.approx(
+        1.25 * (high - low)
+    )
     ActionChains(browser, duration=0).double_click(drawing).perform()
-    assert shown(browser) == [0, 10]
+    assert visible_range(browser) == [0, 10]
     for label, width in (("Zoom in", 5), ("Show all", 10), ("Zoom in", 5), ("Zoom out", 10)):
         find(browser, f"#line button[aria-label^='{label}']").click()
-        assert shown(browser)[1] - shown(browser)[0] == pytest.approx(width)
+        assert visible_range(browser)[1] - visible_range(browser)[0] == pytest.approx(width)
 
 
 def test_curves_have_gaps_and_a_marker(browser, chart_page):

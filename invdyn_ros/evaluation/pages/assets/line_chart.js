@@ -31,7 +31,7 @@ const lineChart = (() => {
     }
 
     get range() { return extent(this.options.series.flatMap((s) => [s.x[0], s.x.at(-1)])); }
-    get shown() { return this.view ?? this.range; }
+    get visibleRange() { return this.view ?? this.range; }
 
     controls() {
       const button = (text, label, action) => {
@@ -46,9 +46,9 @@ const lineChart = (() => {
     draw() {
       this.drawing.setAttribute("aria-label", `${this.options.title}: left and right read the values, plus and minus zoom, 0 shows all`);
       const width = this.startDrawing(HEIGHT);
-      const [xLow, xHigh] = this.shown, series = this.visible;
+      const [xLow, xHigh] = this.visibleRange, series = this.visible;
       const transform = this.options.logY ? (y) => (y > 0 ? Math.log10(y) : NaN) : (y) => (y === null ? NaN : y);
-      const [yLow, yHigh] = extent(this.shownValues(series, xLow, xHigh).map(transform), 0.05);
+      const [yLow, yHigh] = extent(this.visibleValues(series, xLow, xHigh).map(transform), 0.05);
       this.xOf = (x) => LEFT + ((x - xLow) / (xHigh - xLow)) * (width - LEFT - RIGHT);
       this.yOf = (y) => TOP + ((yHigh - transform(y)) / (yHigh - yLow)) * (HEIGHT - TOP - BOTTOM);
       this.plotWidth = width - LEFT - RIGHT;
@@ -69,7 +69,7 @@ const lineChart = (() => {
         viewBox: `${LEFT} ${TOP - 2} ${this.plotWidth} ${HEIGHT - TOP - BOTTOM + 4}` });
     }
 
-    shownValues(series, low, high) {
+    visibleValues(series, low, high) {
       return series.flatMap(({ x, y, band }) => {
         const first = Math.max(nearest(x, low) - 1, 0), end = nearest(x, high) + 2;
         return [y, band?.lower, band?.upper].flatMap((values) => values?.slice(first, end) ?? []);
@@ -82,7 +82,7 @@ const lineChart = (() => {
         this.add("line", { x1: LEFT, x2: right, y1: this.yOf(y), y2: this.yOf(y), class: "chart-grid" });
         this.add("text", { x: LEFT - 6, y: this.yOf(y) + 4, "text-anchor": "end" }, format(y));
       }
-      for (const x of ticks(...this.shown, Math.max(2, Math.floor(this.plotWidth / 90)))) {
+      for (const x of ticks(...this.visibleRange, Math.max(2, Math.floor(this.plotWidth / 90)))) {
         this.add("line", { x1: this.xOf(x), x2: this.xOf(x), y1: bottom, y2: bottom + 4, class: "chart-axis" });
         this.add("text", { x: this.xOf(x), y: bottom + 18, "text-anchor": "middle" }, format(x));
       }
@@ -98,9 +98,9 @@ const lineChart = (() => {
         style: `fill:${color}`, class: "chart-band", "data-band": name }));
     }
 
-    /** Path of the shown samples; of many samples in one pixel the lowest and the highest. */
+    /** Path of the visible samples; of many samples in one pixel the lowest and the highest. */
     pathOf(x, y) {
-      const first = Math.max(nearest(x, this.shown[0]) - 1, 0), end = Math.min(nearest(x, this.shown[1]) + 2, x.length);
+      const first = Math.max(nearest(x, this.visibleRange[0]) - 1, 0), end = Math.min(nearest(x, this.visibleRange[1]) + 2, x.length);
       const bucket = Math.max(1, Math.floor((end - first) / (2 * this.plotWidth)));
       const points = [];
       for (let i = first; i < end; i += bucket) {
@@ -121,7 +121,7 @@ const lineChart = (() => {
     }
 
     placeLines() {
-      const [low, high] = this.shown;
+      const [low, high] = this.visibleRange;
       for (const [line, x] of [[this.markerLine, this.options.marker], [this.cursor, this.place]]) {
         const inside = isNumber(x) && x >= low && x <= high;
         line.style.display = inside ? "" : "none";
@@ -150,7 +150,7 @@ const lineChart = (() => {
     }
 
     zoom(factor, around = this.place) {
-      const [low, high] = this.shown;
+      const [low, high] = this.visibleRange;
       const center = around === null || around < low || around > high ? (low + high) / 2 : around;
       if ((high - low) * factor < (this.range[1] - this.range[0]) * 1e-5) return;
       this.setView([center - (center - low) * factor, center + (high - center) * factor]);
@@ -158,9 +158,9 @@ const lineChart = (() => {
 
     listen() {
       const xAt = (event) => {
-        const [low, high] = this.shown, box = this.drawing.getBoundingClientRect();
-        const share = ((event.clientX - box.left) * (this.drawing.viewBox.baseVal.width / box.width) - LEFT) / this.plotWidth;
-        return low + Math.min(Math.max(share, 0), 1) * (high - low);
+        const [low, high] = this.visibleRange, box = this.drawing.getBoundingClientRect();
+        const fraction = ((event.clientX - box.left) * (this.drawing.viewBox.baseVal.width / box.width) - LEFT) / this.plotWidth;
+        return low + Math.min(Math.max(fraction, 0), 1) * (high - low);
       };
       let start = null;
       const on = (name, action) => this.drawing.addEventListener(name, action, { passive: false });
@@ -195,7 +195,7 @@ const lineChart = (() => {
 
     onKey(event) {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
-      const [low, high] = this.shown, step = (high - low) / (event.shiftKey ? 10 : 100);
+      const [low, high] = this.visibleRange, step = (high - low) / (event.shiftKey ? 10 : 100);
       const move = (by) => {
         const [first, last] = this.range, x = Math.min(Math.max((this.place ?? (low + high) / 2) + by, first), last);
         if (this.view && x > high) this.setView([low + x - high, x]);
@@ -211,7 +211,7 @@ const lineChart = (() => {
     }
 
     tableRows() {
-      const series = this.visible.filter((s) => s.x.length), [low, high] = this.shown;
+      const series = this.visible.filter((s) => s.x.length), [low, high] = this.visibleRange;
       const all = [...new Set(series.flatMap((s) => s.x))].filter((x) => x >= low && x <= high).sort((a, b) => a - b);
       const stride = Math.max(1, Math.ceil(all.length / TABLE_ROWS));
       const places = all.filter((_, i) => i % stride === 0);
