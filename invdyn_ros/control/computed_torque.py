@@ -36,6 +36,11 @@ class FeedbackConfig:
     integral_limit: float = 0.05
     error_feedthrough: float = 1.0
 
+    @property
+    def convergence_rate(self) -> float:
+        """Rate at which the feedback wants the position error to vanish [1/s]."""
+        return self.stiffness / self.damping if self.damping else 0.0
+
 
 # A position servo closes its own loop, so its setpoint starts from the plan, not from the error.
 FEEDBACK = {
@@ -91,8 +96,10 @@ class ComputedTorqueController:
     """Computed-torque control with a learned model (Luh, Walker, Paul 1980).
 
     The model's input is the motion at the moment when the action takes effect, `action_delay`
-    after it is sent: the planned position minus the current error, the planned velocity, and the
-    planned acceleration plus feedback.
+    after it is sent: the planned position minus the current error, the planned velocity plus the
+    one at which the error is to vanish, and the planned acceleration plus feedback. With this
+    reference velocity (Slotine, Li 1987) the model's dry friction acts towards the plan also
+    where the plan is slow or at rest, so that friction does not hold a joint beside it.
 
     Attributes:
         using_fallback: whether the fallback contributed to the last action.
@@ -174,7 +181,8 @@ class ComputedTorqueController:
         )
         self._recent.append((measured.time, measured.qd, qdd))
         q = planned.q - config.error_feedthrough * error
-        frame = np.concatenate([q, planned.qd, qdd])  # (3n,)
+        qd = planned.qd + s * config.convergence_rate * error
+        frame = np.concatenate([q, qd, qdd])  # (3n,)
         if self._act is not None:
             self._last_time = measured.time
             return self._act(frame)
