@@ -27,6 +27,7 @@ from invdyn_ros.models import build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.robots.plant import IDEAL_PLANT
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.training.run_config import TrainConfig
 
 FAMILIES = ("mlp", "rigid_body")
@@ -248,11 +249,13 @@ def test_constant_actions_cannot_hold_an_arm_up() -> None:
 
 
 def test_servos_hold_themselves_up() -> None:
-    task = TrackingTask(robot("dofbot"), IDEAL_PLANT, "rad", home_motion("dofbot"))
+    # without rotors, stiff servos on light links are chaotic at 1 ms steps: rounding errors decide
+    dofbot = robot("dofbot")
+    task = TrackingTask(dofbot, load_plant("dofbot"), "rad", home_motion("dofbot"))
     runs_of = task.baseline_rms(rigid_body_metadata("dofbot"))
-    assert (
-        runs_of["zero"] == runs_of["mean"] == runs_of["hold_last"] < 0.05
-    )  # the setpoint is home
+    home = [runs_of[name] for name in ("zero", "mean", "hold_last")]  # the setpoint is home
+    assert home == pytest.approx([home[0]] * 3)
+    assert home[0] < 0.01
 
 
 def test_tracking_task_is_fixed_and_in_no_dataset() -> None:

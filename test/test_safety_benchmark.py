@@ -17,8 +17,16 @@ from invdyn_ros.benchmarks.safety_checks import (
 from invdyn_ros.benchmarks.safety_fault_runs import run_faults
 from invdyn_ros.benchmarks.safety_faults import FAULT_TABLE
 from invdyn_ros.benchmarks.safety_fuzz import FuzzJob, run_fuzz
-from invdyn_ros.benchmarks.safety_rig import Setup, action_bounds, shipped_setups
+from invdyn_ros.benchmarks.safety_rig import (
+    START_TIME,
+    DrivenArm,
+    Setup,
+    action_bounds,
+    shipped_setups,
+    wave,
+)
 from invdyn_ros.benchmarks.safety_runs import run_delay
+from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import load_robot
@@ -145,3 +153,13 @@ def test_every_shipped_checkpoint_is_under_test() -> None:
     assert names == {"ur5", "ur5_position", "ur5e", "ur5e_position", "dofbot", "kuka_iiwa"}
     with pytest.raises(ValueError, match="no checkpoint is shipped for 'ur10'"):
         shipped_setups(("ur10",))
+
+
+@pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa"])
+def test_dry_friction_holds_no_joint_beside_a_small_motion(arm: str) -> None:
+    with DrivenArm(Setup(arm, arm)) as driven:
+        while driven.time < START_TIME + 2.5:
+            state = wave(driven.robot, driven.time, 0.01)
+            driven.step(Target(driven.time, state, 0.0) if driven.camera_due else None)
+        errors = [s.q - s.reference[: driven.robot.n] for s in driven.samples[driven.ticks // 3 :]]
+    assert np.abs(errors).max() < 5e-3  # friction alone would hold light joints 30 mrad away
