@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from invdyn_ros.control.motion_samples import MotionSamples
@@ -14,6 +16,20 @@ GROUP = 4  # steps that are looked up together first
 FIRST_REACH = 2  # steps that an anchor is expected to cover before and after it
 NUM_NEAR = 24  # nearest pairs of shapes of a configuration that count each for itself
 FAR_AWAY = 1e9  # [rad]
+
+
+class Lookup(NamedTuple):
+    """What is known of a motion.
+
+    Attributes:
+        start: whether its start has the slack.
+        end: whether its end has the margins.
+        steps: indices of the steps of which it is not known that they have the margins.
+    """
+
+    start: bool
+    end: bool
+    steps: Indices
 
 
 class ClearanceCheck:
@@ -57,26 +73,37 @@ class ClearanceCheck:
         np.minimum.at(result, near.pair, near.clearance)
         return result
 
-    def is_clear(self, q: Array, required: Array) -> bool:
-        """Return whether anchors alone show that q (n,) [rad] has its clearances [m]."""
-        return bool(self._covered(q[None], q[None], required)[0])
-
-    def end_is_clear(self, q: Array, required: Array) -> bool:
-        """Return whether q (n,) [rad], where a motion ends, has its clearances [m]."""
-        return self.is_clear(q, required) or self._spare(q, required) is not None
-
-    def is_clear_throughout(self, samples: MotionSamples, required: Array) -> bool:
-        """Return whether a motion keeps its clearances; false also if the budget runs out.
+    def look_up(self, samples: MotionSamples, slack: Array) -> Lookup:
+        """Return what the anchors of earlier checks show of a motion that keeps its margins.
 
         Args:
             samples: samples of the motion.
-            required: (P + 1,) clearances on the way [m].
+            slack: (P + 1,) clearances at the start [m].
         """
         lower, upper = samples.bounds()
-        first = np.arange(0, len(lower), GROUP)
-        groups = np.minimum.reduceat(lower, first), np.maximum.reduceat(upper, first)
-        is_left = np.repeat(~self._covered(*groups, required), GROUP)[: len(lower)]
-        return self._steps_are_clear(samples, is_left.nonzero()[0], required, NUM_REFINEMENTS)
+        first, ends = np.arange(0, len(lower), GROUP), samples.q[[0, -1]]
+        lower_boxes = np.concatenate([np.minimum.reduceat(lower, first), ends])
+        upper_boxes = np.concatenate([np.maximum.reduceat(upper, first), ends])
+        moved = self._moved(lower_boxes, upper_boxes)
+        is_near = moved < self._clearance[:, None]
+        is_near[:, -2] = moved[:, -2] < self._clearance - slack[self._pair]
+        *groups, start, end = _around_an_anchor(is_near).tolist()
+        steps = (~np.repeat(groups, GROUP)[: len(lower)]).nonzero()[0]
+        return Lookup(start, end, steps)
+
+    def end_is_clear(self, q: Array, required: Array) -> bool:
+        """Return whether q (n,) [rad], where a motion ends, has its clearances [m]."""
+        return self._covered(q[None], q[None], required)[0] or self._spare(q, required) is not None
+
+    def steps_are_clear(self, samples: MotionSamples, steps: Indices, required: Array) -> bool:
+        """Return whether some steps of a motion keep its clearances; false if the budget runs out.
+
+        Args:
+            samples: samples of the motion.
+            steps: indices of the steps.
+            required: (P + 1,) clearances on the way [m].
+        """
+        return self._steps_are_clear(samples, steps, required, NUM_REFINEMENTS)
 
     def _steps_are_clear(
         self, samples: MotionSamples, steps: Indices, required: Array, refinements: int
@@ -187,9 +214,17 @@ class ClearanceCheck:
             upper: (K, n) largest position of each box [rad].
             required: (P + 1,) clearances to keep [m].
         """
-        q, spare = self._q[:, None], self._clearance
+        spare = self._clearance
         if np.count_nonzero(required):
             spare = spare - required[self._pair]
-        turn = np.maximum(q - lower, upper - q)  # (A, K, n)
-        is_near = np.matmul(turn, self._radii) < spare[:, None]
-        return np.asarray(np.logical_or.reduce(np.logical_and.reduce(is_near, axis=2), axis=0))
+        return _around_an_anchor(self._moved(lower, upper) < spare[:, None])
+
+    def _moved(self, lower: Array, upper: Array) -> Array:
+        """Return by how much boxes of configurations (K, n) change clearances (A, K, C) [m]."""
+        q = self._q[:, None]
+        return np.matmul(np.maximum(q - lower, upper - q), self._radii)
+
+
+def _around_an_anchor(is_near: Mask) -> Mask:
+    """Return which boxes (K,) are near enough to an anchor, for all its clearances (A, K, C)."""
+    return np.asarray(np.logical_or.reduce(np.logical_and.reduce(is_near, axis=2), axis=0))

@@ -27,6 +27,7 @@ UNVERIFIED = "blocked: the motion takes too long to verify"
 NOT_CONTINUOUS = "the plan does not continue the motion"
 BEYOND_LIMITS = "braking would exceed a joint limit"
 COMMITTED_PERIODS = 2  # control periods that a plan is followed for at least
+PLAN_PERIOD = 0.015  # [s] at least
 NEW_LOOKAHEAD = 0.04  # [s] of a plan in the tick in which it is made; more than delays of actions
 STOPPING_TIME = 0.3  # [s] that a stop takes about
 RETRY_TICKS = 8  # ticks for which only two periods are tried after the lookahead was refused
@@ -73,6 +74,8 @@ class MotionGuard:
     those of the URDF's shapes, a mesh being its convex hull.
 
     Attributes:
+        plan_period: time for which a nominal plan to a target should be kept [s]: to make one
+            takes half of a long tick, and the ticks between do the rest of the work.
         reason: why the last plan returned by `admit` is not the nominal one, None if it is; after
             a reason, a new nominal plan has to start from the plan returned.
     """
@@ -100,6 +103,7 @@ class MotionGuard:
         # as all clearances to keep, with a value for any other pair
         self._slack = np.append(slack, config.slack)  # (P + 1,) [m]
         self._committed = COMMITTED_PERIODS / robot.rate  # [s]
+        self.plan_period = max(PLAN_PERIOD, 1.5 / robot.rate)
         self.reset()
 
     def reset(self) -> None:
@@ -162,13 +166,12 @@ class MotionGuard:
         if not _is_same(nominal.at(time), state):
             return self.reason or NOT_CONTINUOUS
         self._clearance.set_budget(self.config.max_configurations)
-        required, at_end = self._required(state.q)
         reason: str | None = None
         for leave_time in self._leave_times(nominal, time):
             candidate = self._then_stop(nominal, leave_time)
             reason = BEYOND_LIMITS
             if candidate is not None:
-                reason = self._verify(candidate, time, required, at_end)
+                reason = self._verify(candidate, time)
             if candidate is not None and reason is None:
                 self._active, self._nominal = candidate, nominal.profile
                 self._leave_time = leave_time if candidate is not nominal else np.inf
@@ -205,34 +208,33 @@ class MotionGuard:
         joined = _join(nominal.profile, leave_time - nominal.start_time, stop.profile)
         return nominal._replace(profile=joined)
 
-    def _verify(self, plan: Plan, time: float, required: Array, at_end: Array) -> str | None:
-        """Return why a plan is not admitted from now to its end, None if it is.
-
-        Args:
-            plan: plan to verify.
-            time: current time [s].
-            required: (P + 1,) clearances on the way [m].
-            at_end: (P + 1,) clearances at the end [m].
-        """
+    def _verify(self, plan: Plan, time: float) -> str | None:
+        """Return why a plan is not admitted from now [s] to its end, None if it is."""
         samples = MotionSamples.from_plan(plan, time, self.limits.jerk)
-        clear = self._clearance.end_is_clear(samples.q[-1], at_end)
+        known = self._clearance.look_up(samples, self._slack)
+        required, at_end = self._required(samples.q[0], known.start)
+        clear = known.end or self._clearance.end_is_clear(samples.q[-1], at_end)
         if clear:
             if not self._tool_speed.is_below(self.config.tool_speed, samples, plan, time):
                 return TOO_FAST
-            clear = self._clearance.is_clear_throughout(samples, required)
+            clear = self._clearance.steps_are_clear(samples, known.steps, required)
         if clear:
             return None
         first, second = self._clearance.nearest
         return f"{BLOCKED} by {first} near {second}" if first else UNVERIFIED
 
-    def _required(self, q: Array) -> tuple[Array, Array]:
-        """Return the clearances (P + 1,) [m] to keep on the way from q (n,) [rad], and at the end.
+    def _required(self, q: Array, is_clear: bool) -> tuple[Array, Array]:
+        """Return the clearances (P + 1,) [m] to keep on the way, and at the end.
 
         Both are zero but for pairs that are at their margin or within it. The floor of these pairs
         only rises, so an arm within a margin cannot go deeper by many small motions.
+
+        Args:
+            q: (n,) start [rad].
+            is_clear: whether it is known to have the slack.
         """
         none = np.zeros_like(self._slack)
-        if self._is_floor_known and self._clearance.is_clear(q, self._slack):
+        if self._is_floor_known and is_clear:
             return none, none
         if self._near is not None and np.array_equal(q, self._near[0]):
             return self._near[1:]  # the arm stands

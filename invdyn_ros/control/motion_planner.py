@@ -20,13 +20,12 @@ from invdyn_ros.control.target_planning import hold_plan, plan_to_target, stop_p
 from invdyn_ros.typing import Array
 
 NO_PLAN = "the arm is not driven; engage it first"
-PLAN_PERIOD = 0.015  # [s] for which a guarded plan is kept: planning takes half of a long tick
 
 
 class MotionPlanner:
     """Plans to the newest target, to a stop, or to a place.
 
-    Under a guard, a target that comes within `PLAN_PERIOD` of the last plan waits until it is over.
+    A target that comes within the guard's `plan_period` of the last plan waits until it is over.
 
     Attributes:
         plan: the verified motion that the arm follows, None while it follows none.
@@ -52,6 +51,7 @@ class MotionPlanner:
         self.num_joints, self.limits, self.safety = num_joints, limits, safety
         self._guard, self._slow_in = guard, SlowIn(safety)
         self.refusal: str | None = None
+        self._plan_period = 0.0 if guard is None else guard.plan_period
         self._plan_time = -math.inf  # of the last plan to a target
         self._scaled = 1.0, limits  # the last speed, and the limits at that speed
         self.clear()
@@ -112,7 +112,7 @@ class MotionPlanner:
             return None
         is_faster = self._slow_in.follow(time)
         self._is_due = self._is_due or self._target_is_new or is_faster
-        is_soon = self._guard is not None and 0 <= time - self._plan_time < PLAN_PERIOD
+        is_soon = 0 <= time - self._plan_time < self._plan_period
         if not self._is_due or is_soon:
             self._update_scale(time)
             self._admit(time)

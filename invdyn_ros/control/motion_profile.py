@@ -110,8 +110,8 @@ class MotionProfile:
         half, third = dt / 2, dt / 3
         return q + dt * (qd + half * (qdd + third * jerk)), qd + half * (qdd + qdd + dt * jerk)
 
-    def joints_within(self, bounds: Extrema) -> Mask:
-        """Return which joints (n,) stay within bounds."""
+    def joints_within(self, bounds: Extrema) -> Mask | None:
+        """Return which joints (n,) stay within bounds; None if all do."""
         time, q, qd, qdd, _ = self.pieces
         # velocity, acceleration, jerk, and the Bezier control points of the position: these may
         # go a little further than the motion, but take a fraction of the time of its extrema
@@ -126,14 +126,15 @@ class MotionProfile:
         fraction = size[:-1] / (size[:-1] + size[1:] + TINY)
         points[1, 1, :-1] += dt / 2 * qdd[:-1] * fraction
         smallest, largest = bounds.smallest[:, None, None], bounds.largest[:, None, None]
-        outside = (points < smallest) | (points > largest)
-        within = np.ones(q.shape[1], bool)
-        if np.count_nonzero(outside):
-            for joint in outside.any(axis=(0, 1, 2)).nonzero()[0]:
-                low, high = self.extrema(joint)
-                low_bound, high_bound = (bound[:, joint] for bound in bounds)
-                within[joint] = (low >= low_bound).all() and (high <= high_bound).all()
-        return within
+        # count_nonzero takes half the time of any
+        if not (np.count_nonzero(points < smallest) or np.count_nonzero(points > largest)):
+            return None
+        outside = ((points < smallest) | (points > largest)).any(axis=(0, 1, 2))
+        for joint in outside.nonzero()[0]:
+            low, high = self.extrema(joint)
+            is_low = low < bounds.smallest[:, joint]
+            outside[joint] = is_low.any() or (high > bounds.largest[:, joint]).any()
+        return ~outside if np.count_nonzero(outside) else None
 
     def extrema(self, joint: int) -> Extrema:
         """Return the exact extrema (4,) of a joint: ends of pieces, and roots of derivatives."""

@@ -21,7 +21,7 @@ from invdyn_ros.control.motion_profile import (
     integrate,
 )
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
-from invdyn_ros.typing import Array, Mask
+from invdyn_ros.typing import Array
 
 ROUNDING_TOLERANCE = 1e-7  # [rad, -]
 STRATEGIES: tuple[Strategy, ...] = (approach, approach_at_rest)
@@ -52,7 +52,7 @@ def brake_plan(state: State, time: float, limits: Limits, reason: str | None) ->
         reason: why the arm stops.
     """
     profile = MotionProfile(fastest_stop(state, limits))
-    within = _joints_within(profile, state, limits)
+    within = profile.joints_within(_motion_bounds(state, limits))
     return Plan(time, profile, reason) if within is None else None
 
 
@@ -120,11 +120,11 @@ def _then_brake(
     """
     begin = np.zeros_like(motion.duration)
     np.add.accumulate(motion.duration[:-1], axis=0, out=begin[1:])
-    until = np.full(len(current.q), stale)
+    until, bounds = np.full(len(current.q), stale), _motion_bounds(current, limits)
     for _ in range(2):
         duration = np.minimum(np.maximum(until - begin, 0.0), motion.duration)
         profile = _brake_after(current, motion.jerk, duration, limits)
-        within = _joints_within(profile, current, limits)
+        within = profile.joints_within(bounds)
         if within is None:
             return profile
         until = np.where(within, until, motion.arrival)
@@ -144,12 +144,6 @@ def _brake_after(current: State, jerk: Array, duration: Array, limits: Limits) -
     brake = fastest_stop(State(*pieces[1:4, -1]), limits)
     brake[0] += pieces[0, -1]
     return MotionProfile(np.concatenate([pieces[:, :-1], brake], axis=1))
-
-
-def _joints_within(profile: MotionProfile, current: State, limits: Limits) -> Mask | None:
-    """Return which joints (n,) stay within limits; None if all do."""
-    within = profile.joints_within(_motion_bounds(current, limits))
-    return None if within.all() else within
 
 
 def _motion_bounds(current: State, limits: Limits) -> Extrema:
