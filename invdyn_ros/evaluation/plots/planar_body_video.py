@@ -9,8 +9,8 @@ from typing import NamedTuple
 import cv2
 import mujoco
 import numpy as np
-from PIL import Image
 
+from invdyn_ros.evaluation.plots.gif import GIF_FRAME_STEP, gif_frame, write_gif
 from invdyn_ros.evaluation.plots.style import VIDEO_GRAY, VIDEO_LINE, VIDEO_PANEL, VIDEO_TEXT, rgb
 from invdyn_ros.evaluation.plots.video_writer import HEADER, WIDTH, Canvas, VideoWriter
 
@@ -22,8 +22,6 @@ LABEL_HEIGHT = 30  # [px] between the boxes of two curves
 MAX_PIXELS_PER_METRE = 110  # [px/m]
 GROUND_HEIGHT = 42  # [px] below the floor
 TOP_MARGIN = 12  # [px] free above a body
-GIF_SIZE = (720, 405)  # [px] of the GIF
-GIF_FRAME_STEP = 2  # frames of the video per frame of the GIF
 
 
 class MotionPredictions(NamedTuple):
@@ -76,14 +74,8 @@ def write_body_video(
                 cv2.line(frame, (x, top), (x, top + height), rgb(VIDEO_TEXT), 1, cv2.LINE_AA)
             video.add(frame)
             if row % GIF_FRAME_STEP == 0:
-                gif_frames.append(
-                    Image.fromarray(frame).resize(GIF_SIZE, Image.Resampling.LANCZOS)
-                )
-    palette = gif_frames[0].quantize(64)
-    pages = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in gif_frames]
-    pages[0].save(
-        files[1], save_all=True, append_images=pages[1:], duration=50 * GIF_FRAME_STEP, loop=0
-    )
+                gif_frames.append(gif_frame(frame))
+    write_gif(files[1], gif_frames)
     return files
 
 
