@@ -1,6 +1,5 @@
 """Network visualiser: histories, the page in a browser, and the film."""
 
-
 import numpy as np
 import pytest
 import torch
