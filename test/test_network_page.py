@@ -20,7 +20,7 @@ from invdyn_ros.models.network_history import (
     SnapshotList,
 )
 from invdyn_ros.training.network_recorder import checkpoint_history
-from invdyn_ros.training.xor import XorConfig, right_answers, train_xor
+from invdyn_ros.training.xor import XorConfig, correct_predictions, train_xor
 
 JOINTS = ("shoulder_pan_joint", "elbow_joint")
 
@@ -133,10 +133,11 @@ def test_answers_in_page_equal_those_of_the_model(browser, name, tmp_path):
     inputs[:, : 6 * frames] = motion.flatten(1)
     open_page(browser, write_network_page(tmp_path / "page.html", [history]))
     script = (
-        "setNetworkInput(arguments[0]); networkPage.draw(true); return networkPage.views[0].answer"
+        "setNetworkInput(arguments[0]); networkPage.draw(true);"
+        "return networkPage.views[0].prediction"
     )
-    answers = np.array([browser.execute_script(script, row.tolist()) for row in inputs])
-    np.testing.assert_allclose(answers, expected, rtol=1e-5, atol=1e-5)
+    predictions = np.array([browser.execute_script(script, row.tolist()) for row in inputs])
+    np.testing.assert_allclose(predictions, expected, rtol=1e-5, atol=1e-5)
     check_quiet(browser)
 
 
@@ -159,11 +160,11 @@ def test_histories_are_read_back_from_a_page(xor, page, tmp_path):
 
 
 def test_xor_is_learned_and_its_answers_are_in_the_page(browser, xor, page):
-    assert right_answers(xor) == 4 and page.stat().st_size < 5e6
+    assert correct_predictions(xor) == 4 and page.stat().st_size < 5e6
     open_page(browser, page)
     for case, expected in enumerate((0, 1, 1, 0)):
         Select(browser.find_element(By.ID, "sample")).select_by_value(str(case))
         settle(browser)
-        assert abs(value_of(browser, "networkPage.views[0].answer[0]") - expected) < 0.2
-        assert browser.find_element(By.ID, "answers").text.split()[-1] == str(expected)
+        assert abs(value_of(browser, "networkPage.views[0].prediction[0]") - expected) < 0.2
+        assert browser.find_element(By.ID, "predictions").text.split()[-1] == str(expected)
     check_quiet(browser)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from tqdm import tqdm
 
 from invdyn_ros.cli.options import override, parse, robot_option
 from invdyn_ros.config import load_yaml
+from invdyn_ros.evaluation.pages.network import write_network_page
 from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS
 from invdyn_ros.training.distributed import torchrun_process_group
+from invdyn_ros.training.network_recorder import NetworkRecorder
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 from invdyn_ros.training.train_time_series import (
@@ -39,6 +42,13 @@ class TrainOptions:
     """URDF file of an arm that is not known by name."""
     resume: bool = False
     """Resume the interrupted run in --out."""
+    watch: Path | None = None
+    """Page (.html) of the network to write while it trains; families mlp, enhanced, ensemble."""
+
+    def __post_init__(self) -> None:
+        """Check the name of the page."""
+        if self.watch is not None and (self.watch.suffix != ".html" or self.watch.is_dir()):
+            raise ValueError(f"--watch {self.watch} is no .html file")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,9 +60,14 @@ def main(argv: list[str] | None = None) -> int:
     config = parse_train_config(values, str(options.config))
     robot = robot_option(options.arm, options.urdf)
     with closing(ProgressBar(config.family, config.trainer.epochs)) as bar:
-        model = train(config, options.data, options.out, options.resume, robot, bar.update)
+        recorder = None if options.watch is None else NetworkRecorder(PageWriter(options.watch))
+        model = train(
+            config, options.data, options.out, options.resume, robot, bar.update, recorder
+        )
     if not torchrun_process_group().is_main_process:
         return 0
+    if recorder is not None and options.watch is not None:
+        print(write_network_page(options.watch, [recorder.history(finished=True)]))
     action_delay = model.meta.action_delay * 1e3
     delay = f"action delay {action_delay:.1f} ms"
     print(f"{options.out}: {config.family} for {model.meta.robot}, {delay}")
@@ -61,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> int:
     """Train a time-series model of the robot that the dataset names."""
+    if options.watch is not None:
+        raise ValueError(f"--watch draws inverse-dynamics networks, not family {config.family}")
     if options.arm or options.urdf:
         raise ValueError(
             f"family {config.family} takes neither --arm nor --urdf; the dataset names the robot"
@@ -69,6 +86,28 @@ def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> 
         model = train_time_series(config, options.data, options.out, options.resume, bar.update)
     print(f"{options.out}: {config.family} for {model.meta.robot}")
     return 0
+
+
+class PageWriter:
+    """Page of a network, written every few seconds while it trains.
+
+    Writing takes at most a twentieth of the time.
+    """
+
+    INTERVAL, FRACTION = 5.0, 0.05  # [s] at least, and of the time at most
+
+    def __init__(self, path: Path) -> None:
+        """Write to `path` after the first epoch, and again later."""
+        self.path, self.next_time = path, 0.0
+
+    def __call__(self, recorder: NetworkRecorder) -> None:
+        """Write the page if it is time."""
+        start = time.monotonic()
+        if start < self.next_time:
+            return
+        write_network_page(self.path, [recorder.history(finished=False)])
+        seconds = time.monotonic() - start
+        self.next_time = start + max(self.INTERVAL, seconds / self.FRACTION)
 
 
 class ProgressBar:

@@ -15,7 +15,7 @@ from invdyn_ros.evaluation.plots.network_video import write_network_video
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.network_history import NetworkHistory
 from invdyn_ros.training.network_recorder import checkpoint_history
-from invdyn_ros.training.xor import CASES, XorConfig, right_answers, train_xor
+from invdyn_ros.training.xor import CASES, XorConfig, correct_predictions, train_xor
 
 PAGE_SUFFIX, VIDEO_SUFFIXES = ".html", (".mp4", ".gif")
 
@@ -73,5 +73,5 @@ def _histories(options: NetworkOptions) -> Sequence[NetworkHistory]:
     if options.checkpoints:
         return [checkpoint_history([load(folder) for folder in options.checkpoints])]
     history = train_xor(options.xor)
-    print(f"{right_answers(history)} of {len(CASES)} answers right")
+    print(f"{correct_predictions(history)} of {len(CASES)} predictions right")
     return [history]

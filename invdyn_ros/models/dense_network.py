@@ -111,7 +111,7 @@ class DenseNetwork(NamedTuple):
             values.append(layer(values[-1]))
         return values
 
-    def answer(self, inputs: Tensor) -> Tensor:
+    def predict(self, inputs: Tensor) -> Tensor:
         """Return the outputs (..., O) in SI units for inputs (..., I) in SI units."""
         last = self.values(inputs)[-1]
         columns = []
@@ -120,6 +120,15 @@ class DenseNetwork(NamedTuple):
             added = output.added_input
             columns.append(column if added is None else column + inputs[..., added])
         return torch.stack(columns, dim=-1)
+
+
+def copy_network(network: DenseNetwork) -> DenseNetwork:
+    """Return a network with weights and biases of its own, without gradients."""
+    layers = tuple(
+        layer._replace(weight=layer.weight.detach().clone(), bias=layer.bias.detach().clone())
+        for layer in network.layers
+    )
+    return network._replace(layers=layers)
 
 
 def dense_network(model: InverseDynamics) -> DenseNetwork:

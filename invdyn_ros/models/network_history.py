@@ -112,7 +112,13 @@ def layer_shapes(layers: Sequence[DenseLayer]) -> tuple[LayerShape, ...]:
 
 
 def encode(layers: Sequence[DenseLayer], epoch: int, exact: bool) -> Snapshot:
-    """Return a snapshot of the parameters of layers."""
+    """Return a snapshot of the parameters of layers.
+
+    Args:
+        layers: the layers.
+        epoch: after which they have these parameters.
+        exact: whether all are float32; else the weights are int8.
+    """
     parts, integers = [], []
     for layer in layers:
         weight, *others = (p.detach().cpu().numpy().astype("<f4") for p in layer.parameters)
@@ -196,3 +202,12 @@ def thin_losses(losses: Sequence[Loss], count: int = 1000) -> tuple[Loss, ...]:
         return tuple(losses)
     index = np.linspace(0, 1, count) ** 2 * (len(losses) - 1)
     return tuple(losses[k] for k in np.unique(np.rint(index).astype(int)))
+
+
+@torch.no_grad()
+def sample_error(network: DenseNetwork, samples: Samples) -> float:
+    """Return the mean over the outputs of squared error / variance of the targets."""
+    predictions = network.predict(torch.as_tensor(samples.inputs).float()).double().numpy()
+    variance = samples.targets.var(0)
+    squares = np.square(predictions - samples.targets).mean(0)
+    return float((squares / np.where(variance > 0, variance, 1.0)).mean())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from invdyn_ros.models.dense_network import DenseNetwork
+from invdyn_ros.models.dense_network import DenseNetwork, copy_network
 
 Mask = tuple[Tensor, ...]
 """Which weights of each layer are kept, (units, inputs) bool."""
@@ -68,7 +68,7 @@ def prune(network: DenseNetwork, mask: Mask) -> DenseNetwork:
 
 
 def remove_dead_units(network: DenseNetwork) -> DenseNetwork:
-    """Return a smaller network with the same answers: units without links out are removed.
+    """Return a smaller network with the same predictions: units without links out are removed.
 
     A unit without links into it has a constant value, which is added to the biases of the next
     layer.
@@ -76,10 +76,7 @@ def remove_dead_units(network: DenseNetwork) -> DenseNetwork:
     Raises:
         ValueError: a layer is normalised, so that its units depend on each other.
     """
-    layers = [
-        layer._replace(weight=layer.weight.clone(), bias=layer.bias.clone())
-        for layer in network.layers
-    ]
+    layers = list(copy_network(network).layers)
     if any(layer.norm is not None for layer in layers):
         raise ValueError("units of a network with LayerNorm cannot be removed one by one")
     with torch.no_grad():

@@ -94,14 +94,16 @@ def motion_samples(network: DenseNetwork, data: Windows) -> Samples:
 
 
 def random_samples(network: DenseNetwork, seed: int = 0) -> Samples:
-    """Return random inputs with the network's own answers."""
-    spread = torch.tensor([(i.low, i.high) for i in network.inputs])
+    """Return random inputs with the network's own predictions."""
+    limits = torch.tensor([(i.low, i.high) for i in network.inputs])
     generator = torch.Generator().manual_seed(seed)
-    share = torch.rand(MAX_SAMPLES, len(network.inputs), generator=generator)
-    inputs = torch.lerp(spread[:, 0], spread[:, 1], share)
+    fraction = torch.rand(MAX_SAMPLES, len(network.inputs), generator=generator)
+    inputs = torch.lerp(limits[:, 0], limits[:, 1], fraction)
     with torch.no_grad():
-        answers = network.answer(inputs)
-    return Samples(to_array(inputs), to_array(answers), "random inputs, answers of this network")
+        predictions = network.predict(inputs)
+    return Samples(
+        to_array(inputs), to_array(predictions), "random inputs, predictions of this network"
+    )
 
 
 def with_sample_ranges(network: DenseNetwork, inputs: Array) -> DenseNetwork:

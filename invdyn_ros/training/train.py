@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from invdyn_ros.models.fallback_metadata import fallback_metadata
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.training.action_delay import estimate_action_delay, urdf_compliance
 from invdyn_ros.training.distributed import init_process_group
+from invdyn_ros.training.network_recorder import NetworkRecorder
 from invdyn_ros.training.run_config import TrainConfig
 from invdyn_ros.training.tensorboard_log import TensorBoardLog
 from invdyn_ros.training.trainer import Trainer
@@ -46,6 +48,7 @@ def train(
     resume: bool = False,
     robot: Robot | None = None,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
+    recorder: NetworkRecorder | None = None,
 ) -> InverseDynamics:
     """Train a model and write its checkpoint; the same seed gives the same weights.
 
@@ -56,15 +59,20 @@ def train(
         resume: continue from the state that an interrupted run left in `out`.
         robot: the arm; None: that of the dataset, which need not have a URDF.
         on_epoch: called after each epoch, in the main process only.
+        recorder: records the weights of the main process's network.
 
     Raises:
-        ValueError: bad dataset, dataset of another arm, or nothing to resume.
+        ValueError: bad dataset, dataset of another arm, nothing to resume, or a family that cannot
+            be recorded.
     """
     torch.set_num_threads(config.threads)
     device = select_device(config.device)
     with init_process_group(device) as group:
         setup = _prepare(config, data, robot, device)
         model, progress = setup.model, Progress()
+        if recorder is not None:
+            recorder.start(model, setup.val)
+            on_epoch = partial(_call_both, on_epoch, recorder.record)
         if not model.fit(setup.train, setup.val):
             settings = _settings(config) | {"data": model.meta.data["sha256"]}
             state = RunState(Path(out), settings, model.meta)
@@ -201,6 +209,13 @@ def _load_initial(folder: str, meta: ModelMetadata) -> InverseDynamics:
                 f"init_from: {folder} has {label} '{actual}'; this run has '{expected}'"
             )
     return model
+
+
+def _call_both(
+    first: Callable[[Progress], None], second: Callable[[Progress], None], progress: Progress
+) -> None:
+    first(progress)
+    second(progress)
 
 
 def _run_trainer(trainer: Trainer, on_epoch: Callable[[Progress], None]) -> Progress:

@@ -16,6 +16,7 @@ from invdyn_ros.models.dense_network import (
     Feature,
     NetworkInput,
     NetworkOutput,
+    copy_network,
     stack_layers,
 )
 from invdyn_ros.models.network_history import (
@@ -25,11 +26,13 @@ from invdyn_ros.models.network_history import (
     SnapshotList,
     thin_losses,
 )
+from invdyn_ros.models.pruning import Mask
 from invdyn_ros.typing import Array
 
 CASES = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
 TARGETS = np.array([[0], [1], [1], [0]], np.float32)
-RIGHT = 0.5  # an answer is right if it is nearer to its target than this
+XOR_SAMPLES = Samples(CASES.astype(float), TARGETS.astype(float), "all four cases")
+RIGHT = 0.5  # a prediction is right if it is nearer to its target than this
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,25 @@ def build_xor(config: XorConfig) -> DenseNetwork:
     return DenseNetwork(variables, (Feature(0), Feature(1)), stack_layers(net), outputs)
 
 
-def train_xor(config: XorConfig) -> NetworkHistory:
-    """Train the network and return its history."""
-    network = build_xor(config)
+def train_xor(
+    config: XorConfig, first: DenseNetwork | None = None, mask: Mask | None = None
+) -> NetworkHistory:
+    """Train the network and return its history.
+
+    Args:
+        config: size and training.
+        first: first weights, which are not changed; None: random ones.
+        mask: which weights are kept, the others stay as they are; None: all.
+    """
+    network = copy_network(build_xor(config) if first is None else first)
     snapshots, losses = SnapshotList(network.layers), []
     snapshots.record(0)
     parameters = [(layer.weight.numpy(), layer.bias.numpy()) for layer in network.layers]
+    rates = [np.full_like(weight, config.learning_rate) for weight, _ in parameters]
+    if mask is not None:
+        rates = [rate * keep.numpy() for rate, keep in zip(rates, mask, strict=True)]
     for epoch in range(1, config.epochs + 1):
-        loss = gradient_step(parameters, config.learning_rate)
+        loss = gradient_step(parameters, rates, config.learning_rate)
         losses.append(Loss(epoch, loss, loss))
         snapshots.record(epoch)
     return NetworkHistory(
@@ -79,11 +93,13 @@ def train_xor(config: XorConfig) -> NetworkHistory:
         snapshots.shapes,
         snapshots.up_to(config.epochs),
         thin_losses(losses),
-        Samples(CASES.astype(float), TARGETS.astype(float), "all four cases"),
+        XOR_SAMPLES,
     )
 
 
-def gradient_step(parameters: Sequence[tuple[Array, Array]], learning_rate: float) -> float:
+def gradient_step(
+    parameters: Sequence[tuple[Array, Array]], rates: Sequence[Array], bias_rate: float
+) -> float:
     """Take one step down the gradient of the cross entropy, in place, and return its mean.
 
     Written out for tanh and a last sigmoid: the call overhead of autograd would be nine tenths of
@@ -91,7 +107,8 @@ def gradient_step(parameters: Sequence[tuple[Array, Array]], learning_rate: floa
 
     Args:
         parameters: weight (units, inputs) and bias (units,) of each layer.
-        learning_rate: size of the step.
+        rates: learning rate of each weight, (units, inputs) per layer.
+        bias_rate: learning rate of the biases.
     """
     values = [CASES]
     for weight, bias in parameters[:-1]:
@@ -100,15 +117,16 @@ def gradient_step(parameters: Sequence[tuple[Array, Array]], learning_rate: floa
     logit = values[-1] @ weight.T + bias
     gradient = (1 / (1 + np.exp(-logit)) - TARGETS) / len(CASES)  # of the loss by the sums
     loss = float(np.mean(np.logaddexp(0, logit) - TARGETS * logit))
-    for (weight, bias), value in zip(reversed(parameters), reversed(values), strict=True):
+    layers = zip(reversed(parameters), reversed(rates), reversed(values), strict=True)
+    for (weight, bias), rate, value in layers:
         below = (gradient @ weight) * (1 - value * value)
-        weight -= learning_rate * gradient.T @ value
-        bias -= learning_rate * gradient.sum(0)
+        weight -= rate * (gradient.T @ value)
+        bias -= bias_rate * gradient.sum(0)
         gradient = below
     return loss
 
 
-def right_answers(history: NetworkHistory) -> int:
-    """Return how many of the four answers of the trained network are right."""
-    answers = history.network(-1).answer(torch.as_tensor(history.samples.inputs).float())
-    return int((np.abs(answers.numpy() - history.samples.targets) < RIGHT).sum())
+def correct_predictions(history: NetworkHistory) -> int:
+    """Return how many of the four predictions of the trained network are right."""
+    predictions = history.network(-1).predict(torch.as_tensor(history.samples.inputs).float())
+    return int((np.abs(predictions.numpy() - history.samples.targets) < RIGHT).sum())

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from invdyn_ros.config import read_text
 from invdyn_ros.data.files import reading
@@ -21,6 +20,7 @@ from invdyn_ros.models.network_history import (
     NetworkHistory,
     Samples,
     Snapshot,
+    sample_error,
 )
 from invdyn_ros.models.pruning import magnitude_mask, prune
 
@@ -157,15 +157,6 @@ def pruned_errors(network: DenseNetwork, samples: Samples) -> list[float]:
     return [
         100 * sample_error(prune(network, magnitude_mask(network, s)), samples) for s in SPARSITIES
     ]
-
-
-@torch.no_grad()
-def sample_error(network: DenseNetwork, samples: Samples) -> float:
-    """Return the mean over the outputs of squared error / variance of the targets."""
-    answers = network.answer(torch.as_tensor(samples.inputs).float()).double().numpy()
-    variance = samples.targets.var(0)
-    squares = np.square(answers - samples.targets).mean(0)
-    return float((squares / np.where(variance > 0, variance, 1.0)).mean())
 
 
 def _rounded(values: np.ndarray, digits: int) -> list[Any]:

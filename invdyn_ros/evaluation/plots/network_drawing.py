@@ -28,7 +28,7 @@ POSITIVE, NEGATIVE = np.array(rgb("#56b4e9")), np.array(rgb("#e69f00"))
 BACKGROUND, ZERO = np.array(rgb(VIDEO_BACKGROUND)), np.array(rgb("#2e3948"))
 
 
-class Box(NamedTuple):
+class Panel(NamedTuple):
     """Part of a frame [px]."""
 
     x: int
@@ -48,7 +48,7 @@ class Column(NamedTuple):
 class NetworkDrawing:
     """Drawing of the networks of one history in a box."""
 
-    def __init__(self, history: NetworkHistory, box: Box) -> None:
+    def __init__(self, history: NetworkHistory, box: Panel) -> None:
         """Place the neurons; the widths of links are relative to the largest weights."""
         self.history, self.box = history, box
         counts = [len(history.features), *(shape.units for shape in history.shapes)]
@@ -94,17 +94,23 @@ class NetworkDrawing:
 
     @torch.no_grad()
     def draw(self, frame: np.ndarray, network: DenseNetwork, inputs: torch.Tensor) -> None:
-        """Draw a network and its values for inputs (I,) on a frame (H, W, 3), in place."""
+        """Draw a network and its values on a frame, in place.
+
+        Args:
+            frame: (H, W, 3) uint8.
+            network: the network.
+            inputs: (I,) in SI units.
+        """
         values = [v.numpy() for v in network.values(inputs)]
-        shares = [v / max(float(np.abs(v).max()), 1e-9) for v in values]
+        signals = [v / max(float(np.abs(v).max()), 1e-9) for v in values]
         for k, layer in enumerate(network.layers):
-            self._draw_links(frame, k, layer.weight.numpy(), shares[k])
-        for k, (column, share) in enumerate(zip(self.columns, shares, strict=True)):
+            self._draw_links(frame, k, layer.weight.numpy(), signals[k])
+        for k, (column, fraction) in enumerate(zip(self.columns, signals, strict=True)):
             if column.grid:
-                _draw_cells(frame, column, share)
+                _draw_cells(frame, column, fraction)
                 continue
             bias = network.layers[k - 1].bias.numpy() / self.largest_bias[k - 1] if k else None
-            _draw_dots(frame, column, share, bias)
+            _draw_dots(frame, column, fraction, bias)
 
     def _draw_links(
         self, frame: np.ndarray, k: int, weight: np.ndarray, signal: np.ndarray
@@ -122,18 +128,18 @@ class NetworkDrawing:
         chosen = chosen[size[chosen] > 0]
         rows, columns = np.divmod(chosen, weight.shape[1])
         points = _link_points(start.centers[columns], end.centers[rows])
-        share = np.minimum(size[chosen] / self.largest[k], 1.0)
-        opacity = 0.10 + 0.85 * np.abs(signal[columns]) * np.sqrt(share)
+        fraction = np.minimum(size[chosen] / self.largest[k], 1.0)
+        opacity = 0.10 + 0.85 * np.abs(signal[columns]) * np.sqrt(fraction)
         negative = weight[rows, columns] < 0
         signs = np.where(negative[:, None], NEGATIVE, POSITIVE)
         colors = (BACKGROUND + opacity[:, None] * (signs - BACKGROUND)).tolist()
-        widths = np.maximum(np.rint(widest * share), 1).astype(int).tolist()
+        widths = np.maximum(np.rint(widest * fraction), 1).astype(int).tolist()
         for line, color, width, dashed in zip(points, colors, widths, negative, strict=True):
             pieces = list(line.reshape(-1, 2, 2)) if dashed else [line]
             cv2.polylines(frame, pieces, False, color, width, cv2.LINE_AA, 4)
 
 
-def _column(count: int, x: float, gap: float, box: Box) -> Column:
+def _column(count: int, x: float, gap: float, box: Panel) -> Column:
     """Place the neurons of a layer around x, in rows of a box."""
     room = box.height - BOTTOM - 16
     middle = box.y + 8 + room / 2
@@ -154,27 +160,27 @@ def _column(count: int, x: float, gap: float, box: Box) -> Column:
     return Column(np.column_stack(centers), side / 2, True)
 
 
-def _signal_colors(share: np.ndarray) -> np.ndarray:
+def _signal_colors(fraction: np.ndarray) -> np.ndarray:
     """Return colors (N, 3) of signals (N,) from -1 to 1."""
-    end = np.where(share[:, None] < 0, NEGATIVE, POSITIVE)
-    return (ZERO + np.abs(share)[:, None] * (end - ZERO)).astype(np.uint8)
+    end = np.where(fraction[:, None] < 0, NEGATIVE, POSITIVE)
+    return (ZERO + np.abs(fraction)[:, None] * (end - ZERO)).astype(np.uint8)
 
 
-def _draw_cells(frame: np.ndarray, column: Column, share: np.ndarray) -> None:
+def _draw_cells(frame: np.ndarray, column: Column, fraction: np.ndarray) -> None:
     side = int(2 * column.radius)
     corners = np.round(column.centers - column.radius).astype(int)
     inside = np.arange(side - 1 if side > 3 else side)
     y = corners[:, 1, None, None] + inside[None, :, None]
     x = corners[:, 0, None, None] + inside[None, None, :]
-    frame[y, x] = _signal_colors(share)[:, None, None, :]
+    frame[y, x] = _signal_colors(fraction)[:, None, None, :]
 
 
 def _draw_dots(
-    frame: np.ndarray, column: Column, share: np.ndarray, bias: np.ndarray | None
+    frame: np.ndarray, column: Column, fraction: np.ndarray, bias: np.ndarray | None
 ) -> None:
     """Draw neurons; the bias is an arc, a whole circle for the largest bias of the layer."""
     radius = column.radius
-    colors = _signal_colors(share).tolist()
+    colors = _signal_colors(fraction).tolist()
     for k, (x, y) in enumerate(np.round(column.centers).astype(int).tolist()):
         cv2.circle(frame, (x, y), round(radius), colors[k], -1, cv2.LINE_AA)
         cv2.circle(frame, (x, y), round(radius), rgb(VIDEO_GRAY), 1, cv2.LINE_AA)
@@ -187,7 +193,9 @@ def _draw_dots(
 
 def _link_points(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Return smooth curves (L, LINK_POINTS, 2) in sixteenths of a pixel between points (L, 2)."""
-    share = np.linspace(0, 1, LINK_POINTS)
-    progress = np.column_stack([share, share * share * (3 - 2 * share)])  # in x and in y
+    fraction = np.linspace(0, 1, LINK_POINTS)
+    progress = np.column_stack(
+        [fraction, fraction * fraction * (3 - 2 * fraction)]
+    )  # in x and in y
     points = start[:, None] + progress * (end - start)[:, None]
     return np.rint(16 * points).astype(np.int32)

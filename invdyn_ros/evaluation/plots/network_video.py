@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from invdyn_ros.evaluation.plots.gif import GIF_FRAME_STEP, gif_frame, write_gif
-from invdyn_ros.evaluation.plots.network_drawing import Box, NetworkDrawing
+from invdyn_ros.evaluation.plots.network_drawing import NetworkDrawing, Panel
 from invdyn_ros.evaluation.plots.style import VIDEO_GRAY, VIDEO_PANEL, VIDEO_TEXT
 from invdyn_ros.evaluation.plots.video_writer import RATE, WIDTH, Canvas, Curve, VideoWriter
 from invdyn_ros.models.dense_network import DenseLayer, DenseNetwork
@@ -73,7 +73,7 @@ class _HistoryView:
         """Prepare the drawing of a history from `left` on, `width` wide [px]."""
         self.history, self.left, self.width = history, left, width
         self.epochs = np.array([s.epoch for s in history.snapshots], float)
-        box = Box(left, TOP, width, LOSS_TOP - TOP - 24)
+        box = Panel(left, TOP, width, LOSS_TOP - TOP - 24)
         self.drawing = NetworkDrawing(history, box)
         self.curves = self._loss_curves()
         self.inputs = torch.as_tensor(history.samples.inputs).float()
@@ -121,28 +121,30 @@ class _HistoryView:
     def _network(self, epoch: float) -> DenseNetwork:
         """Return the network at an epoch, interpolated between two snapshots."""
         position = float(np.interp(epoch, self.epochs, np.arange(len(self.epochs))))
-        low, share = int(position), position % 1
-        wanted = [low] if share < 1e-9 else [low, low + 1]
-        self.networks = {k: self.networks.get(k) or self.history.network(k) for k in wanted}
+        low, fraction = int(position), position % 1
+        needed = [low] if fraction < 1e-9 else [low, low + 1]
+        self.networks = {k: self.networks.get(k) or self.history.network(k) for k in needed}
         first = self.networks[low]
-        if len(wanted) == 1:
+        if len(needed) == 1:
             return first
         pairs = zip(first.layers, self.networks[low + 1].layers, strict=True)
-        return first._replace(layers=tuple(_interpolate(a, b, share) for a, b in pairs))
+        return first._replace(layers=tuple(_interpolate(a, b, fraction) for a, b in pairs))
 
     def _draw_text(
         self, frame: np.ndarray, network: DenseNetwork, epoch: float, sample: int
     ) -> None:
-        """Write the epoch, and the answers to a few samples, above the network."""
+        """Write the epoch, and the predictions to a few samples, above the network."""
         height, right = 48, self.left + self.width
         strip = Canvas(self.width // 2, height)
         strip.text((strip.image.width, 18), f"epoch {epoch:,.0f}", 22, bold=True, anchor="rm")
         if len(self.inputs) <= MAX_CASES:
             with torch.no_grad():
-                answers = network.answer(self.inputs)[:, 0]
+                predictions = network.predict(self.inputs)[:, 0]
             texts = [
-                f"{' '.join(f'{v:g}' for v in values)} → {answer:.2f}"
-                for values, answer in zip(self.inputs.tolist(), answers.tolist(), strict=True)
+                f"{' '.join(f'{v:g}' for v in values)} → {prediction:.2f}"
+                for values, prediction in zip(
+                    self.inputs.tolist(), predictions.tolist(), strict=True
+                )
             ]
             x = 0.0
             for k, text in enumerate(texts):
@@ -151,7 +153,7 @@ class _HistoryView:
         frame[8 : 8 + height, right - strip.image.width : right] = strip.array()
 
 
-def _interpolate(a: DenseLayer, b: DenseLayer, share: float) -> DenseLayer:
+def _interpolate(a: DenseLayer, b: DenseLayer, fraction: float) -> DenseLayer:
     """Return the layer between two snapshots; the normalisation is the earlier one's."""
-    weight, bias = torch.lerp(a.weight, b.weight, share), torch.lerp(a.bias, b.bias, share)
+    weight, bias = torch.lerp(a.weight, b.weight, fraction), torch.lerp(a.bias, b.bias, fraction)
     return a._replace(weight=weight, bias=bias)

@@ -1,4 +1,4 @@
-/** Networks of a page: weights at any time, answers, pruning, and files to download. */
+/** Networks of a page: weights at any time, predictions, pruning, and files to download. */
 const networks = (() => {
   const CACHE = 6; // snapshots kept decoded
   const ERF_STEP = 1 / 128, ERF_END = 6;
@@ -66,10 +66,10 @@ const networks = (() => {
     return layers;
   }
 
-  function interpolate(a, b, share) {
+  function interpolate(a, b, fraction) {
     const mix = (x, y) => {
       const result = new Float32Array(x.length);
-      for (let i = 0; i < x.length; i++) result[i] = x[i] + share * (y[i] - x[i]);
+      for (let i = 0; i < x.length; i++) result[i] = x[i] + fraction * (y[i] - x[i]);
       return result;
     };
     return a.map((layer, k) => Object.fromEntries(Object.keys(layer).map((key) => [key, mix(layer[key], b[k][key])])));
@@ -122,13 +122,13 @@ const networks = (() => {
       return next - (this.epochs[next] - epoch) / (this.epochs[next] - this.epochs[next - 1]);
     }
 
-    /** Layers at a position, with the share `sparsity` of the weights of least magnitude set to zero. */
+    /** Layers at a position, with the fraction `sparsity` of the weights of least magnitude set to zero. */
     layersAt(position, sparsity = 0) {
-      const { at, share, layers } = this.pruned;
-      if (at === position && share === sparsity) return layers;
+      const { at, fraction, layers } = this.pruned;
+      if (at === position && fraction === sparsity) return layers;
       const low = Math.floor(position), rest = position - low;
       const whole = rest > 1e-9 ? interpolate(this.snapshot(low), this.snapshot(low + 1), rest) : this.snapshot(low);
-      this.pruned = { at: position, share: sparsity, layers: sparsity > 0 ? prune(whole, sparsity) : whole };
+      this.pruned = { at: position, fraction: sparsity, layers: sparsity > 0 ? prune(whole, sparsity) : whole };
       return this.pruned.layers;
     }
 
@@ -144,7 +144,7 @@ const networks = (() => {
     }
 
     /** Outputs in SI units. */
-    answer(columns, inputs) {
+    prediction(columns, inputs) {
       const values = columns[this.shapes.length].values;
       return this.data.outputs.map((o, k) => values[k] * o.scale + o.offset + (o.added_input === null ? 0 : inputs[o.added_input]));
     }
@@ -155,11 +155,11 @@ const networks = (() => {
       const squares = this.data.outputs.map(() => 0);
       let count = 0;
       for (; count < inputs.length && (count < 8 || performance.now() - start < budget); count++) {
-        const answer = this.answer(this.forward(layers, inputs[count]), inputs[count]);
-        answer.forEach((value, k) => { squares[k] += (value - targets[count][k]) ** 2; });
+        const prediction = this.prediction(this.forward(layers, inputs[count]), inputs[count]);
+        prediction.forEach((value, k) => { squares[k] += (value - targets[count][k]) ** 2; });
       }
-      const shares = squares.map((sum, k) => sum / count / (this.data.samples.variance[k] || 1));
-      return { value: shares.reduce((a, b) => a + b, 0) / shares.length, count };
+      const ratios = squares.map((sum, k) => sum / count / (this.data.samples.variance[k] || 1));
+      return { value: ratios.reduce((a, b) => a + b, 0) / ratios.length, count };
     }
   }
 
@@ -174,12 +174,12 @@ const networks = (() => {
     return { limit, ties: count - below - candidates.indexOf(limit) };
   }
 
-  /** Exactly round(share * number of weights) are set to zero, as in `invdyn_ros.models.pruning`. */
-  function prune(layers, share) {
+  /** Exactly round(fraction * number of weights) are set to zero, as in `invdyn_ros.models.pruning`. */
+  function prune(layers, fraction) {
     const sizes = new Float32Array(layers.reduce((sum, layer) => sum + layer.weight.length, 0));
     let place = 0;
     for (const layer of layers) for (const value of layer.weight) sizes[place++] = Math.abs(value);
-    const count = Math.round(share * sizes.length);
+    const count = Math.round(fraction * sizes.length);
     if (count === 0) return layers;
     let { limit, ties } = smallest(sizes, count);
     return layers.map((layer) => {

@@ -61,7 +61,7 @@ const networkPage = (() => {
     view.layers = run.layersAt(position, state.prune);
     view.inputs = networkPanels.inputsOf(run, first, state.inputs);
     view.columns = run.forward(view.layers, view.inputs);
-    view.answer = run.answer(view.columns, view.inputs);
+    view.prediction = run.prediction(view.columns, view.inputs);
     const layer = Math.min(state.layer, run.units.length - 1);
     view.chosen = { layer, neuron: Math.min(state.neuron, run.units[layer] - 1) };
     view.axes = { x: Math.min(state.x, run.data.inputs.length - 1), y: Math.min(state.y, run.data.inputs.length - 1) };
@@ -80,7 +80,7 @@ const networkPage = (() => {
       view.facts.textContent = networkPanels.neuronText(view);
       if (!moving || view.run.parameters <= QUICK_WEIGHTS) view.response.draw(parts);
     }
-    networkPanels.showAnswers(views, state.sample);
+    networkPanels.showPredictions(views, state.sample);
     const errors = views.map((view) => networkPanels.errorText(view, moving && view.run.parameters > QUICK_WEIGHTS));
     byId("prune-error").textContent = errors.map(({ text }) => text).join("; ");
     byId("prune-error").dataset.errors = errors.map(({ value }) => value).join(" ");

@@ -1,4 +1,4 @@
-/** Panels below the network: inputs, answers, the chosen neuron, pruning, loss and downloads. */
+/** Panels below the network: inputs, predictions, the chosen neuron, pruning, loss and downloads. */
 const networkPanels = (() => {
   const REST_BUDGET = 60, BUSY_BUDGET = 8; // [ms] of computing an error
   const { format, shortName } = networkView;
@@ -33,13 +33,13 @@ const networkPanels = (() => {
     return run.data.inputs.map((input) => (places.has(input.name) ? values[places.get(input.name)] : input.initial));
   }
 
-  function showAnswers(views, sample) {
+  function showPredictions(views, sample) {
     const head = ["", ...views.map(({ run }) => run.title), ...(sample < 0 ? [] : ["sample"])];
     const outputs = views[0].run.data.outputs;
-    const rows = outputs.map((output, k) => [withUnit(output), ...views.map((view) => (view.run.data.outputs[k] ? format(view.answer[k]) : "")),
+    const rows = outputs.map((output, k) => [withUnit(output), ...views.map((view) => (view.run.data.outputs[k] ? format(view.prediction[k]) : "")),
       ...(sample < 0 ? [] : [format(views[0].run.data.samples.targets[sample][k])])]);
     const cells = (row, tag) => element("tr", {}, ...row.map((text) => element(tag, { textContent: text })));
-    byId("answers").replaceChildren(element("table", {}, element("thead", {}, cells(head, "td")), element("tbody", {}, ...rows.map((row) => cells(row, "td")))));
+    byId("predictions").replaceChildren(element("table", {}, element("thead", {}, cells(head, "td")), element("tbody", {}, ...rows.map((row) => cells(row, "td")))));
   }
 
   /** Facts of the chosen neuron in words. */
@@ -102,5 +102,5 @@ const networkPanels = (() => {
     }
   }
 
-  return { element, byId, option, withUnit, inputSliders, inputsOf, showAnswers, neuronText, errorText, lossChart, pruneChart, downloadButtons };
+  return { element, byId, option, withUnit, inputSliders, inputsOf, showPredictions, neuronText, errorText, lossChart, pruneChart, downloadButtons };
 })();

@@ -87,15 +87,15 @@ const networkResponse = (() => {
         pen.textAlign = align;
         pen.fillText(text, px, py);
       }
-      const share = (input, value) => Math.min(Math.max((value - input.low) / (input.high - input.low || 1), 0), 1);
-      const px = box.left + box.width * share(a, inputs[x]);
+      const fraction = (input, value) => Math.min(Math.max((value - input.low) / (input.high - input.low || 1), 0), 1);
+      const px = box.left + box.width * fraction(a, inputs[x]);
       pen.setLineDash([3, 3]);
       pen.strokeStyle = "#1a1a1a";
       pen.beginPath();
       pen.moveTo(px, box.top);
       pen.lineTo(px, bottom);
       if (y >= 0) {
-        const py = bottom - box.height * share(vertical, inputs[y]);
+        const py = bottom - box.height * fraction(vertical, inputs[y]);
         pen.moveTo(box.left, py);
         pen.lineTo(box.left + box.width, py);
       }

@@ -8,8 +8,8 @@ const networkView = (() => {
   const TEXT = "#1a1a1a", MUTED = "#595959", LINE = "#767676";
 
   /** Colour of a signal from -1 to 1. */
-  function signalColor(share) {
-    const end = share < 0 ? NEGATIVE : POSITIVE, part = Math.min(Math.abs(share), 1);
+  function signalColor(fraction) {
+    const end = fraction < 0 ? NEGATIVE : POSITIVE, part = Math.min(Math.abs(fraction), 1);
     return `rgb(${ZERO.map((zero, i) => Math.round(zero + part * (end[i] - zero))).join(",")})`;
   }
 
@@ -79,7 +79,7 @@ const networkView = (() => {
       return feature.function === "identity" ? name : `${feature.function} ${name}`;
     }
 
-    /** @param {{layers, columns, answer, chosen: {layer: number, neuron: number}, maps: ?Array}} state */
+    /** @param {{layers, columns, prediction, chosen: {layer: number, neuron: number}, maps: ?Array}} state */
     draw(state) {
       this.resize();
       const pen = this.context;
@@ -152,11 +152,11 @@ const networkView = (() => {
     }
 
     /** The bias is an arc around the neuron; a whole circle is the largest bias of the layer. */
-    drawBias(x, y, radius, share) {
-      const pen = this.context, color = share < 0 ? NEGATIVE : POSITIVE;
+    drawBias(x, y, radius, fraction) {
+      const pen = this.context, color = fraction < 0 ? NEGATIVE : POSITIVE;
       pen.beginPath();
-      pen.arc(x, y, radius + 3, -Math.PI / 2, -Math.PI / 2 + 2 * Math.PI * Math.max(-1, Math.min(share, 1)), share < 0);
-      pen.setLineDash(share < 0 ? [3, 2] : []);
+      pen.arc(x, y, radius + 3, -Math.PI / 2, -Math.PI / 2 + 2 * Math.PI * Math.max(-1, Math.min(fraction, 1)), fraction < 0);
+      pen.setLineDash(fraction < 0 ? [3, 2] : []);
       pen.strokeStyle = `rgb(${color.join(",")})`;
       pen.lineWidth = 2.5;
       pen.stroke();
@@ -172,7 +172,7 @@ const networkView = (() => {
       pen.stroke();
     }
 
-    drawLabels({ answer, chosen }) {
+    drawLabels({ prediction, chosen }) {
       const pen = this.context, { data, shapes } = this.run;
       pen.font = "12px system-ui, sans-serif";
       pen.textBaseline = "middle";
@@ -186,7 +186,7 @@ const networkView = (() => {
       }
       const outputs = this.columns.at(-1);
       for (let i = 0; i < outputs.count && !outputs.grid; i++) {
-        const [x, y] = outputs.place(i), text = `${format(answer[i])} ${data.outputs[i].unit}`;
+        const [x, y] = outputs.place(i), text = `${format(prediction[i])} ${data.outputs[i].unit}`;
         put(text, x + outputs.radius + 8, this.wide ? y - 7 : y, "left", TEXT);
         if (this.wide) put(shortName(data.outputs[i].name), x + outputs.radius + 8, y + 8, "left", MUTED);
       }
