@@ -256,6 +256,8 @@ def test_process_that_did_not_run_does_not_blame_the_arm(arm: str) -> None:
         driven.step(driven.measure())
         fault = driven.controller.fault
         assert fault is not None and fault.reason == LOOP_DELAY
+        late = driven.controller.check(CLOCK + driven.simulation.time)
+        assert late is None, "an extrapolated time; joint states come again"
         if driven.robot.action_unit == "rad" and driven.command is not None:
             assert np.abs(driven.command.action - driven.q).max() < 0.02
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from node_probe import EFFORT, MODEL, STATES, TARGETS, UR5, Probe, state
+from node_probe import EFFORT, MODEL, START, STATES, TARGETS, TICK, UR5, Probe, state
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
@@ -19,6 +19,7 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import target_to_message, to_stamp
+from invdyn_ros.nodes.topic_monitor import StampMonitor
 
 PERIOD = 1 / 125  # [s]
 # the arm and the tested node share this process, so joint states may stay away while others run
@@ -183,6 +184,20 @@ def test_two_publishers_of_the_joint_states_of_one_arm_are_a_fault(arm):
     )
     assert arm.node.fault.startswith("two publishers of joint states: 2 publishers, limit 1")
     other.close()
+
+
+def test_two_publishers_that_agree_are_found_by_the_rate_of_their_joint_states():
+    """Also if they were there before this node, unless one alone was measured to be so fast."""
+    for count, is_doubled in ((1, False), (2, True)):
+        monitor = StampMonitor(UR5.rate)
+        for k in range(40):
+            for second in range(count):
+                monitor.add(START + k * TICK + second * TICK // 3)
+        assert monitor.is_doubled(2) == is_doubled
+    fast = StampMonitor(UR5.rate)
+    for k in range(40):
+        fast.add(START + k * TICK // 4)
+    assert not fast.is_doubled(1) and not fast.is_doubled(2)
 
 
 def run_engage_verb(arm):

@@ -93,13 +93,23 @@ def test_scripted_policy_grasps_and_places_a_block(tmp_path):
 
 
 @pytest.mark.slow
-def test_arm_follows_the_person_in_a_video(tmp_path):
+def test_arm_follows_the_person_in_a_video_and_twice_in_the_same_way(tmp_path):
     if not PERSON.exists():
         pytest.skip("the video of a person is missing")
-    report = tmp_path / "report.json"
-    arguments = (f"video:={PERSON}", "arm:=ur5", "lockstep:=true", "duration:=3")
-    code, out = run("teleop", *arguments, f"report:={report}")
-    assert code == 0, out
+    report, runs = tmp_path / "report.json", []
+    for name, options in (
+        ("first", ("duration:=3", f"report:={report}")),
+        ("second", ("duration:=1",)),
+    ):
+        arguments = (f"video:={PERSON}", "arm:=ur5", "lockstep:=true", *options)
+        code, out = run("teleop", *arguments, f"record:={tmp_path / name}")
+        assert code == 0, out
+        runs.append(read(tmp_path / name, "/joint_states"))
+    first, second = runs
+    common = sorted(first.keys() & second.keys())
+    assert common[-1] - common[0] >= 0.9e9, "less than 0.9 seconds in common"
+    assert all(first[stamp] == second[stamp] for stamp in common)
+    assert np.ptp([second[stamp][:6] for stamp in common], axis=0).max() > 0.01
     result = json.loads(report.read_text())
     assert result.keys() >= TELEOP_FIELDS
     assert result["frames"] >= 50 and result["detected"] == result["frames"]
@@ -130,23 +140,6 @@ def test_without_a_person_the_arm_holds_and_reports_why(tmp_path):
     assert np.ptp([row[:6] for row in joints.values()], axis=0).max() < 0.01
 
 
-@pytest.mark.slow
-def test_same_video_in_lockstep_gives_the_same_motion(tmp_path):
-    if not PERSON.exists():
-        pytest.skip("the video of a person is missing")
-    runs = []
-    for name in ("first", "second"):
-        arguments = (f"video:={PERSON}", "lockstep:=true", "duration:=1")
-        code, out = run("teleop", *arguments, f"record:={tmp_path / name}")
-        assert code == 0, out
-        runs.append(read(tmp_path / name, "/joint_states"))
-    first, second = runs
-    common = sorted(first.keys() & second.keys())
-    assert common[-1] - common[0] >= 0.9e9, "less than 0.9 seconds in common"
-    assert all(first[stamp] == second[stamp] for stamp in common)
-    assert np.ptp([row[:6] for row in first.values()], axis=0).max() > 0.01
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -166,9 +159,10 @@ def test_bad_input_is_refused_before_anything_starts(arguments, message):
 
 
 @pytest.mark.slow
-def test_killed_node_ends_the_launch_with_its_code_and_leaves_a_report(tmp_path):
-    report = tmp_path / "report.json"
-    process = start("teleop", "camera:=none", f"report:={report}")
+@pytest.mark.parametrize("end", ["killed", "interrupted"])
+def test_run_that_ends_early_leaves_a_report_and_no_process(tmp_path, end):
+    report, bag = tmp_path / "report.json", tmp_path / "bag"
+    process = start("teleop", "camera:=none", f"report:={report}", f"record:={bag}")
     timer = threading.Timer(120, process.kill)  # else reading its output might not end
     timer.start()
     try:
@@ -176,17 +170,26 @@ def test_killed_node_ends_the_launch_with_its_code_and_leaves_a_report(tmp_path)
         next(line for line in process.stdout if "no target yet" in line)  # all nodes run
         victim = wait_for_child(process.pid, "invdyn_ros.nodes.retarget")
         nodes = children("invdyn_ros.nodes", process.pid)
-        os.kill(victim, signal.SIGKILL)
-        line = next(line for line in process.stdout if "retarget ended with code 137" in line)
+        if end == "killed":
+            os.kill(victim, signal.SIGKILL)
+            sign, reason, code = (
+                "retarget ended with code 137",
+                "retarget ended with code 137",
+                137,
+            )
+        else:
+            process.send_signal(signal.SIGINT)
+            sign, reason, code = f"wrote {report}", "SIGINT", 130
+        line = next(line for line in process.stdout if sign in line)
         process.send_signal(signal.SIGINT)  # no plots
         out, _ = process.communicate(timeout=60)
     finally:
         timer.cancel()
         process.kill()
-    assert process.returncode == 128 + signal.SIGKILL, out
+    assert process.returncode == code, out
     assert line and len(nodes) >= 4 and "Traceback" not in out
-    assert json.loads(report.read_text())["ended_by"] == "retarget ended with code 137"
-    assert list(tmp_path.iterdir()) == [report]
+    assert json.loads(report.read_text())["ended_by"] == reason
+    assert sorted(tmp_path.iterdir()) == [bag, report] and read(bag, "/joint_states")
     survivors = [pid for pid in nodes if Path(f"/proc/{pid}").exists()]
     assert not survivors, "nodes survived their launch"
 

@@ -17,6 +17,8 @@ from invdyn_ros.benchmarks.safety_checks import (
 from invdyn_ros.benchmarks.safety_fault_runs import run_faults
 from invdyn_ros.benchmarks.safety_faults import FAULT_TABLE
 from invdyn_ros.benchmarks.safety_fuzz import FuzzJob, run_fuzz
+from invdyn_ros.benchmarks.safety_live import live_table
+from invdyn_ros.benchmarks.safety_live_timeline import Timeline
 from invdyn_ros.benchmarks.safety_rig import (
     START_TIME,
     DrivenArm,
@@ -163,3 +165,39 @@ def test_dry_friction_holds_no_joint_beside_a_small_motion(arm: str) -> None:
             driven.step(Target(driven.time, state, 0.0) if driven.camera_due else None)
         errors = [s.q - s.reference[: driven.robot.n] for s in driven.samples[driven.ticks // 3 :]]
     assert np.abs(errors).max() < 5e-3  # friction alone would hold light joints 30 mrad away
+
+
+def test_timeline_of_a_live_run_tells_when_a_fault_was_named_and_where_the_arm_was() -> None:
+    """One joint at 1 rad/s follows its plan until 1 s and stands 0.03 rad further."""
+    time = np.arange(0.0, 2.0, 0.01)
+    q, stamp = np.minimum(time, 1.03)[:, None] * np.eye(6)[:1], np.round(time * 1e9)
+    sent = (time <= 1.0) | (time > 1.5)
+    command = q + 0.02
+    timeline = Timeline(
+        time, stamp, q, time[sent], stamp[sent], q[sent], command[sent],
+        [(0.5, "retarget", "new person"), (1.08, "inverse_dynamics", "loop delay: 0.1 s")],
+    )  # fmt: skip
+    assert timeline.detection(("loop delay",), 1.0) == ("loop delay: 0.1 s", 1.08)
+    assert timeline.detection(("loop delay",), 1.1)[0] is None
+    assert timeline.excursion(1.0, 2.0) == pytest.approx(0.03)
+    assert timeline.excursion(0.2, 0.9) == pytest.approx(0.0), "it follows its plan"
+    assert timeline.travel(1.1, 2.0) == 0.0 and timeline.travel(0.0, 0.5) == pytest.approx(0.5)
+    assert timeline.first_command(1.0) == pytest.approx(0.02)
+    assert np.isnan(timeline.first_command(1.6)), "no gap after that"
+    assert timeline.follows(1.9) and not replace_sent(timeline, time <= 1.0).follows(1.1)
+    assert timeline.last_status("inverse_dynamics", ()) == "loop delay: 0.1 s"
+
+
+def replace_sent(timeline: Timeline, sent: np.ndarray) -> Timeline:
+    return timeline._replace(desired_time=timeline.time[sent])
+
+
+def test_live_table_tries_every_node_killed_and_stopped() -> None:
+    for with_video, nodes in (
+        (True, "camera pose retarget"),
+        (False, "scene_camera blocks grasp"),
+    ):
+        table = live_table(with_video)
+        for node in ["inverse_dynamics", "simulator", "report", *nodes.split()]:
+            assert table[f"{node} killed"].killed == node
+            assert table[f"{node} stopped for 2 s"].deadline > 0

@@ -48,6 +48,8 @@ class SafetyBenchmarkConfig(Validated):
     """Duration of the random persons of each arm [s]."""
     video: Path | None = None
     """Video of a person for the live faults; default: the arm grasps blocks instead."""
+    live: tuple[str, ...] = ()
+    """Names of live faults; default: all."""
     seed: NonNegativeInt = 0
     """Seed of all random numbers."""
     workers: PositiveInt = 1
@@ -226,9 +228,10 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 
 def measure_live(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
     """Return a row per live fault of the whole graph, and details."""
-    results = run_live_faults(config.video, config.seed)
-    rows = {f"live: {run.fault}": run.row() for run in results}
-    return rows, [asdict(run) for run in results]
+    results = run_live_faults(config.video, config.seed, config.live)
+    runs = list(tqdm(results, desc="live", file=sys.stderr, mininterval=2))
+    rows = {f"live: {run.fault}, {run.checkpoint}": run.row() for run in runs}
+    return rows, [{k: None if v != v else v for k, v in asdict(run).items()} for run in runs]
 
 
 _MEASURES = {

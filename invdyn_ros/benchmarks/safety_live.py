@@ -4,29 +4,126 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from invdyn_ros.benchmarks.report import Row
+from invdyn_ros.benchmarks.safety_live_graph import (
+    Act,
+    LaunchedGraph,
+    busy_loops,
+    kill,
+    nothing,
+    pause,
+    second_arm,
+    second_commander,
+    second_target_publisher,
+)
+from invdyn_ros.benchmarks.safety_live_timeline import Timeline, read_timeline
+from invdyn_ros.graph.checkpoints import find_checkpoint
+from invdyn_ros.robots.robot import load_robot
 
 ARM = "ur5"
-DURATION = 14.0  # [s] of a run
-ONSET = 7.0  # [s] after the start, when the arm moves
-STOPPED_TIME = 2.0  # [s] for which a node stands still
-START_TIMEOUT = 40.0  # [s] until all nodes run
-END_TIMEOUT = 150.0  # [s] until the report is written
+CHECKPOINTS = ("ur5", "ur5_position")  # of both kinds of action
+START_TIME = 5.3  # [s] from engaging to the fault, when the arm moves
+RECOVERY_TIME = 4.0  # [s] after the fault
+MAX_EXCURSION = 0.05  # [rad] from plan and place
+MAX_FIRST_COMMAND = 0.02  # [rad]
+STILL = 0.01  # [rad] of travel of an arm that stands
 FILE_SIZE_LIMIT = 400_000  # [bytes] of a disk that is full
 MAX_DOMAIN_ID = 101  # above, the DDS ports overlap with ephemeral ports
-SPIN = "while True: pass"
+INTERRUPTED = 130  # exit code after Ctrl-C
+KILLED = 137
+
+
+class LiveRow(NamedTuple):
+    """One live fault.
+
+    Attributes:
+        act: what happens.
+        reasons: any of them must be named; empty: none need be.
+        deadline: time from the fault until it is named [s].
+        from_end: whether that time counts from the end of the fault: a process that stands still
+            can say nothing.
+        latched: whether the arm stays stopped.
+        killed: node that ends the run.
+        setpoints: whether setpoints are tried, too.
+        disk_full: whether nothing large can be written.
+        by_helper: whether another process does it, some seconds after its start.
+        unmeasured: whether the recording does not tell where the arm was.
+    """
+
+    act: Act
+    reasons: tuple[str, ...] = ()
+    deadline: float = inf
+    from_end: bool = False
+    latched: bool = False
+    killed: str = ""
+    setpoints: bool = False
+    disk_full: bool = False
+    by_helper: bool = False
+    unmeasured: bool = False
+
+
+OWN_DELAY = ("loop delay", "joint states stopped")
+NO_TARGETS = ("target is stale", "stale time")
+TWO_STATES = (
+    "two publishers of joint states",
+    "joint states jumped",
+    "stamps of joint states jumped",
+    "velocities contradict positions",
+)
+TARGET_AGE = 0.3  # [s] after which a target of 20 Hz is stale
+
+
+def live_table(with_video: bool) -> dict[str, LiveRow]:
+    """Return the live faults by name.
+
+    Args:
+        with_video: whether the arm follows a person; else it grasps blocks.
+    """
+    targets = "retarget" if with_video else "grasp"
+    sensors = ("camera", "pose") if with_video else ("scene_camera", "blocks")
+    nodes = ("inverse_dynamics", "simulator", targets, *sensors, "report")
+    stale = LiveRow(pause(targets), NO_TARGETS, TARGET_AGE, setpoints=True)
+    own = LiveRow(pause("inverse_dynamics"), OWN_DELAY, 0.1, True, setpoints=True)
+    arm = LiveRow(pause("simulator"), OWN_DELAY, 0.1, setpoints=True)
+    person = stale if with_video else LiveRow(nothing)
+    paused = {
+        "inverse_dynamics": own,
+        "simulator": arm,
+        targets: stale,
+        "report": LiveRow(nothing, unmeasured=True),
+    }
+    rows = {"none": LiveRow(nothing, setpoints=True)}
+    for node in nodes:
+        rows[f"{node} killed"] = LiveRow(kill(node), killed=node, unmeasured=node == "report")
+    rows |= {
+        f"{node} stopped for 2 s": paused.get(node, person)._replace(act=pause(node))
+        for node in nodes
+    }
+    rows["two busy loops"] = LiveRow(busy_loops, setpoints=True)
+    rows["second publisher of targets"] = LiveRow(
+        second_target_publisher(targets), ("two publishers of targets",), by_helper=True
+    )
+    latched = LiveRow(nothing, latched=True, by_helper=True)
+    rows["second publisher of joint states"] = latched._replace(
+        act=second_arm, reasons=TWO_STATES, unmeasured=True
+    )
+    rows["second publisher of commands"] = latched._replace(
+        act=second_commander("second_inverse_dynamics"), reasons=("several publishers",)
+    )
+    rows["second node of the same name"] = latched._replace(
+        act=second_commander("inverse_dynamics"),
+        reasons=("two nodes of one name", "several publishers"),
+    )
+    rows["disk full"] = LiveRow(nothing, disk_full=True)
+    return rows
 
 
 @dataclass
@@ -35,193 +132,169 @@ class LiveRun:
 
     Attributes:
         fault: what happened.
+        checkpoint: model of the arm.
         code: exit code of the launch.
-        has_report: whether the report was written.
-        ended_by: why the run ended, from the report.
-        violations: limit violations of the measured arm and of its plan.
+        ended_by: why the run ended, from the report; None without a report.
+        reason: what was named, None if nothing was.
+        detection: time until it was named [s]; NaN if nothing was.
+        excursion: distance of a joint from its plan or its place [rad].
+        first_command: distance of the first setpoint after a gap from the arm [rad].
+        speed: largest joint speed at the fault, as a fraction of the rated one [-].
+        held_share: part of the run in which the arm was held [-].
+        violations: limit violations of the measured arm and of its plan, which may start again at
+            the measured arm.
         contacts: contacts of the arm, by text.
-        plan_jumps: discontinuities of the plan.
         faults: latched faults.
         holds: why the nodes held -> number of times.
         problems: what was not as it must be, in words.
     """
 
     fault: str
+    checkpoint: str
     code: int | None
-    has_report: bool
     ended_by: str | None = None
+    reason: str | None = None
+    detection: float = nan
+    excursion: float = nan
+    first_command: float = nan
+    speed: float = nan
+    held_share: float = nan
     violations: int = 0
     contacts: dict[str, int] = field(default_factory=dict)
-    plan_jumps: int = 0
     faults: list[Any] = field(default_factory=list)
     holds: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def row(self) -> Row:
         """Return the row of the report."""
-        return {
-            "passed": float(not self.problems),
-            "runs": 1.0,
-            "violations": float(self.violations),
-            "faults": float(len(self.faults)),
-        }
+        row = {"passed": float(not self.problems), "violations": float(self.violations)}
+        for name, value, scale in (
+            ("detection ms", self.detection, 1e3),
+            ("excursion mrad", self.excursion, 1e3),
+            ("first command mrad", self.first_command, 1e3),
+            ("speed", self.speed, 1.0),
+            ("held", self.held_share, 1.0),
+        ):
+            if value == value:
+                row[name] = round(scale * value, 3)
+        return row
 
 
-def run_live_faults(video: Path | None, seed: int) -> list[LiveRun]:
-    """Run all live faults, one after the other.
+def run_live_faults(
+    video: Path | None, seed: int, only: tuple[str, ...] = ()
+) -> Iterator[LiveRun]:
+    """Run live faults, one after the other.
 
     Args:
         video: a person to follow; None: the arm grasps blocks.
         seed: seed of the simulation.
+        only: names of the faults; empty: all.
+
+    Raises:
+        ValueError: no fault has one of these names.
     """
-    nodes = ["inverse_dynamics", "simulator"]
-    nodes += ["retarget", "pose"] if video else ["grasp", "scene_camera"]
-    faults: dict[str, Callable[[_Graph], None]] = {"none": lambda _: None}
-    faults |= {f"{node} killed": _Signal(node, signal.SIGKILL) for node in nodes}
-    faults |= {f"{node} stopped for 2 s": _Pause(node) for node in nodes}
-    faults["two busy loops"] = _busy_loops
-    faults["a second publisher of targets"] = _second_publisher("retarget" if video else "grasp")
-    faults["disk full"] = lambda _: None
-    return [_run(name, act, video, seed) for name, act in faults.items()]
+    table = live_table(video is not None)
+    if unknown := set(only) - set(table):
+        raise ValueError(f"no live fault '{min(unknown)}'; there are {', '.join(table)}")
+    for checkpoint in CHECKPOINTS:
+        for name in only or table:
+            if checkpoint == ARM or table[name].setpoints:
+                yield _run(name, table[name], checkpoint, video, seed)
 
 
-class _Graph:
-    """A launched graph: its process and those of its nodes."""
-
-    def __init__(self, arguments: list[str], domain: int, file_limit: int | None) -> None:
-        def limit() -> None:
-            if file_limit is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-
-        self.domain, self.helpers = domain, []  # type: tuple[int, list[subprocess.Popen[bytes]]]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "invdyn_ros", "launch", *arguments, f"domain:={domain}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            preexec_fn=limit,  # safe: this process has no threads that hold locks
-        )
-
-    def node(self, name: str) -> int | None:
-        """Return the process id of a node, None if it does not run."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        for child in children.read_text().split():
-            with suppress(OSError):
-                words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
-                if f"__node:={name}" in words:
-                    return int(child)
-        return None
-
-    def start_helper(self, arguments: list[str], environment: dict[str, str]) -> None:
-        """Start a process that ends with the run."""
-        command = [sys.executable, *arguments]
-        quiet = subprocess.DEVNULL
-        self.helpers.append(
-            subprocess.Popen(command, env=os.environ | environment, stdout=quiet, stderr=quiet)
-        )
-
-    def close(self) -> None:
-        """End everything that still runs."""
-        for process in (*self.helpers, self.process):
-            if process.poll() is None:
-                process.terminate()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(10)
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-
-
-class _Signal:
-    """Sends a signal to a node."""
-
-    def __init__(self, node: str, number: signal.Signals) -> None:
-        self.node, self.number = node, number
-
-    def __call__(self, graph: _Graph) -> None:
-        if (pid := graph.node(self.node)) is not None:
-            os.kill(pid, self.number)
-
-
-class _Pause:
-    """Stops a node for a time."""
-
-    def __init__(self, node: str) -> None:
-        self.node = node
-
-    def __call__(self, graph: _Graph) -> None:
-        if (pid := graph.node(self.node)) is not None:
-            os.kill(pid, signal.SIGSTOP)
-            time.sleep(STOPPED_TIME)
-            os.kill(pid, signal.SIGCONT)
-
-
-def _busy_loops(graph: _Graph) -> None:
-    """Keep both cores of a small machine busy."""
-    for _ in range(2):
-        graph.start_helper(["-c", SPIN], {})
-
-
-def _second_publisher(node: str) -> Callable[[_Graph], None]:
-    """Return what starts a second node of a kind."""
-
-    def act(graph: _Graph) -> None:
-        words = ["-m", f"invdyn_ros.nodes.{node}", "--ros-args", "-r", f"__node:=second_{node}"]
-        words += ["-p", f"arm:={ARM}"]
-        environment = {"ROS_DOMAIN_ID": str(graph.domain)}
-        environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        graph.start_helper(words, environment)
-
-    return act
-
-
-def _run(name: str, act: Callable[[_Graph], None], video: Path | None, seed: int) -> LiveRun:
-    """Run the graph with one fault and read its report."""
+def _run(name: str, row: LiveRow, checkpoint: str, video: Path | None, seed: int) -> LiveRun:
+    """Run the graph with one fault and measure it."""
+    folder_of = find_checkpoint("", ARM, real=False).parent / checkpoint
+    arguments = ["grasp_sim", "lockstep:=false", "episodes:=9", f"seed:={seed}"]
+    if video:
+        arguments = ["teleop", f"video:={video.absolute()}", "loop:=true", f"seed:={seed}"]
+    arguments += [f"arm:={ARM}", f"checkpoint:={folder_of}"]
     with tempfile.TemporaryDirectory(prefix="invdyn_safety_") as folder:
-        report = Path(folder) / "report.json"
-        arguments = ["grasp_sim", "lockstep:=false", "episodes:=9"]
-        if video:
-            arguments = ["teleop", f"video:={video}", "loop:=true"]
-        arguments += [f"arm:={ARM}", f"seed:={seed}", f"duration:={DURATION}"]
-        arguments += [f"report:={report}", f"record:={folder}/bag"]
-        limit = FILE_SIZE_LIMIT if name == "disk full" else None
-        graph = _Graph(arguments, 1 + os.getpid() % MAX_DOMAIN_ID, limit)
+        limit = FILE_SIZE_LIMIT if row.disk_full else None
+        domain = 1 + os.getpid() % MAX_DOMAIN_ID
+        graph = LaunchedGraph(arguments, domain, Path(folder), limit)
         try:
-            _wait_for_nodes(graph)
-            time.sleep(ONSET)
-            act(graph)
-            with suppress(subprocess.TimeoutExpired):
-                graph.process.communicate(timeout=END_TIMEOUT)
+            graph.wait_until_engaged()
+            time.sleep(START_TIME)
+            start = time.time()
+            row.act(graph)
+            end = time.time()
+            time.sleep(RECOVERY_TIME)
+            graph.end(interrupt=not row.killed)
         finally:
             graph.close()
-        return _judge(name, graph.process.returncode, report)
-
-
-def _wait_for_nodes(graph: _Graph) -> None:
-    """Wait until the nodes have started, or the launch has ended."""
-    end = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < end and graph.process.poll() is None:
-        if graph.node("report") is not None:
-            return
-        time.sleep(0.1)
-
-
-def _judge(name: str, code: int, report: Path) -> LiveRun:
-    """Read the report of a run and compare it with what must be."""
-    run = LiveRun(name, code, report.is_file())
-    if not run.has_report:
-        run.problems.append("no report")
-        return run
-    values = json.loads(report.read_text(encoding="utf-8"))
-    run.ended_by = values.get("ended_by")
-    run.violations = int(values.get("limit_violations") or 0)
-    run.contacts = dict(values.get("contacts") or {})
-    run.plan_jumps = int(values.get("plan_jumps") or 0)
-    run.faults, run.holds = list(values.get("faults") or []), values.get("hold_counts") or {}
-    if run.violations:
-        run.problems.append(f"{run.violations} limit violations")
-    node = name.partition(" ")[0]
-    if name.endswith("killed") and node not in (run.ended_by or ""):
-        run.problems.append(f"ended by {run.ended_by}, which does not name {node}")
-    if name == "none" and (run.faults or code):
-        run.problems.append(f"code {code}, faults {run.faults}")
+        run = LiveRun(name, checkpoint, graph.process.returncode)
+        _read_report(run, graph.report)
+        timeline = read_timeline(Path(folder) / "bag", load_robot(ARM))
+        if timeline is not None and len(timeline.time):
+            _measure(run, row, timeline, start, end)
+    run.problems += _problems(run, row)
     return run
+
+
+def _read_report(run: LiveRun, report: Path) -> None:
+    if not report.is_file():
+        return
+    values = json.loads(report.read_text(encoding="utf-8"))
+    run.ended_by = str(values.get("ended_by"))
+    restarts = int(values.get("plan_jumps") or 0)
+    by_kind = dict(values.get("limit_violations_by_kind") or {})
+    accelerations = int(by_kind.pop("desired acceleration", 0))
+    run.violations = sum(by_kind.values()) + max(accelerations - restarts, 0)
+    run.contacts = dict(values.get("contacts") or {})
+    run.held_share = float(values.get("held_share") or 0.0)
+    run.faults, run.holds = list(values.get("faults") or []), values.get("hold_counts") or {}
+
+
+def _measure(run: LiveRun, row: LiveRow, timeline: Timeline, start: float, end: float) -> None:
+    """Measure a run.
+
+    Args:
+        run: gets the values.
+        row: of the table.
+        timeline: what was recorded.
+        start: time of the fault [s].
+        end: time at which it was over, or lasts [s].
+    """
+    run.reason, detected = timeline.detection(row.reasons, start) if row.reasons else (None, nan)
+    last, status = timeline.time[-1], timeline.last_status("inverse_dynamics", row.reasons)
+    if row.by_helper:
+        start = end = detected
+    else:
+        run.detection = detected - (end if row.from_end else start)
+    run.speed = timeline.speed(load_robot(ARM), start)
+    if not row.unmeasured:
+        run.excursion = timeline.excursion(start, min(end + RECOVERY_TIME, last))
+    if run.checkpoint != ARM:
+        run.first_command = timeline.first_command(start)
+    is_still = row.unmeasured or timeline.travel(last - 1.0, last) < STILL
+    if row.latched and not (status.startswith(row.reasons) and is_still):
+        run.problems.append(f"did not stay stopped: {status}")
+    resumes = bool(row.reasons) and not row.latched and not row.by_helper
+    if resumes and not timeline.follows(last - 1.0):
+        run.problems.append(f"does not follow again: {status}")
+
+
+def _problems(run: LiveRun, row: LiveRow) -> list[str]:
+    """Return what is not as the table states."""
+    problems = []
+    code = KILLED if row.killed else INTERRUPTED
+    if run.ended_by is None and row.killed != "report":
+        problems.append("no report")
+    elif run.code != code and not row.disk_full:
+        problems.append(f"code {run.code} instead of {code}")
+    if row.killed and row.killed not in (run.ended_by or "report"):
+        problems.append(f"ended by {run.ended_by}, which does not name {row.killed}")
+    if row.reasons and run.reason is None:
+        problems.append("named nothing")
+    if run.detection > row.deadline:
+        problems.append(f"named after {1e3 * run.detection:.0f} ms")
+    if run.excursion > MAX_EXCURSION:
+        problems.append(f"excursion {run.excursion:.3f} rad")
+    if run.first_command > MAX_FIRST_COMMAND:
+        problems.append(f"first command {run.first_command:.3f} rad from the arm")
+    if (run.violations and not row.unmeasured) or run.contacts:
+        problems.append(f"{run.violations} limit violations, contacts {run.contacts}")
+    if run.faults and not row.latched:
+        problems.append(f"stayed stopped: {run.faults}")
+    return problems

@@ -131,6 +131,7 @@ class ArmController:
         self.stop_reason: str | None = None
         self._armed = False
         self._clock: float | None = None
+        self._observed_time = -math.inf  # of the last joint state, usable or not, by the clock [s]
         self.reset()
 
     @property
@@ -224,6 +225,7 @@ class ArmController:
         if self._time_restarted(measured, clock):
             self.reset()  # a new start of a simulated arm
         self._clock = clock
+        self._observed_time = -math.inf if clock is None else clock
         self._delays.add_arrival(clock)
         is_driven = self.plan is not None and self._armed
         desired = self.plan.at(measured.time) if self.plan is not None and is_driven else None
@@ -258,7 +260,7 @@ class ArmController:
         if fault is not None:
             self._on_fault(fault, None)
         is_stopping = self.fault is not None or self._response is not None
-        if not is_stopping or self.monitor.age() < 2 / self.robot.rate:
+        if not is_stopping or clock - self._observed_time < 2 / self.robot.rate:
             return None  # `update` answers
         return self._respond(None)
 

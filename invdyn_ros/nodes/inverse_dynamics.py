@@ -125,7 +125,7 @@ class InverseDynamicsNode(DiagnosticNode):
         qos = latest_qos(config.lockstep)
         self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos)
         self.create_subscription(JointTrajectory, JOINT_TARGET, self.on_target, qos)
-        self.topics = TopicMonitor(self, command_topic)
+        self.topics = TopicMonitor(self, command_topic, self.robot.rate)
         self.dropout_controller = self.create_dropout_controller()
         self.create_timer(WATCHDOG_PERIOD, self.on_watchdog_timer)
         self.create_service(SetBool, "~/engage", self.on_engage)

@@ -46,10 +46,11 @@ class StampMonitor:
     The number of publishers does not tell: a gripper may publish its joints on the same topic.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float) -> None:
+        """Create a monitor of joint states that come at a rate [Hz] unless measured otherwise."""
         self._last: int | None = None  # stamp [ns]
         self._steps: deque[int] = deque(maxlen=NUM_STEPS)  # [ns]
-        self._step_alone = 0.0  # [ns]
+        self._step_alone = 1e9 / rate  # [ns]
 
     def add(self, stamp: int) -> None:
         """Add the stamp of a joint state of the arm [ns]."""
@@ -80,10 +81,16 @@ class TopicMonitor:
         stamps: stamps of the joint states.
     """
 
-    def __init__(self, node: DiagnosticNode, command_topic: str) -> None:
-        """Monitor the topics of a node that alone publishes commands for an arm."""
+    def __init__(self, node: DiagnosticNode, command_topic: str, rate: float) -> None:
+        """Monitor the topics of a node that alone publishes commands for an arm.
+
+        Args:
+            node: the node.
+            command_topic: topic of its commands.
+            rate: rate of the joint states [Hz].
+        """
         self.node, self.command_topic = node, command_topic
-        self.stamps = StampMonitor()
+        self.stamps = StampMonitor(rate)
 
     def publishers(self, topic: str) -> str:
         """Return the names of the nodes that publish on a topic, in words."""
