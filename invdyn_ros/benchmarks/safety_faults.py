@@ -82,10 +82,11 @@ def _incomplete(state: MeasuredState) -> MeasuredState:
 TRACKING = ("following error", "joint does not follow", "overspeed")
 # the encoders of an arm that stands read the same again and again
 STANDING = (*TRACKING, "joint states are frozen")
+MISSING = ("target is late", "target is stale")
 STOPPED = ("joint states stopped",)
 FAULT_TABLE: dict[str, FaultRow] = {
-    "camera gone, person lost": FaultRow(lambda _: NoTargets(), ("target is stale",), False),
-    "landmarks frozen": FaultRow(lambda _: FrozenTargets(), ("target is stale",), False, 0.25),
+    "camera gone, person lost": FaultRow(lambda _: NoTargets(), MISSING, False),
+    "landmarks frozen": FaultRow(lambda _: FrozenTargets(), MISSING, False, 0.25),
     "targets stale": FaultRow(lambda _: ShiftedTargets(-1.0), ("target is stale",), False),
     "targets from the future": FaultRow(
         lambda _: ShiftedTargets(3600.0), ("target is from the future",), False

@@ -17,6 +17,7 @@ from invdyn_ros.control.safety_limits import (
 )
 from invdyn_ros.control.slow_in import SlowIn
 from invdyn_ros.control.target_planning import hold_plan, plan_to_target, stop_plan
+from invdyn_ros.control.target_timing import LATE, TargetTiming
 from invdyn_ros.typing import Array
 
 NO_PLAN = "the arm is not driven; engage it first"
@@ -53,6 +54,7 @@ class MotionPlanner:
         self.refusal: str | None = None
         self._plan_period = 0.0 if guard is None else guard.plan_period
         self._plan_time = -math.inf  # of the last plan to a target
+        self._timing = TargetTiming(safety.target_timeout)
         self._scaled = 1.0, limits  # the last speed, and the limits at that speed
         self.clear()
 
@@ -64,6 +66,7 @@ class MotionPlanner:
         self._target: Target | None = None
         self._target_error: str | None = None
         self._target_is_new = self._is_due = False
+        self._timing.reset()
         self._forget_guard()
 
     @property
@@ -109,6 +112,11 @@ class MotionPlanner:
         if problem or target is None:
             self._slow_in.hold(time)
             self.stop(problem or NO_TARGET, time)
+            return None
+        if self._target_is_new:
+            self._timing.add(target, time)
+        if self._timing.is_late(time):
+            self.stop(LATE, time)  # no slow-in after a few lost frames
             return None
         is_faster = self._slow_in.follow(time)
         self._is_due = self._is_due or self._target_is_new or is_faster

@@ -28,7 +28,8 @@ STATES, DESIRED = "/joint_states", "/inverse_dynamics/desired_joint_state"
 MAX_REORDERING = 100_000_000  # [ns] by which stamps may decrease without a restart of time
 IMAGE_STAGE = "image"  # source in /timing of the images that the camera published
 CONTACT = "contact: "  # prefix of the status of a simulator whose arm touches something
-WARNINGS = ("action clipped", "fallback")  # part of the status of a node that still moves the arm
+# part of the status of a node that still performs its task; a late target is no hold yet
+WARNINGS = ("action clipped", "fallback", "target is late")
 PERCEPTION = ("camera", "scene_camera", "pose", "blocks", "block_pose")  # never hold the arm
 
 
