@@ -126,7 +126,7 @@ FAULT_TABLE: dict[str, FaultRow] = {
     ),
     "model of another arm": FaultRow(
         lambda _: Tampering(),
-        (*TRACKING, "joint states jumped"),
+        (*TRACKING, "model output is implausible"),
         broken=lambda a: 2.0 * a + 0.3,
         tolerable=True,
     ),

@@ -106,6 +106,7 @@ class ComputedTorqueController:
         extra_delay: measured time beyond `action_delay` until an action takes effect [s].
         gain_scale: factor of the bandwidth of the feedback [-].
         desired: planned state at the time of the last measurement, None before the first one.
+        frame: (3n,) motion of the last action: position, velocity, acceleration with feedback.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class ComputedTorqueController:
         """Clear the integrated error and the motion so far."""
         self.using_fallback = False
         self.desired: State | None = None
+        self.frame: Array = np.empty(0)
         self._integral: Array | float = 0.0
         self._bias: Array | float = 0.0
         self._recent: deque[tuple[float, Array, Array]] = deque(maxlen=self._recent_count)
@@ -182,7 +184,7 @@ class ComputedTorqueController:
         self._recent.append((measured.time, measured.qd, qdd))
         q = planned.q - config.error_feedthrough * error
         qd = planned.qd + s * config.convergence_rate * error
-        frame = np.concatenate([q, qd, qdd])  # (3n,)
+        self.frame = frame = np.concatenate([q, qd, qdd])
         if self._act is not None:
             self._last_time = measured.time
             return self._act(frame)

@@ -22,12 +22,13 @@ from invdyn_ros.control.delay_compensation import DelayCompensation
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.fault_response import FaultResponse
 from invdyn_ros.control.faults import (
-    MODEL_NOT_FINITE,
+    MODEL_FAULTS,
     STOP_REQUESTED,
     Fault,
     MeasurementMonitorConfig,
 )
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
+from invdyn_ros.control.model_check import ModelCheck
 from invdyn_ros.control.motion_guard import MotionGuard, MotionGuardConfig
 from invdyn_ros.control.motion_planner import NO_PLAN, MotionPlanner
 from invdyn_ros.control.motion_profile import Plan, State, Target
@@ -112,6 +113,10 @@ class ArmController:
         )
         self.action_limits = ActionLimits(unit, self.limits)
         self.monitor = MeasurementMonitor(robot, unit, monitor)
+        self._model_check = ModelCheck(robot, unit, self.monitor.config.model_error)
+        self._stop_controller = ComputedTorqueController(
+            self._model_check.model, unit, action_delay, feedback
+        )
         self._readiness = Readiness(robot, self.monitor)
         self._delays = DelayCompensation(self.tracking_controller, self.monitor, unit == "N m")
         guard = None
@@ -161,6 +166,8 @@ class ArmController:
         self._response: FaultResponse | None = None
         self.action_limits.reset(None)
         self.tracking_controller.reset()
+        self._stop_controller.reset()
+        self._model_check.reset()
         self._delays.reset()
 
     def engage(self, engaged: bool) -> str | None:
@@ -278,14 +285,13 @@ class ArmController:
         if self.plan is None:
             raise ValueError(NO_PLAN)
         action = self.tracking_controller(self.plan, state)
+        action, fault = self._model_check.check(action, self.tracking_controller, state.time)
         desired = self.tracking_controller.desired
-        if desired is None or not np.isfinite(action).all():
-            self._on_fault(Fault(MODEL_NOT_FINITE, None, math.nan, math.inf, self.unit), None)
-            return self._respond(state)
-        action, clipped = self.action_limits.limit(action, state.time, state.q, desired)
-        is_late = self._delays.update(action, state)
-        if is_late is not None:
-            self._on_fault(is_late, state)
+        if fault is None and desired is not None:
+            action, clipped = self.action_limits.limit(action, state.time, state.q, desired)
+            fault = self._delays.update(action, state)
+        if fault is not None:
+            self._on_fault(fault, state)
             return self._respond(state)
         reason = self.planner.hold_reason or clipped
         if reason is None and self.tracking_controller.using_fallback:
@@ -316,19 +322,20 @@ class ArmController:
         self._readiness.add_problem(cause)
 
     def _start_response(self, fault: Fault, measured: MeasuredState | None) -> None:
-        """Start the way to rest.
+        """Start the way to rest, without a model that is wrong.
 
         Args:
             fault: why.
             measured: newest joint state, None if there is none.
         """
+        is_model_wrong = fault.reason in MODEL_FAULTS
         self._response = FaultResponse(
             fault,
             self.planner,
             self.monitor,
             self._clock,
             measured,
-            self.tracking_controller,
+            self._stop_controller if is_model_wrong else self.tracking_controller,
             self.action_limits,
         )
 

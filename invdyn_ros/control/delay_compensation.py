@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from invdyn_ros.control.computed_torque import ComputedTorqueController, MeasuredState
-from invdyn_ros.control.faults import FOLLOWING_ERROR, LOOP_DELAY, NOT_FOLLOWING, Fault
+from invdyn_ros.control.faults import FOLLOWING_ERROR, LOOP_DELAY, NOT_FOLLOWING, TRACKING, Fault
 from invdyn_ros.control.loop_delay import MAX_DELAY, CommandGaps, LoopDelay
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
 from invdyn_ros.typing import Array
@@ -71,7 +71,7 @@ class DelayCompensation:
         """
         loop = self._loop
         is_late = loop.delay is not None and loop.gain_scale < LATE_GAIN_SCALE
-        if fault.is_measurement_trusted and loop.delay is not None and is_late:
+        if fault.reason in TRACKING and loop.delay is not None and is_late:
             delay = Fault(LOOP_DELAY, None, loop.delay, loop.action_delay, "s")
             return delay, delay
         gap = None if clock is None else self._gaps.recent(clock)

@@ -21,13 +21,16 @@ OVERSPEED = "overspeed"
 CONTRADICTION = "velocities contradict positions"
 LOOP_DELAY = "loop delay"
 MODEL_NOT_FINITE = "model output is not finite"
+MODEL_IMPLAUSIBLE = "model output is implausible"
 STOP_REQUESTED = "stopped"  # no fault: somebody wants the arm to stop
 
 GAPS = (STOPPED, LOOP_DELAY)  # after one of these, the arm stands where it is measured next
+TRACKING = frozenset({NOT_FOLLOWING, FOLLOWING_ERROR, OVERSPEED})
+MODEL_FAULTS = frozenset({MODEL_NOT_FINITE, MODEL_IMPLAUSIBLE})
 # After one of these, the measured joints are where the arm is, so it can be stopped with them.
-TRUSTED = frozenset({NOT_FOLLOWING, FOLLOWING_ERROR, OVERSPEED, STOP_REQUESTED})
+TRUSTED = TRACKING | MODEL_FAULTS | {STOP_REQUESTED}
 # These may come from a wrong model, whose setpoints are then not used to stop.
-MODEL_DOUBTED = (TRUSTED - {STOP_REQUESTED}) | {MODEL_NOT_FINITE, JUMPED}
+MODEL_DOUBTED = TRACKING | MODEL_FAULTS | {JUMPED}
 
 
 class Fault(NamedTuple):
@@ -111,6 +114,9 @@ class MeasurementMonitorConfig(Validated):
         error_horizon: time from now for which the error is extrapolated [s].
         velocity_error: error of a velocity that is a fault with torques, as a fraction of the
             rated velocity [-]: an unstable loop shows here first.
+        model_error: difference between a torque of the model and that of the URDF that is a fault,
+            as a fraction of the effort limit, beside a quarter of the latter [-]; the shipped
+            models differ by up to 0.13.
         overspeed: measured velocity that is a fault, as a fraction of the rated velocity [-].
         velocity_tolerance: difference between measured velocity and that of the positions, as a
             fraction of the rated velocity [-].
@@ -140,6 +146,7 @@ class MeasurementMonitorConfig(Validated):
     start_ratio: Fraction = 0.4
     error_horizon: NonNegativeFloat = 0.05
     velocity_error: PositiveFloat = 0.15
+    model_error: PositiveFloat = 0.25
     overspeed: Annotated[float, Field(ge=1)] = 1.05
     velocity_tolerance: PositiveFloat = 0.1
     contradiction_count: PositiveInt = 5
@@ -156,6 +163,7 @@ ANY_ERROR = MeasurementMonitorConfig(  # for a simulated arm that follows a bad 
     following_error=FAR,
     servo_following_error=FAR,
     velocity_error=FAR,
+    model_error=FAR,
     overspeed=FAR,
     velocity_tolerance=FAR,
 )
