@@ -22,7 +22,6 @@ from invdyn_ros.control.delay_compensation import DelayCompensation
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.fault_response import FaultResponse
 from invdyn_ros.control.faults import (
-    MODEL_FAULTS,
     STOP_REQUESTED,
     Fault,
     MeasurementMonitorConfig,
@@ -114,9 +113,6 @@ class ArmController:
         self.action_limits = ActionLimits(unit, self.limits)
         self.monitor = MeasurementMonitor(robot, unit, monitor)
         self._model_check = ModelCheck(robot, unit, self.monitor.config.model_error)
-        self._stop_controller = ComputedTorqueController(
-            self._model_check.model, unit, action_delay, feedback
-        )
         self._readiness = Readiness(robot, self.monitor)
         self._delays = DelayCompensation(self.tracking_controller, self.monitor, unit == "N m")
         guard = None
@@ -166,7 +162,6 @@ class ArmController:
         self._response: FaultResponse | None = None
         self.action_limits.reset(None)
         self.tracking_controller.reset()
-        self._stop_controller.reset()
         self._model_check.reset()
         self._delays.reset()
 
@@ -289,6 +284,7 @@ class ArmController:
         desired = self.tracking_controller.desired
         if fault is None and desired is not None:
             action, clipped = self.action_limits.limit(action, state.time, state.q, desired)
+            self._model_check.add_sent(state, action)
             fault = self._delays.update(action, state)
         if fault is not None:
             self._on_fault(fault, state)
@@ -322,20 +318,19 @@ class ArmController:
         self._readiness.add_problem(cause)
 
     def _start_response(self, fault: Fault, measured: MeasuredState | None) -> None:
-        """Start the way to rest, without a model that is wrong.
+        """Start the way to rest, without a model that may be wrong.
 
         Args:
             fault: why.
             measured: newest joint state, None if there is none.
         """
-        is_model_wrong = fault.reason in MODEL_FAULTS
         self._response = FaultResponse(
             fault,
             self.planner,
             self.monitor,
             self._clock,
             measured,
-            self._stop_controller if is_model_wrong else self.tracking_controller,
+            self._model_check.stop_controller(fault, self.tracking_controller),
             self.action_limits,
         )
 

@@ -144,7 +144,7 @@ class MeasurementMonitorConfig(Validated):
     servo_following_error: PositiveFloat = 0.08
     start_time: NonNegativeFloat = 0.5
     start_ratio: Fraction = 0.4
-    error_horizon: NonNegativeFloat = 0.05
+    error_horizon: NonNegativeFloat = 0.08
     velocity_error: PositiveFloat = 0.15
     model_error: PositiveFloat = 0.25
     overspeed: Annotated[float, Field(ge=1)] = 1.05

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from invdyn_ros.control.action_limits import SETPOINT_LEAD, SETPOINT_REACH
-from invdyn_ros.control.computed_torque import ComputedTorqueController
-from invdyn_ros.control.faults import MODEL_IMPLAUSIBLE, MODEL_NOT_FINITE, Fault, joint_fault
+from invdyn_ros.control.computed_torque import ComputedTorqueController, MeasuredState
+from invdyn_ros.control.faults import (
+    MODEL_FAULTS,
+    MODEL_IMPLAUSIBLE,
+    MODEL_NOT_FINITE,
+    TRACKING,
+    Fault,
+    joint_fault,
+)
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-ROTOR_GUESS = 0.002  # [s2/rad] rotor inertia of a typical geared joint, per effort limit
+ROTOR_GUESS = 0.003  # [s2/rad] rotor inertia of a typical geared joint, per effort limit
 LOAD_RATIO = 0.25  # of the torque of the URDF [-] that a load or other masses may add
 DOUBT_TIME = 0.02  # [s] for which implausible actions are replaced before they are a fault
+LOAD_WINDOW = 0.015  # [s] over which an acceleration is measured
+STAMP_MARGIN = 1e-6  # [s]
+# of the bandwidth in a stop [-]: an unknown load makes the arm heavier than its nominal model
+STOP_GAIN_SCALE = 1.6
+HISTORY = 64  # torques, more than are on their way and in the window
 
 
 class NominalModel:
@@ -50,6 +64,13 @@ class NominalModel:
         return Prediction(torch.from_numpy(np.apply_along_axis(self.act, -1, frames)), None)
 
 
+class _Sent(NamedTuple):
+    """A joint state, and the torque (n,) that answered it."""
+
+    state: MeasuredState
+    torque: Array
+
+
 class ModelCheck:
     """Check of the actions of a model of one arm.
 
@@ -57,7 +78,7 @@ class ModelCheck:
     plausible difference between the two. If that lasts, it is a fault.
 
     Attributes:
-        model: the nominal model, with which an arm can be stopped.
+        model: the nominal model, with which an arm is stopped after a fault of model or tracking.
     """
 
     def __init__(self, robot: Robot, unit: str, tolerance: float) -> None:
@@ -77,6 +98,55 @@ class ModelCheck:
         """Forget the actions so far."""
         self.model.offset = np.zeros(len(self._names))
         self._start: float | None = None
+        self._sent: deque[_Sent] = deque(maxlen=HISTORY)
+
+    def add_sent(self, state: MeasuredState, torque: Array) -> None:
+        """Note the torque (n,) that answers a joint state."""
+        self._sent.append(_Sent(state, torque))
+
+    def stop_controller(
+        self, fault: Fault, controller: ComputedTorqueController
+    ) -> ComputedTorqueController:
+        """Return the controller of the way to rest after a fault: the nominal model if need be.
+
+        Args:
+            fault: why the arm stops.
+            controller: has driven it.
+        """
+        if self._unit != "N m" or fault.reason not in TRACKING | MODEL_FAULTS:
+            return controller
+        if fault.reason in TRACKING:
+            self._estimate_load(controller.action_delay + controller.extra_delay)
+        stop = ComputedTorqueController(
+            self.model, self._unit, controller.action_delay, controller.config
+        )
+        stop.extra_delay = controller.extra_delay
+        stop.gain_scale = STOP_GAIN_SCALE * controller.gain_scale
+        return stop
+
+    def _estimate_load(self, delay: float) -> None:
+        """Set the offset of the nominal model to what the measured acceleration leaves over.
+
+        The torques sent minus those that the URDF needs for the measured motion are friction and
+        load, known to the model or not.
+
+        Args:
+            delay: time until a torque takes effect [s].
+        """
+        if not self._sent or not self._sent[-1].state.qd.size:
+            return
+        last = self._sent[-1].state
+        earlier = (s.state for s in reversed(self._sent))
+        first = next((s for s in earlier if last.time - s.time >= LOAD_WINDOW), None)
+        if first is None:
+            return
+        start, end = (s.time - delay - STAMP_MARGIN for s in (first, last))
+        torques = [s.torque for s in self._sent if start <= s.state.time < end]
+        if not torques:
+            return
+        qdd = (last.qd - first.qd) / (last.time - first.time)
+        motion = np.concatenate([(first.q + last.q) / 2, (first.qd + last.qd) / 2, qdd])
+        self.model.offset = np.mean(torques, axis=0) - self.model.nominal(motion)
 
     def check(
         self, action: Array, controller: ComputedTorqueController, time: float
