@@ -24,6 +24,7 @@ ONSET, CLEARED, ENGAGED, END = (START_TIME + t for t in (2.0, 2.8, 3.2, 4.7))
 WAVE_SIZE, WAVE_FREQUENCY = 0.12, 0.5  # [rad], [Hz]; fastest at the onset
 MAX_FIRST_COMMAND = 0.02  # [rad]
 MOVED = 0.02  # [rad] of travel that shows that an arm follows again
+PLAN_MOVED = 0.01  # [rad] of planned travel without which a fault need not show
 STILL = 0.01  # [rad] of travel of an arm that stands
 
 
@@ -34,7 +35,8 @@ class FaultRun(NamedTuple):
         setup: name of the checkpoint.
         fault: key of the fault table.
         reason: what was named, None if nothing was.
-        detection: time until it was named [s]; NaN if nothing was.
+        detection: time until it was named [s], from the onset or, of a fault that is there from
+            the start, from the first planned motion; NaN if nothing was.
         excursion: distance of a joint from its plan, and from its place at the onset, whichever is
             smaller, and its travel after the detection [rad].
         first_command: distance of the first setpoint after engaging from the arm [rad]; NaN for
@@ -156,7 +158,7 @@ def _judge(setup: str, fault: str, run: _Recording, peak: float, contacts: int) 
         setup,
         fault,
         reason,
-        detected - run.onset,
+        float(np.maximum(detected - _first_sign(run), 0.0)),
         _excursion(run, detected),
         _first_command(run) if run.is_servo and latched else float("nan"),
         peak,
@@ -177,6 +179,17 @@ def _detection(run: _Recording) -> tuple[str | None, float]:
         if sample.fault or (run.row.reasons and named.startswith(run.row.reasons)):
             return named, sample.time
     return None, float("nan")
+
+
+def _first_sign(run: _Recording) -> float:
+    """Return the time [s] from which the fault can be noticed."""
+    if not run.row.from_start:
+        return run.onset
+    n = run.q.shape[1]
+    planned = np.array([sample.reference[:n] for sample in run.samples])
+    first = planned[np.isfinite(planned).all(axis=1)][0]
+    moved = np.abs(planned - first).max(axis=1) > PLAN_MOVED
+    return float(run.time[moved.argmax()]) if moved.any() else run.onset
 
 
 def _excursion(run: _Recording, detected: float) -> float:

@@ -40,7 +40,8 @@ class FaultRow(NamedTuple):
         deadline: time until the reason is named [s].
         units: units of the actions that the row is for.
         broken: changes the actions of the model from the onset on, instead.
-        from_start: whether the fault is there from the start.
+        from_start: whether the fault is there from the start; its deadline counts from the moment
+            when the plan has moved a joint by 0.01 rad, before which nothing need show.
         max_excursion: how far a joint may come from its plan and from where it is [rad].
         tolerable: whether nothing need be named as long as the arm stays there.
     """
@@ -114,13 +115,17 @@ FAULT_TABLE: dict[str, FaultRow] = {
         for name, seconds in {"+1 s": 1.0, "-1 s": -1.0, "+1 h": 3600.0, "-1 h": -3600.0}.items()
     },
     "program paused": FaultRow(lambda _: CommandsLost(), STANDING, True, 0.25, ("rad",)),
-    # counted from engaging, but nothing shows before the plan moves a joint
     "controller late": FaultRow(
-        lambda _: CommandsLost(), STANDING, True, np.inf, ("rad",), from_start=True
+        lambda _: CommandsLost(), STANDING, True, 0.25, ("rad",), from_start=True
     ),
     "speed scaling 10%": FaultRow(lambda _: SlowArm(), TRACKING, True, 0.25, ("rad",)),
     "joint jammed": FaultRow(lambda _: JammedJoint(), TRACKING, deadline=0.25),
-    "5 kg unknown": FaultRow(lambda _: UnknownPayload(), TRACKING, deadline=0.25, tolerable=True),
+    "5 kg unknown": FaultRow(
+        lambda _: UnknownPayload(), TRACKING, deadline=0.25, from_start=True, tolerable=True
+    ),
+    "5 kg attached in motion": FaultRow(
+        lambda _: UnknownPayload(), TRACKING, deadline=0.25, tolerable=True
+    ),
     "model not finite": FaultRow(
         lambda _: Tampering(), ("model output is not finite",), broken=lambda a: a * np.nan
     ),

@@ -105,7 +105,10 @@ class MeasurementMonitorConfig(Validated):
         stall_travel: planned travel in the window above which they are compared [rad]; dry
             friction holds a joint that starts slowly for up to 0.02 rad.
         servo_stall_travel: the same for position servos, which are softer [rad].
+        servo_start_travel: planned travel of a joint [rad] that is a fault if no joint of an arm of
+            position servos has moved 0.15 s later.
         stall_ratio: measured divided by planned travel below which a joint does not follow [-].
+        servo_stall_ratio: the same for position servos, which catch up for a while [-].
         following_error: error of a position that is a fault with torques [rad]; pressing a block
             on a table takes up to 0.04 rad.
         servo_following_error: the same for position servos, beside their lag [rad].
@@ -139,12 +142,14 @@ class MeasurementMonitorConfig(Validated):
     stall_window: PositiveFloat = 0.2
     stall_travel: PositiveFloat = 0.035
     servo_stall_travel: PositiveFloat = 0.045
+    servo_start_travel: PositiveFloat = 0.01
     stall_ratio: Fraction = 0.25
+    servo_stall_ratio: Fraction = 0.4
     following_error: PositiveFloat = 0.05
     servo_following_error: PositiveFloat = 0.08
     start_time: NonNegativeFloat = 0.5
     start_ratio: Fraction = 0.4
-    error_horizon: NonNegativeFloat = 0.08
+    error_horizon: NonNegativeFloat = 0.1
     velocity_error: PositiveFloat = 0.15
     model_error: PositiveFloat = 0.25
     overspeed: Annotated[float, Field(ge=1)] = 1.05
@@ -160,6 +165,7 @@ ANY_ERROR = MeasurementMonitorConfig(  # for a simulated arm that follows a bad 
     frozen_travel=FAR,
     stall_travel=FAR,
     servo_stall_travel=FAR,
+    servo_start_travel=FAR,
     following_error=FAR,
     servo_following_error=FAR,
     velocity_error=FAR,

@@ -20,6 +20,9 @@ from invdyn_ros.control.motion_profile import State
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
+START_WAIT = 0.15  # [s] that an arm of position servos may take to start
+STANDSTILL = 0.002  # [rad] of travel of an arm that stands; encoders of bus servos step by 0.0015
+
 
 class _Row(NamedTuple):
     """A usable measurement, and the desired state of its time."""
@@ -34,6 +37,7 @@ class TrackingCheck:
 
     Attributes:
         stall_travel: planned travel above which it is compared with the measured one [rad].
+        stall_ratio: measured divided by planned travel below which a joint does not follow [-].
         error_scale: factor of the tracking errors at the start, of a feedback with less gain [-].
     """
 
@@ -49,6 +53,7 @@ class TrackingCheck:
         is_effort, c = unit == "N m", config
         self._lag = 0.0 if is_effort else c.servo_lag
         self.stall_travel = c.stall_travel if is_effort else c.servo_stall_travel
+        self.stall_ratio = c.stall_ratio if is_effort else c.servo_stall_ratio
         self._error_limit = c.following_error if is_effort else c.servo_following_error
         self._start_ratio = c.start_ratio if is_effort else 1.0
         self._velocity_error_limit = (c.velocity_error if is_effort else 1.0) * robot.velocity
@@ -61,6 +66,7 @@ class TrackingCheck:
         """Forget the desired states so far: a plan starts."""
         self._rows: deque[_Row] = deque()
         self._lagged: deque[_Row] = deque()
+        self._standing: _Row | None = None
         self._direction = np.zeros(self.robot.n)
         self._reversal_time = np.full(self.robot.n, -np.inf)
 
@@ -86,6 +92,9 @@ class TrackingCheck:
             self._rows.popleft()
         while time - self._lagged[0].time > self._lag:
             self._lagged.popleft()
+        moved = None if self._standing is None else np.abs(measured.q - self._standing.q)
+        if moved is None or np.count_nonzero(moved > STANDSTILL):
+            self._standing = row
         direction = np.sign(desired.qd)
         if np.count_nonzero(direction != self._direction):
             self._reversal_time[direction * self._direction < 0] = time
@@ -105,11 +114,23 @@ class TrackingCheck:
                 return fault
         if desired is None:
             return None
+        standing = self._check_standing(measured) if self._lag else None
+        if standing is not None:
+            return standing
         stalled = self._stalled(measured)
         if stalled is not None and stalled.any():
             planned = np.abs(self._lagged[0].desired - self._rows[0].desired)
             return joint_fault(NOT_FOLLOWING, names, planned * stalled, self.stall_travel, "rad")
         return self._check_error(measured, desired)
+
+    def _check_standing(self, measured: MeasuredState) -> Fault | None:
+        """Return a fault if the plan went away long ago from an arm that stands as a whole."""
+        start, time = self._standing, measured.time - START_WAIT
+        then = next((row for row in reversed(self._rows) if row.time <= time), None)
+        if start is None or then is None or then.time < start.time:
+            return None
+        travel, limit = np.abs(then.desired - start.desired), self.config.servo_start_travel
+        return joint_fault(NOT_FOLLOWING, self.robot.joint_names, travel, limit, "rad")
 
     def _check_error(self, measured: MeasuredState, desired: State) -> Fault | None:
         """Return a joint that is far from its planned position or velocity."""
@@ -130,7 +151,7 @@ class TrackingCheck:
             j = names.index(str(fault.joint))
             stands = self._stands(j, limit)
             if qd.size:
-                stands = abs(qd[j]) < c.stall_ratio * abs(desired.qd[j])
+                stands = abs(qd[j]) < self.stall_ratio * abs(desired.qd[j])
             return fault._replace(reason=NOT_FOLLOWING) if stands else fault
         if velocity_error is None:
             return None
@@ -143,7 +164,7 @@ class TrackingCheck:
         for row in reversed(self._rows):
             planned = abs(newest.desired[j] - row.desired[j])
             if planned > enough:
-                return bool(abs(newest.q[j] - row.q[j]) < self.config.stall_ratio * planned)
+                return bool(abs(newest.q[j] - row.q[j]) < self.stall_ratio * planned)
         return False
 
     def _stalled(self, measured: MeasuredState) -> Array | None:
@@ -157,9 +178,12 @@ class TrackingCheck:
         if not np.count_nonzero(far):
             return None
         direction = np.sign(planned)
-        moved = (measured.q - first.q) * direction
+        # a servo is as late as it may be, so it moves as long as the part of the plan compared
+        start = measured.time - (self.config.stall_window - self._lag)
+        then = next((row for row in self._rows if row.time >= start), first)
+        moved = (measured.q - then.q) * direction
         # dry friction holds a joint that was ahead until the plan has overtaken it
         behind = (self._lagged[0].desired - measured.q) * direction
         steady = self._reversal_time < first.time
-        stuck = steady & (moved < self.config.stall_ratio * distance)
-        return stuck & far & (behind > (1 - self.config.stall_ratio) * self.stall_travel)
+        stuck = steady & (moved < self.stall_ratio * distance)
+        return stuck & far & (behind > (1 - self.stall_ratio) * self.stall_travel)
