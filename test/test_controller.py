@@ -20,6 +20,7 @@ from invdyn_ros.control.controller import IGNORED, ArmController
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.target_planning import hold_plan
+from invdyn_ros.control.target_timing import TargetTiming
 from invdyn_ros.evaluation.closed_loop import ANY_ERROR
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.plant import IDEAL_PLANT, PlantConfig
@@ -241,8 +242,46 @@ def test_missing_targets_hold_the_arm_with_a_reason() -> None:
         command = controller.update(MeasuredState(t, desired.q, desired.qd))
         reasons.append(command.reason)
         last = command.desired
-    assert reasons[59] is None and reasons[-1] == "target is stale"
+    assert list(dict.fromkeys(reasons[20:])) == [None, "target is late", "target is stale"]
     assert last is not None and np.abs(last.qd).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "lost", "is_late"), [(30, 1, False), (15, 1, False), (30, 4, True)]
+)
+def test_late_targets_are_named_and_cost_no_slow_start(
+    rate: int, lost: int, is_late: bool
+) -> None:
+    """One lost frame of any camera is not late; a few of a fast one are, and the arm goes on."""
+    arm = robot("ur5")
+    controller = ArmController(arm, Oracle(arm, IDEAL_PLANT), "N m", 0.004)
+    controller.engage(True)
+    missing, sent = range(2 * rate, 2 * rate + lost), -1
+    reasons: list[str | None] = []
+    speeds: list[float] = []
+    for k in range(3 * 125):
+        t = k / 125
+        frame = int(t * rate + 1e-6)
+        if frame != sent and frame not in missing:
+            sent = frame
+            controller.set_target(Target(t, wave(arm, t + 0.03), 0.03))
+        desired = controller.plan.at(t) if controller.plan else hold_plan(arm.home, 0.0).at(t)
+        reasons.append(controller.update(MeasuredState(t, desired.q, desired.qd)).reason)
+        speeds.append(controller.planner.speed_scale)
+    assert ("target is late" in reasons[200:]) == is_late
+    assert set(reasons[200:]) <= {None, "target is late"} and reasons[-1] is None
+    assert min(speeds[200:]) == 1.0
+
+
+def test_repeated_target_is_late_and_a_single_one_is_not() -> None:
+    timing, target = TargetTiming(0.25), Target(0.0, State(*np.zeros((3, 6))), 0.0)
+    timing.add(target, 0.0)
+    assert not timing.is_late(0.2)
+    for k in range(1, 10):
+        timing.add(target._replace(stamp=k / 30), k / 30)
+    for k in range(10):
+        timing.add(target._replace(stamp=0.3), 0.3 + k / 30)
+    assert timing.is_late(0.6)
 
 
 def test_servo_arm_gets_the_future_plan_without_feedback() -> None:

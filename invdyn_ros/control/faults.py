@@ -105,10 +105,11 @@ class MeasurementMonitorConfig(Validated):
         stall_travel: planned travel in the window above which they are compared [rad]; dry
             friction holds a joint that starts slowly for up to 0.02 rad.
         servo_stall_travel: the same for position servos, which are softer [rad].
-        servo_start_travel: planned travel of a joint [rad] that is a fault if no joint of an arm of
-            position servos has moved 0.15 s later.
+        servo_start_travel: planned travel of a joint [rad] that is a fault if no joint of an arm
+            of position servos has moved 0.15 s later.
         stall_ratio: measured divided by planned travel below which a joint does not follow [-].
-        servo_stall_ratio: the same for position servos, which catch up for a while [-].
+        servo_stall_ratio: the same for position servos, which catch up with their setpoints for a
+            while [-].
         following_error: error of a position that is a fault with torques [rad]; pressing a block
             on a table takes up to 0.04 rad.
         servo_following_error: the same for position servos, beside their lag [rad].
