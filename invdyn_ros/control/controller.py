@@ -112,7 +112,7 @@ class ArmController:
         )
         self.action_limits = ActionLimits(unit, self.limits)
         self.monitor = MeasurementMonitor(robot, unit, monitor)
-        self._model_check = ModelCheck(robot, unit, self.monitor.config.model_error)
+        self._model_check = ModelCheck(robot, unit, self.monitor.config)
         self._readiness = Readiness(robot, self.monitor)
         self._delays = DelayCompensation(self.tracking_controller, self.monitor, unit == "N m")
         guard = None

@@ -121,6 +121,8 @@ class MeasurementMonitorConfig(Validated):
         model_error: difference between a torque of the model and that of the URDF that is a fault,
             as a fraction of the effort limit, beside a quarter of the latter [-]; the shipped
             models differ by up to 0.13.
+        servo_model_error: distance of a setpoint from the plan that is a fault, beside the planned
+            travel in 0.1 s [rad]; the shipped models need up to 0.03.
         overspeed: measured velocity that is a fault, as a fraction of the rated velocity [-].
         velocity_tolerance: difference between measured velocity and that of the positions, as a
             fraction of the rated velocity [-].
@@ -153,6 +155,7 @@ class MeasurementMonitorConfig(Validated):
     error_horizon: NonNegativeFloat = 0.1
     velocity_error: PositiveFloat = 0.15
     model_error: PositiveFloat = 0.25
+    servo_model_error: PositiveFloat = 0.05
     overspeed: Annotated[float, Field(ge=1)] = 1.05
     velocity_tolerance: PositiveFloat = 0.1
     contradiction_count: PositiveInt = 5
@@ -171,6 +174,7 @@ ANY_ERROR = MeasurementMonitorConfig(  # for a simulated arm that follows a bad 
     servo_following_error=FAR,
     velocity_error=FAR,
     model_error=FAR,
+    servo_model_error=FAR,
     overspeed=FAR,
     velocity_tolerance=FAR,
 )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from invdyn_ros.control.action_limits import SETPOINT_LEAD, SETPOINT_REACH
+from invdyn_ros.control.action_limits import SETPOINT_LEAD
 from invdyn_ros.control.computed_torque import ComputedTorqueController, MeasuredState
 from invdyn_ros.control.faults import (
     MODEL_FAULTS,
@@ -17,6 +17,7 @@ from invdyn_ros.control.faults import (
     MODEL_NOT_FINITE,
     TRACKING,
     Fault,
+    MeasurementMonitorConfig,
     joint_fault,
 )
 from invdyn_ros.models.inverse_dynamics import Prediction
@@ -24,6 +25,7 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 ROTOR_GUESS = 0.003  # [s2/rad] rotor inertia of a typical geared joint, per effort limit
+LARGEST_EFFORT = 400.0  # [N m] of an arm's joint; more in a URDF is a placeholder
 LOAD_RATIO = 0.25  # of the torque of the URDF [-] that a load or other masses may add
 DOUBT_TIME = 0.02  # [s] for which implausible actions are replaced before they are a fault
 LOAD_WINDOW = 0.015  # [s] over which an acceleration is measured
@@ -44,7 +46,7 @@ class NominalModel:
 
     def __init__(self, robot: Robot, unit: str) -> None:
         self.robot, self.unit = robot, unit
-        self.rotor = ROTOR_GUESS * robot.effort
+        self.rotor = ROTOR_GUESS * np.minimum(robot.effort, LARGEST_EFFORT)
         self.offset = np.zeros(robot.n)
 
     def nominal(self, frame: Array) -> Array:
@@ -81,17 +83,18 @@ class ModelCheck:
         model: the nominal model, with which an arm is stopped after a fault of model or tracking.
     """
 
-    def __init__(self, robot: Robot, unit: str, tolerance: float) -> None:
+    def __init__(self, robot: Robot, unit: str, config: MeasurementMonitorConfig) -> None:
         """Create a check.
 
         Args:
             robot: the arm.
             unit: unit of the actions.
-            tolerance: plausible difference of a torque, as a fraction of the effort limit [-].
+            config: its `model_error` and `servo_model_error` are used.
         """
         self.model = NominalModel(robot, unit)
         self._names, self._unit = robot.joint_names, unit
-        self._tolerance = tolerance * robot.effort
+        self._tolerance = config.model_error * robot.effort
+        self._reach = config.servo_model_error
         self.reset()
 
     def reset(self) -> None:
@@ -167,7 +170,7 @@ class ModelCheck:
         else:
             q, qd, _ = controller.desired
             difference = np.abs(action - q)
-            allowed = SETPOINT_REACH + SETPOINT_LEAD * np.abs(qd)
+            allowed = self._reach + SETPOINT_LEAD * np.abs(qd)
         if not np.count_nonzero(difference > allowed):
             self.model.offset, self._start = action - nominal, None
             return action, None
