@@ -16,7 +16,7 @@ START_TIMEOUT = 60.0  # [s] until the arm is engaged
 REPORT_TIMEOUT = 90.0  # [s] until the report is written
 END_TIMEOUT = 30.0  # [s] from the report until all processes have ended
 STOPPED_TIME = 2.0  # [s] for which a node stands still
-HELPER_TIME = 10.0  # [s] in which a process starts and other nodes discover it
+HELPER_TIME = 15.0  # [s] in which a process starts and other nodes discover it
 SPIN = "while True: pass"
 ENGAGED = b"no target yet"  # what the node inverse_dynamics says as soon as it is engaged
 
