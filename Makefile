@@ -1,4 +1,4 @@
-# make test, make demo: everything from an empty machine with Python 3.10, 3.11 or 3.12.
+# make test, make demo, make docs: everything from an empty machine with Python 3.10, 3.11 or 3.12.
 # Another Python: make test PYTHON=python3.11. Another environment: VENV=DIR.
 # torch is PyPI's CUDA build unless pip is given an index or folder with the CPU build:
 #   PIP_EXTRA_INDEX_URL=URL make test   or   PIP_FIND_LINKS=DIR make test
@@ -27,7 +27,7 @@ PLANNER_ARMS := ur5
 PLANAR_BODIES := hopper walker
 CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
 
-.PHONY: test test-fast demo lint install clean checkpoints policies planners block_pose identified_bodies latent_ode
+.PHONY: test test-fast demo docs lint install clean checkpoints policies planners block_pose identified_bodies latent_ode
 .DELETE_ON_ERROR:
 
 test: lint
@@ -45,6 +45,10 @@ demo: $(READY)
 	@mkdir -p $(DEMO)
 	$(BIN)/invdyn launch grasp_sim headless:=true report:=$(DEMO)/report.json
 	@ls $(DEMO)/report.json $(DEMO)/grasp.mp4 $(DEMO)/summary.png
+
+docs: $(READY) # out/site/index.html, for a browser without a network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@ls out/site/index.html
 
 install: $(READY)
 

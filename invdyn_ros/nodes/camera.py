@@ -1,6 +1,7 @@
 """Camera node: publishes the images of a webcam or a video file, stamped with their exposure."""
 
 import time
+from dataclasses import dataclass
 
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
@@ -16,26 +17,40 @@ from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_
 DECODE_DELAY = 0.75  # delay before a video's next frame is decoded [frame periods]
 
 
+@dataclass(frozen=True)
+class CameraNodeConfig:
+    """Parameters of the node in addition to those of CameraConfig.
+
+    Attributes:
+        lockstep: publish the frames of a video by the simulated clock.
+        wait_for_topics: topics, separated by spaces, that need a publisher and a subscriber before
+            a video starts.
+    """
+
+    lockstep: bool = False
+    wait_for_topics: str = ""
+
+
 class CameraNode(DiagnosticNode):
     """Publish frames at the frame rate of the source, or in lockstep by the simulated clock."""
 
     def __init__(self) -> None:
         super().__init__("camera")
         self.config = config = load_parameters(self, CameraConfig)
-        lockstep = self.declare_parameter("lockstep", False).value
-        self.wait_for_topics = str(self.declare_parameter("wait_for_topics", "").value)
+        node_config = load_parameters(self, CameraNodeConfig)
+        self.lockstep = node_config.lockstep
+        self.wait_for_topics = node_config.wait_for_topics
         self.frames = open_camera(config)
         self.is_live = not config.video
         self.next_frame: Frame | None = next(self.frames)
         self.image_publisher = self.create_publisher(
-            Image, "/camera/image_raw", latest_qos(bool(lockstep))
+            Image, "/camera/image_raw", latest_qos(self.lockstep)
         )
         self.timing_publisher = self.create_publisher(
             TimeReference, "/timing", QoSProfile(depth=100)
         )
         self.start_time: float | None = None
         self.last_time = self.last_stamp = 0.0  # [s] of the clock and of the last image
-        self.lockstep = bool(lockstep)
         self.last_image: Image | None = None
         self.frame_rate = read_video_info(config.video).frame_rate if config.video else 0.0
         self.decode_delay = (

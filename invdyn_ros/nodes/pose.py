@@ -1,5 +1,7 @@
 """Pose node: publishes the landmarks of the person in each image, with the stamp of the image."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2, TimeReference
@@ -12,6 +14,17 @@ from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.teleop.pose import Landmarks, PoseEstimator, PoseEstimatorConfig, draw_landmarks
 
 OVERLAY_DELAY = 0.008  # [s] after the landmarks, by which the command has been sent
+
+
+@dataclass(frozen=True)
+class PoseNodeConfig:
+    """Parameters of the node in addition to those of PoseEstimatorConfig.
+
+    Attributes:
+        lockstep: repeat the landmarks of an image that comes again, since time is simulated.
+    """
+
+    lockstep: bool = False
 
 
 class PoseNode(DiagnosticNode):
@@ -27,7 +40,7 @@ class PoseNode(DiagnosticNode):
             TimeReference, "/timing", QoSProfile(depth=100)
         )
         self.overlay = self.create_publisher(Image, "/pose/overlay", latest_qos(False))
-        self.lockstep = bool(self.declare_parameter("lockstep", False).value)
+        self.lockstep = load_parameters(self, PoseNodeConfig).lockstep
         self.last_cloud: PointCloud2 | None = None
         self.landmarks: Landmarks | None = None
         self.last_image = np.empty(0, np.uint8)

@@ -68,6 +68,7 @@ class RobotSpec:
     action_unit: str = "N m"
     """Unit of the actions: "N m", or "rad" for position servos."""
     gripper: Gripper | None = None
+    """Finger joints and largest opening of the gripper."""
     plant: PlantConfig = field(default_factory=PlantConfig)
     """Parameters of the simulated arm."""
     obstacles: Obstacles = field(default_factory=Obstacles)

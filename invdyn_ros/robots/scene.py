@@ -20,6 +20,7 @@ class Scene(Validated):
     """Table, blocks, goal and camera in the base frame of an arm. The table top is z = 0."""
 
     camera: PinholeCamera
+    """Camera that looks at the table."""
     block_size: PositiveFloat = 0.04
     """Edge length of a block [m]."""
     num_blocks: NonNegativeInt = 1
