@@ -55,15 +55,15 @@ def sentence(text: str) -> str:
 
 def commands() -> dict[str, DataClass | None]:
     """Return each command with the dataclass of its options."""
-    nested = {"benchmark": _benchmarks, "collect": _sources, "calibrate": _calibrations}
+    nested = {"benchmark": _benchmarks, "collect": _sources}
     result: dict[str, DataClass | None] = {}
     for verb in verbs():
-        if verb in nested:
-            result |= {f"{verb} {name}": options for name, options in nested[verb]()}
-        elif len(found := in_module(f"cli.{verb}", "Options")) > 1:
-            result |= {f"{verb} {_name_of_kind(c)}": c for c in found if _name_of_kind(c)}
+        found = dict(nested[verb]() if verb in nested else _subcommands(verb))
+        if found:
+            result |= {f"{verb} {name}": options for name, options in found.items()}
         else:
-            result[verb] = found[0] if found else _imported_options(verb)
+            own = in_module(f"cli.{verb}", "Options")
+            result[verb] = own[0] if own else _imported_options(verb)
     return result
 
 
@@ -111,15 +111,13 @@ def _sources() -> Iterator[tuple[str, DataClass]]:
         yield item.name.removeprefix("Collect").removesuffix("Options").lower(), item
 
 
-def _calibrations() -> Iterator[tuple[str, DataClass]]:
-    for name in ("bag", "live"):
-        yield name, classes()[f"Calibrate{name.title()}Options"]
-
-
-def _name_of_kind(item: DataClass) -> str:
-    """Return the sub-command of an options class: VisualizeNetworkOptions is `network`."""
-    verb = item.module.split(".")[-1].title().replace("_", "")
-    return item.name.removeprefix(verb).removesuffix("Options").lower()
+def _subcommands(verb: str) -> Iterator[tuple[str, DataClass]]:
+    """Yield what the module of a verb marks as `Annotated[Options, subcommand("name")]`."""
+    for node in ast.walk(trees()[f"cli.{verb}"]):
+        if isinstance(node, ast.Tuple) and len(node.elts) == 2:
+            options, call = map(ast.unparse, node.elts)
+            if options in classes() and call.startswith("tyro.conf.subcommand("):
+                yield ast.literal_eval(node.elts[1].args[0]), classes()[options]  # type: ignore[attr-defined]
 
 
 def _imported_options(verb: str) -> DataClass | None:

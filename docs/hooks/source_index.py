@@ -143,7 +143,7 @@ def _short_type(annotation: ast.expr) -> str:
             f"{keyword.arg}={ast.unparse(keyword.value)}"
             for rule in rules
             for keyword in getattr(rule, "keywords", [])
-            if keyword.arg not in ("description", "allow_inf_nan")
+            if keyword.arg not in ("description", "allow_inf_nan", "name")
         ]
         return ", ".join([_short_type(kind), *words])
     return (
