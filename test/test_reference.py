@@ -123,9 +123,9 @@ OTHERS = {"arms.dofbot_bus", "nodes.report"}  # errors of files and of buses, en
 
 def strings(node):
     """Yield the whole strings below a node, not the parts of one with values."""
-    found = text(node)
-    if found is not None:
-        yield found
+    phrase = text(node)
+    if phrase is not None:
+        yield phrase
     elif node is not None:
         for child in ast.iter_child_nodes(node):
             yield from strings(child)
@@ -137,7 +137,7 @@ def given_reasons(tree):
         if isinstance(node, ast.Call):
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if called in GIVING:
-                yield from (found for value in node.args[:2] for found in strings(value))
+                yield from (phrase for value in node.args[:2] for phrase in strings(value))
         elif isinstance(node, ast.FunctionDef):
             if SAYS_WHY.search((ast.get_docstring(node) or "").split("\n")[0]):
                 for returned in nodes_of(ast.Return, node):
@@ -154,16 +154,16 @@ def test_every_reason_has_a_cause_and_a_remedy():
     starts = {r["reason"].split("{")[0] for r in reasons} - {""}
     trees = source_index.trees()
     given = {
-        (module, found)
+        (module, phrase)
         for module, tree in trees.items()
         if module.startswith(PACKAGES) and module not in OTHERS
-        for found in given_reasons(tree)
-        if re.match(r"[a-z].* ", found)
+        for phrase in given_reasons(tree)
+        if re.match(r"[a-z].* ", phrase)
     }
     assert len(given) > 30
     unknown = {pair for pair in given if not pair[1].startswith(tuple(starts))}
     assert not unknown
-    written = {found for tree in trees.values() for found in strings(tree)}
+    written = {phrase for tree in trees.values() for phrase in strings(tree)}
     assert not {start for start in starts if not any(w.startswith(start) for w in written)}
     module = trees["control.faults"]
     faults = {text(n.value) for n in module.body if isinstance(n, ast.Assign)} - {None}
@@ -203,9 +203,9 @@ def test_search_finds_a_parameter(browser, site):
     field.send_keys("frozen_travel")
     from selenium.webdriver.support.wait import WebDriverWait
 
-    found = WebDriverWait(browser, 20).until(
+    phrase = WebDriverWait(browser, 20).until(
         lambda b: b.execute_script(
             "return document.querySelector('.md-search-result__item a')?.href"
         )
     )
-    assert "configuration.html" in found or "nodes.html" in found
+    assert "configuration.html" in phrase or "nodes.html" in phrase

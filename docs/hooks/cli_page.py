@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from source_index import DataClass, Field, classes, constant, in_module, trees
-from tables import code, table, text_cell
+from tables import code, plain_type, stacked, table, text_cell
 
 TITLE = """# Command line
 
@@ -70,11 +70,16 @@ def commands() -> dict[str, DataClass | None]:
 def options_table(options: DataClass) -> str:
     """Return the options of a command as a table."""
     rows = (
-        (code(option(field)), code(field.type), code(field.default or "required"), meaning)
+        (
+            code(option(field)),
+            code(plain_type(field.type)),
+            code(field.default or "required"),
+            meaning,
+        )
         for field in flat_fields(options)
         for meaning in [text_cell(field.description)]
     )
-    return table(("option", "value", "default", "meaning"), rows) + "\n"
+    return stacked(table(("option", "value", "default", "meaning"), rows))
 
 
 def flat_fields(options: DataClass) -> Iterator[Field]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from source_index import ROOT, DataClass, Field, classes, trees
-from tables import code, field_table, table, text_cell
+from tables import code, field_table, stacked, table, text_cell
 
 from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS
@@ -45,7 +45,9 @@ def launch_page() -> str:
             for a in launch_arguments(graph.arguments)
         ]
         header = ("argument", "value", "default", "meaning")
-        parts.append(f"## {name}\n\n{graph.description.capitalize()}.\n\n{table(header, rows)}\n")
+        parts.append(
+            f"## {name}\n\n{graph.description.capitalize()}.\n\n{stacked(table(header, rows))}\n"
+        )
     return "\n".join(parts)
 
 
@@ -103,7 +105,7 @@ def topics_table() -> str:
         (code(name), s["type"], text_cell(s["meaning"])) for name, s in data["services"].items()
     )
     topics = table(("topic", "type", "from → to", "meaning"), rows)
-    return f"{topics}\n\n{table(('service', 'type', 'meaning'), services)}\n"
+    return stacked(topics) + stacked(table(("service", "type", "meaning"), services))
 
 
 def reasons_table() -> str:
@@ -113,5 +115,6 @@ def reasons_table() -> str:
         rows = (
             (code(r["reason"]), r["kind"], text_cell(r["cause"]), r["remedy"]) for r in reasons
         )
-        parts.append(f"### {heading}\n\n{table(('message', 'kind', 'cause', 'remedy'), rows)}")
+        reasons_of = table(("message", "kind", "cause", "remedy"), rows)
+        parts.append(f"### {heading}\n\n{stacked(reasons_of)}")
     return "\n\n".join(parts) + "\n"

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from source_index import DataClass, Field, classes
 
+RULES = {
+    "PositiveFloat": "float > 0",
+    "NonNegativeFloat": "float >= 0",
+    "PositiveInt": "int > 0",
+    "NonNegativeInt": "int >= 0",
+    "PositiveInts": "int > 0, ...",
+    "Fraction": "float, 0 < x <= 1",
+    "FractionBelowOne": "float, 0 <= x < 1",
+    "Probability": "float, 0 <= x <= 1",
+}
 OTHER_PAGES = ("Options", "Arguments")  # command line and launch arguments have pages of their own
 
 
@@ -18,6 +29,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def stacked(text: str) -> str:
+    """Return a table whose cells stand below each other on a phone."""
+    return f'<div class="stacked" markdown>\n\n{text}\n\n</div>\n'
+
+
 def code(text: str) -> str:
     """Return a text as code."""
     return f"`{text}`" if text else ""
@@ -25,13 +41,11 @@ def code(text: str) -> str:
 
 def field_table(fields: Iterable[Field]) -> str:
     """Return a table of fields with their type, default and meaning."""
-    return table(
-        ("field", "type", "default", "meaning"),
-        (
-            (code(f.name), _linked_type(f.type), code(f.default or ""), text_cell(f.description))
-            for f in fields
-        ),
+    rows = (
+        (code(f.name), _linked_type(f.type), code(f.default or ""), text_cell(f.description))
+        for f in fields
     )
+    return stacked(table(("field", "type", "default", "meaning"), rows))
 
 
 def class_section(item: DataClass, level: int = 3) -> str:
@@ -60,4 +74,11 @@ def _linked_type(text: str) -> str:
     """Return a type, with a link if it is a dataclass of its own."""
     if text in classes() and is_config(classes()[text]):
         return f"[`{text}`](configuration.md#{text.lower()})"
-    return code(text)
+    return code(plain_type(text))
+
+
+def plain_type(text: str) -> str:
+    """Return a type with its rule as a reader writes it: PositiveFloat is `float > 0`."""
+    for name, rule in RULES.items():
+        text = re.sub(rf"\b{name}\b", rule, text)
+    return text
