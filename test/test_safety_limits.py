@@ -8,7 +8,7 @@ from arm_limits import CONFIG, assert_within, limits_of
 from oracle import robot
 
 from invdyn_ros.control.action_limits import ActionLimits
-from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.control.motion_profile import MotionProfile, Plan, State, Target, integrate
 from invdyn_ros.control.safety_limits import (
     SafetyLimitsConfig,
     check_age,
@@ -68,6 +68,20 @@ def test_set_point_is_reached_with_limited_jerk(arm: str) -> None:
     moved, _ = plan.sample(np.linspace(0, 12, 6001))
     np.testing.assert_allclose(moved[-1], goal, atol=1e-8)
     assert_within(moved, 0.002, limits)
+
+
+@pytest.mark.parametrize("arm", ["ur5e", "kuka_iiwa"])
+def test_a_plan_from_a_target_to_itself_survives_rounding_errors(arm: str) -> None:
+    """However little the state differs from the target, there is a motion to it."""
+    limits, home, rng = limits_of(arm), robot(arm).home, np.random.default_rng(2)
+    zero = np.zeros_like(home)
+    for _ in range(200):
+        tiny = 10.0 ** rng.uniform([[-18], [-40], [-40]], -6, (3, home.size))
+        tiny *= rng.choice([-1.0, 0.0, 1.0], tiny.shape)
+        current = State(home + tiny[0], *tiny[1:])
+        plan = Plan(0.0, MotionProfile(integrate(current, tiny[:0], tiny[:0])))
+        target = Target(0.0, State(home, zero, zero), 0.0)
+        assert plan_to_target(plan, target, 0.0, limits, CONFIG).hold_reason is None
 
 
 def test_moving_target_is_intercepted() -> None:

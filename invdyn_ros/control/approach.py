@@ -14,6 +14,7 @@ from invdyn_ros.control.safety_limits import Limits, clip
 from invdyn_ros.typing import Array
 
 ACCELERATION_HOLD_TIME = 0.02  # [s] covers the delay until an action takes effect
+NEGLIGIBLE = 1e-10  # [rad, rad/s, rad/s2]
 MIN_HORIZON = 1e-6  # [s]
 TOO_FAST = 1 + 1e-6  # of the velocity limit [-]
 MAX_EXTRAPOLATION = 0.25  # [s] after which a target is met at the latest, or else approached
@@ -253,10 +254,14 @@ def intercept(current: State, desired: State, horizon: float, limits: Limits) ->
 def _ruckig_input(current: State, desired: State, limits: Limits) -> InputParameter:
     n = limits.lower.size
     request = InputParameter(n)
-    request.current_position = current.q.tolist()
-    request.current_velocity = current.qd.tolist()
-    acceleration = clip(current.qdd, -limits.acceleration, limits.acceleration)
-    request.current_acceleration = acceleration.tolist()
+    # Ruckig finds no motion between states that differ by rounding errors
+    is_there = np.abs(desired.q - current.q) < NEGLIGIBLE
+    request.current_position = np.where(is_there, desired.q, current.q).tolist()
+    qd, qdd = (np.where(np.abs(x) < NEGLIGIBLE, 0.0, x) for x in (current.qd, current.qdd))
+    request.current_velocity = qd.tolist()
+    request.current_acceleration = clip(
+        qdd, -limits.acceleration, limits.acceleration
+    ).tolist()
     request.max_velocity = limits.velocity.tolist()
     request.max_acceleration = limits.acceleration.tolist()
     request.max_jerk = limits.jerk.tolist()
