@@ -259,9 +259,7 @@ def _ruckig_input(current: State, desired: State, limits: Limits) -> InputParame
     request.current_position = np.where(is_there, desired.q, current.q).tolist()
     qd, qdd = (np.where(np.abs(x) < NEGLIGIBLE, 0.0, x) for x in (current.qd, current.qdd))
     request.current_velocity = qd.tolist()
-    request.current_acceleration = clip(
-        qdd, -limits.acceleration, limits.acceleration
-    ).tolist()
+    request.current_acceleration = clip(qdd, -limits.acceleration, limits.acceleration).tolist()
     request.max_velocity = limits.velocity.tolist()
     request.max_acceleration = limits.acceleration.tolist()
     request.max_jerk = limits.jerk.tolist()
