@@ -17,6 +17,7 @@ NODES = (
     "retarget",
     "scene_camera",
     "simulator",
+    "view",
 )
 VERBS = (
     *("benchmark", "calibrate", "collect", "compare", "convert", "evaluate", "export"),

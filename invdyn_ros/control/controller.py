@@ -22,6 +22,7 @@ from invdyn_ros.control.delay_compensation import DelayCompensation
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.fault_response import FaultResponse
 from invdyn_ros.control.faults import (
+    NOT_ENGAGED,
     STOP_REQUESTED,
     Fault,
     MeasurementMonitorConfig,
@@ -40,7 +41,6 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 USING_FALLBACK = "model uncertain: rigid-body fallback"
-NOT_ENGAGED = "not engaged"
 SETTLING = "waiting for the first torque to arrive"
 SETTLING_TIME = 0.15  # [s] a plan that starts before the brakes open builds up torque
 IGNORED = "joint state ignored"

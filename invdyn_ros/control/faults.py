@@ -23,6 +23,7 @@ LOOP_DELAY = "loop delay"
 MODEL_NOT_FINITE = "model output is not finite"
 MODEL_IMPLAUSIBLE = "model output is implausible"
 STOP_REQUESTED = "stopped"  # no fault: somebody wants the arm to stop
+NOT_ENGAGED = "not engaged"  # no fault: nobody has engaged the arm yet, or it was disengaged
 
 GAPS = (STOPPED, LOOP_DELAY)  # after one of these, the arm stands where it is measured next
 TRACKING = frozenset({NOT_FOLLOWING, FOLLOWING_ERROR, OVERSPEED})

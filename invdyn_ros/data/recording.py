@@ -78,9 +78,10 @@ class EncodedImage(NamedTuple):
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def encode_jpeg(image: Image) -> bytes:
-    """Return an image (H, W, 3) uint8 RGB as JPEG."""
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+def encode_jpeg(image: Image, quality: int = 95) -> bytes:
+    """Return an image (H, W, 3) uint8 RGB as JPEG of a quality of 0 to 100."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return bytes(encoded.tobytes())
 
 

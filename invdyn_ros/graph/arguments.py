@@ -108,6 +108,12 @@ class CommonArguments:
     duration: Annotated[
         NonNegativeFloat, Field(description="duration of the run [s]; 0: no limit")
     ] = 0.0
+    view: Annotated[
+        bool, Field(description="serve the live window, a web page whose address is printed")
+    ] = False
+    view_port: Annotated[
+        int, Field(ge=0, le=65535, description="TCP port of the live window; 0: any that is free")
+    ] = 0
     domain: Annotated[
         int, Field(ge=-1, le=232, description="ROS_DOMAIN_ID, 0 to 232; -1: that of the shell")
     ] = -1

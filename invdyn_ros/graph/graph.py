@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,6 +44,8 @@ class NodeSpec:
     ends_graph: bool = False
     """Whether the run is complete when this node exits with code 0."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    is_optional: bool = False
+    """Whether the run goes on without this node."""
 
     @property
     def module(self) -> str:
@@ -60,6 +63,7 @@ class NodeTemplate:
     condition: Callable[[ArgumentValues], bool] = lambda values: True
     """Whether the node is started."""
     ends_graph: bool = False
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ def resolve(graph_name: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
             },
             template.ends_graph,
             environment,
+            template.is_optional,
         )
         for template in graph.nodes
         if template.condition(values)
@@ -128,6 +133,12 @@ def _driver_templates() -> tuple[NodeTemplate, ...]:
     """Return the driver nodes of real arms, each started for its own arm."""
     nodes = dict.fromkeys(spec.driver_node for spec in ROBOTS.values() if spec.driver_node)
     return tuple(NodeTemplate(node, (), partial(_needs_driver, node)) for node in nodes)
+
+
+def _view_template(*parameter_names: str) -> NodeTemplate:
+    """Return the live window, whose end must not stop an arm."""
+    names = ("graph", "arm", "target", "obstacles", "view_port", *parameter_names)
+    return NodeTemplate("view", names, lambda values: values["view"], is_optional=True)
 
 
 def _needs_driver(node: str, values: ArgumentValues) -> bool:
@@ -157,11 +168,24 @@ def _resolve_common(values: ArgumentValues) -> None:
         )
     if values["state_predictor"]:
         values["state_predictor"] = str(find_state_predictor(values["state_predictor"], arm))
+    _check_view_port(values["view"], values["view_port"])
     report, record = values["report"], values["record"]
     if report and (not report.endswith(".json") or Path(report).is_dir()):
         raise ValueError(f"report:={report} is not a .json file")
     if record and Path(record).exists():
         raise ValueError(f"record:={record} exists already; a recording needs a new directory")
+
+
+def _check_view_port(view: bool, port: int) -> None:
+    """Check that the live window is wanted where its port is given, and can be served there."""
+    if port and not view:
+        raise ValueError(f"view_port:={port} needs view:=true")
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise ValueError(
+            f"view_port:={port}: {error.strerror}; give another one, or 0 for any"
+        ) from error
 
 
 def _resolve_teleop(values: ArgumentValues) -> None:
@@ -313,6 +337,7 @@ GRAPHS: dict[str, Graph] = {
             NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
             NodeTemplate("simulator", SIMULATOR_PARAMETERS, _simulated),
             *_driver_templates(),
+            _view_template("side"),
             NodeTemplate("report", (*REPORT_PARAMETERS, "video", "side"), ends_graph=True),
         ),
         _resolve_teleop,
@@ -340,6 +365,7 @@ GRAPHS: dict[str, Graph] = {
             NodeTemplate("grasp", GRASP_PARAMETERS, lambda values: values["policy"] != "none"),
             NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
             *_driver_templates(),
+            _view_template(),
             NodeTemplate(
                 "report", (*REPORT_PARAMETERS, *GRASP_REPORT_PARAMETERS), ends_graph=True
             ),

@@ -30,7 +30,13 @@ def launch(specs: list[NodeSpec]) -> int:
             file = Path(folder) / f"{spec.name}.yaml"
             file.write_text(parameters_yaml(spec), encoding="utf-8")
             environment = {**child_environment(os.environ), **spec.environment}
-            processes.start(spec.name, command(spec, file), environment, spec.ends_graph)
+            processes.start(
+                spec.name,
+                command(spec, file),
+                environment,
+                spec.ends_graph,
+                spec.is_optional,
+            )
         code = processes.wait()
     for file in missing_reports(specs, start):
         print(f"the report is lost: {file} was not written", file=sys.stderr)

@@ -32,6 +32,7 @@ class Child:
     name: str
     process: subprocess.Popen[bytes]
     ends_group: bool
+    is_optional: bool = False
     partial_line: bytes = b""
     """Output after the last newline."""
 
@@ -55,6 +56,7 @@ class Processes:
         self.end_reason: str | None = None
         self._num_ending_signals = 0  # 1 if a signal ended the run
         self._prints = True
+        self._reported: set[str] = set()  # optional processes that failed
         self._selector = selectors.DefaultSelector()
         self._previous_handlers: dict[int, Any] = {}
 
@@ -70,7 +72,12 @@ class Processes:
             signal.signal(number, handler)
 
     def start(
-        self, name: str, command: list[str], environment: Mapping[str, str], ends_group: bool
+        self,
+        name: str,
+        command: list[str],
+        environment: Mapping[str, str],
+        ends_group: bool,
+        is_optional: bool = False,
     ) -> None:
         """Start a process.
 
@@ -79,6 +86,7 @@ class Processes:
             command: command line.
             environment: all environment variables of the process.
             ends_group: whether the run is complete when this process exits with code 0.
+            is_optional: whether the run goes on when this process fails.
         """
         process = subprocess.Popen(
             command,
@@ -89,7 +97,7 @@ class Processes:
             start_new_session=True,  # Ctrl-C reaches this process only
             preexec_fn=_set_parent_death_signal(),  # safe: there are no threads
         )
-        child = Child(name, process, ends_group)
+        child = Child(name, process, ends_group, is_optional)
         self.children.append(child)
         if process.stdout is not None:
             os.set_blocking(process.stdout.fileno(), False)
@@ -105,8 +113,10 @@ class Processes:
             self._print_output(POLL_INTERVAL)
             ended = self._ended()
             for child in ended:
-                if child.process.returncode != 0:
-                    code = _shell_code(child.process.returncode)
+                code = _shell_code(child.process.returncode)
+                if code != 0 and child.is_optional:
+                    self._print_failure(child, code)
+                elif code != 0:
                     self._print_output(0)
                     self.end_reason = f"{child.name} ended with code {code}"
                     print(f"{self.end_reason}; ending all", file=sys.stderr)
@@ -116,6 +126,13 @@ class Processes:
         self.end_reason = signal.Signals(self.signals[0]).name
         self._num_ending_signals = 1
         return 128 + self.signals[0]
+
+    def _print_failure(self, child: Child, code: int) -> None:
+        """Say once that the run goes on without a process."""
+        if child.name not in self._reported:
+            self._reported.add(child.name)
+            self._print_output(0)
+            print(f"{child.name} ended with code {code}; the run goes on", file=sys.stderr)
 
     def end(self) -> None:
         """End all processes and their children, and wait for them."""

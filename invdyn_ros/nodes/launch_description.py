@@ -64,6 +64,8 @@ def _exit_handler(spec: NodeSpec) -> Callable[[ProcessExited, LaunchContext], An
         if context.is_shutdown:
             return None
         if event.returncode != 0:
+            if spec.is_optional:
+                return None
             # nothing else makes `ros2 launch` exit with a code other than 0
             raise RuntimeError(f"node '{spec.name}' ended with code {event.returncode}")
         return Shutdown(reason=f"{spec.name} has finished") if spec.ends_graph else None

@@ -8,14 +8,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CompressedImage, Image, JointState, PointCloud2, TimeReference
-from std_msgs.msg import Empty, Float64MultiArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Empty
 from std_srvs.srv import SetBool
-from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.data.recording import encode_jpeg
 from invdyn_ros.nodes.images import image_to_array
@@ -25,6 +22,7 @@ from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.recordings import is_restart, serialized_stamp
 from invdyn_ros.nodes.run_end import mute_closed_output, read_end_reason
 from invdyn_ros.nodes.run_report import NUM_VIDEO_EPISODES, Parts, ReportNodeConfig, RunReport
+from invdyn_ros.nodes.run_topics import OVERLAY_TOPICS, RUN_TOPICS
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFailed, NodeFinished, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
@@ -67,23 +65,12 @@ class ReportNode(DiagnosticNode):
         self.last_stamp = -1
         self.ready = False
         self.pause_client = self.create_client(SetBool, "/sim/pause")
-        self.record("/joint_states", JointState, self.on_joint_state)
-        self.record("/inverse_dynamics/desired_joint_state", JointState)
-        self.record("/joint_target", JointTrajectory)
-        self.record("/diagnostics", DiagnosticArray)
-        if config.graph == "teleop":
-            self.record("/timing", TimeReference)
-            self.record("/pose/landmarks", PointCloud2, self.on_landmarks)
-            if config.report:
-                self.record("/pose/overlay", Image, qos=latest_qos(False))
-        else:
-            self.record("/sim/objects", PoseArray)
-            self.record("/blocks/block_0", PoseWithCovarianceStamped)
-            self.record("/gripper/command", Float64MultiArray)
-            if config.report:
-                self.overlay_subscription = self.record(
-                    "/blocks/overlay", Image, qos=latest_qos(False)
-                )
+        callbacks = {"/joint_states": self.on_joint_state, "/pose/landmarks": self.on_landmarks}
+        for topic, msg_type in RUN_TOPICS[config.graph].items():
+            self.record(topic, msg_type, callbacks.get(topic))
+        if config.report:
+            overlay = OVERLAY_TOPICS[config.graph]
+            self.overlay_subscription = self.record(overlay, Image, qos=latest_qos(False))
 
     def record(
         self,

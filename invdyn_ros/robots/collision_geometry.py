@@ -63,8 +63,8 @@ def load_shapes(robot: Robot) -> list[Shape]:
     for name, element in tree.links.items():
         for T, joint, finger in _placements(tree, name, robot.joint_names, fingers):
             for shape in element.findall("collision") or element.findall("visual"):
-                kind, size, file = _geometry(shape, name, robot.urdf)
-                pose = T @ _origin(shape)
+                kind, size, file = shape_geometry(shape, name, robot.urdf)
+                pose = T @ shape_origin(shape)
                 shapes.append(Shape(name, joint, kind, size, pose, file, finger))
     return shapes
 
@@ -217,7 +217,7 @@ def _placements(
     return placements
 
 
-def _geometry(
+def shape_geometry(
     element: ET.Element, link: str, urdf: Path
 ) -> tuple[mujoco.mjtGeom, tuple[float, ...], Path | None]:
     """Return type, size and mesh file of the shape of a <collision> or <visual>."""
@@ -263,7 +263,7 @@ def _mesh_file(name: str, link: str, urdf: Path) -> Path:
     return file
 
 
-def _origin(element: ET.Element) -> Array:
+def shape_origin(element: ET.Element) -> Array:
     """Return the <origin> of a shape as a pose (4, 4)."""
     T, origin = np.eye(4), element.find("origin")
     if origin is not None:

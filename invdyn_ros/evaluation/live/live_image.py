@@ -1,0 +1,76 @@
+"""Camera images of the live window: JPEG, with what the page draws on them."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from invdyn_ros.data.recording import encode_jpeg
+from invdyn_ros.typing import Array, Image
+
+MAX_SIDE = 640  # [px] of an image on the page
+JPEG_QUALITY = 80
+AXIS_LENGTH = 0.9  # of a block's axes from its centre, relative to its side
+LENGTH = struct.Struct("<I")  # of the header, before it
+
+
+class BlockAxes(NamedTuple):
+    """Projected axes of a block.
+
+    Attributes:
+        block_id: index of the block.
+        points: (4, 2) centre and tips of the x, y and z axes [image heights].
+    """
+
+    block_id: int
+    points: Array
+
+
+def encode_live_image(
+    image: Image, stamp: float, landmarks: Array | None, blocks: list[BlockAxes]
+) -> bytes:
+    """Return an image as one binary message: length of the header, the header as JSON, the JPEG.
+
+    Args:
+        image: (H, W, 3) RGB.
+        stamp: time of the image [s].
+        landmarks: (33, 3) position [image heights] and visibility of each, None without a person.
+        blocks: axes of the blocks in the image.
+    """
+    height, width = image.shape[:2]
+    scale = MAX_SIDE / max(height, width)
+    if scale < 1:
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    header: dict[str, Any] = {
+        "stamp": stamp,
+        "landmarks": None if landmarks is None else np.round(landmarks, 4).tolist(),
+        "blocks": [
+            {"id": axes.block_id, "points": np.round(axes.points, 4).tolist()} for axes in blocks
+        ],
+    }
+    encoded = json.dumps(header, allow_nan=False).encode()
+    return LENGTH.pack(len(encoded)) + encoded + encode_jpeg(image, JPEG_QUALITY)
+
+
+def project_axes(
+    T: Array, side: float, intrinsics: tuple[Array, Array], image_height: int
+) -> Array | None:
+    """Return the axes of a block (4, 2) [image heights], None if it is too close to the camera.
+
+    Args:
+        T: (4, 4) pose of the block in the optical frame.
+        side: side of the block [m].
+        intrinsics: camera matrix (3, 3) [px] and distortion coefficients.
+        image_height: height of the image [px].
+    """
+    if not T[2, 3] > side:
+        return None
+    points = np.vstack([np.zeros(3), AXIS_LENGTH * side * np.eye(3)])
+    rotation = cv2.Rodrigues(T[:3, :3])[0]
+    pixels = cv2.projectPoints(points, rotation, T[:3, 3], *intrinsics)[0].reshape(-1, 2)
+    return np.asarray(pixels, float) / image_height

@@ -1,0 +1,90 @@
+"""HTML of the live window of an arm."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from invdyn_ros.evaluation.pages.page import render_page
+from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
+from invdyn_ros.robots.visual_geometry import JointFrame, Surface, joint_frames, load_surfaces
+from invdyn_ros.teleop.arm_directions import ARM_LANDMARKS
+from invdyn_ros.teleop.pose import BONES
+from invdyn_ros.typing import Array
+
+NORMAL_SCALE = 127  # of a normal as 8-bit integers
+SCRIPTS = (
+    "live_connection.js",
+    "matrix.js",
+    "arm_scene.js",
+    "live_camera.js",
+    "live_joints.js",
+    "live_page.js",
+)
+
+
+def render_live_page(
+    robot: Robot, obstacles: Obstacles, scene: Scene | None, *, graph: str, side: str, target: str
+) -> str:
+    """Return the HTML of the live window.
+
+    Args:
+        robot: the arm.
+        obstacles: table and boxes around it.
+        scene: blocks and their goal; None without blocks.
+        graph: name of the graph.
+        side: arm of the person that is followed, "left" or "right"; empty if none is.
+        target: "sim" or "real".
+    """
+    data = {
+        "arm": robot.name,
+        "joints": list(robot.joint_names),
+        "lower": robot.lower.tolist(),
+        "upper": robot.upper.tolist(),
+        "home": robot.home.tolist(),
+        "maxOpening": robot.gripper.max_opening if robot.gripper else 0.0,
+        "frames": [_frame(frame) for frame in joint_frames(robot)],
+        "surfaces": [_surface(surface) for surface in load_surfaces(robot)],
+        "table": obstacles.table,
+        "boxes": [
+            {"name": box.name, "size": box.size, "position": box.position, "rpy": box.rpy}
+            for box in obstacles.boxes
+        ],
+        "blockSize": scene.block_size if scene else 0.0,
+        "goal": scene.goal if scene else None,
+        "bones": [[a, b] for a, b, _ in BONES],
+        "followed": list(ARM_LANDMARKS[side]) if side else [],
+        "side": side,
+        "graph": graph,
+        "real": target == "real",
+    }
+    title = f"Live: {graph}, {robot.name}"
+    values = {"side": side, "graph": graph, "is_real": target == "real", "joints": data["joints"]}
+    return render_page(title, "live.html", values, data=data, scripts=SCRIPTS, connect=True)
+
+
+def _frame(frame: JointFrame) -> dict[str, Any]:
+    return {
+        "parent": frame.parent,
+        "T": frame.T.T.ravel().tolist(),  # by columns, as in WebGL
+        "axis": frame.axis.tolist(),
+        "slides": frame.slides,
+    }
+
+
+def _surface(surface: Surface) -> dict[str, Any]:
+    normals = np.round(NORMAL_SCALE * surface.normals)
+    return {
+        "frame": surface.frame,
+        "color": surface.color,
+        "points": _base64(surface.points.astype("<f4")),
+        "normals": _base64(normals.astype(np.int8)),
+    }
+
+
+def _base64(values: Array) -> str:
+    return base64.b64encode(values.tobytes()).decode()

@@ -1,0 +1,183 @@
+"""Messages of a graph for the live window, the newest of each topic, converted when shown."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2, TimeReference
+from visualization_msgs.msg import Marker, MarkerArray
+
+from invdyn_ros.evaluation.live.live_image import BlockAxes, encode_live_image, project_axes
+from invdyn_ros.evaluation.live.live_state import LiveState
+from invdyn_ros.nodes.images import image_to_array, message_to_intrinsics
+from invdyn_ros.nodes.joint_states import UNMEASURED, gripper_opening, joints_by_name
+from invdyn_ros.nodes.messages import (
+    REJECTED,
+    cloud_to_landmarks,
+    pose_to_arrays,
+    to_nanoseconds,
+    to_seconds,
+)
+from invdyn_ros.nodes.recordings import serialized_stamp
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene, quaternion_pose
+from invdyn_ros.typing import Array
+
+STATES, DESIRED = "/joint_states", "/inverse_dynamics/desired_joint_state"
+IMAGE, CAMERA_INFO = "/camera/image_raw", "/camera/camera_info"
+LANDMARKS, MARKERS, OBJECTS = "/pose/landmarks", "/blocks/markers", "/sim/objects"
+IMAGE_COLUMNS = [4, 5, 3]  # of landmarks: position in the image and visibility
+MAX_IMAGES = 6  # that wait for what is detected in them
+DETECTION_TIMEOUT = 0.5  # [s] after which an image is shown without
+
+
+class ViewTopics:
+    """Converter of the messages of a graph to what the live window shows.
+
+    Joint states and images are stored as they arrive, up to hundreds per second, and only those
+    that are shown are converted.
+
+    Attributes:
+        state: what the page shows.
+    """
+
+    def __init__(self, robot: Robot, scene: Scene | None, state: LiveState) -> None:
+        """Create a converter.
+
+        Args:
+            robot: the arm.
+            scene: size of the blocks and pose of the camera; None without blocks.
+            state: updated by the messages.
+        """
+        self.robot, self.scene, self.state = robot, scene, state
+        self._raw: dict[str, bytes] = {}
+        self._images: dict[int, tuple[float, bytes]] = {}  # stamp [ns] -> arrival [s], message
+        self._detections: dict[int, Any] = {}  # stamp [ns] -> landmarks or markers
+        self._intrinsics: tuple[Array, Array] | None = None
+
+    def store(self, topic: str, raw: bytes) -> None:
+        """Store a message of a topic until it is shown."""
+        self.state.count(topic)
+        self._raw[topic] = raw
+
+    def store_image(self, raw: bytes) -> None:
+        """Store an image until what is detected in it arrives."""
+        self.state.count(IMAGE)
+        self._images[serialized_stamp(raw)] = (time.monotonic(), raw)
+        _keep_newest(self._images)
+
+    def on_landmarks(self, message: PointCloud2) -> None:
+        """Store the landmarks of an image."""
+        self.state.count(LANDMARKS)
+        self._detections[to_nanoseconds(message.header.stamp)] = cloud_to_landmarks(message)
+        _keep_newest(self._detections)
+
+    def on_markers(self, message: MarkerArray) -> None:
+        """Store the poses of the blocks in an image."""
+        self.state.count(MARKERS)
+        if message.markers:
+            stamp = to_nanoseconds(message.markers[0].header.stamp)
+            self._detections[stamp] = message
+            _keep_newest(self._detections)
+
+    def on_camera_info(self, message: CameraInfo) -> None:
+        """Store the intrinsics of the camera."""
+        self._intrinsics = message_to_intrinsics(message)
+
+    def on_diagnostics(self, message: DiagnosticArray) -> None:
+        """Store the state of a node."""
+        for status in message.status:
+            level = ord(status.level) if isinstance(status.level, bytes) else int(status.level)
+            self.state.add_status(status.name, level, status.message, time.monotonic())
+
+    def on_timing(self, message: TimeReference) -> None:
+        """Store the time from an image to its command."""
+        if message.source == "command":
+            latency = to_seconds(message.time_ref) - to_seconds(message.header.stamp)
+            self.state.add_latency(latency)
+
+    def update_state(self) -> None:
+        """Convert the newest messages.
+
+        Raises:
+            ForeignMessage: a message cannot be used.
+        """
+        while self._raw:
+            topic, raw = self._raw.popitem()
+            if topic == STATES:
+                self._read_joints(deserialize_message(raw, JointState))
+            elif topic == DESIRED:
+                message = deserialize_message(raw, JointState)
+                self.state.desired, _, _ = joints_by_name(message, self.robot.joint_names)
+            elif topic == OBJECTS:
+                self._read_objects(raw)
+
+    def take_image(self) -> bytes | None:
+        """Return the newest image with what was detected in it, for a page; None if there is none.
+
+        Raises:
+            ForeignMessage: the image cannot be used.
+        """
+        ready = [stamp for stamp in self._images if stamp in self._detections]
+        if not ready:
+            late = time.monotonic() - DETECTION_TIMEOUT
+            ready = [stamp for stamp, (arrival, _) in self._images.items() if arrival < late]
+        if not ready:
+            return None
+        stamp = ready[-1]  # the newest, in the order of arrival
+        _, raw = self._images[stamp]
+        for waiting in [*self._images]:
+            del self._images[waiting]
+            if waiting == stamp:
+                break
+        image = image_to_array(deserialize_message(raw, Image))
+        detection = self._detections.get(stamp)
+        landmarks, blocks = None, []
+        if isinstance(detection, MarkerArray):
+            blocks = self._block_axes(detection, image.shape[0])
+        elif detection is not None and detection.shape[1] > max(IMAGE_COLUMNS):
+            landmarks = detection[:, IMAGE_COLUMNS]
+        return encode_live_image(image, stamp * 1e-9, landmarks, blocks)
+
+    def _read_joints(self, message: JointState) -> None:
+        robot, state = self.robot, self.state
+        fingers = set(robot.gripper.joint_names) if robot.gripper else set()
+        names = set(message.name)
+        if fingers and fingers <= names:
+            state.opening = gripper_opening(message, robot)
+        if fingers and not names & set(robot.joint_names):
+            return  # the gripper's own message
+        q, qd, _ = joints_by_name(message, robot.joint_names)
+        finite = bool(np.isfinite(qd).all())
+        state.q, state.qd = q, qd if finite else UNMEASURED
+        state.stamp = to_seconds(message.header.stamp)
+
+    def _read_objects(self, raw: bytes) -> None:
+        from geometry_msgs.msg import PoseArray
+
+        poses = deserialize_message(raw, PoseArray).poses
+        self.state.blocks = [quaternion_pose(*pose_to_arrays(pose)) for pose in poses]
+
+    def _block_axes(self, message: MarkerArray, image_height: int) -> list[BlockAxes]:
+        if self._intrinsics is None or self.scene is None:
+            return []
+        axes = []
+        for marker in message.markers:
+            if marker.type != Marker.CUBE or marker.action != Marker.ADD or marker.ns == REJECTED:
+                continue
+            T = quaternion_pose(*pose_to_arrays(marker.pose))
+            if marker.header.frame_id == self.robot.base_link:
+                T = np.linalg.inv(self.scene.camera.T_base_camera) @ T
+            points = project_axes(T, self.scene.block_size, self._intrinsics, image_height)
+            if points is not None:
+                axes.append(BlockAxes(int(marker.id), points))
+        return axes
+
+
+def _keep_newest(items: dict[int, Any]) -> None:
+    while len(items) > MAX_IMAGES:
+        del items[next(iter(items))]
