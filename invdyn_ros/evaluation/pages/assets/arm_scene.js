@@ -75,7 +75,7 @@ class ArmScene {
     this.gl = canvas.getContext("webgl2", { antialias: true });
     this.state = { q: data.home, desired: null, opening: 0, blocks: [] };
     const reach = data.frames.reduce((sum, { T }) => sum + Math.hypot(T[12], T[13], T[14]), 0.1);
-    this.start = { target: [0.15 * reach, 0, 0.25 * reach], yaw: 0.9, pitch: 0.45, distance: 1.9 * reach };
+    this.start = { target: [0.15 * reach, 0, 0.28 * reach], yaw: 0.9, pitch: 0.4, distance: 1.35 * reach };
     this.camera = { ...this.start };
     this.frameCount = 0;
     if (!this.gl) return;
