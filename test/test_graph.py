@@ -3,6 +3,7 @@ import importlib
 import inspect
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,18 @@ def test_camera_none_starts_no_camera_node(checkpoint):
 
 
 @pytest.mark.skipif(not PERSON.exists(), reason="the video of a person is missing")
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_live_window_is_optional_and_its_port_is_checked_before_any_node_starts(graph, checkpoint):
+    values = {"checkpoint": checkpoint, "view": "true"}
+    *_, view, report = resolve(graph, values)
+    assert view.executable == "view" and view.is_optional
+    assert not report.is_optional and report.ends_graph
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ValueError, match=f"view_port:={port}: .*; give another one"):
+            resolve(graph, {**values, "view_port": str(port)})
+
+
 def test_target_rate_in_lockstep_is_the_frame_rate_of_the_video(checkpoint):
     resolved = nodes("teleop", video=str(PERSON), lockstep="true", checkpoint=checkpoint)
     assert resolved["camera"]["video"] == resolved["report"]["video"] == str(PERSON)
@@ -189,6 +202,7 @@ def test_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
         ("teleop", {"state_predictor": "no/such"}, "folder no/such"),
         ("teleop", {"report": "report.txt"}, "report:=report.txt is not a .json file"),
         ("teleop", {"record": "."}, "record:=. exists already"),
+        ("teleop", {"view_port": "8080"}, "view_port:=8080 needs view:=true"),
         ("teleop", {"domain": "233"}, "domain is '233'; it must be less than or equal to 232"),
         ("teleop", {"arm": "kuka_iiwa", "target": "real"}, "no driver for a real kuka_iiwa"),
         ("grasp_sim", {"episodes": "0"}, "episodes is '0'; it must be greater than 0"),

@@ -141,6 +141,15 @@ def test_finished_node_leaves_the_other_nodes_running(local_node, capfd):
     assert "[last] last" in capfd.readouterr().out
 
 
+def test_run_goes_on_without_an_optional_node(local_node, capfd):
+    failing = local_node("failing", "raise SystemExit(3)", is_optional=True)
+    last = local_node("last", "import time; time.sleep(0.5); print('last', flush=True)")
+    assert launch([failing, last]) == 0
+    output = capfd.readouterr()
+    assert "[last] last" in output.out
+    assert output.err.count("failing ended with code 3; the run goes on") == 1
+
+
 def test_output_without_a_newline_is_printed(capfd):
     with Processes() as group:
         run_group(group, "print('one'); print('two', end='')")

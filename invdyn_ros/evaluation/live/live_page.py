@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from invdyn_ros.evaluation.pages.page import render_page
+from invdyn_ros.evaluation.pages.page import CHART_SCRIPTS, render_page
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
@@ -18,6 +18,7 @@ from invdyn_ros.typing import Array
 
 NORMAL_SCALE = 127  # of a normal as 8-bit integers
 SCRIPTS = (
+    *CHART_SCRIPTS,
     "live_connection.js",
     "matrix.js",
     "arm_scene.js",

@@ -24,7 +24,7 @@ const GHOST = [0.0, 0.45, 0.7, 0.4];
 const COLORS = { table: [0.9, 0.91, 0.93, 1], line: [0.76, 0.78, 0.81, 1], box: [0.83, 0.55, 0.2, 0.55],
   block: [0.84, 0.37, 0, 1], goal: [0.9, 0.62, 0, 1] };
 const TURN = 0.1; // [rad] of an arrow key
-const TABLE_SIDE = 1.6, GRID_STEP = 0.1; // [m]
+const GRID_STEP = 0.1; // [m]
 
 function decode(text, type) {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -48,15 +48,16 @@ function cube() {
   return { points: new Float32Array(points), normals: new Int8Array(normals) };
 }
 
-/** Lines of a square grid in the plane z = 0, and of a ring about the origin. */
-function gridLines() {
-  const points = [], half = TABLE_SIDE / 2;
+/** Lines of a square grid in the plane z = 0. */
+function gridLines(side) {
+  const points = [], half = side / 2;
   for (let x = -half; x <= half + 1e-6; x += GRID_STEP) {
     points.push(x, -half, 0, x, half, 0, -half, x, 0, half, x, 0);
   }
   return new Float32Array(points);
 }
 
+/** Lines of a ring about the origin in the plane z = 0. */
 function ringLines(radius) {
   const points = [];
   for (let i = 0; i < 48; i++) {
@@ -77,6 +78,7 @@ class ArmScene {
     const reach = data.frames.reduce((sum, { T }) => sum + Math.hypot(T[12], T[13], T[14]), 0.1);
     this.start = { target: [0.15 * reach, 0, 0.28 * reach], yaw: 0.9, pitch: 0.4, distance: 1.35 * reach };
     this.camera = { ...this.start };
+    this.tableSide = 2 * GRID_STEP * Math.ceil(reach / GRID_STEP);
     this.frameCount = 0;
     if (!this.gl) return;
     this.setUp();
@@ -103,7 +105,7 @@ class ArmScene {
     }));
     const { points, normals } = cube();
     this.cube = this.mesh(points, normals);
-    this.grid = this.mesh(gridLines());
+    this.grid = this.mesh(gridLines(this.tableSide));
     this.ring = this.mesh(ringLines(0.7 * data.blockSize));
     gl.enable(gl.DEPTH_TEST);
     gl.depthFunc(gl.LEQUAL);
@@ -211,7 +213,7 @@ class ArmScene {
     const { gl, data, state } = this;
     if (data.table) {
       const slab = Matrix.multiply(Matrix.translation([0, 0, -0.012]),
-        Matrix.scaling([TABLE_SIDE, TABLE_SIDE, 0.02]));
+        Matrix.scaling([this.tableSide, this.tableSide, 0.02]));
       this.drawMesh(this.cube, slab, COLORS.table);
       this.drawMesh(this.grid, Matrix.translation([0, 0, 0]), COLORS.line, 0, gl.LINES);
     }

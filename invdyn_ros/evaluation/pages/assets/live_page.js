@@ -21,6 +21,7 @@ const armScene = new ArmScene(byId("arm"), pageData);
 byId("no-webgl").hidden = Boolean(armScene.gl);
 const cameraView = new CameraView(byId("camera"), pageData);
 const jointTable = new JointTable(byId("joints"), pageData);
+const jointCurve = new JointCurve(byId("curve"), byId("curve-joint"), pageData);
 let lastState = null;
 let recording = false;
 
@@ -75,6 +76,7 @@ function showState(state) {
   if (connection.link === "open") showEngagement(state.state, state.reason);
   armScene.setState(state);
   jointTable.show(state);
+  jointCurve.show(state);
   setText("tool-speed", fixed(state.tool_speed, 3, "m/s"));
   setText("opening", fixed(state.opening == null ? null : 1000 * state.opening, 0, "mm"));
   setText("stamp", `${state.stamp.toFixed(2)} s`);
