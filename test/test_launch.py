@@ -272,6 +272,7 @@ def test_nodes_without_a_network_start_without_torch():
         "retarget",
         "scene_camera",
         "simulator",
+        "view",
     ]
     modules = ", ".join(f"invdyn_ros.nodes.{node}" for node in nodes)
     slow = {"torch", "jax", "matplotlib", "mediapipe", "stable_baselines3"}
