@@ -21,7 +21,7 @@ from invdyn_ros.evaluation.live.arm_monitor import ArmMonitor
 from invdyn_ros.evaluation.live.live_image import BlockAxes, encode_live_image, project_axes
 from invdyn_ros.evaluation.live.live_page import render_live_page
 from invdyn_ros.evaluation.live.live_state import LiveState
-from invdyn_ros.evaluation.live.server import MAX_UNCONFIRMED, Answer, LiveServer
+from invdyn_ros.evaluation.live.server import MAX_UNCONFIRMED, CommandResult, LiveServer
 from invdyn_ros.robots.obstacles import Box, Obstacles
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
@@ -37,7 +37,7 @@ TIMEOUT = 10.0  # [s]
 
 def answered(success, message):
     future = Future()
-    future.set_result(Answer(success, message))
+    future.set_result(CommandResult(success, message))
     return future
 
 
@@ -218,8 +218,8 @@ def test_a_stop_waits_for_nothing_else(monkeypatch):
                 start = time.monotonic()
                 assert (await send("stop")) == {"success": True, "message": "stopped"}
                 assert stopped[0] - start < 0.5 and not engage.done()
-                answer = await engage
-                assert not answer["success"] and "emergency stop" in answer["message"]
+                result = await engage
+                assert not result["success"] and "emergency stop" in result["message"]
                 assert "failed: division" in (await send("record"))["message"]
 
     asyncio.run(use())
@@ -278,9 +278,9 @@ def test_rates_and_latencies_are_measured():
         live.count("/joint_states")
     for seconds in (0.01, 0.03, 1.7e9, -1.0):  # simulated stamps are no latencies
         live.add_latency(seconds)
-    shown = live.to_dict(2.0)
-    assert shown["rates"] == {"/joint_states": 25.0}
-    assert shown["latency"]["last"] == 30 and shown["latency"]["p50"] == pytest.approx(20)
+    values = live.to_dict(2.0)
+    assert values["rates"] == {"/joint_states": 25.0}
+    assert values["latency"]["last"] == 30 and values["latency"]["p50"] == pytest.approx(20)
     assert live.to_dict(3.5)["rates"] == {"/joint_states": 0.0}
     live.q = np.array([np.nan, 1.0])
     json.dumps(live.to_dict(4.0), allow_nan=False)

@@ -23,7 +23,7 @@ from invdyn_ros.config import Validated
 from invdyn_ros.evaluation.live.arm_monitor import ArmMonitor
 from invdyn_ros.evaluation.live.live_page import render_live_page
 from invdyn_ros.evaluation.live.live_state import LiveState, to_list
-from invdyn_ros.evaluation.live.server import Answer, LiveServer
+from invdyn_ros.evaluation.live.server import CommandResult, LiveServer
 from invdyn_ros.nodes.messages import ForeignMessage, latest_qos
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.run_topics import RUN_TOPICS
@@ -88,7 +88,7 @@ class ViewNode(DiagnosticNode):
         self.converter = ViewTopics(self.robot, scene, self.live)
         self.monitor = ArmMonitor(self.robot, obstacles)
         self.recorder = Recorder(self, RUN_TOPICS[config.graph])
-        self.shown: list[Any] = []  # subscriptions that exist while a page is open
+        self.page_subscriptions: list[Any] = []  # subscriptions that exist while a page is open
         self.clearances: dict[str, Any] = {}
         self.next_update = self.next_image = self.next_clearance = 0.0
         self.engage_client = self.create_client(SetBool, "/inverse_dynamics/engage")
@@ -128,9 +128,9 @@ class ViewNode(DiagnosticNode):
         self.next_update = time.monotonic() + PERIOD
         self.recorder.handle_requests()
         self.live.recording = self.recorder.path
-        if self.server.is_watched != bool(self.shown):
+        if self.server.is_watched != bool(self.page_subscriptions):
             self.watch(self.server.is_watched)
-        if self.shown:
+        if self.page_subscriptions:
             try:
                 self.update(time.monotonic())
             except ForeignMessage as error:
@@ -139,9 +139,9 @@ class ViewNode(DiagnosticNode):
 
     def watch(self, is_watched: bool) -> None:
         """Subscribe to what a page shows while one is open."""
-        for subscription in self.shown:
+        for subscription in self.page_subscriptions:
             self.destroy_subscription(subscription)
-        self.shown = []
+        self.page_subscriptions = []
         if not is_watched:
             return
         c = self.converter
@@ -159,7 +159,7 @@ class ViewNode(DiagnosticNode):
                 (CAMERA_INFO, CameraInfo, c.on_camera_info, False),
                 (OBJECTS, PoseArray, partial(c.store, OBJECTS), True),
             ]
-        self.shown = [
+        self.page_subscriptions = [
             self.create_subscription(kind, topic, callback, latest_qos(False), raw=raw)
             for topic, kind, callback, raw in topics
         ]
@@ -189,18 +189,18 @@ class ViewNode(DiagnosticNode):
             self.get_logger().error(f"the recording is lost: {error}")
 
 
-def call(client: Client, request: Any) -> Future[Answer]:
-    """Call a service of the controller from any thread, without waiting for the answer."""
-    answer: Future[Answer] = Future()
+def call(client: Client, request: Any) -> Future[CommandResult]:
+    """Call a service of the controller from any thread, without waiting for its answer."""
+    result: Future[CommandResult] = Future()
 
     def on_response(future: Any) -> None:
-        if answer.set_running_or_notify_cancel():
+        if result.set_running_or_notify_cancel():
             response = future.result()
-            answer.set_result(Answer(bool(response.success), str(response.message)))
+            result.set_result(CommandResult(bool(response.success), str(response.message)))
 
     # not only when the service is ready: what is sent in vain does no harm
     client.call_async(request).add_done_callback(on_response)
-    return answer
+    return result
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from invdyn_ros.evaluation.live.server import Answer
+from invdyn_ros.evaluation.live.server import CommandResult
 from invdyn_ros.nodes.runner import DiagnosticNode
 
 RECORDING_QOS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -36,25 +36,25 @@ class Recorder:
         self.path: str | None = None
         self._bag: Any = None
         self._subscriptions: list[Any] = []
-        self._requests: queue.SimpleQueue[tuple[bool, Future[Answer]]] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[tuple[bool, Future[CommandResult]]] = queue.SimpleQueue()
 
-    def request(self, on: bool) -> Future[Answer]:
+    def request(self, on: bool) -> Future[CommandResult]:
         """Ask for a start or an end from any thread."""
-        answer: Future[Answer] = Future()
-        self._requests.put((on, answer))
-        return answer
+        result: Future[CommandResult] = Future()
+        self._requests.put((on, result))
+        return result
 
     def handle_requests(self) -> None:
         """Start or end recordings as requested."""
         while not self._requests.empty():
-            on, answer = self._requests.get()
-            if not answer.set_running_or_notify_cancel():
+            on, result = self._requests.get()
+            if not result.set_running_or_notify_cancel():
                 continue
             try:
                 message = self._start() if on else self.close()
-                answer.set_result(Answer(True, message))
+                result.set_result(CommandResult(True, message))
             except (OSError, ValueError) as error:
-                answer.set_result(Answer(False, str(error)))
+                result.set_result(CommandResult(False, str(error)))
 
     def _start(self) -> str:
         from invdyn_ros.nodes.bag import BagWriter  # slow to import

@@ -220,7 +220,16 @@ def _placements(
 def shape_geometry(
     element: ET.Element, link: str, urdf: Path
 ) -> tuple[mujoco.mjtGeom, tuple[float, ...], Path | None]:
-    """Return type, size and mesh file of the shape of a <collision> or <visual>."""
+    """Return MuJoCo's type and size of a shape, and the mesh file if it is one.
+
+    Args:
+        element: <collision> or <visual>.
+        link: name of its link.
+        urdf: file that it is from.
+
+    Raises:
+        ValueError: no shape, an unknown one, or a mesh file that does not exist.
+    """
     geometry = element.find("geometry")
     shape = geometry[0] if geometry is not None and len(geometry) else None
     if shape is None:

@@ -29,14 +29,14 @@ START_TIMEOUT = 10.0  # [s]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Answer(NamedTuple):
-    """Answer to a command: whether it was carried out, and what happened in words."""
+class CommandResult(NamedTuple):
+    """CommandResult to a command: whether it was carried out, and what happened in words."""
 
     success: bool
     message: str
 
 
-Command = Callable[[], "Future[Answer]"]
+Command = Callable[[], "Future[CommandResult]"]
 """Starts a command without waiting for it."""
 
 
@@ -192,14 +192,14 @@ class LiveServer:
         if command is None:
             raise web.HTTPNotFound
         try:
-            answer = await asyncio.wait_for(asyncio.wrap_future(command()), COMMAND_TIMEOUT)
+            result = await asyncio.wait_for(asyncio.wrap_future(command()), COMMAND_TIMEOUT)
         except asyncio.TimeoutError:
-            answer = Answer(
+            result = CommandResult(
                 False, f"nobody answered within {COMMAND_TIMEOUT:g} s; use the emergency stop"
             )
         except Exception as error:  # whatever fails, the page must say so
-            answer = Answer(False, f"failed: {error}")
-        return web.json_response(answer._asdict())
+            result = CommandResult(False, f"failed: {error}")
+        return web.json_response(result._asdict())
 
     async def _live(self, request: web.Request) -> web.WebSocketResponse:
         ws = web.WebSocketResponse(
