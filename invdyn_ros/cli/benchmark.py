@@ -27,6 +27,7 @@ BENCHMARKS = {
     "latency": "latency from joint state to command through DDS, compared with an echo node",
     "latent_ode_training_speed": "seconds per training step of a latent ODE and of torchdiffeq",
     "learning_curves": "success rate and reward against training steps of grasp policies",
+    "live_window": "time from image to command with and without an open live window",
     "lottery_ticket": "error and latency of pruned networks trained from their first weights",
     "model": "latency of one prediction: in the node, exported and in eager PyTorch",
     "multimodal": "whether a family predicts both modes of data with two actions per motion",

@@ -69,11 +69,13 @@ class JointCurve {
 
   draw() {
     this.lastDrawing = performance.now();
+    if (!this.samples.length) return;
     const joint = Number(this.select.value);
-    const x = this.samples.map(({ stamp }) => stamp);
+    const now = this.samples.at(-1).stamp;
+    const x = this.samples.map(({ stamp }) => stamp - now);
     const column = (key) => this.samples.map((sample) => (sample[key] ? DEGREES * sample[key][joint] : null));
     const options = {
-      title: "The last 20 s", xLabel: "time of the arm [s]", yLabel: `${this.data.joints[joint]} [deg]`,
+      title: "The last 20 s", xLabel: "time before the newest sample [s]", yLabel: `${this.data.joints[joint]} [deg]`,
       series: [{ name: "measured", x, y: column("q") }, { name: "desired", x, y: column("desired"), dashed: true }],
     };
     if (this.chart) this.chart.update(options);

@@ -37,6 +37,11 @@ function showEngagement(state, reason) {
   document.body.classList.toggle("old", ["silent", "lost"].includes(state));
 }
 
+/** A stamp [s] as a time of day, or a simulated one as seconds. */
+function clockTime(stamp) {
+  return stamp > 1e9 ? new Date(1000 * stamp).toLocaleTimeString() : `${stamp.toFixed(2)} s of the simulation`;
+}
+
 function showClearances(clearances = {}) {
   for (const kind of ["obstacles", "itself"]) {
     const value = clearances[kind];
@@ -79,7 +84,7 @@ function showState(state) {
   jointCurve.show(state);
   setText("tool-speed", fixed(state.tool_speed, 3, "m/s"));
   setText("opening", fixed(state.opening == null ? null : 1000 * state.opening, 0, "mm"));
-  setText("stamp", `${state.stamp.toFixed(2)} s`);
+  setText("stamp", clockTime(state.stamp));
   setText("rates", Object.entries(state.rates).map(([name, rate]) => `${name} ${rate}`).join(", ") || "–");
   showClearances(state.clearances);
   showLatency(state.latency);
