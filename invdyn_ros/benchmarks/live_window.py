@@ -1,8 +1,8 @@
 """Benchmark of what the live window costs: image to command of a teleoperation run.
 
 Runs with an open page and runs without one alternate, on the same video. The page is a client that
-reads and confirms every message, as the page in a browser does; what a browser needs to draw them is
-not part of the measurement.
+reads and confirms every message, as the page in a browser does; what a browser needs to draw them
+is not part of the measurement.
 """
 
 from __future__ import annotations
