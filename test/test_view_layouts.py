@@ -1,0 +1,79 @@
+"""RViz and Foxglove layouts show topics that the nodes publish, and call services that they have."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+NODES = sorted((ROOT / "invdyn_ros" / "nodes").glob("*.py"))
+RVIZ_TYPES = {"PoseWithCovariance": "PoseWithCovarianceStamped"}  # display -> type if not the same
+FOREIGN = {"/robot_description"}  # of robot_state_publisher
+
+
+def interfaces(method):
+    """Return topic or service -> type of all calls of a method of the nodes, from their source."""
+    found = {}
+    for file in NODES:
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == method:
+                kind, name = (ast.unparse(a) for a in call.args[:2])
+                text = re.fullmatch(r"f?'(.+)'", name)
+                if text:
+                    topic = text[1].replace("~", f"/{file.stem}")
+                    found[re.sub(r"\{.*\}", "0", topic)] = kind
+    return found
+
+
+PUBLISHED, SERVICES = interfaces("create_publisher"), interfaces("create_service")
+
+
+def rviz_topics():
+    """Yield the display and the topic of each display."""
+    layout = yaml.safe_load((ROOT / "config" / "view.rviz").read_text(encoding="utf-8"))
+    for display in layout["Visualization Manager"]["Displays"]:
+        for key in ("Topic", "Description Topic"):
+            if key in display:
+                yield display["Class"].split("/")[1], display[key]["Value"]
+
+
+def foxglove_texts(value):
+    """Yield all strings and keys of the layout that start like a topic."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from foxglove_texts(key)
+            yield from foxglove_texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from foxglove_texts(item)
+    elif isinstance(value, str) and value.startswith("/"):
+        yield re.match(r"[\w/]+", value)[0]
+
+
+def test_rviz_shows_published_topics_of_the_right_type():
+    shown = dict(reversed(pair) for pair in rviz_topics())
+    assert len(shown) >= 6
+    for topic, display in shown.items():
+        if topic not in FOREIGN:
+            assert PUBLISHED.get(topic) == RVIZ_TYPES.get(display, display), topic
+
+
+@pytest.fixture(scope="module")
+def foxglove():
+    return json.loads((ROOT / "config" / "view.foxglove.json").read_text(encoding="utf-8"))
+
+
+def test_foxglove_shows_published_topics_and_known_services(foxglove):
+    named = set(foxglove_texts(foxglove))
+    assert len(named) >= 8 and named <= PUBLISHED.keys() | SERVICES.keys(), named
+    assert "/inverse_dynamics/stop" in named
+
+
+def test_foxglove_places_every_panel_once(foxglove):
+    def panels(node):
+        return [node] if isinstance(node, str) else panels(node["first"]) + panels(node["second"])
+
+    assert sorted(panels(foxglove["layout"])) == sorted(foxglove["configById"])
