@@ -1,4 +1,4 @@
-"""RViz and Foxglove layouts show topics that the nodes publish, and call services that they have."""
+"""RViz and Foxglove layouts show topics that nodes publish, and call services that they have."""
 
 import ast
 import json
