@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import aiohttp
 import numpy as np
@@ -45,9 +46,9 @@ class Page:
 
     async def receive_until(self, condition):
         """Return the first message with a property."""
-        async with asyncio.timeout(TIMEOUT):
-            while not condition(message := await self.receive()):
-                pass
+        deadline = time.monotonic() + TIMEOUT
+        while not condition(message := await self.receive()):
+            assert time.monotonic() < deadline
         return message
 
     async def command(self, name):

@@ -144,6 +144,7 @@ class ViewNode(DiagnosticNode):
         self.page_subscriptions = []
         if not is_watched:
             return
+        self.recorder.prepare()
         c = self.converter
         topics: list[tuple[str, Any, Callable[[Any], None], bool]] = [
             (STATES, JointState, partial(c.store, STATES), True),

@@ -44,6 +44,11 @@ class Recorder:
         self._requests.put((on, result))
         return result
 
+    @staticmethod
+    def prepare() -> None:
+        """Import what takes longer than a page waits for the result of a command."""
+        import invdyn_ros.nodes.bag  # noqa: F401
+
     def handle_requests(self) -> None:
         """Start or end recordings as requested."""
         while not self._requests.empty():
@@ -57,10 +62,10 @@ class Recorder:
                 result.set_result(CommandResult(False, str(error)))
 
     def _start(self) -> str:
-        from invdyn_ros.nodes.bag import BagWriter  # slow to import
-
         if self._bag is not None:
             raise ValueError(f"{self.path} is being recorded already")
+        from invdyn_ros.nodes.bag import BagWriter
+
         self.node.hold(None)
         folder = Path(time.strftime("recording_%Y%m%d_%H%M%S")).absolute()
         self._bag, self.path = BagWriter(folder), str(folder)
