@@ -124,7 +124,6 @@ def subscribed(node):
     return {subscription.topic_name for subscription in node.subscriptions} - {"/parameter_events"}
 
 
-@pytest.mark.slow
 def test_a_page_shows_a_run_and_its_commands_reach_the_controller(
     start_node, tmp_path, monkeypatch
 ):

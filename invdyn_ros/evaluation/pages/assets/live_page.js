@@ -82,10 +82,10 @@ function showState(state) {
   armScene.setState(state);
   jointTable.show(state);
   jointCurve.show(state);
-  setText("tool-speed", fixed(state.tool_speed, 3, "m/s"));
+  setText("tool-speed", state.tool_speed == null ? "– (no velocities are measured)" : fixed(state.tool_speed, 3, "m/s"));
   setText("opening", fixed(state.opening == null ? null : 1000 * state.opening, 0, "mm"));
   setText("stamp", clockTime(state.stamp));
-  setText("rates", Object.entries(state.rates).map(([name, rate]) => `${name} ${rate}`).join(", ") || "–");
+  setText("rates", Object.entries(state.rates).map(([name, rate]) => `${rate} ${name}`).join("\n") || "–");
   showClearances(state.clearances);
   showLatency(state.latency);
   showNodes(state.nodes);
