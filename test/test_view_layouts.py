@@ -54,9 +54,9 @@ def foxglove_texts(value):
 
 
 def test_rviz_shows_published_topics_of_the_right_type():
-    shown = dict(reversed(pair) for pair in rviz_topics())
-    assert len(shown) >= 6
-    for topic, display in shown.items():
+    displays = dict(reversed(pair) for pair in rviz_topics())
+    assert len(displays) >= 6
+    for topic, display in displays.items():
         if topic not in FOREIGN:
             assert PUBLISHED.get(topic) == RVIZ_TYPES.get(display, display), topic
 

@@ -150,13 +150,13 @@ async def use_page(probe, node, publish, calls):
         session.ws_connect("/live", protocols=protocols) as socket,
     ):
         page = Page(probe, session, socket, publish)
-        shown = await page.receive_until(lambda m: m.get("latency") and m.get("clearances"))
-        assert shown["q"] == pytest.approx(UR5.home)
-        assert (shown["state"], shown["reason"]) == ("holding", "target is stale")
-        assert shown["latency"]["p50"] == pytest.approx(25, abs=0.1)
-        assert shown["tool_speed"] == pytest.approx(0.0, abs=1e-6)
-        shown = await page.receive_until(lambda m: m.get("desired"))
-        assert shown["desired"] == pytest.approx(UR5.home + 0.1)
+        message = await page.receive_until(lambda m: m.get("latency") and m.get("clearances"))
+        assert message["q"] == pytest.approx(UR5.home)
+        assert (message["state"], message["reason"]) == ("holding", "target is stale")
+        assert message["latency"]["p50"] == pytest.approx(25, abs=0.1)
+        assert message["tool_speed"] == pytest.approx(0.0, abs=1e-6)
+        message = await page.receive_until(lambda m: m.get("desired"))
+        assert message["desired"] == pytest.approx(UR5.home + 0.1)
         image = await page.receive_until(lambda m: m.get("landmarks"))
         assert image["landmarks"] == [[0.5, 0.5, 0.5]] * 33 and image["jpeg"].startswith(b"\xff")
         assert subscribed(node) & NEVER == set()
@@ -172,6 +172,6 @@ async def use_page(probe, node, publish, calls):
         assert subscribed(node) >= RUN_TOPICS["teleop"].keys()
         for _ in range(20):
             await page.receive()
-        shown = await page.receive_until(lambda m: m.get("recording"))
-        assert shown["recording"] in (await page.command("end_recording"))["message"]
+        message = await page.receive_until(lambda m: m.get("recording"))
+        assert message["recording"] in (await page.command("end_recording"))["message"]
         assert subscribed(node) & NEVER == set()
