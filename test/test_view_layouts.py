@@ -16,7 +16,7 @@ FOREIGN = {"/robot_description"}  # of robot_state_publisher
 
 def interfaces(method):
     """Return topic or service -> type of all calls of a method of the nodes, from their source."""
-    found = {}
+    kinds = {}
     for file in NODES:
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == method:
@@ -24,8 +24,8 @@ def interfaces(method):
                 text = re.fullmatch(r"f?'(.+)'", name)
                 if text:
                     topic = text[1].replace("~", f"/{file.stem}")
-                    found[re.sub(r"\{.*\}", "0", topic)] = kind
-    return found
+                    kinds[re.sub(r"\{.*\}", "0", topic)] = kind
+    return kinds
 
 
 PUBLISHED, SERVICES = interfaces("create_publisher"), interfaces("create_service")
@@ -67,9 +67,9 @@ def foxglove():
 
 
 def test_foxglove_shows_published_topics_and_known_services(foxglove):
-    named = set(foxglove_texts(foxglove))
-    assert len(named) >= 8 and named <= PUBLISHED.keys() | SERVICES.keys(), named
-    assert "/inverse_dynamics/stop" in named
+    names = set(foxglove_texts(foxglove))
+    assert len(names) >= 8 and names <= PUBLISHED.keys() | SERVICES.keys(), names
+    assert "/inverse_dynamics/stop" in names
 
 
 def test_foxglove_places_every_panel_once(foxglove):
