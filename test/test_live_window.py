@@ -19,9 +19,11 @@ from invdyn_ros.evaluation.live import server as server_module
 from invdyn_ros.evaluation.live.access import SECURITY_HEADERS, SUBPROTOCOL
 from invdyn_ros.evaluation.live.arm_monitor import ArmMonitor
 from invdyn_ros.evaluation.live.live_image import BlockAxes, encode_live_image, project_axes
-from invdyn_ros.evaluation.live.live_page import render_live_page
+from invdyn_ros.evaluation.live.live_page import has_network, render_live_page, render_network_page
 from invdyn_ros.evaluation.live.live_state import LiveState
 from invdyn_ros.evaluation.live.server import MAX_UNCONFIRMED, CommandResult, LiveServer
+from invdyn_ros.models import ModelMetadata, build
+from invdyn_ros.models.checkpoint import save
 from invdyn_ros.robots.obstacles import Box, Obstacles
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
@@ -355,6 +357,27 @@ def open_window(browser, shared_window):
     q = ROBOT.home
     show(browser, shared_window, q=q, desired=q + 0.1, qd=np.zeros(ROBOT.n))
     return browser
+
+
+def test_network_page_gets_the_motion_of_the_arm(browser, tmp_path):
+    folder = tmp_path / "mlp"
+    meta = ModelMetadata("mlp", "dofbot", ROBOT.joint_names, "rad", ROBOT.rate, 0.0, "", {})
+    save(build(meta), meta, folder)
+    assert has_network(str(folder)) and not has_network(str(tmp_path))
+    pages = {"/network": lambda: render_network_page(str(folder)), "/": lambda: 1 / 0}
+    server = LiveServer(pages, {})
+    live = LiveState()
+    live.set_desired(1.0, ROBOT.home, np.zeros(ROBOT.n))
+    live.set_desired(1.1, ROBOT.home, np.full(ROBOT.n, 0.2))
+    open_page(browser, server.address.replace("/?", "/network?"))
+    wait_for(browser, "liveConnection.socket.readyState === 1")
+    server.publish(live.to_dict(0.0))
+    expected = [*ROBOT.home, *[0.2] * ROBOT.n, *[2.0] * ROBOT.n]
+    wait_for(browser, "Math.abs(networkPage.state.inputs[arguments[0]] - 0.2) < 1e-9", ROBOT.n)
+    assert browser.execute_script("return networkPage.state.inputs") == pytest.approx(expected)
+    assert browser.find_element("id", "live-status").text.startswith("Live")
+    server.close()
+    wait_for(browser, "document.getElementById('live-status').innerText.startsWith('Conn')")
 
 
 def test_page_shows_the_measured_state(open_window, window):

@@ -137,7 +137,7 @@ def _driver_templates() -> tuple[NodeTemplate, ...]:
 
 def _view_template(*parameter_names: str) -> NodeTemplate:
     """Return the live window, whose end must not stop an arm."""
-    names = ("graph", "arm", "target", "obstacles", "view_port", *parameter_names)
+    names = ("graph", "arm", "target", "obstacles", "checkpoint", "view_port", *parameter_names)
     return NodeTemplate("view", names, lambda values: values["view"], is_optional=True)
 
 

@@ -21,7 +21,7 @@ from visualization_msgs.msg import MarkerArray
 
 from invdyn_ros.config import Validated
 from invdyn_ros.evaluation.live.arm_monitor import ArmMonitor
-from invdyn_ros.evaluation.live.live_page import render_live_page
+from invdyn_ros.evaluation.live.live_page import has_network, render_live_page, render_network_page
 from invdyn_ros.evaluation.live.live_state import LiveState, to_list
 from invdyn_ros.evaluation.live.server import CommandResult, LiveServer
 from invdyn_ros.nodes.messages import ForeignMessage, latest_qos
@@ -59,6 +59,7 @@ class ViewNodeConfig(Validated):
         target: whether the arm is simulated or real.
         side: arm of the person that is followed, for the graph teleop.
         obstacles: YAML file of the obstacles around the arm; empty: those of the arm's entry.
+        checkpoint: folder of the model, whose network /network shows if it is one of plain layers.
         view_port: TCP port of the page on 127.0.0.1; 0: any that is free.
     """
 
@@ -67,6 +68,7 @@ class ViewNodeConfig(Validated):
     target: Literal["sim", "real"] = "sim"
     side: Literal["left", "right"] = "left"
     obstacles: str = ""
+    checkpoint: str = ""
     view_port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
@@ -98,10 +100,16 @@ class ViewNode(DiagnosticNode):
         )
         side = "" if grasping else config.side
         page = render_live_page(
-            self.robot, obstacles, scene, graph=config.graph, side=side, target=config.target
+            self.robot,
+            obstacles,
+            scene,
+            graph=config.graph,
+            side=side,
+            target=config.target,
+            network=has_network(config.checkpoint),
         )
         self.server = LiveServer(
-            {"/": lambda: page},
+            {"/": lambda: page, "/network": lambda: render_network_page(config.checkpoint)},
             {
                 "stop": lambda: call(self.stop_client, Trigger.Request()),
                 "engage": lambda: call(self.engage_client, SetBool.Request(data=True)),

@@ -112,7 +112,8 @@ class ViewTopics:
                 self._read_joints(deserialize_message(raw, JointState))
             elif topic == DESIRED:
                 message = deserialize_message(raw, JointState)
-                self.state.desired, _, _ = joints_by_name(message, self.robot.joint_names)
+                q, qd, _ = joints_by_name(message, self.robot.joint_names)
+                self.state.set_desired(to_seconds(message.header.stamp), q, qd)
             elif topic == OBJECTS:
                 self._read_objects(raw)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from invdyn_ros.config import load_json
+from invdyn_ros.evaluation.pages.network import network_page
 from invdyn_ros.evaluation.pages.page import CHART_SCRIPTS, render_page
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
@@ -16,6 +19,7 @@ from invdyn_ros.teleop.arm_directions import ARM_LANDMARKS
 from invdyn_ros.teleop.pose import BONES
 from invdyn_ros.typing import Array
 
+NETWORK_FAMILIES = ("mlp", "enhanced", "ensemble")
 NORMAL_SCALE = 127  # of a normal as 8-bit integers
 SCRIPTS = (
     *CHART_SCRIPTS,
@@ -29,7 +33,14 @@ SCRIPTS = (
 
 
 def render_live_page(
-    robot: Robot, obstacles: Obstacles, scene: Scene | None, *, graph: str, side: str, target: str
+    robot: Robot,
+    obstacles: Obstacles,
+    scene: Scene | None,
+    *,
+    graph: str,
+    side: str,
+    target: str,
+    network: bool = False,
 ) -> str:
     """Return the HTML of the live window.
 
@@ -40,6 +51,7 @@ def render_live_page(
         graph: name of the graph.
         side: arm of the person that is followed, "left" or "right"; empty if none is.
         target: "sim" or "real".
+        network: whether /network shows the network of the model.
     """
     data = {
         "arm": robot.name,
@@ -64,8 +76,32 @@ def render_live_page(
         "real": target == "real",
     }
     title = f"Live: {graph}, {robot.name}"
-    values = {"side": side, "graph": graph, "is_real": target == "real", "joints": data["joints"]}
+    values = {
+        "network": network,
+        "side": side,
+        "graph": graph,
+        "is_real": target == "real",
+        "joints": data["joints"],
+    }
     return render_page(title, "live.html", values, data=data, scripts=SCRIPTS, connect=True)
+
+
+def render_network_page(checkpoint: str) -> str:
+    """Return the HTML of the network of a checkpoint, whose inputs the live window sets.
+
+    Raises:
+        ValueError: no checkpoint folder, or its model is no plain stack of layers.
+    """
+    from invdyn_ros.models.checkpoint import load  # slow to import
+    from invdyn_ros.training.network_recorder import checkpoint_history
+
+    return network_page([checkpoint_history([load(checkpoint)])], connect=True)
+
+
+def has_network(checkpoint: str) -> bool:
+    """Return whether a checkpoint is a folder with a model that `render_network_page` can draw."""
+    file = Path(checkpoint) / "meta.json"
+    return file.is_file() and load_json(file).get("family") in NETWORK_FAMILIES
 
 
 def _frame(frame: JointFrame) -> dict[str, Any]:

@@ -17,6 +17,7 @@ CONTROLLER = "inverse_dynamics"  # node whose status tells whether the arm is en
 STATUS_TIMEOUT = 3.5  # [s] after which a node is lost; diagnostics come once a second
 NUM_LATENCIES = 300  # of which percentiles are shown
 MAX_LATENCY = 60.0  # [s] of a stamp of this machine's clock; others are simulated times
+MAX_STEP = 0.5  # [s] between two desired motions of which the acceleration is computed
 RATE_PERIOD = 1.0  # [s] over which messages are counted
 
 
@@ -48,6 +49,8 @@ class LiveState:
         self.qd = np.empty(0)
         self.stamp = 0.0
         self.desired: Array | None = None
+        self._desired_qd: tuple[float, Array] | None = None  # with its stamp [s]
+        self._motion: Array | None = None
         self.opening: float | None = None
         self.blocks: Sequence[Array] = ()
         self.recording: str | None = None
@@ -60,6 +63,20 @@ class LiveState:
     def count(self, name: str) -> None:
         """Count a message of a topic, for its rate."""
         self._counts[name] += 1
+
+    def set_desired(self, stamp: float, q: Array, qd: Array) -> None:
+        """Store the motion that the controller tracks, and its acceleration since the last one.
+
+        Args:
+            stamp: time of the motion [s].
+            q: (n,) position [rad].
+            qd: (n,) velocity [rad/s].
+        """
+        last, qdd = self._desired_qd, np.zeros_like(qd)
+        if last is not None and 0 < stamp - last[0] < MAX_STEP:
+            qdd = (qd - last[1]) / (stamp - last[0])
+        self.desired, self._desired_qd = q, (stamp, qd)
+        self._motion = np.concatenate([q, qd, qdd])
 
     def add_status(self, name: str, level: int, message: str, time: float) -> None:
         """Store the diagnostics of a node.
@@ -97,6 +114,7 @@ class LiveState:
             "q": to_list(self.q),
             "qd": to_list(self.qd),
             "desired": to_list(self.desired),
+            "motion": to_list(self._motion),
             "opening": self.opening,
             "blocks": [pose.T.ravel().tolist() for pose in self.blocks],  # columns, as in WebGL
             "state": state,

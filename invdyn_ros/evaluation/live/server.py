@@ -78,7 +78,7 @@ class LiveServer:
         """Start the server.
 
         Args:
-            pages: path -> function that returns the HTML.
+            pages: path -> function that returns the HTML, or raises ValueError if there is none.
             commands: name -> command.
             port: TCP port; 0 for any that is free.
 
@@ -185,7 +185,12 @@ class LiveServer:
         return web.Response(status=403, headers=SECURITY_HEADERS, text=html, content_type=kind)
 
     async def _page(self, request: web.Request) -> web.Response:
-        return web.Response(text=self._pages[request.path](), content_type="text/html")
+        page = self._pages[request.path]
+        try:  # a page may take seconds, in which a stop must get through
+            html = await asyncio.get_running_loop().run_in_executor(None, page)
+        except (OSError, ValueError) as error:
+            raise web.HTTPNotFound(text=f"404: {error}\n") from None
+        return web.Response(text=html, content_type="text/html")
 
     async def _command(self, request: web.Request) -> web.Response:
         command = self._commands.get(request.match_info["name"])

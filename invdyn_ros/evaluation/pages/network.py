@@ -34,6 +34,7 @@ SCRIPTS = (
     "network_panels.js",
     "network_page.js",
 )
+LIVE_SCRIPTS = ("live_connection.js", "network_live.js")
 SPARSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 MAX_RUNS = 2
 DATA_START = "const pageData = "
@@ -69,7 +70,7 @@ def network_page(
         histories: of the networks.
         tickets: curves of error [%] against sparsity [%], as `lineChart` takes them.
         title: of the page; None: those of the histories.
-        connect: whether the page may talk to the server it came from.
+        connect: whether the live window serves the page, and its inputs are those of the arm.
 
     Raises:
         ValueError: no history or more than two.
@@ -78,7 +79,8 @@ def network_page(
         raise ValueError(f"{len(histories)} histories; a page shows one or two")
     data = {"runs": [history_to_json(h) for h in histories], "tickets": list(tickets)}
     title = title or " and ".join(dict.fromkeys(h.title for h in histories))
-    return render_page(title, "network.html", {}, data=data, scripts=SCRIPTS, connect=connect)
+    scripts = (*SCRIPTS, *LIVE_SCRIPTS) if connect else SCRIPTS
+    return render_page(title, "network.html", {}, data=data, scripts=scripts, connect=connect)
 
 
 def history_to_json(history: NetworkHistory) -> dict[str, Any]:

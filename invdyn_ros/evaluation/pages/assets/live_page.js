@@ -116,6 +116,9 @@ for (const name of ["stop", "engage", "disengage"]) {
   byId(name).addEventListener("click", () => send(name));
 }
 byId("record").addEventListener("click", () => send(recording ? "end_recording" : "record"));
+byId("network")?.addEventListener("click", () => {
+  window.open(`/network?key=${encodeURIComponent(connection.key)}`, "_blank", "noopener");
+});
 byId("reset-view").addEventListener("click", () => armScene.reset());
 
 // before any control gets the key: a space on the button Engage stops, too
