@@ -6,12 +6,12 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from invdyn_ros.config import to_mapping
+from invdyn_ros.evaluation.run_info import cpu_model, num_cores
 
 Row = dict[str, float]
 
@@ -21,10 +21,8 @@ def machine_info(torch_threads: int) -> dict[str, Any]:
     import torch
 
     return {
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else (os.cpu_count()),
+        "cpu": cpu_model(),
+        "cores": num_cores(),
         "load_average": [round(load, 2) for load in os.getloadavg()],  # over 1, 5, 15 minutes
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -119,12 +117,3 @@ def _number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -1,0 +1,140 @@
+"""Keys of the reports of `invdyn evaluate` and `invdyn compare`."""
+
+from __future__ import annotations
+
+from invdyn_ros.evaluation.report_keys.report_key import ReportKey, below, quantile_keys
+
+JOINTS = "one value per joint, in the order of joint_names; none where the target is constant"
+INTERVAL = "95% interval of the mean, by bootstrap over trajectories or blocks of time"
+
+METRIC = {"mean": "mean over the joints", "per_joint": JOINTS, "ci95": INTERVAL}
+
+NMSE = ReportKey(
+    "squared error divided by the variance of the target: 0 is perfect, 1 is as good as "
+    "predicting the mean"
+)
+R2 = ReportKey("coefficient of determination, 1 - nmse; 1 is perfect")
+RMSE = ReportKey("root mean square error", "action unit")
+
+
+def metric_keys(path: str, key: ReportKey) -> dict[str, ReportKey]:
+    """Return the keys of an error metric: mean, per joint, and interval."""
+    return {path: key} | {
+        f"{path}.{name}": key._replace(description=text) for name, text in METRIC.items()
+    }
+
+
+ERRORS = metric_keys("nmse", NMSE) | metric_keys("r2", R2) | metric_keys("rmse", RMSE)
+
+DATA = {
+    "robot": ReportKey("arm of the dataset"),
+    "action_unit": ReportKey("unit of the actions: N m, A or rad"),
+    "target": ReportKey(
+        "quantity whose error is measured: the action, or for position servos the offset u - q"
+    ),
+    "joint_names": ReportKey("names of the joints, in the order of all values per joint"),
+    "split": ReportKey("held-out part of the dataset"),
+    "split.group_by": ReportKey(
+        "what was held out: trajectories, sources or the last part in time; dataset: all of a "
+        "dataset that the model was not trained on"
+    ),
+    "split.train": ReportKey("training samples"),
+    "split.test": ReportKey("test samples that the errors are computed from"),
+    "split.duplicates": ReportKey(
+        "test samples that are also training samples; none where the training data are absent"
+    ),
+}
+
+CALIBRATION = {
+    "uncertainty_calibration": ReportKey(
+        "quality of the predicted standard deviations; none for a model without them"
+    ),
+    "uncertainty_calibration.within_1_std": ReportKey(
+        "fraction of errors within one standard deviation; 0.683 if calibrated", optional=True
+    ),
+    "uncertainty_calibration.within_2_std": ReportKey(
+        "fraction of errors within two standard deviations; 0.954 if calibrated", optional=True
+    ),
+    "uncertainty_calibration.nll": ReportKey(
+        "mean negative log likelihood; lower is better", optional=True
+    ),
+    "uncertainty_calibration.crps": ReportKey(
+        "mean continuous ranked probability score; lower is better", "action unit", optional=True
+    ),
+}
+
+LATENCY = quantile_keys(
+    "latency_us",
+    ReportKey("duration of one prediction in PyTorch on one thread", "us"),
+    ("p50", "p99"),
+)
+DELAY = ReportKey("delay between a command and its effect, which the model assumes", "s")
+
+BASELINES = {
+    "baselines": ReportKey(
+        "errors of simple predictions on the same samples: zero; the mean of the training "
+        "targets; hold_last, the previous measured action; rigid_body, the URDF; untrained, "
+        "the network before training"
+    )
+}
+
+EVALUATE_KEYS = {
+    "family": ReportKey("model family"),
+    **DATA,
+    "action_delay": DELAY,
+    **ERRORS,
+    "moving": ReportKey(
+        "errors of the samples in which a joint moves; none for models of video. The torque of "
+        "a sticking joint cannot be computed from its motion"
+    ),
+    "moving.min_velocity": ReportKey("velocity from which a joint moves", "rad/s", optional=True),
+    "moving.fraction": ReportKey("fraction of samples in which a joint moves", optional=True),
+    "moving.nmse": NMSE._replace(optional=True),
+    "moving.nmse.mean": ReportKey(METRIC["mean"], optional=True),
+    "moving.nmse.per_joint": ReportKey(METRIC["per_joint"], optional=True),
+    **BASELINES,
+    "baselines.*": ReportKey("errors of one baseline"),
+    **below("baselines.*", ERRORS),
+    **CALIBRATION,
+    **LATENCY,
+    "seconds": ReportKey("duration of the evaluation", "s"),
+}
+
+VALIDATION = metric_keys("val", ReportKey(f"on the validation split: {NMSE.description}"))
+TRACKING_RMS = ReportKey(
+    "RMS tracking error in closed-loop simulation; none if it was not simulated", "rad"
+)
+
+COMPARE_KEYS = {
+    "data": ReportKey("dataset folder"),
+    **DATA,
+    "val_samples": ReportKey("validation samples, by which seeds and families are chosen"),
+    "tracking_task": ReportKey("simulated motion that each model drives; none: not simulated"),
+    "tracking_task.seconds": ReportKey("duration of the motion", "s", optional=True),
+    "tracking_task.payload_kg": ReportKey("mass at the tool", "kg", optional=True),
+    "tracking_task.feedback": ReportKey(
+        "feedback beside the model: that of the live node", optional=True
+    ),
+    **BASELINES,
+    "baselines.*": ReportKey("errors of one baseline on the test split"),
+    **below("baselines.*", VALIDATION | ERRORS),
+    "baselines.*.tracking_rms_rad": TRACKING_RMS,
+    "families": ReportKey("each family: its seed with the lowest validation error"),
+    "families.*": ReportKey("errors of one family on the test split"),
+    "families.*.checkpoint": ReportKey("checkpoint folder of that seed"),
+    **below("families.*", VALIDATION | metric_keys("nmse", NMSE) | metric_keys("rmse", RMSE)),
+    **below("families.*", CALIBRATION | LATENCY),
+    "families.*.action_delay": DELAY,
+    "families.*.tracking_rms_rad": TRACKING_RMS,
+    "families.*.seeds": ReportKey("all training runs of the family"),
+    "families.*.seeds[].checkpoint": ReportKey("checkpoint folder"),
+    "families.*.seeds[].val": ReportKey("mean nMSE on the validation split"),
+    "families.*.seeds[].test": ReportKey("mean nMSE on the test split"),
+    "families.*.seeds[].train_seconds": ReportKey(
+        "duration of the training; none if the checkpoint was there already", "s"
+    ),
+    "best": ReportKey("the simplest family within the 95% interval of the most accurate one"),
+    "best.family": ReportKey("its name"),
+    "best.checkpoint": ReportKey("its checkpoint folder"),
+    "best.reason": ReportKey("why it was chosen, in words"),
+}
