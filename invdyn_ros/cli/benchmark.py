@@ -13,6 +13,10 @@ import tyro
 from invdyn_ros.benchmarks.report import format_table
 from invdyn_ros.cli.options import parse
 from invdyn_ros.data.atomic_file import write_json
+from invdyn_ros.evaluation.headlines import headline, headline_text
+from invdyn_ros.evaluation.pages.report_page import attempt_page, write_report_page
+from invdyn_ros.evaluation.pages.sections import report_sections
+from invdyn_ros.evaluation.run_info import command_line, run_info
 
 BENCHMARKS = {
     "block_detection": "error of block poses from rendered images, compared with OpenCV",
@@ -60,12 +64,23 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(config, words, f"benchmark {name}", config=(tyro.conf.OmitArgPrefixes,))
     if options.report is not None:
         check_report(options.report)
-    report = measure(options)
-    print(format_table(report))
+    command = command_line("benchmark", [name, *words])
+    report = measure(options) | {"run": run_info(f"benchmark {name}", command)}
     if options.report is not None:
         options.report.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.report, report)
+    print(format_table(report))
+    print(headline_text(headline(f"benchmark {name}", report)))
+    if options.report is not None:
+        attempt_page(options.report, lambda: _write_page(options.report, report))
     return 0
+
+
+def _write_page(file: Path, report: dict[str, Any]) -> Path:
+    """Write the page beside the report, with the plots that the benchmark wrote."""
+    kind = report["run"]["kind"]
+    plots = [file.with_suffix(".png"), file.with_name(f"{file.stem}_gaps.png")]
+    return write_report_page(file, kind, report, report_sections(kind, report), plots)
 
 
 def load_benchmark(name: str) -> Callable[[Any], dict[str, Any]]:

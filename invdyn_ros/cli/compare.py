@@ -24,7 +24,11 @@ from invdyn_ros.evaluation.compare import (
     train_seeds,
 )
 from invdyn_ros.evaluation.comparison_table import markdown
+from invdyn_ros.evaluation.headlines import headline, headline_text
+from invdyn_ros.evaluation.pages.report_page import attempt_page, write_report_page
+from invdyn_ros.evaluation.pages.sections import report_sections
 from invdyn_ros.evaluation.plots.comparison import plot_comparison
+from invdyn_ros.evaluation.run_info import command_line, run_info
 from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.source import arm_name
@@ -40,7 +44,7 @@ class CompareOptions(Validated):
     data: Path
     """Dataset folder."""
     out: Path
-    """Folder for compare.json, compare.md, compare.png and the checkpoints FAMILY_SEED. Matching
+    """Folder for compare.{json,html,md,png} and the checkpoints FAMILY_SEED. Matching
     checkpoints in it are not trained again."""
     families: tuple[str, ...] = ()
     """Families to compare; default: all."""
@@ -78,12 +82,21 @@ def main(argv: list[str] | None = None) -> int:
             )
     result = comparison_report(job, runs_of)
     options.out.mkdir(parents=True, exist_ok=True)
+    result["run"] = run_info("compare", command_line("compare", argv))
     write_json(options.out / "compare.json", result)
     text = markdown(result)
     write_atomically(options.out / "compare.md", text.encode())
     plot_comparison(result, options.out / "compare.png")
     print(f"\n{text}")
+    print(headline_text(headline("compare", result)))
+    attempt_page(options.out / "compare.json", lambda: _write_page(options.out, result))
     return 0
+
+
+def _write_page(out: Path, result: dict[str, Any]) -> Path:
+    """Write the page beside compare.json."""
+    sections, plots = report_sections("compare", result), [out / "compare.png"]
+    return write_report_page(out / "compare.json", "compare", result, sections, plots)
 
 
 class TrainingProgress:

@@ -9,7 +9,12 @@ from typing import Any, Literal
 from invdyn_ros.cli.options import parse, robot_option
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.dataset import read_dataset
-from invdyn_ros.evaluation.evaluate import evaluation_report, predict_split
+from invdyn_ros.evaluation.evaluate import SplitPredictions, evaluation_report, predict_split
+from invdyn_ros.evaluation.headlines import headline, headline_text
+from invdyn_ros.evaluation.pages.report_page import attempt_page, write_report_page
+from invdyn_ros.evaluation.pages.sections import report_sections
+from invdyn_ros.evaluation.run_info import command_line, run_info
+from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.checkpoint import load
 
 
@@ -22,7 +27,7 @@ class EvaluateOptions:
     data: Path
     """Dataset folder; of the training dataset, only the test split is used."""
     report: Path
-    """JSON file to write."""
+    """JSON file to write; a page of the same name, .html, explains and draws it."""
     plots: Path | None = None
     """Folder to write plots of measured and predicted actions to."""
     arm: str | None = None
@@ -49,16 +54,35 @@ def main(argv: list[str] | None = None) -> int:
 
         plot_evaluation(options.plots, model, predicted)
     report = evaluation_report(model, predicted)
+    report["run"] = run_info("evaluate", command_line("evaluate", argv))
     options.report.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.report, report)
     print(summary(report))
+    attempt_page(options.report, lambda: _write_page(options.report, report, model, predicted))
     return 0
+
+
+def _write_page(
+    file: Path, report: dict[str, Any], model: InverseDynamics, predicted: SplitPredictions
+) -> Path:
+    """Write the page beside the report.
+
+    Args:
+        file: JSON file of the report.
+        report: the report.
+        model: the model.
+        predicted: its predictions.
+    """
+    from invdyn_ros.evaluation.pages.prediction_sections import prediction_sections
+
+    sections = report_sections("evaluate", report)
+    sections += prediction_sections(model.meta, predicted)
+    return write_report_page(file, "evaluate", report, sections)
 
 
 def summary(report: dict[str, Any]) -> str:
     """Return the report in a few lines."""
-    split = report["split"]
-    lines = [f"{report['family']}: {split['test']} test samples by {split['group_by']}"]
+    lines = [headline_text(headline("evaluate", report))]
     rows = {"model": report} | report["baselines"]
     for name, row in rows.items():
         rmse = f"{row['rmse']['mean']:.4g} {report['action_unit']}"

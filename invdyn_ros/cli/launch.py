@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
+from invdyn_ros.evaluation.run_info import COMMAND_VARIABLE, command_line
 from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS, Graph, find_graph, resolve
 from invdyn_ros.graph.launcher import launch
@@ -30,7 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     if options:
         print(show_arguments(find_graph(names[0])))
         return 0
-    return launch(resolve(names[0], values))
+    specs = resolve(names[0], values)
+    os.environ[COMMAND_VARIABLE] = command_line("launch", words)
+    return launch(specs)
 
 
 def show_arguments(graph: Graph) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shlex
+import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,16 +14,20 @@ from typing import Any
 from invdyn_ros import __version__
 
 
-def run_info(kind: str, arguments: Sequence[str] | None) -> dict[str, Any]:
+COMMAND_VARIABLE = "INVDYN_COMMAND"
+"""Environment variable that tells a node the command that started its graph."""
+
+
+def run_info(kind: str, command: str | None) -> dict[str, Any]:
     """Return the origin of a report; see `report_keys.registry.ORIGIN_KEYS`.
 
     Args:
         kind: kind of the report, a key of REPORT_KEYS.
-        arguments: those of `invdyn`, from the name of the verb on; None if they are unknown.
+        command: command that writes it; None if it is unknown.
     """
     return {
         "kind": kind,
-        "command": None if arguments is None else shlex.join(["invdyn", *arguments]),
+        "command": command,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
         "cores": num_cores(),
@@ -30,6 +35,16 @@ def run_info(kind: str, arguments: Sequence[str] | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "version": __version__,
     }
+
+
+def command_line(verb: str, arguments: Sequence[str] | None) -> str:
+    """Return the command of a verb as one can type it.
+
+    Args:
+        verb: name of the verb.
+        arguments: its arguments; None: those of this process.
+    """
+    return shlex.join(["invdyn", verb, *(sys.argv[1:] if arguments is None else arguments)])
 
 
 def cpu_model() -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.recording import Recording, join_recordings
+from invdyn_ros.evaluation.run_info import COMMAND_VARIABLE, run_info
 from invdyn_ros.graph.checkpoints import read_action_unit
 from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
 from invdyn_ros.nodes.message_log import MessageLog
@@ -17,7 +20,9 @@ from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import Robot
 
 if TYPE_CHECKING:
+    from invdyn_ros.evaluation.pages.report_page import Section
     from invdyn_ros.evaluation.run_events import Event
+    from invdyn_ros.robots.scene import Scene
 
 Parts = list[tuple[str, Callable[[], None]]]  # name and function of what is written
 
@@ -71,6 +76,7 @@ class RunReport:
 
     Attributes:
         values: keys and values of the report.
+        media: pictures and videos that were written.
     """
 
     def __init__(
@@ -87,11 +93,13 @@ class RunReport:
         self.config, self.robot, self.log = config, robot, log
         self.file = Path(config.report)
         self.episodes: list[Recording] = []
+        self.media: list[Path] = []
         self.values: dict[str, Any] = {
             "arm": config.arm,
             "checkpoint": config.checkpoint,
             "lockstep": config.lockstep,
             "ended_by": end_reason,
+            "run": run_info(config.graph, os.environ.get(COMMAND_VARIABLE)),
         }
 
     def write(self) -> None:
@@ -111,15 +119,51 @@ class RunReport:
 
     def later_parts(self) -> Parts:
         """Return what is added to the report afterwards, and the video and plots beside it."""
+        page: Parts = [("page", self.write_page)]
         if not self.episodes:
-            return []
+            return page
         if self.config.graph == "grasp_sim":
             parts: Parts = [("comparison with the scripted policy", self._compare_grasp)]
             drawn: Parts = [("summary", self._grasp_summary), ("video", self._grasp_video)]
         else:
             parts = [("comparison with other models", self._compare_teleop)]
             drawn = [("summary", self._teleop_summary), ("video", self._teleop_video)]
-        return drawn if "error" in self.values else [*parts, *drawn]
+        # the page twice: at the end with video and summary, unless their drawing is skipped
+        return [*([] if "error" in self.values else parts), *page, *drawn, *page]
+
+    @property
+    def headline(self) -> str:
+        """What the run achieved and what went wrong, in one line."""
+        from invdyn_ros.evaluation.headlines import headline, headline_text
+
+        return headline_text(headline(self.config.graph, self.values))
+
+    def write_page(self) -> None:
+        """Write the page beside the report, with what was recorded, drawn and filmed so far."""
+        from invdyn_ros.evaluation.pages.report_page import attempt_page, write_report_page
+        from invdyn_ros.evaluation.pages.sections import report_sections
+
+        kind = self.config.graph
+
+        def write() -> Path:
+            sections = report_sections(kind, self.values) + self._recorded_sections
+            return write_report_page(self.file, kind, self.values, sections, self.media)
+
+        attempt_page(self.file, write)
+
+    @cached_property
+    def _recorded_sections(self) -> list[Section]:
+        """Sections of the page that need the recordings; none without figures."""
+        if "error" in self.values or not self.episodes:
+            return []
+        if self.config.graph == "teleop":
+            from invdyn_ros.evaluation.pages.teleop_sections import teleop_run_sections
+
+            side, (events,) = self.config.side, self._events()
+            return teleop_run_sections(self.episodes[0], self.robot, side, events)
+        from invdyn_ros.evaluation.pages.grasp_sections import grasp_run_sections
+
+        return grasp_run_sections(self.episodes, self.robot, self._scene(), self._events())
 
     def _measure(self) -> None:
         config, robot = self.config, self.robot
@@ -181,22 +225,25 @@ class RunReport:
 
         return [run_events(episode, self.robot, self.unit) for episode in self.episodes]
 
-    def _grasp_video(self) -> None:
-        from invdyn_ros.evaluation import plots
+    def _scene(self) -> Scene:
         from invdyn_ros.robots.registry import load_scene
 
-        scene = replace(load_scene(self.config.arm), marked=not self.config.block_pose_model)
+        return replace(load_scene(self.config.arm), marked=not self.config.block_pose_model)
+
+    def _grasp_video(self) -> None:
+        from invdyn_ros.evaluation import plots
+
         file = self.file.with_name("grasp.mp4")
         first = self.episodes[:NUM_VIDEO_EPISODES]
-        plots.grasp_video(first, self.robot, scene, file, self._events())
+        plots.grasp_video(first, self.robot, self._scene(), file, self._events())
+        self.media.append(file)
 
     def _grasp_summary(self) -> None:
         from invdyn_ros.evaluation import plots
-        from invdyn_ros.robots.registry import load_scene
 
-        scene = replace(load_scene(self.config.arm), marked=not self.config.block_pose_model)
-        file = self.file.with_name("summary.png")
-        plots.grasp_summary(self.episodes, self.robot, scene, self.values, file, self._events())
+        file, events = self.file.with_name("summary.png"), self._events()
+        plots.grasp_summary(self.episodes, self.robot, self._scene(), self.values, file, events)
+        self.media.append(file)
 
     def _teleop_video(self) -> None:
         from invdyn_ros.evaluation import plots
@@ -204,6 +251,7 @@ class RunReport:
         file = self.file.with_name("teleop.mp4")
         side, (events,) = self.config.side, self._events()
         plots.teleop_video(self.episodes[0], self.robot, file, side, events)
+        self.media.append(file)
 
     def _teleop_summary(self) -> None:
         from invdyn_ros.evaluation import plots
@@ -211,3 +259,4 @@ class RunReport:
         file = self.file.with_name("summary.png")
         side, (events,) = self.config.side, self._events()
         plots.teleop_summary(self.episodes[0], self.robot, self.values, file, side, events)
+        self.media.append(file)

@@ -4,7 +4,8 @@
  * @typedef {{name: string, x: number[], y: (number|null)[], color?: string, dashed?: boolean,
  *   band?: {lower: (number|null)[], upper: (number|null)[]}}} LineSeries - x ascends; a null is a gap
  * @typedef {{title: string, xLabel: string, yLabel: string, series: LineSeries[], logY?: boolean,
- *   onHover?: (x: number|null) => void, marker?: number|null}} LineOptions
+ *   onHover?: (x: number|null) => void, marker?: number|null,
+ *   spans?: {from: number, to: number, text: string}[]}} LineOptions - spans are shaded and named where they are read
  */
 const lineChart = (() => {
   const { Chart, svg, html, format, ticks, logTicks, extent, isNumber } = charts;
@@ -54,6 +55,7 @@ const lineChart = (() => {
       this.plotWidth = width - LEFT - RIGHT;
       this.drawAxes(width, this.options.logY ? logTicks(yLow, yHigh) : ticks(yLow, yHigh, 5));
       this.clip();
+      (this.options.spans ?? []).forEach((span) => this.drawSpan(span));
       series.forEach((s) => s.band && this.drawBand(s));
       series.forEach((s) => this.plot.append(svg("path", { "data-series": s.name, d: this.pathOf(s.x, s.y),
         style: `stroke:${s.color};stroke-dasharray:${s.dash}`, class: "chart-line" })));
@@ -89,6 +91,11 @@ const lineChart = (() => {
       this.add("line", { x1: LEFT, x2: right, y1: bottom, y2: bottom, class: "chart-axis" });
       this.add("text", { x: (LEFT + right) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, this.options.xLabel);
       this.add("text", { x: -(TOP + bottom) / 2, y: 14, transform: "rotate(-90)", "text-anchor": "middle" }, this.options.yLabel);
+    }
+
+    drawSpan({ from, to }) {
+      const width = Math.max(this.xOf(to) - this.xOf(from), 2);
+      this.plot.append(svg("rect", { x: this.xOf(from), width, y: TOP, height: HEIGHT - TOP - BOTTOM, class: "chart-span" }));
     }
 
     drawBand({ x, band, color, name }) {
@@ -128,7 +135,10 @@ const lineChart = (() => {
         if (inside) for (const key of ["x1", "x2"]) line.setAttribute(key, this.xOf(x));
       }
       const values = this.visible.filter((s) => s.x.length).map((s) => `${s.name} ${format(s.y[nearest(s.x, this.place ?? 0)])}`);
-      this.readout.textContent = this.place === null ? "\u00a0" : `${this.options.xLabel} ${format(this.place)}: ${values.join(", ")}`;
+      const reach = 2 * (high - low) / Math.max(this.plotWidth, 1); // two pixels
+      const spans = (this.options.spans ?? []).filter((s) => s.from - reach <= this.place && this.place <= s.to + reach);
+      const text = [values.join(", "), ...new Set(spans.map((s) => s.text))].join("; ");
+      this.readout.textContent = this.place === null ? "\u00a0" : `${this.options.xLabel} ${format(this.place)}: ${text}`;
     }
 
     setMarker(x) {

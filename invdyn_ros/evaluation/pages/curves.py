@@ -1,0 +1,140 @@
+"""Curves of joints and predictions for report pages, thinned so that the worst samples stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdyn_ros.data.recording import JointSamples
+from invdyn_ros.evaluation.pages.report_page import Chart
+from invdyn_ros.evaluation.run_events import Event
+from invdyn_ros.typing import Array
+
+MAX_SAMPLES = 1200  # of a curve
+MIN_SPAN = 0.02  # [s] of an event in a chart
+
+
+def worst_samples(error: Array, count: int = MAX_SAMPLES) -> NDArray[np.intp]:
+    """Return the indices (K,) of the samples to draw: of each bucket that with the largest error.
+
+    Args:
+        error: (T,) of each sample; NaN where there is none.
+        count: largest K.
+    """
+    if len(error) <= count:
+        return np.arange(len(error))
+    size = -(-len(error) // count)
+    magnitude = np.nan_to_num(np.abs(error), nan=-1.0)
+    padded = np.pad(magnitude, (0, -len(error) % size), constant_values=-2.0).reshape(-1, size)
+    return np.arange(len(padded)) * size + padded.argmax(axis=1).astype(np.intp)
+
+
+def curve(name: str, x: Array, y: Array, **options: Any) -> dict[str, Any]:
+    """Return the options of a series; a value that is not finite is a gap.
+
+    Args:
+        name: in the legend.
+        x: (T,) ascending.
+        y: (T,).
+        **options: further options of line_chart.js.
+    """
+    return {"name": name, "x": numbers(x), "y": numbers(y), **options}
+
+
+def numbers(values: Array) -> list[float | None]:
+    """Return values as JSON takes them, with five digits."""
+    return [float(f"{value:.5g}") if np.isfinite(value) else None for value in values.tolist()]
+
+
+def line_chart(
+    title: str,
+    y_label: str,
+    series: Sequence[Mapping[str, Any]],
+    spans: Sequence[Mapping[str, Any]] = (),
+) -> Chart:
+    """Return a line chart over time.
+
+    Args:
+        title: of the chart.
+        y_label: with its unit.
+        series: its curves, from `curve`.
+        spans: shaded intervals, from `event_spans`.
+    """
+    options = {
+        "title": title,
+        "xLabel": "time [s]",
+        "yLabel": y_label,
+        "series": [s for s in series if s["x"]],
+        "spans": list(spans),
+    }
+    return Chart("lineChart", options)
+
+
+def event_spans(events: Sequence[Event], start: float) -> list[dict[str, Any]]:
+    """Return the shaded intervals of events.
+
+    Args:
+        events: of a run.
+        start: time [s] that is zero in the chart.
+    """
+    return [
+        {
+            "from": round(event.start - start, 3),
+            "to": round(max(event.end, event.start + MIN_SPAN) - start, 3),
+            "text": event.text,
+        }
+        for event in events
+    ]
+
+
+def joint_charts(
+    measured: JointSamples,
+    desired: JointSamples,
+    targets: Mapping[float, Array],
+    names: Sequence[str],
+    spans: Sequence[Mapping[str, Any]],
+) -> list[Chart]:
+    """Return a chart of each joint: its target, its desired and its measured position.
+
+    Args:
+        measured: measured samples.
+        desired: desired samples.
+        targets: stamp [s] -> joint target (n,) [rad].
+        names: of the joints.
+        spans: shaded intervals.
+    """
+    if not len(measured.time):
+        return []
+    start = float(measured.time[0])
+    stamps = np.array(sorted(targets))
+    goals = np.array([targets[t] for t in stamps]).reshape(len(stamps), -1)
+    charts = []
+    for k, name in enumerate(names):
+        q, time, error = measured.q[:, k], measured.time, np.zeros(len(measured.time))
+        series = []
+        if len(stamps):
+            rows = worst_samples(np.zeros(len(stamps)))
+            series.append(
+                curve(
+                    "target",
+                    stamps[rows] - start,
+                    goals[rows, k],
+                    dashed=True,
+                    color="var(--green)",
+                )
+            )
+        if len(desired.time):
+            plan = np.interp(time, desired.time, desired.q[:, k])
+            inside = (time >= desired.time[0]) & (time <= desired.time[-1])
+            error = np.where(inside, q - plan, np.nan)
+            rows = worst_samples(error)
+            gaps = np.where(inside, plan, np.nan)
+            series.append(curve("desired", time[rows] - start, gaps[rows], color="var(--orange)"))
+        rows = worst_samples(error)
+        color = "var(--blue)"
+        series.append(curve("measured", time[rows] - start, q[rows], color=color))
+        charts.append(line_chart(name, "position [rad]", series, spans))
+    return charts
