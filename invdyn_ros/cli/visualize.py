@@ -1,4 +1,4 @@
-"""`invdyn visualize KIND`: write a film or a page of a model."""
+"""`invdyn visualize KIND`: write a film or a page of a model, or the page of a report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import tyro
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.visualize_network import NetworkOptions, write_network
+from invdyn_ros.cli.visualize_report import ReportOptions, write_report
 from invdyn_ros.cli.visualize_trajectories import TrajectoryOptions, write_trajectories
+
+WRITERS: dict[type, Any] = {
+    TrajectoryOptions: write_trajectories,
+    NetworkOptions: write_network,
+    ReportOptions: write_report,
+}
+"""Options of a kind -> function that writes its files and returns their paths."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -16,9 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     commands: Any = (
         Annotated[TrajectoryOptions, tyro.conf.subcommand("trajectories")]
         | Annotated[NetworkOptions, tyro.conf.subcommand("network")]
+        | Annotated[ReportOptions, tyro.conf.subcommand("report")]
     )
     options = parse(Annotated[commands, tyro.conf.OmitArgPrefixes], argv, "visualize")
-    write: Any = write_network if isinstance(options, NetworkOptions) else write_trajectories
-    for file in write(options):
+    for file in WRITERS[type(options)](options):
         print(file)
     return 0

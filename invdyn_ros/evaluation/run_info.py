@@ -13,7 +13,6 @@ from typing import Any
 
 from invdyn_ros import __version__
 
-
 COMMAND_VARIABLE = "INVDYN_COMMAND"
 """Environment variable that tells a node the command that started its graph."""
 

@@ -225,6 +225,7 @@ class ReportNode(DiagnosticNode):
         if self.config.report:
             report = RunReport(self.config, self.robot, self.log, str(self.end_reason))
             if self.attempt("report", report.write):
+                report.write_page()
                 self.get_logger().info(report.headline)
                 self.get_logger().info(f"wrote {self.config.report}; drawing the plots")
             self.close()

@@ -121,15 +121,14 @@ class RunReport:
         """Return what is added to the report afterwards, and the video and plots beside it."""
         page: Parts = [("page", self.write_page)]
         if not self.episodes:
-            return page
+            return []
         if self.config.graph == "grasp_sim":
             parts: Parts = [("comparison with the scripted policy", self._compare_grasp)]
             drawn: Parts = [("summary", self._grasp_summary), ("video", self._grasp_video)]
         else:
             parts = [("comparison with other models", self._compare_teleop)]
             drawn = [("summary", self._teleop_summary), ("video", self._teleop_video)]
-        # the page twice: at the end with video and summary, unless their drawing is skipped
-        return [*([] if "error" in self.values else parts), *page, *drawn, *page]
+        return [*([] if "error" in self.values else parts), *drawn, *page]
 
     @property
     def headline(self) -> str:
@@ -139,7 +138,10 @@ class RunReport:
         return headline_text(headline(self.config.graph, self.values))
 
     def write_page(self) -> None:
-        """Write the page beside the report, with what was recorded, drawn and filmed so far."""
+        """Write the page beside the report, with what was recorded, drawn and filmed so far.
+
+        A failure is a warning.
+        """
         from invdyn_ros.evaluation.pages.report_page import attempt_page, write_report_page
         from invdyn_ros.evaluation.pages.sections import report_sections
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -108,6 +109,7 @@ def write_report_page(
     report: Mapping[str, Any],
     sections: Sequence[Section],
     media: Iterable[Path] = (),
+    page: Path | None = None,
 ) -> Path:
     """Write the page of a report beside its JSON file and return its path.
 
@@ -117,7 +119,9 @@ def write_report_page(
         report: the report.
         sections: what the page shows beside the headline and the keys.
         media: pictures and videos beside the report; those that are missing are left out.
+        page: file to write; None: that beside the JSON file.
     """
+    page = page or file.with_suffix(".html")
     charts: list[Chart] = []
 
     def chart_number(chart: Chart) -> int:
@@ -127,9 +131,9 @@ def write_report_page(
     values = {
         "findings": headline(kind, report),
         "origin": _origin(report),
-        "json_name": file.name,
+        "json_name": os.path.relpath(file, page.parent),
         "sections": sections,
-        "media": [_media(path, file.parent) for path in media if path.is_file()],
+        "media": [_media(path, page.parent) for path in media if path.is_file()],
         "groups": key_groups(kind, report),
         "chart_number": chart_number,
         "data_address": _data_address,
@@ -141,7 +145,7 @@ def write_report_page(
     html = render_page(
         title, "report.html", values, data=data, scripts=(*CHART_SCRIPTS, "report.js")
     )
-    return write_page(file.with_suffix(".html"), html)
+    return write_page(page, html)
 
 
 def attempt_page(file: Path, write: Callable[[], Path]) -> Path | None:
@@ -246,7 +250,7 @@ def _origin(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _media(path: Path, folder: Path) -> Media:
     kind = "video" if path.suffix == ".mp4" else "picture"
-    name = path.name if path.parent == folder else str(path)
+    name = os.path.relpath(path, folder)
     if path.stat().st_size > MAX_EMBEDDED:
         return Media(name, kind, None)
     return Media(name, kind, _data_address(path.read_bytes(), MIME_TYPES[path.suffix]))
