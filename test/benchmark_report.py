@@ -3,6 +3,8 @@
 import json
 
 from invdyn_ros.cli.benchmark import main
+from invdyn_ros.evaluation.headlines import headline
+from invdyn_ros.evaluation.report_keys.registry import undescribed_keys, unused_keys
 
 MACHINE_KEYS = {
     "cpu",
@@ -22,4 +24,9 @@ def report_of(tmp_path, *arguments):
     assert main([*map(str, arguments), "--report", str(file)]) == 0
     report = json.loads(file.read_text())
     assert set(report["machine"]) >= MACHINE_KEYS and len(report["machine"]["load_average"]) == 3
+    kind = report["run"]["kind"]
+    assert not undescribed_keys(kind, report)
+    assert not unused_keys(kind, report)
+    page = file.with_suffix(".html").read_text(encoding="utf-8")
+    assert headline(kind, report)[0].text.split(":")[0] in page
     return report

@@ -23,6 +23,7 @@ from invdyn_ros.evaluation.compare import (
     train_seeds,
 )
 from invdyn_ros.evaluation.comparison_table import comparison_rows, markdown
+from invdyn_ros.evaluation.report_keys.registry import undescribed_keys, unused_keys
 from invdyn_ros.models import build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
@@ -55,6 +56,15 @@ def compare(folder: Path, out: str, *more: str) -> dict:
 @pytest.fixture(scope="module")
 def compared(folder: Path) -> dict:
     return compare(folder, "out")
+
+
+def test_every_key_is_described_and_the_page_has_all_families(
+    folder: Path, compared: dict
+) -> None:
+    assert not undescribed_keys("compare", compared) and not unused_keys("compare", compared)
+    page = (folder / "out" / "compare.html").read_text(encoding="utf-8")
+    assert all(f">{name}" in page for name in compared["families"])
+    assert f"Best of {len(compared['families'])}" in page
 
 
 def job(folder: Path, out: Path) -> ComparisonJob:

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import check_quiet, open_page
 from oracle import excitation, robot, setpoint
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from invdyn_ros.cli import evaluate as cli
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.windows import split
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.evaluation.metrics import error_metrics
+from invdyn_ros.evaluation.report_keys.registry import undescribed_keys, unused_keys
 from invdyn_ros.evaluation.uncertainty_calibration import uncertainty_calibration
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.sources.rosbag import BagConfig, read_bag
@@ -39,8 +42,7 @@ def report(folder: Path) -> dict:
 
 
 def test_report_has_all_documented_keys(report: dict) -> None:
-    keys = "family action_unit joint_names split nmse rmse baselines latency_us seconds"
-    assert {*keys.split(), "uncertainty_calibration"} <= set(report)
+    assert not undescribed_keys("evaluate", report) and not unused_keys("evaluate", report)
     assert set(report["split"]) == {"group_by", "train", "test", "duplicates"}
     assert set(report["baselines"]) == {"zero", "mean", "hold_last", "rigid_body"}
     for row in (report, *report["baselines"].values()):
@@ -51,6 +53,27 @@ def test_report_has_all_documented_keys(report: dict) -> None:
             assert 0 <= low <= high
     assert report["uncertainty_calibration"] is None
     assert 0 < report["latency_us"]["p50"] <= report["latency_us"]["p99"]
+
+
+def test_page_shows_each_joint_and_the_worst_windows(
+    report: dict, folder: Path, browser: WebDriver
+) -> None:
+    open_page(browser, folder / "r.html")
+    check_quiet(browser)
+    charts = browser.execute_script("return pageData.charts.map((c) => c.options)")
+    titles = [chart["title"] for chart in charts]
+    assert titles[:7] == ["nMSE by joint", *report["joint_names"]]
+    gallery = browser.find_elements("css selector", ".gallery article")
+    assert 1 < len(gallery) == len(titles) - 7
+    worst = [float(a.text.split("Squared error ")[1].split("%")[0]) for a in gallery]
+    assert worst == sorted(worst, reverse=True)
+    for chart in charts[7:]:
+        (span,) = chart["spans"]
+        assert 0 < span["to"] - span["from"] <= 1
+    text = browser.find_element("css selector", ".headline").text
+    assert "nMSE" in text and f"{report['split']['test']} held-out samples" in text
+    command = browser.find_element("css selector", ".origin dd").text
+    assert command.startswith("invdyn evaluate --checkpoint")
 
 
 def test_training_dataset_is_evaluated_on_its_test_split_only(report: dict) -> None:

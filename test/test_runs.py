@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
+from invdyn_ros.evaluation.headlines import headline, headline_text
+from invdyn_ros.evaluation.report_keys.registry import undescribed_keys, unused_keys
+
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 KUKA = Path(__file__).parents[1] / "config" / "checkpoints" / "kuka_iiwa"
 TELEOP_FIELDS = {
@@ -44,6 +47,16 @@ def run(*arguments, timeout=150):
         out, _ = process.communicate(timeout=30)
         pytest.fail(f"{arguments} did not end within {timeout} s:\n{out[-3000:]}")
     return process.returncode, out
+
+
+def check_page(report, kind, out):
+    """Check that a page explains every key, and that its headline was printed."""
+    values = json.loads(report.read_text())
+    assert not undescribed_keys(kind, values) and not unused_keys(kind, values)
+    assert values["run"]["command"].startswith(f"invdyn launch {kind}")
+    assert headline_text(headline(kind, values)[:1]) in out
+    page = report.with_suffix(".html").read_text(encoding="utf-8")
+    assert "data:video/mp4" in page and "data:image/png" in page
 
 
 def read(bag, topic):
@@ -83,6 +96,7 @@ def test_scripted_policy_grasps_and_places_a_block(tmp_path):
     assert out.count(" is over") == 1, "the simulation went on while the plots were drawn"
     result = json.loads(report.read_text())
     assert result.keys() >= GRASP_FIELDS
+    check_page(report, "grasp_sim", out)
     assert result["successes"] == result["episodes"] == 1
     assert result["limit_violations"] == 0
     assert result["block_error_mm"]["p95"] < 10
@@ -112,6 +126,7 @@ def test_arm_follows_the_person_in_a_video_and_twice_in_the_same_way(tmp_path):
     assert np.ptp([second[stamp][:6] for stamp in common], axis=0).max() > 0.01
     result = json.loads(report.read_text())
     assert result.keys() >= TELEOP_FIELDS
+    check_page(report, "teleop", out)
     assert result["frames"] >= 50 and result["detected"] == result["frames"]
     assert result["limit_violations"] == 0
     tracking = result["tracking_rms_rad"]
@@ -189,7 +204,8 @@ def test_run_that_ends_early_leaves_a_report_and_no_process(tmp_path, end):
     assert process.returncode == code, out
     assert line and len(nodes) >= 4 and "Traceback" not in out
     assert json.loads(report.read_text())["ended_by"] == reason
-    assert sorted(tmp_path.iterdir()) == [bag, report] and read(bag, "/joint_states")
+    page = report.with_suffix(".html")
+    assert sorted(tmp_path.iterdir()) == [bag, page, report] and read(bag, "/joint_states")
     survivors = [pid for pid in nodes if Path(f"/proc/{pid}").exists()]
     assert not survivors, "nodes survived their launch"
 

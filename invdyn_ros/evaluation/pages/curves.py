@@ -14,6 +14,7 @@ from invdyn_ros.evaluation.run_events import Event
 from invdyn_ros.typing import Array
 
 MAX_SAMPLES = 1200  # of a curve
+MIN_MOTION = 0.05  # [rad] range of a position axis
 MIN_SPAN = 0.02  # [s] of an event in a chart
 
 
@@ -54,6 +55,7 @@ def line_chart(
     y_label: str,
     series: Sequence[Mapping[str, Any]],
     spans: Sequence[Mapping[str, Any]] = (),
+    min_range: float = 0.0,
 ) -> Chart:
     """Return a line chart over time.
 
@@ -62,6 +64,7 @@ def line_chart(
         y_label: with its unit.
         series: its curves, from `curve`.
         spans: shaded intervals, from `event_spans`.
+        min_range: least range of the y axis, so that noise is not drawn as motion.
     """
     options = {
         "title": title,
@@ -69,6 +72,7 @@ def line_chart(
         "yLabel": y_label,
         "series": [s for s in series if s["x"]],
         "spans": list(spans),
+        "minRange": min_range,
     }
     return Chart("lineChart", options)
 
@@ -97,7 +101,7 @@ def joint_charts(
     names: Sequence[str],
     spans: Sequence[Mapping[str, Any]],
 ) -> list[Chart]:
-    """Return a chart of each joint: its target, its desired and its measured position.
+    """Return the errors of all joints, and target, desired and measured position of each.
 
     Args:
         measured: measured samples.
@@ -110,8 +114,8 @@ def joint_charts(
         return []
     start = float(measured.time[0])
     stamps = np.array(sorted(targets))
-    goals = np.array([targets[t] for t in stamps]).reshape(len(stamps), -1)
-    charts = []
+    goals = np.array([targets[t] for t in stamps]).reshape(len(stamps), len(names))
+    charts, errors = [], []
     for k, name in enumerate(names):
         q, time, error = measured.q[:, k], measured.time, np.zeros(len(measured.time))
         series = []
@@ -131,10 +135,13 @@ def joint_charts(
             inside = (time >= desired.time[0]) & (time <= desired.time[-1])
             error = np.where(inside, q - plan, np.nan)
             rows = worst_samples(error)
+            errors.append(curve(name, time[rows] - start, 1e3 * error[rows]))
             gaps = np.where(inside, plan, np.nan)
             series.append(curve("desired", time[rows] - start, gaps[rows], color="var(--orange)"))
         rows = worst_samples(error)
         color = "var(--blue)"
         series.append(curve("measured", time[rows] - start, q[rows], color=color))
-        charts.append(line_chart(name, "position [rad]", series, spans))
+        charts.append(line_chart(name, "position [rad]", series, spans, MIN_MOTION))
+    if errors:
+        charts.insert(0, line_chart("Measured minus desired", "error [mrad]", errors, spans, 1.0))
     return charts

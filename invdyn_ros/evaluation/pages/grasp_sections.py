@@ -50,7 +50,7 @@ def grasp_run_sections(
     for i, (episode, outcome) in enumerate(zip(episodes, outcomes, strict=True)):
         time, held = episode.joints.time, held_share(episode)
         errors = block_errors(episode, scene)
-        lines = "; ".join(event_lines(events[i])) or "nothing"
+        lines = "; ".join(event_lines(events[i])) or "none after the first command"
         rows.append(
             [
                 str(i),

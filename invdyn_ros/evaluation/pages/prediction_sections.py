@@ -142,8 +142,9 @@ def _failure(meta: ModelMetadata, predicted: SplitPredictions, window: Window) -
     first, end = window.rows
     size = end - first
     rows = slice(max(first - CONTEXT * size, 0), end + CONTEXT * size)
-    values = np.vstack([case.time, *_curves(case, prediction, window.joint)])[:, rows]
-    shaded = case.time[first:end]
+    time = case.time - case.time[0]
+    values = np.vstack([time, *_curves(case, prediction, window.joint)])[:, rows]
+    shaded = time[first:end]
     source = case.source or f"trajectory {window.case}"
     target, mean, _ = _curves(case, prediction, window.joint)
     largest = float(np.abs(mean - target)[first:end].max())

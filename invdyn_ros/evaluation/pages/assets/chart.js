@@ -100,7 +100,7 @@ const charts = (() => {
       if (key === this.legendKey) return; // a button that has the focus keeps it
       this.legendKey = key;
       const buttons = this.options.series.map((series, index) => this.legendButton(series.name, styleOf(series, index)));
-      this.toolbar.replaceChildren(...buttons, ...this.controls());
+      this.toolbar.replaceChildren(...(buttons.length > 1 ? buttons : []), ...this.controls());
     }
 
     legendButton(name, { color, dash }) {

@@ -5,7 +5,8 @@
  *   band?: {lower: (number|null)[], upper: (number|null)[]}}} LineSeries - x ascends; a null is a gap
  * @typedef {{title: string, xLabel: string, yLabel: string, series: LineSeries[], logY?: boolean,
  *   onHover?: (x: number|null) => void, marker?: number|null,
- *   spans?: {from: number, to: number, text: string}[]}} LineOptions - spans are shaded and named where they are read
+ *   minRange?: number,
+ *   spans?: {from: number, to: number, text: string}[]}} LineOptions - minRange: least range of y; spans are shaded and named where they are read
  */
 const lineChart = (() => {
   const { Chart, svg, html, format, ticks, logTicks, extent, isNumber } = charts;
@@ -49,7 +50,7 @@ const lineChart = (() => {
       const width = this.startDrawing(HEIGHT);
       const [xLow, xHigh] = this.visibleRange, series = this.visible;
       const transform = this.options.logY ? (y) => (y > 0 ? Math.log10(y) : NaN) : (y) => (y === null ? NaN : y);
-      const [yLow, yHigh] = extent(this.visibleValues(series, xLow, xHigh).map(transform), 0.05);
+      const [yLow, yHigh] = this.rangeOf(this.visibleValues(series, xLow, xHigh).map(transform));
       this.xOf = (x) => LEFT + ((x - xLow) / (xHigh - xLow)) * (width - LEFT - RIGHT);
       this.yOf = (y) => TOP + ((yHigh - transform(y)) / (yHigh - yLow)) * (HEIGHT - TOP - BOTTOM);
       this.plotWidth = width - LEFT - RIGHT;
@@ -69,6 +70,12 @@ const lineChart = (() => {
     clip() {
       this.plot = this.add("svg", { x: LEFT, y: TOP - 2, width: this.plotWidth, height: HEIGHT - TOP - BOTTOM + 4,
         viewBox: `${LEFT} ${TOP - 2} ${this.plotWidth} ${HEIGHT - TOP - BOTTOM + 4}` });
+    }
+
+    /** Range of the y axis: that of the values with a margin, and at least `minRange`. */
+    rangeOf(values) {
+      const [low, high] = extent(values, 0.05), missing = Math.max((this.options.minRange ?? 0) - (high - low), 0);
+      return [low - missing / 2, high + missing / 2];
     }
 
     visibleValues(series, low, high) {
