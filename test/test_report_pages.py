@@ -107,6 +107,7 @@ def test_a_run_that_was_held_looks_like_one(browser, teleop_file):
     assert len(lines) == len(findings)
     assert all(f.text in line for f, line in zip(findings, lines, strict=True))
     bad = " ".join(item.text for item in find_all(browser, ".headline .bad"))
+    assert "Problem:" in lines[0] and "held 9" in lines[0] and "followed" not in lines[0]
     assert "held 9" in bad and "person <lost>" in bad and "1 fault, first at 2.0 s" in bad
     spans = browser.execute_script("return pageData.charts.at(-1).options.spans")
     assert {"hold: person <lost> (retarget)", "fault: overspeed (inverse_dynamics)"} <= {

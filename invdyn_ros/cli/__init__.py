@@ -29,7 +29,7 @@ VERBS = {
     "compare": "train and evaluate every model family on a dataset",
     "convert": "convert an mlp or gru checkpoint to an equivalent enhanced one",
     "calibrate": "calibrate the pose of a camera from poses of the arm and a marker",
-    "visualize": "write a page or a film of a network, or a film of a body's predicted motion",
+    "visualize": "write a page or film of a network or a body's motion, or a report's page",
     "benchmark": "measure latency, speed and accuracy",
 }
 MISSING_LIBGL = "libGL.so.1, which this machine lacks: install the package libgl1"

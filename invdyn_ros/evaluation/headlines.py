@@ -9,6 +9,8 @@ from invdyn_ros.evaluation.comparison_table import percent
 
 Report = Mapping[str, Any]
 MIN_FRACTION = 0.005  # of time or images, below which it rounds to 0%
+MOSTLY_HELD = 0.5  # fraction of the time from which a run is one of holds, not of following
+MIN_CORRELATION = 0.5  # of the hands, below which a lag means nothing
 CALIBRATED = (0.55, 0.8)  # fraction of errors within one standard deviation, 0.683 at best
 BAD_COLUMNS = {
     "violations",
@@ -141,17 +143,25 @@ def is_bad_column(column: str) -> bool:
 def _teleop(report: Report) -> list[Finding]:
     frames, detected = report["frames"], report["detected"]
     wrist, lag = report["wrist_error_mm"], report["lag_ms"]["overall"]
+    correlation = report["lag_correlation"]["overall"]
     if not frames:
         return [Finding("No image was processed", bad=True), *_run_events(report)]
     if wrist["p50"] is None:
         text = f"{report['arm']} followed nobody"
     else:
         text = (
-            f"{report['arm']} followed the person within {wrist['p50']:.0f} mm at the wrist "
-            f"(median; 95%: {wrist['p95']:.0f} mm)"
+            f"{report['arm']} followed: wrist {wrist['p50']:.0f} mm from the person's (median; "
+            f"95%: {wrist['p95']:.0f} mm)"
         )
-        text += "" if lag is None else f", {lag:.0f} ms behind"
+        if lag is not None and correlation >= MIN_CORRELATION:
+            text += f", {lag:.0f} ms behind"
     findings = [Finding(text, bad=wrist["p50"] is None)]
+    if correlation is not None and correlation < MIN_CORRELATION:
+        findings.append(
+            Finding(f"the hands hardly move alike (correlation {correlation:.2f})", bad=True)
+        )
+    if (report["held_share"] or 0.0) >= MOSTLY_HELD:
+        findings = [Finding(text, bad=True) for text in _held(report)] + findings[1:]
     if detected < frames:
         missed = 1 - detected / frames >= MIN_FRACTION
         findings.append(Finding(f"person detected in {detected} of {frames} images", missed))
@@ -159,7 +169,8 @@ def _teleop(report: Report) -> list[Finding]:
     if reachable is not None and detected and 1 - reachable >= MIN_FRACTION:
         part = f"{percent(1 - reachable)} of the images"
         findings.append(Finding(f"the person's pose was out of reach in {part}", bad=True))
-    return [*findings, *_latency(report), *_run_events(report)]
+    events = [finding for finding in _run_events(report) if finding not in findings]
+    return [*findings, *_latency(report), *events]
 
 
 def _latency(report: Report) -> list[Finding]:

@@ -81,6 +81,11 @@ def _curves(benchmark: str, curves: Report) -> list[Chart]:
             _line_chart(title, "samples", "nMSE [%]", _draws(curves, key), log=True)
             for key, title in (("nmse", "Error against samples"), ("moving", "Moving joints only"))
         ]
+    if benchmark == "lottery_ticket":
+        return [
+            _line_chart(name, "weights removed [%]", "error [%]", _tickets(kinds), log=True)
+            for name, kinds in curves.items()
+        ]
     success, reward = (
         [
             {"name": name, "x": [p["timesteps"] for p in points], "y": [value(p) for p in points]}
@@ -94,6 +99,19 @@ def _curves(benchmark: str, curves: Report) -> list[Chart]:
     return [
         _line_chart("Success", "training steps", "episodes [%]", success),
         _line_chart("Return", "training steps", "mean return", reward),
+    ]
+
+
+def _tickets(kinds: Report) -> list[dict[str, Any]]:
+    """Return the curves of the error against sparsity, with the range of the seeds."""
+    return [
+        {
+            "name": kind,
+            "x": curve["sparsity"],
+            "y": curve["mean"],
+            "band": {"lower": curve["low"], "upper": curve["high"]},
+        }
+        for kind, curve in kinds.items()
     ]
 
 

@@ -99,8 +99,14 @@ def _hand_charts(
     person = worst_samples(np.zeros(len(targets.time)), MAX_HAND_SAMPLES)
     for k, axis in enumerate(("x, forward", "y, to the left", "z, up")):
         series = [
-            curve("person", targets.time[person] - start, targets.hand[person, k], dashed=True),
-            curve("measured", time[sampled] - start, tool[:, k]),
+            curve(
+                "person",
+                targets.time[person] - start,
+                targets.hand[person, k],
+                dashed=True,
+                color="var(--green)",
+            ),
+            curve("measured", time[sampled] - start, tool[:, k], color="var(--blue)"),
         ]
         charts.append(line_chart(f"Hand, {axis}", "position [m]", series, spans))
     return charts

@@ -144,6 +144,13 @@ COLUMNS: Mapping[str, Keys] = {
         "total_timesteps": ReportKey("training steps in all"),
         "total_minutes": ReportKey("training time in all", "min"),
     },
+    "lottery_ticket": {
+        "*": ReportKey(
+            "error [% of the variance], latency [us] or units left, as the row says, with that "
+            "part of the weights removed",
+            optional=True,
+        )
+    },
     "model": _quantiles("us", "p50", "p95", "p99", "max"),
     "multimodal": {
         "near_mode": ReportKey("samples within 5% of one of the two actions", "%", optional=True),
@@ -244,6 +251,13 @@ DETAILS: Mapping[str, Keys] = {
         "curves.*[].successes": ReportKey("successful episodes"),
         "curves.*[].episodes": ReportKey("episodes"),
         "curves.*[].mean_reward": ReportKey("mean return of the episodes"),
+    },
+    "lottery_ticket": {
+        "curves": ReportKey("error against sparsity, by network and kind of ticket"),
+        "curves.*.*.sparsity": ReportKey("weights removed", "%"),
+        "curves.*.*.mean": ReportKey("mean error of the seeds", "% of the variance"),
+        "curves.*.*.low": ReportKey("least error of the seeds", "% of the variance"),
+        "curves.*.*.high": ReportKey("largest error of the seeds", "% of the variance"),
     },
     "safety": {
         "details": ReportKey("violations, worst values, faults and holds of each part"),

@@ -39,7 +39,7 @@ const barChart = (() => {
     drawAxis(places, bottom, label) {
       for (const value of places) {
         this.add("line", { x1: this.xOf(value), x2: this.xOf(value), y1: 0, y2: bottom, class: "chart-grid" });
-        this.add("text", { x: this.xOf(value), y: bottom + 18, "text-anchor": "middle" }, format(value));
+        this.add("text", { x: this.xOf(value), y: bottom + 18, "text-anchor": this.xOf(value) < 30 ? "start" : "middle" }, format(value));
       }
       this.add("line", { x1: this.xOf(this.origin), x2: this.xOf(this.origin), y1: 0, y2: bottom, class: "chart-axis" });
       this.add("text", { x: SIDE, y: bottom + BOTTOM - 6 }, label);
