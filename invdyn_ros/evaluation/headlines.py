@@ -158,7 +158,7 @@ def _teleop(report: Report) -> list[Finding]:
     findings = [Finding(text, bad=wrist["p50"] is None)]
     if correlation is not None and correlation < MIN_CORRELATION:
         findings.append(
-            Finding(f"the hands hardly move alike (correlation {correlation:.2f})", bad=True)
+            Finding(f"the hands move alike only in part (correlation {correlation:.2f})", bad=True)
         )
     if (report["held_share"] or 0.0) >= MOSTLY_HELD:
         findings = [Finding(text, bad=True) for text in _held(report)] + findings[1:]

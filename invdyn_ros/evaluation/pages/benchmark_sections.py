@@ -10,8 +10,8 @@ from invdyn_ros.evaluation.pages.model_sections import bar_chart
 from invdyn_ros.evaluation.pages.report_page import (
     Cell,
     Chart,
+    PageTable,
     Section,
-    Table,
     number_text,
     value_text,
 )
@@ -35,13 +35,15 @@ def benchmark_sections(report: Report) -> list[Section]:
     charts = [_column_chart(column, rows) for column in columns[:MAX_CHARTS]]
     charts = charts if 1 < len(rows) <= MAX_BARS else []
     text = f"Units: {report['unit']}. A count that should be zero and is not is marked."
-    table = Table(["", *columns], _rows(rows, columns), notes)
+    table = PageTable(["", *columns], _rows(rows, columns), notes)
     sections = [Section("Results", text, [table], charts)]
     if ratio := report["ratio"]:
         columns = list(dict.fromkeys(column for row in ratio.values() for column in row))
         text = "Figures of the first method divided by those of the second; 1 is equal."
         sections.append(
-            Section("Ratios", text, [Table(["", *columns], _rows(ratio, columns, marks=False))])
+            Section(
+                "Ratios", text, [PageTable(["", *columns], _rows(ratio, columns, marks=False))]
+            )
         )
     if curves := report.get("curves"):
         text = "Zoom in by dragging; the band is the range of the draws, where there are several."
@@ -49,7 +51,9 @@ def benchmark_sections(report: Report) -> list[Section]:
     if failures := report.get("failures"):
         head = list(failures[0])
         cells = [[value_text(failure.get(name)) for name in head] for failure in failures]
-        sections.append(Section("Failures", "Each of them should not be.", [Table(head, cells)]))
+        sections.append(
+            Section("Failures", "Each of them should not be.", [PageTable(head, cells)])
+        )
     return sections
 
 

@@ -17,7 +17,7 @@ from invdyn_ros.evaluation.pages.curves import (
     line_chart,
     worst_samples,
 )
-from invdyn_ros.evaluation.pages.report_page import Cell, Chart, Failure, Section, Table
+from invdyn_ros.evaluation.pages.report_page import Cell, Chart, Failure, PageTable, Section
 from invdyn_ros.evaluation.pages.teleop_sections import small_jpeg
 from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
 from invdyn_ros.evaluation.run_events import Event, event_lines
@@ -64,7 +64,7 @@ def grasp_run_sections(
             ]
         )
     head = ("episode", "outcome", "lifted", "placed", "seconds", "block error [mm]", "held")
-    table = Table((*head, "holds, faults, violations, contacts"), rows)
+    table = PageTable((*head, "holds, faults, violations, contacts"), rows)
     order = [*failed, *(i for i in range(len(episodes)) if i not in causes)]
     text = "Block error: median distance of the detected from the true block centre."
     sections = [Section("Each episode", text, [table], [_heights(episodes, order, causes)])]

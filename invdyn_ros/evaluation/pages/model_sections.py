@@ -7,7 +7,7 @@ from typing import Any
 
 from invdyn_ros.evaluation.comparison_table import comparison_rows, percent, percent_range
 from invdyn_ros.evaluation.headlines import Finding
-from invdyn_ros.evaluation.pages.report_page import Cell, Chart, Section, Table, number_text
+from invdyn_ros.evaluation.pages.report_page import Cell, Chart, PageTable, Section, number_text
 
 Report = Mapping[str, Any]
 NMSE_NOTE = "squared error by the variance of the target; 100% is as good as predicting the mean"
@@ -42,7 +42,7 @@ def _baselines(report: Report) -> Section:
         "A baseline that is better than the model is marked."
     )
     used = [(name, text) for name, text in notes.items() if name not in unused]
-    return Section("Model and baselines", text, [Table(head, rows, used)])
+    return Section("Model and baselines", text, [PageTable(head, rows, used)])
 
 
 def _errors(row: Report, report: Report, name: str) -> list[Cell]:
@@ -80,7 +80,7 @@ def _joints(report: Report) -> Section:
     ]
     chart = bar_chart("nMSE by joint", "nMSE [%]", names, series, log=True)
     text = "One mean over joints hides a bad one; a dash: the target of the joint is constant."
-    return Section("Each joint", text, [Table(head, rows, notes)], [chart])
+    return Section("Each joint", text, [PageTable(head, rows, notes)], [chart])
 
 
 def _calibration(calibration: Report, unit: str) -> Section:
@@ -94,7 +94,7 @@ def _calibration(calibration: Report, unit: str) -> Section:
         "Whether the predicted standard deviations are as large as the errors. "
         "CRPS is the continuous ranked probability score."
     )
-    return Section("Calibration", text, [Table(("", "measured", "calibrated"), rows)])
+    return Section("Calibration", text, [PageTable(("", "measured", "calibrated"), rows)])
 
 
 def compare_sections(report: Report) -> list[Section]:
@@ -146,7 +146,7 @@ def _families(report: Report) -> Section:
         )
     text = f"Dataset {report['data']}: {report['split']['test']} test and "
     text += f"{report['val_samples']} validation samples by {report['split']['group_by']}."
-    return Section("Families and baselines", text, [Table(head, rows, notes)], charts)
+    return Section("Families and baselines", text, [PageTable(head, rows, notes)], charts)
 
 
 def _family_joints(report: Report) -> Section:
@@ -159,7 +159,7 @@ def _family_joints(report: Report) -> Section:
         for family, row in report["families"].items()
     ]
     text = "nMSE on test of each joint; a joint on which a family is no better than the mean is "
-    return Section("Each joint", f"{text}marked.", [Table(["family", *names], rows)])
+    return Section("Each joint", f"{text}marked.", [PageTable(["family", *names], rows)])
 
 
 def _seeds(report: Report) -> Section:
@@ -175,7 +175,7 @@ def _seeds(report: Report) -> Section:
     ]
     head = ("checkpoint", "nMSE validation", "nMSE test", "training")
     text = "All training runs; the seed with the lowest validation error stands for its family."
-    return Section("Each seed", text, [Table(head, rows)])
+    return Section("Each seed", text, [PageTable(head, rows)])
 
 
 def bar_chart(

@@ -23,7 +23,7 @@ Cell = str | Finding
 """Text of a cell; a finding that is bad is marked."""
 
 
-class Table(NamedTuple):
+class PageTable(NamedTuple):
     """A table.
 
     Attributes:
@@ -57,7 +57,7 @@ class Section(NamedTuple):
 
     title: str
     text: str
-    tables: Sequence[Table] = ()
+    tables: Sequence[PageTable] = ()
     charts: Sequence[Chart] = ()
     failures: Sequence[Failure] = ()
 
@@ -219,7 +219,7 @@ def number_text(value: float | None, digits: int = 4) -> str:
     """Return a number with some significant digits; a dash for None."""
     if value is None or not math.isfinite(value):
         return "\u2013"
-    return f"{value:.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.{digits}g}"
+    return f"{value:.0f}" if 10 ** (digits - 1) <= abs(value) < 1e7 else f"{value:.{digits}g}"
 
 
 def _charts(sections: Sequence[Section]) -> list[Chart]:

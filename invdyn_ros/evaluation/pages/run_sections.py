@@ -8,7 +8,7 @@ from typing import Any
 from invdyn_ros.evaluation.comparison_table import percent
 from invdyn_ros.evaluation.headlines import Finding
 from invdyn_ros.evaluation.pages.model_sections import bar_chart
-from invdyn_ros.evaluation.pages.report_page import Cell, Section, Table, number_text
+from invdyn_ros.evaluation.pages.report_page import Cell, PageTable, Section, number_text
 
 Report = Mapping[str, Any]
 
@@ -59,7 +59,7 @@ def _person(report: Report) -> Section:
     ]
     counts += [[f"not followed: {reason}", _count(n)] for reason, n in reasons.items()]
     text = "How far the arm is from the person, also while it holds or cannot reach."
-    tables = [Table(head, rows, notes), Table(("images", "number"), counts)]
+    tables = [PageTable(head, rows, notes), PageTable(("images", "number"), counts)]
     return Section("Following the person", text, tables)
 
 
@@ -82,8 +82,8 @@ def _delays(report: Report) -> Section:
         "motion of the arm. A dash: not measured, as in simulated time."
     )
     tables = [
-        Table(("latency [ms]", "p50", "p95", "p99"), rows),
-        Table(("axis", "lag [ms]", "correlation"), lag),
+        PageTable(("latency [ms]", "p50", "p95", "p99"), rows),
+        PageTable(("axis", "lag [ms]", "correlation"), lag),
     ]
     return Section("Delay", text, tables)
 
@@ -107,7 +107,7 @@ def _tracking(report: Report) -> Section:
     rows.append(
         ["largest error of a joint", number_text(None if largest is None else 1e3 * largest, 3)]
     )
-    table = Table(
+    table = PageTable(
         ("joints against the desired motion", "error [mrad]"),
         rows,
         [note for note in notes if note[0] in names],
@@ -132,19 +132,21 @@ def safety_section(report: Report) -> Section:
         [f"samples with {kind} outside its limit", _count(n)]
         for kind, n in report["limit_violations_by_kind"].items()
     ]
-    tables = [Table(("", "number"), rows)]
+    tables = [PageTable(("", "number"), rows)]
     if report["faults"]:
         cells: list[list[Cell]] = [
             [f"{fault['time']:.2f}", fault["node"], Finding(fault["text"], bad=True)]
             for fault in report["faults"]
         ]
-        tables.append(Table(("time [s]", "node", "fault"), cells))
+        tables.append(PageTable(("time [s]", "node", "fault"), cells))
     if report["hold_counts"]:
         reasons = sorted(report["hold_counts"].items(), key=lambda item: -item[1])
-        tables.append(Table(("why the arm was held", "times"), [[r, str(n)] for r, n in reasons]))
+        tables.append(
+            PageTable(("why the arm was held", "times"), [[r, str(n)] for r, n in reasons])
+        )
     if report["contacts"]:
         pairs = report["contacts"].items()
-        tables.append(Table(("contact of", "times"), [[pair, _count(n)] for pair, n in pairs]))
+        tables.append(PageTable(("contact of", "times"), [[pair, _count(n)] for pair, n in pairs]))
     text = "All of these should be zero; what is not is marked."
     return Section("What went wrong", text, tables)
 
@@ -178,7 +180,7 @@ def _success(report: Report) -> Section:
         "An episode is a success if the block is lifted or placed, by its true pose; block "
         "error: distance of the detected from the true centre."
     )
-    return Section("Grasps", text, [Table(("", "value"), rows)])
+    return Section("Grasps", text, [PageTable(("", "value"), rows)])
 
 
 def _interval(statistics: Report) -> str:
