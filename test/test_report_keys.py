@@ -3,7 +3,7 @@
 import pytest
 
 from invdyn_ros.cli.benchmark import BENCHMARKS
-from invdyn_ros.evaluation.headlines import HEADLINES
+from invdyn_ros.evaluation.headlines import HEADLINES, headline
 from invdyn_ros.evaluation.report_keys.registry import (
     REPORT_KEYS,
     find_key,
@@ -18,6 +18,16 @@ def test_every_kind_of_report_has_keys_and_a_headline():
     assert kinds == HEADLINES.keys() - {"benchmark"}
     named = {kind.removeprefix("benchmark ") for kind in REPORT_KEYS} - kinds
     assert named == set(BENCHMARKS)
+
+
+def test_headline_of_a_benchmark_names_what_should_be_zero():
+    rows = {
+        "ours": {"sent": 9, "received": 7, "violations": 2},
+        "echo": {"sent": 9, "received": 9},
+    }
+    report = {"benchmark": "latency", "rows": rows, "ratio": {"ours": {"p50": 0.5}}}
+    bad = [text for text, is_bad in headline("benchmark latency", report) if is_bad]
+    assert bad == ["ours: received 7 of 9", "ours: 2 violations"]
 
 
 @pytest.mark.parametrize("kind", REPORT_KEYS)

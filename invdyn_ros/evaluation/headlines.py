@@ -23,6 +23,8 @@ BAD_COLUMNS = {
     "file_not_named",
 }
 """Columns of benchmarks whose values should all be zero."""
+EXPECTED_EQUAL = (("received", "sent"), ("passed", "runs"))
+"""Columns of benchmarks of which the first should be as large as the second."""
 
 
 class Finding(NamedTuple):
@@ -127,6 +129,12 @@ def _benchmark(report: Report) -> list[Finding]:
     for ratio_name, ratios in report["ratio"].items():
         values = ", ".join(f"{column} {value:.3g} x" for column, value in ratios.items())
         findings.append(Finding(f"{ratio_name}: {values}"))
+    findings += [
+        Finding(f"{row_name}: {part} {row[part]:g} of {row[whole]:g}", bad=True)
+        for row_name, row in rows.items()
+        for part, whole in EXPECTED_EQUAL
+        if part in row and row[part] < row.get(whole, 0)
+    ]
     return findings + [
         Finding(f"{row_name}: {row[column]:g} {column}", bad=True)
         for row_name, row in rows.items()
