@@ -144,6 +144,10 @@ COLUMNS: Mapping[str, Keys] = {
         "total_timesteps": ReportKey("training steps in all"),
         "total_minutes": ReportKey("training time in all", "min"),
     },
+    "live_window": {
+        **_quantiles("ms", "p50", "p95", "p99", "max"),
+        "commands": ReportKey("commands that were timed", optional=True),
+    },
     "lottery_ticket": {
         "*": ReportKey(
             "error [% of the variance], latency [us] or units left, as the row says, with that "
