@@ -1,16 +1,19 @@
 """Network visualiser: histories, the page in a browser, and the film."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from browser import check_quiet, open_page
+from browser import check_accessible, check_quiet, open_page
+from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from invdyn_ros.evaluation.pages.network import (
-    read_network_page,
-    write_network_page,
-)
+from invdyn_ros.cli import run_verb
+from invdyn_ros.evaluation.pages.network import read_network_page, write_network_page
+from invdyn_ros.evaluation.plots.network_video import network_frames, write_network_video
 from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.dense_network import dense_network
 from invdyn_ros.models.network_history import (
@@ -18,7 +21,9 @@ from invdyn_ros.models.network_history import (
     MAX_SNAPSHOTS,
     NetworkHistory,
     SnapshotList,
+    sample_error,
 )
+from invdyn_ros.models.pruning import magnitude_mask, prune
 from invdyn_ros.training.network_recorder import checkpoint_history
 from invdyn_ros.training.xor import XorConfig, correct_predictions, train_xor
 
@@ -168,3 +173,167 @@ def test_xor_is_learned_and_its_answers_are_in_the_page(browser, xor, page):
         assert abs(value_of(browser, "networkPage.views[0].prediction[0]") - expected) < 0.2
         assert browser.find_element(By.ID, "predictions").text.split()[-1] == str(expected)
     check_quiet(browser)
+
+
+def test_every_control_of_the_page_acts_and_stands_in_the_address(browser, page, tmp_path):
+    open_page(browser, page, fragment="#time=100")
+    find = lambda name: browser.find_element(By.ID, name)  # noqa: E731
+    state = lambda key: value_of(browser, f"networkPage.state.{key}")  # noqa: E731
+    first = pixels(browser)
+    find("forward").click(), find("forward").click(), find("back").click()
+    assert state("time") == 101
+    Select(find("speed")).select_by_value("0.25")
+    find("play").click()
+    assert find("play").get_attribute("aria-pressed") == "true" and find("play").text == "Pause"
+    settle(browser)
+    find("play").click()
+    assert 101 < state("time") < 199
+    set_range(browser, "time", 150.25)
+    settle(browser)
+    assert pixels(browser) != first and "between two snapshots" in find("runs").text
+    set_range(browser, "input-0", 0.75)
+    assert state("inputs[0]") == 0.75 and "0.75" in find("inputs").text
+    find("reset").click()
+    assert state("inputs") == [0, 0]
+    set_range(browser, "input-1", 0.5)
+    Select(find("layer")).select_by_value("1")
+    find("neuron").clear(), find("neuron").send_keys("3")
+    Select(find("x")).select_by_value("1")
+    Select(find("y")).select_by_value("-1")
+    find("responses").click()
+    settle(browser)
+    curve = pixels(browser, "response-0")
+    Select(find("y")).select_by_value("0")
+    settle(browser)
+    assert pixels(browser, "response-0") != curve
+    assert find("neurons").text.splitlines()[1].startswith("tanh(")
+    set_range(browser, "prune", 0.5)
+    settle(browser)
+    address, drawn = browser.current_url, pixels(browser)
+    values = value_of(browser, "networkPage.state")
+    assert values["neuron"] == 2 and values["layer"] == 1 and values["responses"] is False
+    assert values["inputs"] == [0, 0.5] and values["prune"] == 0.5 and values["speed"] == 0.25
+    open_page(browser, address)
+    settle(browser)
+    assert value_of(browser, "networkPage.state") == values
+    assert pixels(browser) == drawn
+    check_quiet(browser)
+
+
+def test_neurons_are_chosen_by_pointer_and_keyboard(browser, page):
+    open_page(browser, page)
+    browser.execute_script(
+        "const place = networkPage.views[0].drawing.columns[2].place(4);"
+        "const canvas = document.getElementById('network-0');"
+        "const box = canvas.getBoundingClientRect();"
+        "canvas.dispatchEvent(new MouseEvent('click', "
+        "{clientX: box.left + place[0], clientY: box.top + place[1]}))"
+    )
+    chosen = "[networkPage.state.layer, networkPage.state.neuron]"
+    assert value_of(browser, chosen) == [2, 4]
+    canvas = browser.find_element(By.ID, "network-0")
+    for key, expected in (("\ue015", [2, 5]), ("\ue012", [1, 5]), ("\ue013", [1, 4])):
+        canvas.send_keys(key)
+        assert value_of(browser, chosen) == expected
+
+
+def test_pruning_in_the_page_equals_that_of_the_package(browser, xor, page):
+    open_page(browser, page)
+    for sparsity in (0.25, 0.6):
+        set_range(browser, "prune", sparsity)
+        network = prune(xor.network(-1), magnitude_mask(xor.network(-1), sparsity))
+        weights = value_of(browser, "networkPage.views[0].layers.map(l => Array.from(l.weight))")
+        for mine, layer in zip(weights, network.layers, strict=True):
+            np.testing.assert_array_equal(np.float32(mine), layer.weight.flatten().numpy())
+        shown = float(value_of(browser, "document.getElementById('prune-error').dataset.errors"))
+        assert shown == pytest.approx(sample_error(network, xor.samples), rel=1e-4)
+
+
+def test_downloaded_weights_are_those_of_the_network(browser, xor, page, tmp_path):
+    from safetensors.torch import load
+
+    open_page(browser, page)
+    download = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", download)
+    for button in browser.find_elements(By.CLASS_NAME, "download"):
+        button.click()
+    files = [tmp_path / f"Exclusive_or.{suffix}" for suffix in ("json", "safetensors")]
+    for _ in range(100):
+        if all(file.is_file() for file in files):
+            break
+        settle(browser)
+    tensors = load(files[1].read_bytes())
+    described = json.loads(files[0].read_text())
+    for k, layer in enumerate(xor.network(-1).layers):
+        assert torch.equal(tensors[f"{k}.weight"], layer.weight)
+        assert torch.equal(tensors[f"{k}.bias"], layer.bias)
+        assert described["tensors"][f"{k}.weight"]["values"] == layer.weight.flatten().tolist()
+        assert described["layers"][k]["activation"] == layer.activation
+
+
+def test_two_runs_are_shown_at_the_same_epoch(browser, xor, page, tmp_path):
+    other = train_xor(XorConfig(widths=(3,), epochs=900, seed=1))
+    small = write_network_page(tmp_path / "small.html", [other])
+    both = tmp_path / "both.html"
+    assert run_verb("visualize", f"network --compare {small} {page} --out {both}".split()) == 0
+    open_page(browser, both)
+    assert value_of(browser, "networkPage.views.map(v => v.run.title)") == [
+        "Exclusive or, 1",
+        "Exclusive or, 2",
+    ]
+    set_range(browser, "time", 50)
+    epoch = value_of(browser, "networkPage.runs[1].epochs[50]")
+    shown = [e.text for e in browser.find_elements(By.CSS_SELECTOR, "#runs h2")]
+    assert all(f"epoch {epoch}" in text for text in shown) and 0 < epoch < 900
+    set_range(browser, "input-0", 1)
+    predictions = value_of(browser, "networkPage.views.map(v => v.prediction[0])")
+    assert all(0 < p < 1 for p in predictions) and predictions[0] != predictions[1]
+    assert len(browser.find_elements(By.CLASS_NAME, "download")) == 4
+    check_quiet(browser)
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_page_is_accessible_and_stable(browser, page, width):
+    open_page(browser, page, width)
+    settle(browser)
+    check_accessible(browser)
+    shot = browser.get_screenshot_as_png()
+    settle(browser)
+    assert browser.get_screenshot_as_png() == shot
+    colors = "new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height)"
+    script = f"const c = document.getElementById('network-0'); return {colors}.data.buffer)).size"
+    assert browser.execute_script(script) > 100
+    check_quiet(browser)
+
+
+def test_large_network_opens_and_scrubs_quickly(browser, tmp_path):
+    model = untrained("mlp", width=512, depth=4)
+    snapshots = SnapshotList(dense_network(model).layers)
+    for epoch in range(12):
+        snapshots.record(epoch)
+    history = checkpoint_history([model])
+    history = replace(history, snapshots=snapshots.up_to(12))
+    path = write_network_page(tmp_path / "large.html", [history])
+    open_page(browser, path)
+    opened = value_of(browser, "performance.getEntriesByType('navigation')[0].loadEventEnd")
+    set_range(browser, "time", 3.5)
+    times = browser.execute_script(
+        "const times = []; for (let k = 0; k < 9; k++) { const start = performance.now();"
+        "networkPage.state.time = k + 0.5; networkPage.draw(true);"
+        "times.push(performance.now() - start); } return times"
+    )
+    # a busy machine takes a multiple of its own time
+    assert opened < 12_000 and np.median(times) < 200
+    assert value_of(browser, "networkPage.views[0].drawing.columns[1].grid") is True
+    check_quiet(browser)
+
+
+# Films
+
+
+def test_film_shows_the_training(xor, tmp_path):
+    frames = list(network_frames([xor, xor], 3))
+    assert frames[0].shape == (720, 1280, 3) and (frames[0] != frames[1]).mean() > 0.01
+    film = write_network_video(tmp_path / "xor.gif", [xor], 8)
+    with Image.open(film) as gif:
+        assert gif.n_frames == 5

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,8 @@ class LotteryTicketBenchmarkConfig(Validated):
     """Units of each of the two hidden layers of the arm's network."""
     epochs: PositiveInt = 60
     """Passes over the data of the arm."""
-    xor: XorConfig = field(default_factory=lambda: XorConfig(epochs=6000))
-    """The network that learns exclusive or."""
+    xor_epochs: PositiveInt = 6000
+    """Steps of the network that learns exclusive or."""
     workers: PositiveInt = 2
     """Number of processes."""
     report: Path | None = None
@@ -90,7 +90,10 @@ def measure_lottery_ticket(config: LotteryTicketBenchmarkConfig) -> dict[str, An
         ValueError: invalid data.
     """
     machine = machine_info(1)
-    tasks: dict[str, TicketTask] = {"xor": XorTask(config.xor), config.arm: _arm_task(config)}
+    tasks: dict[str, TicketTask] = {
+        "xor": XorTask(XorConfig(epochs=config.xor_epochs)),
+        config.arm: _arm_task(config),
+    }
     jobs = [
         (task, seed, config.rounds, config.rate)
         for task in tasks.values()

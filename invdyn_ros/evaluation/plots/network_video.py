@@ -16,22 +16,25 @@ from invdyn_ros.models.dense_network import DenseLayer, DenseNetwork
 from invdyn_ros.models.network_history import NetworkHistory
 
 FRAMES = 12 * RATE
-HOLD = 2 * RATE  # frames of the trained network at the end
+HOLD = 6  # of so many frames one is added at the end, with the trained network
 MAX_CASES = 4  # samples that the film shows in turn; of more, one is shown
 CASE_FRAMES = RATE  # for which each of them is shown
 MARGIN, TOP, LOSS_TOP, LOSS_HEIGHT = 30, 64, 610, 80  # [px]
 TRAIN_COLOR, VAL_COLOR = "#6fb1ff", "#ffb84d"
 
 
-def write_network_video(file: Path, histories: Sequence[NetworkHistory]) -> Path:
+def write_network_video(
+    file: Path, histories: Sequence[NetworkHistory], count: int = FRAMES
+) -> Path:
     """Write an MP4 or a GIF, by the suffix of the file, and return its path.
 
     Args:
         file: ends with .mp4 or .gif.
         histories: one or two, side by side at the same epoch.
+        count: frames of the training.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    frames = network_frames(histories)
+    frames = network_frames(histories, count)
     if file.suffix == ".gif":
         write_gif(file, [gif_frame(f) for k, f in enumerate(frames) if k % GIF_FRAME_STEP == 0])
         return file
@@ -44,7 +47,7 @@ def write_network_video(file: Path, histories: Sequence[NetworkHistory]) -> Path
 def network_frames(
     histories: Sequence[NetworkHistory], count: int = FRAMES
 ) -> Iterator[np.ndarray]:
-    """Yield the frames (H, W, 3) uint8 of a film, the last one for two seconds."""
+    """Yield the frames (H, W, 3) uint8 of a film, the last one again and again."""
     width = (WIDTH - MARGIN * (len(histories) + 1)) // len(histories)
     views = [
         _HistoryView(history, MARGIN + k * (width + MARGIN), width)
@@ -55,7 +58,9 @@ def network_frames(
         view.draw_background(background)
     page = background.array()
     longest = max(histories, key=lambda history: history.snapshots[-1].epoch)
-    positions = np.append(np.linspace(0, len(longest.snapshots) - 1, count), [-1.0] * HOLD)
+    positions = np.append(
+        np.linspace(0, len(longest.snapshots) - 1, count), [-1.0] * (count // HOLD)
+    )
     epochs = [s.epoch for s in longest.snapshots]
     for k, position in enumerate(positions):
         last = position < 0

@@ -164,7 +164,8 @@ const networkPage = (() => {
     on("sample", "change", (list) => (list.value === "" ? setInputs(state.inputs) : setInputs([...first.data.samples.inputs[list.value]], Number(list.value))));
     on("layer", "change", (list) => choose(Number(list.value), state.neuron));
     on("neuron", "input", (field) => field.value !== "" && choose(state.layer, Math.round(field.value) - 1));
-    for (const id of ["speed", "x", "y", "prune"]) on(id, "input", (control) => { state[id] = Number(control.value); change(); });
+    for (const id of ["speed", "x", "y"]) on(id, "change", (list) => { state[id] = Number(list.value); change(); });
+    on("prune", "input", (slider) => { state.prune = Number(slider.value); change(); });
     for (const id of ["responses", "follow"]) on(id, "change", (box) => { state[id] = box.checked; change(); });
     window.addEventListener("resize", () => change());
     window.addEventListener("hashchange", () => {

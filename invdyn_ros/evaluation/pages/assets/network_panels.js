@@ -70,7 +70,7 @@ const networkPanels = (() => {
       return { setMarker() {} };
     }
     const logY = series.every((line) => line.y.every((value) => value > 0));
-    return lineChart(byId("loss-chart"), { title: "Loss", xLabel: "epoch", yLabel: "loss", series, logY });
+    return lineChart(byId("loss-chart"), { title: "Loss against epoch", xLabel: "epoch", yLabel: "loss", series, logY });
   }
 
   /** Error of the trained networks against sparsity, and the curves of lottery tickets if there are any. */

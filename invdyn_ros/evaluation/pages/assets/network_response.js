@@ -67,7 +67,8 @@ const networkResponse = (() => {
       const rows = values.length / columns, pen = this.context, w = box.width / columns, h = box.height / rows;
       values.forEach((value, i) => {
         pen.fillStyle = networkView.signalColor(value / most);
-        pen.fillRect(box.left + (i % columns) * w, box.top + (rows - 1 - Math.floor(i / columns)) * h, w + 0.5, h + 0.5);
+        const left = Math.round(box.left + (i % columns) * w), top = Math.round(box.top + (rows - 1 - Math.floor(i / columns)) * h);
+        pen.fillRect(left, top, Math.ceil(w) + 1, Math.ceil(h) + 1);
       });
     }
 
@@ -81,11 +82,19 @@ const networkResponse = (() => {
       const bottom = box.top + box.height;
       for (const [text, align, px, py] of [
         [format(a.low), "left", box.left, bottom + 14], [format(a.high), "right", box.left + box.width, bottom + 14],
-        [`${networkView.shortName(a.name)} ${a.unit && `[${a.unit}]`}`, "center", box.left + box.width / 2, bottom + 30],
+        [networkPanels.withUnit(a), "center", box.left + box.width / 2, bottom + 30],
         [format(vertical.low), "right", box.left - 4, bottom], [format(vertical.high), "right", box.left - 4, box.top + 10],
       ]) {
         pen.textAlign = align;
         pen.fillText(text, px, py);
+      }
+      if (y >= 0) {
+        pen.save();
+        pen.translate(14, box.top + box.height / 2);
+        pen.rotate(-Math.PI / 2);
+        pen.textAlign = "center";
+        pen.fillText(networkPanels.withUnit(vertical), 0, 0);
+        pen.restore();
       }
       const fraction = (input, value) => Math.min(Math.max((value - input.low) / (input.high - input.low || 1), 0), 1);
       const px = box.left + box.width * fraction(a, inputs[x]);

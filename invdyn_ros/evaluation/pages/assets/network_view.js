@@ -1,7 +1,7 @@
 /** Drawing of a network: neurons in columns, and the links between them. */
 const networkView = (() => {
   const MAX_DOTS = 40; // neurons of a column that is drawn as dots; larger ones are grids of cells
-  const MAX_LINKS = 240; // per layer; the strongest are drawn
+  const MAX_LINKS = 240, MAX_CHOSEN_LINKS = 40; // per layer, and of the chosen neuron; the strongest are drawn
   const MAX_RADIUS = 18, MAX_WIDTH = 7; // [px]
   const MAX_CELL = 14, DASH = [6, 4]; // [px]
   const POSITIVE = [0, 114, 178], NEGATIVE = [213, 94, 0], ZERO = [245, 245, 245];
@@ -90,30 +90,41 @@ const networkView = (() => {
       this.drawLabels(state);
     }
 
-    /** Links into layer k: of the chosen neuron all are drawn, else the strongest of the layer. */
+    /** The strongest links into layer k, then those of the chosen neuron, relative to its strongest one. */
     drawLinks(k, { layers, columns, chosen }) {
-      const weight = layers[k].weight, width = this.run.shapes[k].inputs, pen = this.context;
-      const into = chosen.layer === k + 1, outOf = chosen.layer === k;
-      const belongs = (i) => (into && Math.floor(i / width) === chosen.neuron) || (outOf && i % width === chosen.neuron);
-      const links = strongest(weight, MAX_LINKS);
-      if (into && weight.length > MAX_LINKS) for (let j = 0; j < width; j += Math.ceil(width / MAX_LINKS)) links.push(chosen.neuron * width + j);
+      const weight = layers[k].weight, width = this.run.shapes[k].inputs, own = chosen.layer === k + 1 || chosen.layer === k;
+      const links = strongest(weight, MAX_LINKS).sort((a, b) => Math.abs(weight[a]) - Math.abs(weight[b]));
       const source = columns[k].values, most = source.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-9);
-      links.sort((a, b) => Math.abs(weight[a]) - Math.abs(weight[b]));
+      const signal = (i) => Math.abs(source[i % width]) / most;
       for (const i of links) {
-        const value = weight[i], size = Math.min(Math.abs(value) / this.scales[k].weight, 1);
-        if (value === 0) continue;
-        const from = this.columns[k].place(i % width), to = this.columns[k + 1].place(Math.floor(i / width));
-        const signal = Math.abs(source[i % width]) / most, emphasis = into || outOf ? (belongs(i) ? 1 : 0.25) : 0.8;
-        const color = value < 0 ? NEGATIVE : POSITIVE;
-        pen.strokeStyle = `rgba(${color.join(",")},${(emphasis * (0.12 + 0.88 * signal * Math.sqrt(size))).toFixed(3)})`;
-        pen.lineWidth = 0.4 + (this.columns[k].grid || this.columns[k + 1].grid ? 3 : MAX_WIDTH) * size;
-        pen.setLineDash(value < 0 ? DASH : []);
-        pen.beginPath();
-        pen.moveTo(...from);
-        const bend = (to[0] - from[0]) * 0.4;
-        pen.bezierCurveTo(from[0] + bend, from[1], to[0] - bend, to[1], ...to);
-        pen.stroke();
+        const size = Math.min(Math.abs(weight[i]) / this.scales[k].weight, 1);
+        this.drawLink(k, i, weight[i], size, (own ? 0.3 : 0.8) * (0.12 + 0.88 * signal(i) * Math.sqrt(size)));
       }
+      if (!own) return;
+      const chosenLinks = this.linksOf(k, chosen, weight);
+      const largest = Math.max(...chosenLinks.map((i) => Math.abs(weight[i])), 1e-9);
+      for (const i of chosenLinks) this.drawLink(k, i, weight[i], Math.abs(weight[i]) / largest, 0.3 + 0.7 * signal(i));
+    }
+
+    /** Indices of the strongest links of layer k from or to a neuron. */
+    linksOf(k, chosen, weight) {
+      const { inputs, units } = this.run.shapes[k], into = chosen.layer === k + 1;
+      const indices = Array.from({ length: into ? inputs : units }, (_, j) => (into ? chosen.neuron * inputs + j : j * inputs + chosen.neuron));
+      return indices.sort((a, b) => Math.abs(weight[b]) - Math.abs(weight[a])).slice(0, MAX_CHOSEN_LINKS);
+    }
+
+    drawLink(k, i, value, size, opacity) {
+      if (value === 0) return;
+      const pen = this.context, width = this.run.shapes[k].inputs, color = value < 0 ? NEGATIVE : POSITIVE;
+      const from = this.columns[k].place(i % width), to = this.columns[k + 1].place(Math.floor(i / width));
+      const bend = (to[0] - from[0]) * 0.4;
+      pen.strokeStyle = `rgba(${color.join(",")},${opacity.toFixed(3)})`;
+      pen.lineWidth = 0.4 + (this.columns[k].grid || this.columns[k + 1].grid ? 3 : MAX_WIDTH) * size;
+      pen.setLineDash(value < 0 ? DASH : []);
+      pen.beginPath();
+      pen.moveTo(...from);
+      pen.bezierCurveTo(from[0] + bend, from[1], to[0] - bend, to[1], ...to);
+      pen.stroke();
       pen.setLineDash([]);
     }
 
@@ -186,7 +197,7 @@ const networkView = (() => {
       }
       const outputs = this.columns.at(-1);
       for (let i = 0; i < outputs.count && !outputs.grid; i++) {
-        const [x, y] = outputs.place(i), text = `${format(prediction[i])} ${data.outputs[i].unit}`;
+        const [x, y] = outputs.place(i), text = format(prediction[i]) + (this.wide ? ` ${data.outputs[i].unit}` : "");
         put(text, x + outputs.radius + 8, this.wide ? y - 7 : y, "left", TEXT);
         if (this.wide) put(shortName(data.outputs[i].name), x + outputs.radius + 8, y + 8, "left", MUTED);
       }
