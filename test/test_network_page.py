@@ -278,8 +278,8 @@ def test_two_runs_are_shown_at_the_same_epoch(browser, xor, page, tmp_path):
     assert run_verb("visualize", f"network --compare {small} {page} --out {both}".split()) == 0
     open_page(browser, both)
     assert value_of(browser, "networkPage.views.map(v => v.run.title)") == [
-        "Exclusive or, 1",
-        "Exclusive or, 2",
+        "Exclusive or (small)",
+        "Exclusive or (xor)",
     ]
     set_range(browser, "time", 50)
     epoch = value_of(browser, "networkPage.runs[1].epochs[50]")

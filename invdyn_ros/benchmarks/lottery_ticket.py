@@ -63,7 +63,7 @@ class LotteryTicketBenchmarkConfig(Validated):
     """Name of the arm."""
     data: Path | None = None
     """Dataset folder; default: the arm is simulated."""
-    minutes: PositiveFloat = 2.0
+    minutes: PositiveFloat = 10.0
     """Duration of the simulation [min]."""
     seeds: PositiveInt = 3
     """Number of random first weights; the interval is their range."""
@@ -73,7 +73,7 @@ class LotteryTicketBenchmarkConfig(Validated):
     """Fraction of the remaining weights that a round removes."""
     width: PositiveInt = 128
     """Units of each of the two hidden layers of the arm's network."""
-    epochs: PositiveInt = 60
+    epochs: PositiveInt = 30
     """Passes over the data of the arm."""
     xor_epochs: PositiveInt = 6000
     """Steps of the network that learns exclusive or."""

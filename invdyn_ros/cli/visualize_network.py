@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -68,8 +68,16 @@ def write_network(options: NetworkOptions) -> list[Path]:
 def _histories(options: NetworkOptions) -> Sequence[NetworkHistory]:
     """Read or train the networks."""
     if options.compare:
-        histories = [history for page in options.compare for history in read_network_page(page)]
-        return histories[:2] if len(options.compare) == 1 else [histories[0], histories[-1]]
+        pages = [read_network_page(page) for page in options.compare]
+        if len(pages) == 1:
+            return pages[0]
+        titles = {histories[0].title for histories in pages}
+        return [
+            histories[0]
+            if len(titles) == len(pages)
+            else replace(histories[0], title=f"{histories[0].title} ({page.stem})")
+            for page, histories in zip(options.compare, pages, strict=True)
+        ]
     if options.checkpoints:
         return [checkpoint_history([load(folder) for folder in options.checkpoints])]
     history = train_xor(options.xor)

@@ -51,6 +51,7 @@ class NetworkRecorder:
         self.samples = motion_samples(self.network, val)
         self.network = with_sample_ranges(self.network, self.samples.inputs)
         self.snapshots = SnapshotList(self.network.layers)
+        self.snapshots.record(0)
         self.epoch = 0
 
     def record(self, progress: Progress) -> None:
