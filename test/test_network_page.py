@@ -175,6 +175,7 @@ def test_xor_is_learned_and_its_answers_are_in_the_page(browser, xor, page):
     check_quiet(browser)
 
 
+@pytest.mark.slow
 def test_every_control_of_the_page_acts_and_stands_in_the_address(browser, page, tmp_path):
     open_page(browser, page, fragment="#time=100")
     find = lambda name: browser.find_element(By.ID, name)  # noqa: E731
@@ -306,6 +307,7 @@ def test_page_is_accessible_and_stable(browser, page, width):
     check_quiet(browser)
 
 
+@pytest.mark.slow
 def test_large_network_opens_and_scrubs_quickly(browser, tmp_path):
     model = untrained("mlp", width=512, depth=4)
     snapshots = SnapshotList(dense_network(model).layers)

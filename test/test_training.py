@@ -9,14 +9,18 @@ import pytest
 import torch
 from oracle import excitation, robot, setpoint, stiction_torque
 
+from invdyn_ros.cli import run_verb
 from invdyn_ros.cli import train as cli
 from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.windows import windows
+from invdyn_ros.evaluation.pages.network import read_network_page
 from invdyn_ros.models import MODELS
 from invdyn_ros.models import least_squares_identification as identification
 from invdyn_ros.models.checkpoint import load, save
+from invdyn_ros.models.dense_network import dense_network
 from invdyn_ros.models.net2net import convert
+from invdyn_ros.models.network_history import NetworkHistory
 from invdyn_ros.training import trainer as trainer_module
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
 from invdyn_ros.training.train import split_train_val_test, train
@@ -272,6 +276,47 @@ def test_command_line_trains_with_overridden_fields(
     assert "mlp for ur5, action delay 12.0 ms" in capsys.readouterr().out
     with pytest.raises(ValueError, match="expected '--field value'"):
         cli.main([*arguments, "--width"])
+
+
+@pytest.mark.slow
+def test_network_is_watched_while_it_trains(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    written: list[NetworkHistory] = []
+    write = cli.write_network_page
+    monkeypatch.setattr(cli.PageWriter, "INTERVAL", 0.0)
+    monkeypatch.setattr(cli.PageWriter, "FRACTION", 1.0)
+    monkeypatch.setattr(
+        cli, "write_network_page", lambda path, runs: written.extend(runs) or write(path, runs)
+    )
+    words = f"--config {CONFIGS / 'mlp.yaml'} --data {data} --width 8 --epochs 4".split()
+    plain, watched, page = tmp_path / "plain", tmp_path / "watched", tmp_path / "net.html"
+    assert cli.main([*words, "--out", str(plain)]) == 0
+    assert cli.main([*words, "--out", str(watched), "--watch", str(page)]) == 0
+    assert_equal_weights(plain, watched)
+    assert [h.snapshots[-1].epoch for h in written] == [1, 2, 3, 4, 4]
+    assert [h.finished for h in written] == [False] * 4 + [True]
+    (history,) = read_network_page(page)
+    assert [s.epoch for s in history.snapshots] == [0, 1, 2, 3, 4]
+    assert [loss.epoch for loss in history.losses] == [1, 2, 3, 4]
+    expected = dense_network(load(watched)).layers
+    for layer, trained in zip(history.network(-1).layers, expected, strict=True):
+        assert torch.equal(layer.weight, trained.weight)
+    series = tmp_path / "series.html"
+    sources = ["--checkpoints", str(plain), str(watched)]
+    assert run_verb("visualize", ["network", *sources, "--out", str(series)]) == 0
+    assert len(read_network_page(series)[0].snapshots) == 2
+    words += ["--out", str(tmp_path / "refused"), "--watch"]
+    for name, end, message in (
+        ("mlp", "net.txt", "is no .html file"),
+        ("gru", str(page), "family gru is not a plain stack of layers"),
+    ):
+        words[1] = str(CONFIGS / f"{name}.yaml")
+        assert run_verb("train", [*words, end]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)

@@ -80,6 +80,8 @@ class NetworkHistory:
     samples: Samples
     finished: bool = True
     """Whether the training has ended."""
+    best_epoch: int | None = None
+    """Epoch of the last snapshot's weights, where it is not the last epoch."""
 
     def network(self, index: int) -> DenseNetwork:
         """Return the network of a snapshot."""

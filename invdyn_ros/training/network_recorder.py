@@ -49,19 +49,22 @@ class NetworkRecorder:
         self.title = f"{model.meta.family} for {model.meta.robot}"
         self.network = dense_network(model)
         self.samples = motion_samples(self.network, val)
-        self.network = with_sample_ranges(self.network, self.samples.inputs)
         self.snapshots = SnapshotList(self.network.layers)
         self.snapshots.record(0)
-        self.epoch = 0
+        self.epoch = self.best_epoch = 0
 
     def record(self, progress: Progress) -> None:
         """Record the weights after an epoch, if it is due, and its loss."""
-        self.epoch, self.losses = progress.epoch, progress.losses
+        self.epoch, self.best_epoch = progress.epoch, progress.best_epoch
+        self.losses = progress.losses
         self.snapshots.record(progress.epoch)
         self.on_epoch(self)
 
     def history(self, finished: bool) -> NetworkHistory:
-        """Return the history up to now; the last snapshot holds the weights the model has now."""
+        """Return the history up to now; the last snapshot holds the weights the model has now.
+
+        After the training these are the best ones.
+        """
         losses = [Loss(k + 1, *pair) for k, pair in enumerate(self.losses)]
         network = self.network
         return NetworkHistory(
@@ -74,6 +77,7 @@ class NetworkRecorder:
             thin_losses(losses),
             self.samples,
             finished,
+            self.best_epoch if finished else None,
         )
 
 
@@ -105,16 +109,6 @@ def random_samples(network: DenseNetwork, seed: int = 0) -> Samples:
     return Samples(
         to_array(inputs), to_array(predictions), "random inputs, predictions of this network"
     )
-
-
-def with_sample_ranges(network: DenseNetwork, inputs: Array) -> DenseNetwork:
-    """Return a network whose inputs have the range of some samples (N, I), where they vary."""
-    low, high = inputs.min(0), inputs.max(0)
-    ranges = tuple(
-        k._replace(low=float(a), high=float(b)) if b > a else k
-        for k, a, b in zip(network.inputs, low, high, strict=True)
-    )
-    return network._replace(inputs=ranges)
 
 
 def to_array(values: torch.Tensor) -> Array:

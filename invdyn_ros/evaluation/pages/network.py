@@ -90,6 +90,7 @@ def history_to_json(history: NetworkHistory) -> dict[str, Any]:
     return {
         "title": history.title,
         "finished": history.finished,
+        "best_epoch": history.best_epoch,
         "inputs": [i._asdict() for i in history.inputs],
         "features": [f._asdict() for f in history.features],
         "outputs": [o._asdict() for o in history.outputs],
@@ -133,6 +134,7 @@ def history_from_json(values: dict[str, Any]) -> NetworkHistory:
         tuple(Loss(*row) for row in rows),
         Samples(np.array(samples["inputs"]), np.array(samples["targets"]), samples["source"]),
         values["finished"],
+        values["best_epoch"],
     )
 
 

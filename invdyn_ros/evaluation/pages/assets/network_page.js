@@ -149,9 +149,13 @@ const networkPage = (() => {
     first.data.samples.inputs.forEach((values, i) => byId("sample").append(option(i, few ? values.join(", ") : `${i + 1}`)));
     byId("responses-label").hidden = !runs.some(networkResponse.canDrawThumbnails);
     byId("follow-label").hidden = runs.every((run) => run.data.finished);
-    if (runs.some((run) => run.units.some((count) => count > 40))) {
-      byId("summary").textContent = "Each square is a neuron of a large layer; of its links the strongest are drawn.";
+    const isLarge = runs.some((run) => run.units.some((count) => count > 40));
+    const notes = isLarge ? ["Each square is a neuron of a large layer; of its links the strongest are drawn."] : [];
+    for (const { title, data, epochs } of runs) {
+      if (data.best_epoch === null || data.best_epoch === epochs.at(-1)) continue;
+      notes.push(`${title}: the last weights are those of epoch ${data.best_epoch}, which has the lowest validation loss.`);
     }
+    byId("summary").textContent = notes.join(" ");
   }
 
   function listen() {
