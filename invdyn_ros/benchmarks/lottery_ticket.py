@@ -67,13 +67,13 @@ class LotteryTicketBenchmarkConfig(Validated):
     """Duration of the simulation [min]."""
     seeds: PositiveInt = 3
     """Number of random first weights; the interval is their range."""
-    rounds: PositiveInt = 6
+    rounds: PositiveInt = 5
     """Rounds of pruning."""
     rate: FractionBelowOne = 0.5
     """Fraction of the remaining weights that a round removes."""
-    width: PositiveInt = 128
+    width: PositiveInt = 64
     """Units of each of the two hidden layers of the arm's network."""
-    epochs: PositiveInt = 30
+    epochs: PositiveInt = 20
     """Passes over the data of the arm."""
     xor_epochs: PositiveInt = 6000
     """Steps of the network that learns exclusive or."""
@@ -211,7 +211,7 @@ def _append(curve: dict[str, list[float]], sparsity: float, errors: Sequence[flo
 
 
 def _column(sparsity: float) -> str:
-    return f"{sparsity:.4g}%"
+    return f"{sparsity:.3g}%"
 
 
 def _error_rows(name: str, curves: Mapping[str, Any]) -> dict[str, Row]:

@@ -91,10 +91,10 @@ def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> 
 class PageWriter:
     """Page of a network, written every few seconds while it trains.
 
-    Writing takes at most a twentieth of the time.
+    Writing takes at most a fiftieth of the time.
     """
 
-    INTERVAL, FRACTION = 5.0, 0.05  # [s] at least, and of the time at most
+    INTERVAL, FRACTION = 5.0, 0.02  # [s] at least, and of the time at most
 
     def __init__(self, path: Path) -> None:
         """Write to `path` after the first epoch, and again later."""

@@ -34,7 +34,11 @@ def magnitude_mask(network: DenseNetwork, sparsity: float, within: Mask | None =
             f"sparsity is {sparsity}; it must be at least that of the mask before, at most 1"
         )
     keep = torch.ones(len(sizes), dtype=torch.bool)
-    keep[torch.argsort(sizes, stable=True)[:count]] = False
+    if count:
+        limit = sizes.kthvalue(count).values
+        keep = sizes >= limit
+        ties = torch.nonzero(sizes == limit)[: count - int((~keep).sum())]
+        keep[ties] = False
     return split_mask(keep, weights)
 
 
