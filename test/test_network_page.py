@@ -246,8 +246,8 @@ def test_pruning_in_the_page_equals_that_of_the_package(browser, xor, page):
         weights = value_of(browser, "networkPage.views[0].layers.map(l => Array.from(l.weight))")
         for mine, layer in zip(weights, network.layers, strict=True):
             np.testing.assert_array_equal(np.float32(mine), layer.weight.flatten().numpy())
-        displayed = float(value_of(browser, "document.getElementById('prune-error').dataset.errors"))
-        assert displayed == pytest.approx(sample_error(network, xor.samples), rel=1e-4)
+        pruned = float(value_of(browser, "document.getElementById('prune-error').dataset.errors"))
+        assert pruned == pytest.approx(sample_error(network, xor.samples), rel=1e-4)
 
 
 def test_downloaded_weights_are_those_of_the_network(browser, xor, page, tmp_path):
@@ -284,8 +284,8 @@ def test_two_runs_are_shown_at_the_same_epoch(browser, xor, page, tmp_path):
     ]
     set_range(browser, "time", 50)
     epoch = value_of(browser, "networkPage.runs[1].epochs[50]")
-    displayed = [e.text for e in browser.find_elements(By.CSS_SELECTOR, "#runs h2")]
-    assert all(f"epoch {epoch}" in text for text in displayed) and 0 < epoch < 900
+    pruned = [e.text for e in browser.find_elements(By.CSS_SELECTOR, "#runs h2")]
+    assert all(f"epoch {epoch}" in text for text in pruned) and 0 < epoch < 900
     set_range(browser, "input-0", 1)
     predictions = value_of(browser, "networkPage.views.map(v => v.prediction[0])")
     assert all(0 < p < 1 for p in predictions) and predictions[0] != predictions[1]

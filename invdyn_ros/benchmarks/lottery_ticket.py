@@ -45,8 +45,8 @@ from invdyn_ros.workers import parallel_map
 
 MAX_TEST_SAMPLES = 2000
 LATENCY_CALLS = 2000
-TOLERANCE = 1.5  # a ticket is as good as the dense network up to this ratio of their errors
-SHOWN_SAMPLES = 200  # in a page
+TOLERANCE = 1.5  # a ticket is as good as the dense network up to this ratio of their errors,
+SMALL_ERROR = 0.1  # [%] or if its error is below this
 NUMPY_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "silu": lambda x: x / (1 + np.exp(-x)),
@@ -267,7 +267,9 @@ def _write_page(
         for kind, curve in curves.items()
     ]
     errors = curves["ticket"]["mean"]
-    best = max(k for k, error in enumerate(errors) if error <= TOLERANCE * errors[0])
+    best = max(
+        k for k, error in enumerate(errors) if error <= max(TOLERANCE * errors[0], SMALL_ERROR)
+    )
     histories: list[NetworkHistory] = []
     for title, ticket in (
         ("dense", tickets[0]),
