@@ -44,9 +44,13 @@ class TrainOptions:
     """Resume the interrupted run in --out."""
     watch: Path | None = None
     """Page (.html) of the network to write while it trains; families mlp, enhanced, ensemble."""
+    report: Path | None = None
+    """JSON file to write after the training, as 'invdyn evaluate' does."""
 
     def __post_init__(self) -> None:
-        """Check the name of the page."""
+        """Check the names of page and report."""
+        if self.report is not None and (self.report.suffix != ".json" or self.report.is_dir()):
+            raise ValueError(f"--report {self.report} is no .json file")
         if self.watch is not None and (self.watch.suffix != ".html" or self.watch.is_dir()):
             raise ValueError(f"--watch {self.watch} is no .html file")
 
@@ -71,13 +75,29 @@ def main(argv: list[str] | None = None) -> int:
     action_delay = model.meta.action_delay * 1e3
     delay = f"action delay {action_delay:.1f} ms"
     print(f"{options.out}: {config.family} for {model.meta.robot}, {delay}")
-    return 0
+    return 0 if options.report is None else _evaluate(options, options.report)
+
+
+def _evaluate(options: TrainOptions, report: Path) -> int:
+    """Evaluate the model like `invdyn evaluate` and return the exit code."""
+    from invdyn_ros.cli import evaluate
+
+    values = {"checkpoint": options.out, "data": options.data, "report": report}
+    values |= {"arm": options.arm, "urdf": options.urdf}
+    return evaluate.main(
+        [w for name, v in values.items() if v is not None for w in (f"--{name}", str(v))]
+    )
 
 
 def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> int:
     """Train a time-series model of the robot that the dataset names."""
     if options.watch is not None:
         raise ValueError(f"--watch draws inverse-dynamics networks, not family {config.family}")
+    if options.report is not None:
+        raise ValueError(
+            f"--report is for inverse dynamics; 'invdyn benchmark time_series' evaluates "
+            f"{config.family}"
+        )
     if options.arm or options.urdf:
         raise ValueError(
             f"family {config.family} takes neither --arm nor --urdf; the dataset names the robot"
