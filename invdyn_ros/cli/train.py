@@ -82,11 +82,11 @@ def _evaluate(options: TrainOptions, report: Path) -> int:
     """Evaluate the model like `invdyn evaluate` and return the exit code."""
     from invdyn_ros.cli import evaluate
 
-    values = {"checkpoint": options.out, "data": options.data, "report": report}
-    values |= {"arm": options.arm, "urdf": options.urdf}
-    return evaluate.main(
-        [w for name, v in values.items() if v is not None for w in (f"--{name}", str(v))]
-    )
+    words: list[Path | str] = ["--checkpoint", options.out, "--data", options.data]
+    words += ["--report", report]
+    words += ["--arm", options.arm] if options.arm else []
+    words += ["--urdf", options.urdf] if options.urdf else []
+    return evaluate.main([str(word) for word in words])
 
 
 def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> int:
