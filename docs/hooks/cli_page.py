@@ -93,7 +93,7 @@ def flat_fields(options: DataClass) -> Iterator[Field]:
 
 def option(field: Field) -> str:
     """Return the option of a field as it is typed."""
-    if field.name in ("path", "paths", "kind"):
+    if field.is_positional or field.name in ("path", "paths"):
         return field.name.upper()
     return f"--{field.name.replace('_', '-')}"
 

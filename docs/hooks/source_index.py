@@ -25,6 +25,8 @@ class Field:
     default: str | None
     """Source text of the default; None if the field is required."""
     description: str
+    is_positional: bool = False
+    """Whether the command line takes it without an option."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def _dataclass(node: ast.ClassDef, module: str) -> DataClass:
         default = None if statement.value is None else ast.unparse(statement.value)
         if default is not None and default.startswith("field("):
             default = _field_default(statement.value)
-        fields.append(Field(name, _short_type(statement.annotation), default, _one_line(text)))
+        short = _short_type(statement.annotation)
+        fields.append(Field(name, short, default, _one_line(text), "Positional[" in kind))
     bases = tuple(ast.unparse(base) for base in node.bases)
     summary = docstring.short_description or ""
     return DataClass(node.name, module, _one_line(summary), bases, tuple(fields))
