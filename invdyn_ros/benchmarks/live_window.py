@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import aiohttp
-from pydantic import Field, FilePath, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from invdyn_ros.benchmarks.report import benchmark_report, machine_info, quantiles
 from invdyn_ros.config import Validated
@@ -40,7 +40,7 @@ INTERRUPTED = 130  # exit code
 class LiveWindowBenchmarkConfig(Validated):
     """Time from image to command with and without an open live window."""
 
-    video: FilePath
+    video: Path
     """Video of a person."""
     arm: str = "ur5"
     """Name of the arm."""
