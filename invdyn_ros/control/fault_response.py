@@ -8,7 +8,6 @@ trusted, and after a controlled stop otherwise. Without torques the arm's own wa
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -30,7 +29,6 @@ from invdyn_ros.typing import Array
 
 STOP_TIME = 0.3  # [s] of a controlled stop with torques
 STOP_VELOCITY_ERROR = 0.3  # of the velocity limit [-]: a controlled stop that fails is cut
-STOP_JERK = 3.0  # of the jerk limit [-]: an arm that a load drags on is stopped hard
 REST_COUNT = 10  # setpoints at rest with which a stop ends
 RETURN_SPEED = 0.2  # of the velocity limit [-] at which setpoints return to a joint that stands
 Response = tuple[Array | None, State | None]
@@ -103,8 +101,7 @@ class FaultResponse:
         """Return the fastest stop from a measured state, the only plan that starts from one."""
         qd = measured.qd if measured.qd.size else np.zeros_like(measured.q)
         state = State(measured.q, qd, np.zeros_like(qd))
-        limits = replace(self.limits, jerk=STOP_JERK * self.limits.jerk)
-        brake = brake_plan(state, time, limits, self.fault.reason)
+        brake = brake_plan(state, time, self.limits, self.fault.reason)
         return brake or hold_plan(measured.q, time, self.fault.reason)
 
     @property
