@@ -154,8 +154,8 @@ def test_no_wrong_model_leads_an_arm_away(
     row: FaultRow = FAULT_TABLE["model of another arm"]._replace(broken=change, tolerable=False)
     monkeypatch.setitem(FAULT_TABLE, "wrong", row)
     (run,) = run_faults((Setup(arm, arm), ("wrong",)))
-    # a little more than the 0.05 rad of the fault table
-    assert run.excursion < 0.055 and run.peak_speed < 0.5 and run.latched, run
+    # more than the 0.05 rad of the fault table, see docs/safety.md
+    assert run.excursion < 0.07 and run.peak_speed < 0.5 and run.latched, run
 
 
 def test_late_commands_never_make_an_arm_fast() -> None:
