@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -62,56 +61,27 @@ def clip_state(state: State, limits: Limits) -> State:
     )
 
 
-def fastest_stop(state: State, limits: Limits) -> Array:
-    """Return the pieces (5, 4, n) of the fastest motion of each joint to rest.
+def fastest_stop(qd: Array, qdd: Array, limits: Limits) -> tuple[Array, Array]:
+    """Return jerk and duration, (3, n) each, of the fastest motion of each joint to rest.
 
     The acceleration goes to a peak, stays there, and returns to zero.
 
     Args:
-        state: state at the start.
+        qd: (n,) velocity [rad/s].
+        qdd: (n,) acceleration [rad/s2].
         limits: limits of the arm.
     """
-    joints = [x.tolist() for x in (*state, limits.acceleration, limits.jerk)]
-    # for a few numbers, half the time of arrays
-    pieces = np.array([_fastest_stop(*joint) for joint in zip(*joints, strict=True)])  # (n, 5, 4)
-    return pieces.transpose(1, 2, 0).copy()
-
-
-def _fastest_stop(
-    q: float, qd: float, qdd: float, max_acceleration: float, max_jerk: float
-) -> tuple[tuple[float, ...], ...]:
-    """Return the pieces of the fastest stop of a joint: time, q, qd, qdd and jerk, 4 times each.
-
-    Args:
-        q: position [rad].
-        qd: velocity [rad/s].
-        qdd: acceleration [rad/s2].
-        max_acceleration: limit of the acceleration [rad/s2].
-        max_jerk: limit of the jerk [rad/s3].
-    """
     # the velocity that is left when the acceleration is brought to zero gives the direction
-    change = qdd * qdd / (2 * max_jerk)
-    sign = -math.copysign(1.0, qd + math.copysign(change, qdd))
+    change = qdd * qdd / (2 * limits.jerk)
+    sign = -np.copysign(1.0, qd + np.copysign(change, qdd))
     brake = change - sign * qd  # velocity to brake from a moment of no acceleration
-    peak = min(math.sqrt(max(max_jerk * brake, 0.0)), max_acceleration)
-    peak = max(peak, sign * qdd)  # of a state outside the limit
-    fall = peak / max_jerk
-    hold = max(brake / max(peak, 1e-12) - fall, 0.0)
-    rise = max(fall - sign * qdd / max_jerk, 0.0)
-    jerk = sign * max_jerk
-    qdd_1 = qdd + rise * jerk
-    qd_1 = qd + rise / 2 * (qdd + qdd_1)
-    q_1 = q + rise * (qd + rise / 6 * (qdd + qdd + qdd_1))
-    qd_2 = qd_1 + hold * qdd_1
-    q_2 = q_1 + hold / 2 * (qd_1 + qd_2)
-    q_3 = q_2 + fall * (qd_2 + fall / 2 * (qdd_1 - fall / 3 * jerk))
-    return (
-        (0.0, rise, rise + hold, rise + hold + fall),
-        (q, q_1, q_2, q_3),
-        (qd, qd_1, qd_2, 0.0),
-        (qdd, qdd_1, qdd_1, 0.0),
-        (jerk, 0.0, -jerk, 0.0),
-    )
+    peak = np.sqrt(np.maximum(limits.jerk * brake, 0.0))
+    peak = np.minimum(peak, limits.acceleration)
+    fall = peak / limits.jerk
+    hold = np.maximum(brake / np.maximum(peak, 1e-12) - fall, 0.0)
+    rise = np.maximum(fall - sign * qdd / limits.jerk, 0.0)
+    jerk = sign * limits.jerk
+    return np.array([jerk, np.zeros(jerk.size), -jerk]), np.array([rise, hold, fall])
 
 
 def reach_exactly(
@@ -245,7 +215,7 @@ def intercept(current: State, desired: State, horizon: float, limits: Limits) ->
     start = State(desired.q - horizon * desired.qd, np.zeros_like(desired.qd), desired.qdd)
     request = _ruckig_input(current._replace(qd=current.qd - desired.qd), start, limits)
     fastest, slowest = limits.velocity - desired.qd, -limits.velocity - desired.qd
-    if np.count_nonzero(fastest <= 0) or np.count_nonzero(slowest >= 0):
+    if (fastest <= 0).any() or (slowest >= 0).any():
         return None  # the target moves as fast as the arm can
     request.max_velocity, request.min_velocity = fastest.tolist(), slowest.tolist()
     return _solve_ruckig(request, desired.qd)
@@ -285,7 +255,10 @@ def _solve_ruckig(request: InputParameter, qd: Array) -> Approach | None:
         # from outside the limits of velocity or acceleration, and to outside of them
         duration = [[*p.brake.t, *p.t, *p.accel.t] for p in profiles]
         jerk = [[*p.brake.j, *p.j, *p.accel.j] for p in profiles]
-    pieces = np.zeros((2, n, len(jerk[0]) + 1))
-    pieces[0, :, :-1], pieces[1, :, :-1] = jerk, duration
-    pieces[1, :, -1] = np.inf
-    return Approach(pieces[0].T, pieces[1].T, np.full(n, motion.duration), qd)
+    ends, for_ever = np.zeros((n, 1)), np.full((n, 1), np.inf)
+    return Approach(
+        np.hstack([jerk, ends]).T,
+        np.hstack([duration, for_ever]).T,
+        np.full(n, motion.duration),
+        qd,
+    )

@@ -15,6 +15,7 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 NO_EFFORT = np.empty(0)
+MAX_VELOCITY_TO_PLAN = 0.05  # [rad/s], enough for dry friction to have its sign
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,8 @@ class ComputedTorqueController:
         )
         self._recent.append((measured.time, measured.qd, qdd))
         q = planned.q - config.error_feedthrough * error
-        qd = planned.qd + s * config.convergence_rate * error
+        to_plan = s * config.convergence_rate * error
+        qd = planned.qd + np.clip(to_plan, -MAX_VELOCITY_TO_PLAN, MAX_VELOCITY_TO_PLAN)
         self.frame = frame = np.concatenate([q, qd, qdd])
         if self._act is not None:
             self._last_time = measured.time

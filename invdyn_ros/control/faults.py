@@ -146,14 +146,14 @@ class MeasurementMonitorConfig(Validated):
     stall_window: PositiveFloat = 0.2
     stall_travel: PositiveFloat = 0.035
     servo_stall_travel: PositiveFloat = 0.045
-    servo_start_travel: PositiveFloat = 0.01
+    servo_start_travel: PositiveFloat = 0.013
     stall_ratio: Fraction = 0.25
     servo_stall_ratio: Fraction = 0.4
     following_error: PositiveFloat = 0.05
     servo_following_error: PositiveFloat = 0.08
     start_time: NonNegativeFloat = 0.5
     start_ratio: Fraction = 0.4
-    error_horizon: NonNegativeFloat = 0.1
+    error_horizon: NonNegativeFloat = 0.05
     velocity_error: PositiveFloat = 0.15
     model_error: PositiveFloat = 0.25
     servo_model_error: PositiveFloat = 0.05

@@ -27,8 +27,6 @@ UNVERIFIED = "blocked: the motion takes too long to verify"
 NOT_CONTINUOUS = "the plan does not continue the motion"
 BEYOND_LIMITS = "braking would exceed a joint limit"
 COMMITTED_PERIODS = 2  # control periods that a plan is followed for at least
-PLAN_PERIOD = 0.015  # [s] at least
-NEW_LOOKAHEAD = 0.04  # [s] of a plan in the tick in which it is made; more than delays of actions
 STOPPING_TIME = 0.3  # [s] that a stop takes about
 RETRY_TICKS = 8  # ticks for which only two periods are tried after the lookahead was refused
 CONTINUITY = 1e-6  # [rad, rad/s, rad/s2] of a plan that continues another
@@ -42,9 +40,8 @@ class MotionGuardConfig(Validated):
     Attributes:
         tool_speed: largest speed of the tool centre point and of the origin of every joint, the
             elbow among them [m/s].
-        lookahead: time for which a plan is verified at once where that is possible, after the
-            tick in which it was made; an arm that was blocked starts again only after a
-            verification of this length [s].
+        lookahead: time for which a plan is verified at once where that is possible; an arm that
+            was blocked starts again only after a verification of this length [s].
         slack: distance by which a motion that starts at its margin may be closer meanwhile, at
             most half of the margin [m].
         max_configurations: configurations whose distances are computed at most for one motion; a
@@ -56,7 +53,7 @@ class MotionGuardConfig(Validated):
     lookahead: NonNegativeFloat = 0.2
     slack: PositiveFloat = 0.002
     max_configurations: PositiveInt = 12
-    collision: CollisionConfig = field(default_factory=lambda: CollisionConfig(range=0.12))
+    collision: CollisionConfig = field(default_factory=CollisionConfig)
 
 
 class MotionGuard:
@@ -74,8 +71,6 @@ class MotionGuard:
     those of the URDF's shapes, a mesh being its convex hull.
 
     Attributes:
-        plan_period: time for which a nominal plan to a target should be kept [s]: to make one
-            takes half of a long tick, and the ticks between do the rest of the work.
         reason: why the last plan returned by `admit` is not the nominal one, None if it is; after
             a reason, a new nominal plan has to start from the plan returned.
     """
@@ -99,11 +94,8 @@ class MotionGuard:
         self._clearance = ClearanceCheck(self.collision)
         self._tool_speed = ToolSpeed(robot, limits.jerk)
         self._scaling = SpeedScaling(robot, self._tool_speed, config.tool_speed)
-        slack = np.minimum(config.slack, self.collision.margins / 2)  # (P,) [m]
-        # as all clearances to keep, with a value for any other pair
-        self._slack = np.append(slack, config.slack)  # (P + 1,) [m]
+        self._slack = np.minimum(config.slack, self.collision.margins / 2)  # (P,) [m]
         self._committed = COMMITTED_PERIODS / robot.rate  # [s]
-        self.plan_period = max(PLAN_PERIOD, 1.5 / robot.rate)
         self.reset()
 
     def reset(self) -> None:
@@ -116,15 +108,12 @@ class MotionGuard:
         self._blocked, self._wait = False, 0
         self._floor = np.full(len(self.collision.pairs), -np.inf)  # (P,) [m]
         self._is_floor_known = not self._floor.size
-        # the last configuration at a margin, and its clearances to keep
-        self._near: tuple[Array, Array, Array] | None = None
 
     def admit(self, nominal: Plan, active: Plan, time: float) -> Plan:
         """Return the verified plan to follow from now on: the nominal one as far as possible.
 
         The nominal plan is followed for the lookahead, or else for two control periods, and then
-        a stop. Where that cannot be verified, the active plan goes on. In the tick in which the
-        nominal plan is made, the lookahead is shorter: such a tick takes the longest.
+        a stop. Where that cannot be verified, the active plan goes on.
 
         Args:
             nominal: the plan wanted; it continues the active one at `time`.
@@ -166,12 +155,13 @@ class MotionGuard:
         if not _is_same(nominal.at(time), state):
             return self.reason or NOT_CONTINUOUS
         self._clearance.set_budget(self.config.max_configurations)
+        required, at_end = self._required(state.q)
         reason: str | None = None
         for leave_time in self._leave_times(nominal, time):
             candidate = self._then_stop(nominal, leave_time)
             reason = BEYOND_LIMITS
             if candidate is not None:
-                reason = self._verify(candidate, time)
+                reason = self._verify(candidate, time, required, at_end)
             if candidate is not None and reason is None:
                 self._active, self._nominal = candidate, nominal.profile
                 self._leave_time = leave_time if candidate is not nominal else np.inf
@@ -184,18 +174,13 @@ class MotionGuard:
         """Yield the times [s] until which the nominal plan is followed, to be tried in turn."""
         soon = time + self._committed
         if self._blocked or not self._wait:
-            is_new = nominal.start_time == time and not self._blocked
-            lookahead = NEW_LOOKAHEAD if is_new else self.config.lookahead
-            yield self._until_rest(nominal, max(time + lookahead, soon))
+            longer = max(time + self.config.lookahead, soon)
+            whole = nominal.end_time <= longer + STOPPING_TIME  # no longer than with a stop
+            yield nominal.end_time if whole else longer
             self._wait = RETRY_TICKS
         self._wait -= 1
         if not self._blocked:
-            yield self._until_rest(nominal, soon)
-
-    def _until_rest(self, nominal: Plan, leave_time: float) -> float:
-        """Return the end of a plan instead of a time [s] if it comes no later than a stop."""
-        is_short = nominal.end_time <= leave_time + STOPPING_TIME
-        return nominal.end_time if is_short else leave_time
+            yield soon
 
     def _then_stop(self, nominal: Plan, leave_time: float) -> Plan | None:
         """Return the nominal plan until a time [s], then a stop; None if that exceeds a limit."""
@@ -208,45 +193,42 @@ class MotionGuard:
         joined = _join(nominal.profile, leave_time - nominal.start_time, stop.profile)
         return nominal._replace(profile=joined)
 
-    def _verify(self, plan: Plan, time: float) -> str | None:
-        """Return why a plan is not admitted from now [s] to its end, None if it is."""
+    def _verify(self, plan: Plan, time: float, required: Array, at_end: Array) -> str | None:
+        """Return why a plan is not admitted from now to its end, None if it is.
+
+        Args:
+            plan: plan to verify.
+            time: current time [s].
+            required: (P,) clearances on the way [m].
+            at_end: (P,) clearances at the end [m].
+        """
         samples = MotionSamples.from_plan(plan, time, self.limits.jerk)
-        known = self._clearance.look_up(samples, self._slack)
-        required, at_end = self._required(samples.q[0], known.start)
-        clear = known.end or self._clearance.end_is_clear(samples.q[-1], at_end)
+        clear = self._clearance.end_is_clear(samples.q[-1], at_end)
         if clear:
             if not self._tool_speed.is_below(self.config.tool_speed, samples, plan, time):
                 return TOO_FAST
-            clear = self._clearance.steps_are_clear(samples, known.steps, required)
+            clear = self._clearance.is_clear_throughout(samples, required)
         if clear:
             return None
         first, second = self._clearance.nearest
         return f"{BLOCKED} by {first} near {second}" if first else UNVERIFIED
 
-    def _required(self, q: Array, is_clear: bool) -> tuple[Array, Array]:
-        """Return the clearances (P + 1,) [m] to keep on the way, and at the end.
+    def _required(self, q: Array) -> tuple[Array, Array]:
+        """Return the clearances (P,) [m] to keep on the way from q (n,) [rad], and at the end.
 
         Both are zero but for pairs that are at their margin or within it. The floor of these pairs
         only rises, so an arm within a margin cannot go deeper by many small motions.
-
-        Args:
-            q: (n,) start [rad].
-            is_clear: whether it is known to have the slack.
         """
-        none = np.zeros_like(self._slack)
-        if self._is_floor_known and is_clear:
+        none = np.zeros_like(self._floor)
+        if self._is_floor_known and self._clearance.is_clear(q, self._slack):
             return none, none
-        if self._near is not None and np.array_equal(q, self._near[0]):
-            return self._near[1:]  # the arm stands
-        clearances, slack = self._clearance.clearances(q), self._slack[:-1]
+        clearances = self._clearance.clearances(q)
         inside = np.minimum(clearances, 0.0)
-        self._floor = np.maximum(self._floor, inside - slack)
+        self._floor = np.maximum(self._floor, inside - self._slack)
         self._is_floor_known = True
-        near = clearances < slack
+        near = clearances < self._slack
         tolerance = np.where(inside < 0, APPROACH_TOLERANCE, 0.0)
-        on_way, at_end = np.where(near, [self._floor, inside - tolerance], 0.0)
-        self._near = q, np.append(on_way, 0.0), np.append(at_end, 0.0)
-        return self._near[1:]
+        return np.where(near, self._floor, none), np.where(near, inside - tolerance, none)
 
 
 def _join(profile: MotionProfile, duration: float, then: MotionProfile) -> MotionProfile:
@@ -259,12 +241,11 @@ def _join(profile: MotionProfile, duration: float, then: MotionProfile) -> Motio
     """
     first, second = profile.pieces, then.pieces.copy()
     second[0] += duration
-    first = first[:, : np.count_nonzero(first[0].min(axis=1) < duration)]
+    first = first[:, : int((first[0] < duration).any(axis=1).sum())]
     # a joint whose piece starts later has nothing to do in it
     first = np.where(first[0] < duration, first, second[:, :1])
     return MotionProfile(np.concatenate([first, second], axis=1))
 
 
 def _is_same(first: State, second: State) -> bool:
-    difference = np.concatenate(first) - np.concatenate(second)
-    return bool(np.abs(difference).max() < CONTINUITY)
+    return all(np.abs(a - b).max() < CONTINUITY for a, b in zip(first, second, strict=True))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from invdyn_ros.control.motion_guard import MotionGuard
@@ -25,8 +23,6 @@ NO_PLAN = "the arm is not driven; engage it first"
 
 class MotionPlanner:
     """Plans to the newest target, to a stop, or to a place.
-
-    A target that comes within the guard's `plan_period` of the last plan waits until it is over.
 
     Attributes:
         plan: the verified motion that the arm follows, None while it follows none.
@@ -52,8 +48,6 @@ class MotionPlanner:
         self.num_joints, self.limits, self.safety = num_joints, limits, safety
         self._guard, self._slow_in = guard, SlowIn(safety)
         self.refusal: str | None = None
-        self._plan_period = 0.0 if guard is None else guard.plan_period
-        self._plan_time = -math.inf  # of the last plan to a target
         self._timing = TargetTiming(safety.target_timeout)
         self._scaled = 1.0, limits  # the last speed, and the limits at that speed
         self.clear()
@@ -65,9 +59,10 @@ class MotionPlanner:
         self._nominal: Plan | None = None
         self._target: Target | None = None
         self._target_error: str | None = None
-        self._target_is_new = self._is_due = False
+        self._target_is_new = False
         self._timing.reset()
-        self._forget_guard()
+        if self._guard is not None:
+            self._guard.reset()
 
     @property
     def speed_scale(self) -> float:
@@ -92,7 +87,8 @@ class MotionPlanner:
             time: current time [s].
             reason: why.
         """
-        self._forget_guard()
+        if self._guard is not None:
+            self._guard.reset()
         self.plan = self._nominal = hold_plan(q, time, reason)
         self.hold_reason = reason
 
@@ -118,17 +114,11 @@ class MotionPlanner:
         if self._timing.is_late(time):
             self.stop(LATE, time)  # no slow-in after a few lost frames
             return None
-        is_faster = self._slow_in.follow(time)
-        self._is_due = self._is_due or self._target_is_new or is_faster
-        is_soon = 0 <= time - self._plan_time < self._plan_period
-        if not self._is_due or is_soon:
-            self._update_scale(time)
-            self._admit(time)
-            return None
         is_new = self._target_is_new
-        self._target_is_new = self._is_due = False
-        self._plan_to(target, self._slow_in.speed, time)
-        self._plan_time = time
+        is_faster = self._slow_in.follow(time)
+        if is_new or is_faster:
+            self._target_is_new = False
+            self._plan_to(target, self._slow_in.speed, time)
         self._admit(time)
         return target.stamp if is_new else None
 
@@ -167,26 +157,12 @@ class MotionPlanner:
         self.hold_reason = reason
 
     def _plan_to(self, target: Target, speed: float, time: float) -> None:
-        plan, _ = self._plans()
-        self._update_scale(time)
-        self._scale_is_old = True
-        speed *= self._scale
+        plan, nominal = self._plans()
+        if self._guard is not None:
+            speed *= self._guard.speed_scale(nominal, time)
         if speed != self._scaled[0]:
             self._scaled = speed, self.limits.scaled(speed)
         self._nominal = plan_to_target(plan, target, time, self._scaled[1], self.safety)
-
-    def _update_scale(self, time: float) -> None:
-        """Compute the scale of the speed of the next plan, if possible in a tick without one."""
-        if self._guard is not None and self._scale_is_old:
-            self._scale = self._guard.speed_scale(self._plans()[1], time)
-            self._scale_is_old = False
-
-    def _forget_guard(self) -> None:
-        """Forget what the guard knows of the motion, which ends."""
-        if self._guard is not None:
-            self._guard.reset()
-        self._scale, self._scale_is_old = 1.0, False
-        self._plan_time = -math.inf
 
     def _admit(self, time: float) -> None:
         plan, nominal = self._plans()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.typing import Array, Mask
-
-TINY = 1e-300  # avoids a division by zero
+from invdyn_ros.typing import Array
 
 
 class State(NamedTuple):
@@ -43,7 +40,7 @@ class Target(NamedTuple):
 
 
 class Extrema(NamedTuple):
-    """Smallest and largest position and its three derivatives, (4,) or of each joint (4, n)."""
+    """Smallest and largest position and its three derivatives of each joint, (4, n) each."""
 
     smallest: Array
     largest: Array
@@ -84,10 +81,13 @@ class MotionProfile:
         """Return the state `h` [s] after the start; it is shared and not to be changed."""
         if self._newest and self._newest[0][0] == h:  # a control step asks several times
             return self._newest[0][1]
-        if h == 0:
-            return State(*self.pieces[1:4, 0])
+        if not self._rows:
+            times_and_rows = zip(
+                self.pieces[0].T.tolist(), self.pieces[1:].T.tolist(), strict=True
+            )
+            self._rows.extend(times_and_rows)
         states = []
-        for times, rows in self._rows_of_joints():  # for a few numbers, half the time of arrays
+        for times, rows in self._rows:  # for a few numbers, half the time of arrays
             k = bisect_right(times, h) - 1
             q, qd, qdd, jerk = rows[k]
             dt = h - times[k] if k < len(times) - 1 else 0.0
@@ -110,59 +110,45 @@ class MotionProfile:
         half, third = dt / 2, dt / 3
         return q + dt * (qd + half * (qdd + third * jerk)), qd + half * (qdd + qdd + dt * jerk)
 
-    def joints_within(self, bounds: Extrema) -> Mask | None:
-        """Return which joints (n,) stay within bounds; None if all do."""
+    def is_within(self, bounds: Extrema) -> bool:
+        """Return whether the Bezier control points of all pieces are within bounds.
+
+        So is the motion, then, but the points may go a little further than the motion. This takes
+        a fraction of the time of `extrema`.
+        """
         time, q, qd, qdd, _ = self.pieces
-        # velocity, acceleration, jerk, and the Bezier control points of the position: these may
-        # go a little further than the motion, but take a fraction of the time of its extrema
         points = np.empty((4, 3, *q.shape))
         points[:] = self.pieces[1:, None]
         dt = time[1:] - time[:-1]
         third = dt / 3
         points[0, 1, :-1] += third * qd[:-1]
         points[0, 2, 1:] -= third * qd[1:]
-        # the extremum where the acceleration changes its sign, a value in between elsewhere
-        size = np.abs(qdd)
-        fraction = size[:-1] / (size[:-1] + size[1:] + TINY)
-        points[1, 1, :-1] += dt / 2 * qdd[:-1] * fraction
+        points[1, 1, :-1] += dt / 2 * qdd[:-1]
         smallest, largest = bounds.smallest[:, None, None], bounds.largest[:, None, None]
         # count_nonzero takes half the time of any
-        if not (np.count_nonzero(points < smallest) or np.count_nonzero(points > largest)):
-            return None
-        outside = ((points < smallest) | (points > largest)).any(axis=(0, 1, 2))
-        for joint in outside.nonzero()[0]:
-            low, high = self.extrema(joint)
-            is_low = low < bounds.smallest[:, joint]
-            outside[joint] = is_low.any() or (high > bounds.largest[:, joint]).any()
-        return ~outside if np.count_nonzero(outside) else None
+        return not (np.count_nonzero(points < smallest) or np.count_nonzero(points > largest))
 
-    def extrema(self, joint: int) -> Extrema:
-        """Return the exact extrema (4,) of a joint: ends of pieces, and roots of derivatives."""
-        times, rows = self._rows_of_joints()[joint]
-        columns = list(zip(*rows, strict=True))
-        smallest, largest = [min(x) for x in columns], [max(x) for x in columns]
-        for k, (q, qd, qdd, jerk) in enumerate(rows[:-1]):
-            roots = [-qdd / jerk] if jerk else []
-            if (square := qdd * qdd - 2 * jerk * qd) >= 0:  # the velocity may be zero, twice
-                w = -(qdd + math.copysign(math.sqrt(square), qdd))
-                roots += [w / jerk] if jerk else []
-                roots += [2 * qd / w] if w else []
-            for dt in roots:
-                if 0 < dt < times[k + 1] - times[k]:
-                    slope = dt * jerk
-                    position = q + dt * (qd + dt * (qdd / 2 + slope / 6))
-                    velocity = qd + dt * (qdd + slope / 2)
-                    smallest[0], largest[0] = min(smallest[0], position), max(largest[0], position)
-                    smallest[1], largest[1] = min(smallest[1], velocity), max(largest[1], velocity)
-        return Extrema(np.array(smallest), np.array(largest))
-
-    def _rows_of_joints(self) -> list[tuple[list[float], list[list[float]]]]:
-        if not self._rows:
-            times_and_rows = zip(
-                self.pieces[0].T.tolist(), self.pieces[1:].T.tolist(), strict=True
-            )
-            self._rows.extend(times_and_rows)
-        return self._rows
+    def extrema(self) -> Extrema:
+        """Return the exact extrema: those at the ends of pieces, and roots of the derivatives."""
+        time, _, v, a, j = self.pieces[:, :-1]
+        duration = time[:0] if not len(time) else self.pieces[0, 1:] - time
+        with np.errstate(all="ignore"):  # a root at infinity lies outside of its piece
+            root = np.sqrt(np.maximum(a * a - 2 * j * v, 0.0))
+            w = -(a + np.copysign(root, a))
+            roots = np.stack([w / j, 2 * v / w, -a / j])  # of velocity, twice, and acceleration
+            inside = (roots > 0) & (roots < duration)
+        dt = np.where(inside, roots, 0.0)
+        slope = dt * j
+        qd = v + dt * (a + slope / 2)
+        q = self.pieces[1, :-1] + dt * (v + dt * (a / 2 + slope / 6))
+        n = self.pieces.shape[2]
+        q, qd = q.reshape(-1, n), qd.reshape(-1, n)
+        ends = self.pieces[1:]
+        smallest, largest = ends.min(axis=1), ends.max(axis=1)
+        for k, values in enumerate((q, qd)):
+            smallest[k] = np.minimum(smallest[k], values.min(axis=0, initial=np.inf))
+            largest[k] = np.maximum(largest[k], values.max(axis=0, initial=-np.inf))
+        return Extrema(smallest, largest)
 
 
 def integrate(start: State, jerk: Array, duration: Array) -> Array:

@@ -12,7 +12,7 @@ from invdyn_ros.typing import Array
 
 HORIZON = 0.25  # [s] of the plan that is looked at
 NUM_SAMPLES = 5
-PERIOD = 0.012  # [s] between updates at least
+PERIOD = 0.015  # [s] between updates at least
 SPEED_FRACTION = 0.9  # of the speed limit that plans are scaled to
 SMALLEST_SCALE = 0.05
 MAX_DECREASE, MAX_INCREASE = 8.0, 1.5  # [1/s] of the scale

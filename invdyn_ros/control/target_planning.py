@@ -21,9 +21,10 @@ from invdyn_ros.control.motion_profile import (
     integrate,
 )
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
-from invdyn_ros.typing import Array
+from invdyn_ros.typing import Array, Mask
 
 ROUNDING_TOLERANCE = 1e-7  # [rad, -]
+REST_TOLERANCE = 1e-11  # [rad/s, rad/s2]
 STRATEGIES: tuple[Strategy, ...] = (approach, approach_at_rest)
 MOVING_STRATEGIES: tuple[Strategy, ...] = (reach_exactly, intercept, *STRATEGIES)
 
@@ -51,8 +52,10 @@ def brake_plan(state: State, time: float, limits: Limits, reason: str | None) ->
         limits: limits of the arm.
         reason: why the arm stops.
     """
-    profile = MotionProfile(fastest_stop(state, limits))
-    within = profile.joints_within(_motion_bounds(state, limits))
+    profile = MotionProfile(
+        _end_at_rest(integrate(state, *fastest_stop(state.qd, state.qdd, limits)))
+    )
+    within = _joints_within(profile, state, limits)
     return Plan(time, profile, reason) if within is None else None
 
 
@@ -120,30 +123,70 @@ def _then_brake(
     """
     begin = np.zeros_like(motion.duration)
     np.add.accumulate(motion.duration[:-1], axis=0, out=begin[1:])
-    until, bounds = np.full(len(current.q), stale), _motion_bounds(current, limits)
+    until = np.full(len(current.q), stale)
     for _ in range(2):
         duration = np.minimum(np.maximum(until - begin, 0.0), motion.duration)
-        profile = _brake_after(current, motion.jerk, duration, limits)
-        within = profile.joints_within(bounds)
+        profile = _arrive_and_brake(current, motion, duration, limits)
+        if profile is None:
+            profile = _brake_anywhere(current, motion.jerk, duration, limits)
+        within = _joints_within(profile, current, limits)
         if within is None:
             return profile
         until = np.where(within, until, motion.arrival)
     return None
 
 
-def _brake_after(current: State, jerk: Array, duration: Array, limits: Limits) -> MotionProfile:
+def _arrive_and_brake(
+    current: State, motion: Approach, duration: Array, limits: Limits
+) -> MotionProfile | None:
+    """Return the motion to rest, None if it brakes before it has its last velocity.
+
+    Args:
+        current: current state.
+        motion: motion to the target.
+        duration: (K, n) duration of each piece of the motion [s].
+        limits: limits of the arm.
+    """
+    if np.count_nonzero(duration[:-1] < motion.duration[:-1]):
+        return None
+    jerk, time = fastest_stop(motion.qd, np.zeros(motion.qd.size), limits)
+    pieces = integrate(
+        current, np.concatenate([motion.jerk, jerk]), np.concatenate([duration, time])
+    )
+    if np.count_nonzero(np.abs(pieces[2:4, -1]) > REST_TOLERANCE):
+        return None
+    return MotionProfile(_end_at_rest(pieces))
+
+
+def _brake_anywhere(current: State, jerk: Array, duration: Array, limits: Limits) -> MotionProfile:
     """Return a motion of pieces of constant jerk, followed by the fastest stop.
 
     Args:
         current: current state.
         jerk: (K, n) [rad/s3].
-        duration: (K, n) of each piece [s].
+        duration: (K, n) [s].
         limits: limits of the arm.
     """
     pieces = integrate(current, jerk, duration)
-    brake = fastest_stop(State(*pieces[1:4, -1]), limits)
+    last = State(*pieces[1:4, -1])
+    brake = integrate(last, *fastest_stop(last.qd, last.qdd, limits))
     brake[0] += pieces[0, -1]
-    return MotionProfile(np.concatenate([pieces[:, :-1], brake], axis=1))
+    return MotionProfile(_end_at_rest(np.concatenate([pieces[:, :-1], brake], axis=1)))
+
+
+def _end_at_rest(pieces: Array) -> Array:
+    """Remove the rounding errors from the velocity and the acceleration of the last piece."""
+    pieces[2:, -1] = 0.0
+    return pieces
+
+
+def _joints_within(profile: MotionProfile, current: State, limits: Limits) -> Mask | None:
+    """Return which joints (n,) stay within limits; None if all do."""
+    if profile.is_within(limits.motion):
+        return None
+    bounds, (smallest, largest) = _motion_bounds(current, limits), profile.extrema()
+    within = ((smallest >= bounds.smallest) & (largest <= bounds.largest)).all(axis=0)
+    return None if within.all() else within
 
 
 def _motion_bounds(current: State, limits: Limits) -> Extrema:
@@ -156,8 +199,8 @@ def _motion_bounds(current: State, limits: Limits) -> Extrema:
     rise = np.abs(qdd) * qdd / (2 * limits.jerk)
     speed = np.maximum(limits.velocity, np.maximum(np.abs(qd), np.abs(qd + rise)))
     smallest, largest = (bound * (1 + ROUNDING_TOLERANCE) for bound in limits.motion)
-    np.multiply(speed, 1 + ROUNDING_TOLERANCE, out=largest[1])
-    np.negative(largest[1], out=smallest[1])
-    np.minimum(limits.lower - ROUNDING_TOLERANCE, q - 1e-12, out=smallest[0])
-    np.maximum(limits.upper + ROUNDING_TOLERANCE, q + 1e-12, out=largest[0])
+    largest[1] = speed * (1 + ROUNDING_TOLERANCE)
+    smallest[1] = -largest[1]
+    smallest[0] = np.minimum(limits.lower - ROUNDING_TOLERANCE, q - 1e-12)
+    largest[0] = np.maximum(limits.upper + ROUNDING_TOLERANCE, q + 1e-12)
     return Extrema(smallest, largest)

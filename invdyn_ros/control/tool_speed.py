@@ -57,23 +57,6 @@ class ToolSpeed:
         squared = vx * vx + vy * vy + vz * vz  # (K, points)
         return np.asarray(np.sqrt(squared.max(axis=1)))
 
-    def mean_speeds(self, q: Array, step: float) -> Array:
-        """Return the largest mean speed (K,) [m/s] of any point, on straight ways.
-
-        Args:
-            q: (K + 1, n) positions at equal steps [rad].
-            step: duration of a step [s].
-        """
-        model, data, position = self._model, self._data, self._q
-        points = self._empty_points(len(q))
-        for k in range(len(q)):
-            position[:] = q[k]
-            mujoco.mj_kinematics(model, data)
-            points[k] = self._points
-        way = points[1:, self._bodies] - points[:-1, self._bodies]
-        squared = np.add.reduce(way * way, axis=2)  # (K, points)
-        return np.asarray(np.sqrt(np.maximum.reduce(squared, axis=1)) / step)
-
     def _empty_points(self, count: int) -> Array:
         return np.empty((count, *self._points.shape))
 
@@ -87,8 +70,7 @@ class ToolSpeed:
             start: time of the first sample [s].
         """
         # no point is faster than the sum of radius times velocity
-        bound = samples.largest_speeds().dot(self._radii)
-        fast: Indices | None = (bound >= limit).nonzero()[0]
+        fast: Indices | None = np.flatnonzero(samples.largest_speeds() @ self._radii >= limit)
         if fast is not None and fast.size:
             first, last = max(fast[0] - 1, 0), min(fast[-1] + 2, len(samples.q) - 1)
             fast = self._not_below(limit, samples, first, last)
@@ -124,7 +106,14 @@ class ToolSpeed:
             last: last sample to look at.
         """
         q, qd = samples.q[first : last + 1], samples.qd[first : last + 1]
-        mean = self.mean_speeds(q, samples.step)
+        points = self._empty_points(len(q))
+        for k, position in enumerate(q):
+            self._q[:] = position
+            mujoco.mj_kinematics(self._model, self._data)
+            points[k] = self._points
+        step = points[1:, self._bodies] - points[:-1, self._bodies]
+        moved = np.maximum.reduce(np.add.reduce(step * step, axis=2), axis=1)
+        mean = np.sqrt(moved) / samples.step  # (K,)
         if mean.max() >= limit:
             return None
         ends = self.speeds(q[[0, -1]], qd[[0, -1]])

@@ -63,13 +63,11 @@ class NearShapes(NamedTuple):
     """All pairs of shapes of which the clearance is less than the range.
 
     Attributes:
-        shapes: (k,) codes of the two shapes.
         pair: (k,) index of the pair of bodies.
         clearance: (k,) distance beyond the margin [m].
         radii: (k, n) a motion dq [rad] changes the distance by at most radii @ |dq| [m/rad].
     """
 
-    shapes: Indices
     pair: Indices
     clearance: Array
     radii: Array
@@ -139,25 +137,22 @@ class CollisionModel:
         if not distances.size or distances.min() >= self.range:
             return Clearance(self.range, ("", ""))
         closest = int(distances.argmin())
-        return Clearance(float(distances[closest]), self.link_names(int(shapes[closest])))
-
-    def link_names(self, shapes: int) -> tuple[str, str]:
-        """Return the names of the links of two shapes, from their code."""
-        first, second = divmod(shapes, self._model.ngeom)
-        return self._links[first], self._links[second]
+        first, second = divmod(int(shapes[closest]), self._model.ngeom)
+        return Clearance(float(distances[closest]), (self._links[first], self._links[second]))
 
     def clearances(self, q: Array) -> Array:
         """Return the clearance of each pair at q (n,) [rad], (P,) [m], at most the range."""
         shapes, distances = self._distances(q)
-        result = np.full(len(self.pairs), self.range)
+        result = np.full(len(self.pairs) + 1, self.range)  # the last one: excluded
         np.minimum.at(result, self._pair_index[shapes], distances)
-        return result
+        return result[:-1]
 
     def near_shapes(self, q: Array) -> NearShapes:
         """Return all pairs of shapes that are close to each other at q (n,) [rad]."""
         shapes, distances = self._distances(q)
-        radii = self._radii.take(shapes, axis=0)
-        return NearShapes(shapes, self._pair_index[shapes], distances, radii)
+        near = distances < self.range
+        shapes = shapes[near]
+        return NearShapes(self._pair_index[shapes], distances[near], self._radii[shapes])
 
     def gradients(self, q: Array) -> tuple[Array, Array, Array]:
         """Return the gradients of the clearances that are below the range at q (n,) [rad].
@@ -190,9 +185,9 @@ class CollisionModel:
         mujoco.mj_collision(self._model, self._data)
 
     def _contacts(self) -> tuple[Indices, Array]:
-        """Return the codes of the two shapes (k,) and the clearances (k,) [m] of all contacts.
+        """Return the pairs of shapes (k,) and the clearances (k,) [m] of all contacts.
 
-        The code is the first shape times the number of shapes plus the second.
+        A pair of shapes is the first one times the number of shapes plus the second.
         """
         contacts = self._data.contact
         shapes = contacts.geom @ self._shape_code
@@ -202,11 +197,12 @@ class CollisionModel:
         """Return the pairs of shapes (k,) and the clearance (k,) [m] of each."""
         self._update(q)
         shapes, distances = self._contacts()
-        is_next = shapes[1:] != shapes[:-1]
-        if np.count_nonzero(is_next) < is_next.size:
-            # the nearest of several contacts of a pair, which follow each other
-            start = np.append(0, is_next.nonzero()[0] + 1)
-            shapes, distances = shapes[start], np.minimum.reduceat(distances, start)
+        if shapes.size > 1:  # the nearest of several contacts of a pair, which follow each other
+            is_first = np.ones(shapes.size, bool)
+            np.not_equal(shapes[1:], shapes[:-1], out=is_first[1:])
+            start = is_first.nonzero()[0]
+            if start.size < shapes.size:
+                shapes, distances = shapes[start], np.minimum.reduceat(distances, start)
         return shapes, distances
 
     def _set_pairs(self, pairs: list[BodyPair]) -> None:
@@ -221,9 +217,6 @@ class CollisionModel:
         first = [next(iter(pair.margins)) for pair in pairs]
         self.pairs = [(self._links[a], self._links[b]) for a, b in first]
         self.margins = np.array([min(pair.margins.values()) for pair in pairs])
-        shapes = self._model.pair_geom1 * size + self._model.pair_geom2
-        # MuJoCo skips a pair whose bounding spheres are further apart than this
-        self._model.pair_margin[:] = self._pair_margin[shapes] + self.range
 
     def _separable_pairs(self, pairs: list[BodyPair]) -> list[BodyPair]:
         """Return the pairs that can be kept apart, with their margins; note the others."""
