@@ -46,11 +46,17 @@ def browser(tmp_path_factory):
 
 def open_page(browser, page, width=1280, height=900, fragment=""):
     """Open a file or an address at a window size."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
     browser.set_window_size(width, height)
     browser.get_log("browser"), browser.get_log("performance")
     address = page.as_uri() if isinstance(page, Path) else page
     browser.get("about:blank")  # a changed fragment alone would not load the page anew
     browser.get(address + fragment)
+    WebDriverWait(browser, 20).until(
+        lambda b: b.execute_script("return location.href !== 'about:blank' && document.readyState")
+        == "complete"
+    )
 
 
 def requested_addresses(browser):

@@ -110,7 +110,7 @@ def test_scripted_policy_grasps_and_places_a_block(tmp_path):
 def test_arm_follows_the_person_in_a_video_and_twice_in_the_same_way(tmp_path):
     if not PERSON.exists():
         pytest.skip("the video of a person is missing")
-    report, runs = tmp_path / "report.json", []
+    report, runs, outputs = tmp_path / "report.json", [], []
     for name, options in (
         ("first", ("duration:=3", f"report:={report}")),
         ("second", ("duration:=1",)),
@@ -118,6 +118,7 @@ def test_arm_follows_the_person_in_a_video_and_twice_in_the_same_way(tmp_path):
         arguments = (f"video:={PERSON}", "arm:=ur5", "lockstep:=true", *options)
         code, out = run("teleop", *arguments, f"record:={tmp_path / name}")
         assert code == 0, out
+        outputs.append(out)
         runs.append(read(tmp_path / name, "/joint_states"))
     first, second = runs
     common = sorted(first.keys() & second.keys())
@@ -126,7 +127,7 @@ def test_arm_follows_the_person_in_a_video_and_twice_in_the_same_way(tmp_path):
     assert np.ptp([second[stamp][:6] for stamp in common], axis=0).max() > 0.01
     result = json.loads(report.read_text())
     assert result.keys() >= TELEOP_FIELDS
-    check_page(report, "teleop", out)
+    check_page(report, "teleop", outputs[0])
     assert result["frames"] >= 50 and result["detected"] == result["frames"]
     assert result["limit_violations"] == 0
     tracking = result["tracking_rms_rad"]

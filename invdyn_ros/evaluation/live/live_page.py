@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from invdyn_ros.config import load_json
-from invdyn_ros.evaluation.pages.network import network_page
 from invdyn_ros.evaluation.pages.page import CHART_SCRIPTS, render_page
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
@@ -92,7 +91,8 @@ def render_network_page(checkpoint: str) -> str:
     Raises:
         ValueError: no checkpoint folder, or its model is no plain stack of layers.
     """
-    from invdyn_ros.models.checkpoint import load  # slow to import
+    from invdyn_ros.evaluation.pages.network import network_page  # slow to import
+    from invdyn_ros.models.checkpoint import load
     from invdyn_ros.training.network_recorder import checkpoint_history
 
     return network_page([checkpoint_history([load(checkpoint)])], connect=True)

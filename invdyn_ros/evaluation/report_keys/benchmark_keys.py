@@ -66,8 +66,7 @@ COLUMNS: Mapping[str, Keys] = {
         "flips high": ReportKey(HIGH, "%"),
         "in 50%": ReportKey("errors inside the predicted 50% ellipsoid", "%", optional=True),
         "in 95%": ReportKey("errors inside the predicted 95% ellipsoid", "%", optional=True),
-        "ms p50": ReportKey("duration of a detection, median", "ms"),
-        "ms p95": ReportKey("duration of a detection, 95th percentile", "ms", optional=True),
+        "ms": ReportKey("duration of a detection, median", "ms"),
     },
     "closed_loop": {
         "rms": ReportKey("RMS tracking error over all motions", "mrad"),
