@@ -54,8 +54,10 @@ def open_page(browser, page, width=1280, height=900, fragment=""):
     browser.get("about:blank")  # a changed fragment alone would not load the page anew
     browser.get(address + fragment)
     WebDriverWait(browser, 20).until(
-        lambda b: b.execute_script("return location.href !== 'about:blank' && document.readyState")
-        == "complete"
+        lambda b: (
+            b.execute_script("return location.href !== 'about:blank' && document.readyState")
+            == "complete"
+        )
     )
 
 
