@@ -30,7 +30,7 @@ PAGES = {
 TABLES = {"<!-- topics -->": topics_table, "<!-- reasons -->": reasons_table}
 TOP_LEVEL = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 SEARCH = 'data-md-component="search" role="dialog" aria-label="Search"'
-SHIM = "https://unpkg.com/iframe-worker/shim"
+SHIM = re.compile(r"https:[^\"]*/iframe-worker/shim")
 LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)]*)?\))")
 
 
@@ -77,13 +77,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 def on_post_page(output: str, page: Any, **_: Any) -> str:
     """Take the script that the theme needs for search under file:// from this site."""
     here = posixpath.dirname(page.url)
-    output = output.replace(SHIM, posixpath.relpath("assets/iframe-worker.js", here or "."))
+    output = SHIM.sub(posixpath.relpath("assets/search_worker.js", here or "."), output)
     return output.replace('data-md-component="search" role="dialog"', SEARCH)
 
 
 def on_post_template(output_content: str, **_: Any) -> str:
     """Do the same for 404.html."""
-    return output_content.replace(SHIM, "assets/iframe-worker.js")
+    return SHIM.sub("assets/search_worker.js", output_content)
 
 
 def notebook_page(notebook: Path) -> str:
