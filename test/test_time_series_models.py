@@ -267,6 +267,7 @@ def test_training_improves_predictions(family: str, data: Path, tmp_path: Path) 
     assert torch.equal(
         loaded.predict(example_observations()), model.predict(example_observations())
     )
+    assert 0 < loaded.meta.data["validation"]["nmse"] < 1
 
 
 def test_resumed_training_gives_the_same_weights(data: Path, tmp_path: Path) -> None:

@@ -273,7 +273,11 @@ def test_command_line_trains_with_overridden_fields(
     ]
     assert cli.main([*arguments, "--width", "16", "--epochs=2", "--learning-rate", "1e-3"]) == 0
     assert load(tmp_path).meta.config["width"] == 16
-    assert "mlp for ur5, action delay 12.0 ms" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "mlp for ur5, action delay 12.0 ms, validation nMSE " in printed
+    error = load(tmp_path).meta.data["validation"]
+    assert error["nmse"] > 0 and error["rmse"] > 0
+    assert f"RMSE {error['rmse']:.3g} N m" in printed
     with pytest.raises(ValueError, match="expected '--field value'"):
         cli.main([*arguments, "--width"])
 

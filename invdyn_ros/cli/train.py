@@ -24,6 +24,7 @@ from invdyn_ros.training.train_time_series import (
     train_time_series,
 )
 from invdyn_ros.training.training_state import Progress
+from invdyn_ros.training.validation_error import ValidationError
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def main(argv: list[str] | None = None) -> int:
         print(write_network_page(options.watch, [recorder.history(finished=True)]))
     action_delay = model.meta.action_delay * 1e3
     delay = f"action delay {action_delay:.1f} ms"
-    print(f"{options.out}: {config.family} for {model.meta.robot}, {delay}")
+    error = ValidationError(**model.meta.data["validation"]).text(model.meta.action_unit)
+    print(f"{options.out}: {config.family} for {model.meta.robot}, {delay}, {error}")
     return 0 if options.report is None else _evaluate(options, options.report)
 
 
@@ -104,7 +106,8 @@ def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> 
         )
     with closing(ProgressBar(config.family, config.trainer.epochs)) as bar:
         model = train_time_series(config, options.data, options.out, options.resume, bar.update)
-    print(f"{options.out}: {config.family} for {model.meta.robot}")
+    error = ValidationError(**model.meta.data["validation"]).text("")
+    print(f"{options.out}: {config.family} for {model.meta.robot}, {error}")
     return 0
 
 

@@ -28,6 +28,7 @@ from invdyn_ros.training.run_config import TrainConfig
 from invdyn_ros.training.tensorboard_log import TensorBoardLog
 from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import Progress, RunState
+from invdyn_ros.training.validation_error import validation_error
 
 TENSORBOARD_DIR = "tensorboard"
 
@@ -240,6 +241,7 @@ def _save(setup: TrainingSetup, progress: Progress, out: Path) -> None:
     )
     model.calibrate(recording.to(device) for recording in recordings)
     metadata = {"epochs": progress.epoch} | fallback_metadata(model, setup.val)
+    metadata["validation"] = validation_error(model, setup.val)._asdict()
     model.meta = replace(model.meta, data=model.meta.data | metadata)
     save(model, model.meta, out)
     log = {"losses": progress.losses, "best_epoch": progress.best_epoch}

@@ -27,6 +27,7 @@ from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, T
 from invdyn_ros.training.run_config import parse_run_config
 from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import Progress, RunState
+from invdyn_ros.training.validation_error import time_series_validation_error
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,9 @@ def train_time_series(
         if resume:
             trainer.resume()
         progress = trainer.run(on_epoch)
-    model.meta = replace(meta, data=content | {"epochs": progress.epoch})
-    save_time_series_model(model.eval(), out)
+    error = time_series_validation_error(model.eval(), val)._asdict()
+    model.meta = replace(meta, data=content | {"epochs": progress.epoch, "validation": error})
+    save_time_series_model(model, out)
     return model
 
 
