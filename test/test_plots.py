@@ -3,13 +3,14 @@ import numpy as np
 import pytest
 
 from invdyn_ros.arms import rendering
-from invdyn_ros.data.recording import JointSamples, Recording, StampedImage
+from invdyn_ros.data.recording import JointSamples, Recording, StampedImage, StatusInterval
 from invdyn_ros.evaluation import plots as plot
 from invdyn_ros.evaluation.grasp_report import grasp_report
 from invdyn_ros.evaluation.plots.grasp_video import episode_events
 from invdyn_ros.evaluation.plots.playback import Playback, fit_camera
 from invdyn_ros.evaluation.plots.style import short_names
-from invdyn_ros.evaluation.plots.video_writer import RATE, Curve, VideoWriter, fit_image
+from invdyn_ros.evaluation.plots.teleop_video import arm_state
+from invdyn_ros.evaluation.plots.video_writer import RATE, Canvas, Curve, VideoWriter, fit_image
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
@@ -133,6 +134,25 @@ def test_teleop_video_plays_at_the_speed_of_the_recording(robot, tmp_path):
     assert (
         np.abs(np.subtract(video[0], video[5], dtype=float)[:, 640:]).max() > 50
     )  # the arm moves
+
+
+def test_teleop_video_says_what_the_arm_does(robot):
+    recording = teleop(robot)
+    start = recording.desired.time[0]
+    hold = StatusInterval(start + 0.5, start + 0.6, "retarget", "no person; step back", "hold")
+    recording.statuses.append(hold)
+    assert arm_state(recording, start + 0.2, None)[0] == "engaged"
+    assert "unreachable: below" in arm_state(recording, start + 0.2, "below the base")[0]
+    assert arm_state(recording, start + 0.55, "below the base")[0] == "holding: no person"
+    assert arm_state(recording, start - 1.0, None)[0] == "not engaged"
+    assert arm_state(recording, start + 9.0, None)[0] == "not engaged"
+
+
+@pytest.mark.parametrize("shape", [(480, 640, 3), (640, 360, 3)])
+def test_images_of_all_shapes_fill_their_panel(shape):
+    canvas = Canvas()
+    canvas.fill(np.full(shape, 200, np.uint8), (0, 56, 600, 600))
+    assert canvas.array()[56:656, :600].min() >= 60
 
 
 def test_grasp_summary_is_an_image(robot, scene, tmp_path):

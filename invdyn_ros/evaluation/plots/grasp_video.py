@@ -152,7 +152,7 @@ def _base(arm: str, title: str, top: float, plotted: bool) -> Canvas:
         color = GREEN if level == LIFT_HEIGHT else VIDEO_LINE
         canvas.pen.line((x, row, x + width, row), fill=color, width=1)
         canvas.text((x - 10, row), f"{1e3 * level:.0f}", 14, VIDEO_GRAY, anchor="rm")
-    canvas.text((x + width, y + height + 20), "time", 14, VIDEO_GRAY, anchor="rm")
+    canvas.text((x + width, y + height + 20), "time [s]", 14, VIDEO_GRAY, anchor="rm")
     return canvas
 
 

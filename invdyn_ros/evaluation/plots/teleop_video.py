@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -15,7 +16,7 @@ from invdyn_ros.evaluation.person_errors import (
     person_targets,
 )
 from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
-from invdyn_ros.evaluation.plots.style import BLUE, VIDEO_GRAY, VIDEO_PANEL
+from invdyn_ros.evaluation.plots.style import GREEN, ORANGE, RED, VIDEO_GRAY, VIDEO_PANEL, rgb
 from invdyn_ros.evaluation.plots.video_writer import (
     FOOTER,
     HEADER,
@@ -32,10 +33,21 @@ from invdyn_ros.evaluation.plots.video_writer import (
 from invdyn_ros.evaluation.run_events import Event, active_events
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.teleop.pose import LEFT_COLOR, RIGHT_COLOR
+from invdyn_ros.teleop.retargeting import Retargeter
+from invdyn_ros.typing import Array
 
 PERSON_BOX = (0, HEADER, 600, HEIGHT - HEADER - FOOTER)  # [px]
 ARM_BOX = (600, HEADER, WIDTH - 600, HEIGHT - HEADER - FOOTER)
 CURVE_BOX = (860, HEIGHT - FOOTER + 12, 396, FOOTER - 24)
+SIDE_COLORS = {  # of the person's arms, in both views
+    side: f"#{r:02x}{g:02x}{b:02x}"
+    for side, (r, g, b) in (("left", LEFT_COLOR), ("right", RIGHT_COLOR))
+}
+MARKER = (cv2.MARKER_CROSS, 26, 3, cv2.LINE_AA)
+MARKER_OUTLINE = ((30, 30, 30), cv2.MARKER_CROSS, 30, 7, cv2.LINE_AA)
+MAX_STATE = 46  # letters that fit beside time and distance
+MAX_GAP = 0.3  # [s] for which the last command or image of a person counts
 EMPTY_SCENE = load_scene("kuka_iiwa")  # a table without blocks
 
 
@@ -67,8 +79,9 @@ def teleop_video(
     end = min(end, start + MAX_SECONDS)
     stamps, distance = wrist_distances(recording, robot, side, start, end)
     top = max(1.1 * float(distance.max(initial=0.0)), 50.0)
-    curve = Curve(CURVE_BOX, stamps, distance, (start, end), BLUE, top)
-    base = _base(robot.name)
+    curve = Curve(CURVE_BOX, stamps, distance, (start, end), SIDE_COLORS[side], top)
+    base = _base(robot.name, side)
+    targets, workspace = person_targets(recording, robot, side), Retargeter(robot).workspace
     times = np.arange(start, end + 0.5 / RATE, 1 / RATE)
     with (
         VideoWriter(file) as video,
@@ -76,23 +89,59 @@ def teleop_video(
     ):
         for time in tqdm(times, "video", unit=" frames", mininterval=1):
             canvas = base.copy()
-            canvas.paste(playback.render(camera, time), ARM_BOX)
+            view, hand = playback.render(camera, time), hand_target(targets, time)
+            if hand is not None:
+                pixel = camera.camera.project(hand)
+                cv2.drawMarker(view, (round(pixel[0]), round(pixel[1])), *MARKER_OUTLINE)
+                color = rgb(SIDE_COLORS[side])
+                cv2.drawMarker(view, (round(pixel[0]), round(pixel[1])), color, *MARKER)
+            canvas.paste(view, ARM_BOX)
             image = playback.image(time)
             if image is None:
                 canvas.placeholder(PERSON_BOX, "no images of the person were recorded")
             else:
-                canvas.paste(image, PERSON_BOX)
+                canvas.fill(image, PERSON_BOX)
             active = active_events(events, time, SHOWN_SECONDS)
             for is_lost, box in ((False, ARM_BOX), (True, PERSON_BOX)):
                 texts = [event.text for event in active if (event.kind == "lost") == is_lost]
                 canvas.alert(box, texts[:MAX_ALERTS])
             current = float(np.interp(time, stamps, distance)) if len(stamps) else None
-            _caption(canvas, time - start, current)
+            reason = None if hand is None else workspace.project(hand)[1]
+            _caption(canvas, time - start, current, arm_state(recording, time, reason))
             frame = np.array(canvas.array())
             curve.mark(frame, [(event.start, event.end) for event in events])
             if len(stamps):
                 curve.draw(frame, time)
             video.add(frame)
+
+
+def hand_target(targets: PersonTargets, time: float) -> Array | None:
+    """Return where the robot's hand should be (3,) [m]; None without a person."""
+    index = int(np.searchsorted(targets.time, time + 1e-6, side="right")) - 1
+    if index < 0 or time - targets.time[index] > MAX_GAP:
+        return None
+    return np.asarray(targets.hand[index])
+
+
+def arm_state(recording: Recording, time: float, unreachable: str | None) -> tuple[str, str]:
+    """Return the state of the arm in words, and its color.
+
+    Args:
+        recording: the run.
+        time: the time [s].
+        unreachable: why the hand's target is out of the workspace; None: it is not.
+    """
+    for kind, label in (("fault", "stopped"), ("hold", "holding")):
+        for status in recording.statuses:
+            if status.kind == kind and status.start <= time <= status.end:
+                return f"{label}: {status.text.partition(';')[0]}", RED
+    commands = recording.desired.time
+    index = int(np.searchsorted(commands, time + 1e-6, side="right")) - 1
+    if index < 0 or time - commands[index] > MAX_GAP:
+        return "not engaged", VIDEO_GRAY
+    if unreachable:
+        return f"engaged, target unreachable: {unreachable}", ORANGE
+    return "engaged", GREEN
 
 
 def wrist_distances(
@@ -117,22 +166,29 @@ def wrist_distances(
     return within.time[: len(errors.wrist)], errors.wrist
 
 
-def _base(arm: str) -> Canvas:
+def _base(arm: str, side: str) -> Canvas:
     """Return the static part of a frame."""
     canvas = Canvas()
     end = canvas.text((24, HEADER / 2), "teleop", 22, bold=True)
-    canvas.text((end + 14, HEADER / 2), "camera image with detected landmarks", 18, VIDEO_GRAY)
+    canvas.legend_entry(
+        (end + 20, HEADER / 2), f"the person's {side} arm drives", SIDE_COLORS[side]
+    )
     end = canvas.text((ARM_BOX[0] + 16, HEADER / 2), arm, 22, bold=True)
-    canvas.text((end + 14, HEADER / 2), "measured joint positions", 18, VIDEO_GRAY)
+    end = canvas.text((end + 14, HEADER / 2), "as measured", 18, VIDEO_GRAY)
+    canvas.legend_entry((end + 24, HEADER / 2), "+  target of the hand", SIDE_COLORS[side])
     x, y, width, height = CURVE_BOX
     canvas.pen.rectangle((x - 12, y - 8, x + width + 12, y + height + 8), fill=VIDEO_PANEL)
     return canvas
 
 
-def _caption(canvas: Canvas, seconds: float, distance: float | None) -> None:
-    """Write time and distance of the measured wrist [mm] at the bottom of a frame."""
+def _caption(
+    canvas: Canvas, seconds: float, distance: float | None, state: tuple[str, str]
+) -> None:
+    """Write time, state and distance of the measured wrist [mm] at the bottom of a frame."""
     y = HEIGHT - FOOTER / 2
     canvas.text((24, y), f"{seconds:5.2f} s", 22, bold=True)
+    text, color = state
+    canvas.text((130, y), text if len(text) <= MAX_STATE else f"{text[:MAX_STATE]}…", 18, color)
     if distance is not None:
-        text = f"measured wrist to person: {distance:.0f} mm"
+        text = f"wrist to target: {distance:.0f} mm"
         canvas.text((CURVE_BOX[0] - 28, y), text, 18, VIDEO_GRAY, anchor="rm")

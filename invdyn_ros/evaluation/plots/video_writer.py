@@ -140,6 +140,14 @@ class Canvas:
         left, top = x + (width - scaled.shape[1]) // 2, y + (height - scaled.shape[0]) // 2
         self.image.paste(Image.fromarray(scaled), (left, top))
 
+    def fill(self, image: np.ndarray, box: tuple[int, int, int, int]) -> None:
+        """Fill a box x, y, w, h [px] with a whole image on a dim, blurred copy of itself."""
+        x, y, width, height = box
+        blurred = cv2.GaussianBlur(cv2.resize(image, (width // 8, height // 8)), (0, 0), 4)
+        dim = (0.35 * cv2.resize(blurred, (width, height))).astype(np.uint8)
+        self.image.paste(Image.fromarray(dim), (x, y))
+        self.paste(image, box)
+
     def placeholder(self, box: tuple[int, int, int, int], text: str) -> None:
         """Fill a box x, y, w, h [px] with a text, in place of an image."""
         x, y, width, height = box
