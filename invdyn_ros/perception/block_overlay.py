@@ -14,6 +14,7 @@ TEXT_COLOR = (255, 255, 255)
 LABEL_BACKGROUND = (24, 28, 36)
 AXIS_LENGTH = 0.9  # from the block's center, relative to its side
 LABEL_GAP = 20  # between block and label [px]
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 FIXED_POINT_BITS = 4  # OpenCV draws at multiples of 1 / 2^FIXED_POINT_BITS px
 
 ProjectionArgs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -39,7 +40,8 @@ def draw_block(
         _line(canvas, np.vstack([quad, quad[:1]]), OUTLINE_COLOR, 2)
     _draw_axes(canvas, side, camera)
     x, y, z = 1e3 * camera[1].ravel()
-    _label(canvas, corners, [f"block {block_id}", f"{x:+.0f} {y:+.0f} {z:.0f} mm"])
+    outline = _pixels(face_corners(side).reshape(-1, 3), camera)
+    _label(canvas, outline, [f"block {block_id}", f"{x:+.0f} {y:+.0f} {z:.0f} mm"])
 
 
 def _pixels(points: np.ndarray, camera: ProjectionArgs) -> np.ndarray:
@@ -64,17 +66,23 @@ def _draw_axes(canvas: np.ndarray, side: float, camera: ProjectionArgs) -> None:
         for color, width in ((LABEL_BACKGROUND, 5), (AXIS_COLORS[axis], 3)):
             start, end = _to_fixed_point(np.array([center, ends[axis]]))
             cv2.arrowedLine(canvas, start, end, color, width, cv2.LINE_AA, FIXED_POINT_BITS, 0.18)
+    for name, color, end in zip("xyz", AXIS_COLORS, ends, strict=True):
+        away = (end - center) / max(float(np.linalg.norm(end - center)), 1e-6)
+        x, y = np.round(end + 10 * away + (-4, 4)).astype(int).tolist()
+        for shade, width in ((LABEL_BACKGROUND, 4), (color, 1)):
+            cv2.putText(canvas, name, (x, y), FONT, 0.45, shade, width, cv2.LINE_AA)
 
 
-def _label(canvas: np.ndarray, corners: np.ndarray, lines: list[str]) -> None:
-    """Draw lines of text on a dark rectangle above the block, within the image."""
-    font, scale, pad = cv2.FONT_HERSHEY_SIMPLEX, 0.45, 6
+def _label(canvas: np.ndarray, outline: np.ndarray, lines: list[str]) -> None:
+    """Draw lines of text on a dark rectangle above the block, or below it without room."""
+    font, scale, pad = FONT, 0.45, 6
     sizes = [cv2.getTextSize(line, font, scale, 1)[0] for line in lines]
     step = sizes[0][1] + pad
     width, height = max(w for w, _ in sizes) + 2 * pad, step * len(lines) + pad
-    middle, above = corners[..., 0].mean(), corners[..., 1].min() - LABEL_GAP
+    middle, above = outline[:, 0].mean(), outline[:, 1].min() - LABEL_GAP
+    top_edge = above - height if above >= height else outline[:, 1].max() + LABEL_GAP
     left = int(np.clip(middle - width / 2, 0, max(canvas.shape[1] - width, 0)))
-    top = int(np.clip(above - height, 0, max(canvas.shape[0] - height, 0)))
+    top = int(np.clip(top_edge, 0, max(canvas.shape[0] - height, 0)))
     background = canvas[top : top + height, left : left + width]
     background[:] = (0.3 * background + 0.7 * np.array(LABEL_BACKGROUND)).astype(np.uint8)
     for row, line in enumerate(lines):

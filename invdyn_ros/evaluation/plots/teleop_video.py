@@ -91,10 +91,7 @@ def teleop_video(
             canvas = base.copy()
             view, hand = playback.render(camera, time), hand_target(targets, time)
             if hand is not None:
-                pixel = camera.camera.project(hand)
-                cv2.drawMarker(view, (round(pixel[0]), round(pixel[1])), *MARKER_OUTLINE)
-                color = rgb(SIDE_COLORS[side])
-                cv2.drawMarker(view, (round(pixel[0]), round(pixel[1])), color, *MARKER)
+                _draw_target(view, camera.camera.project(hand), rgb(SIDE_COLORS[side]))
             canvas.paste(view, ARM_BOX)
             image = playback.image(time)
             if image is None:
@@ -164,6 +161,14 @@ def wrist_distances(
     within = PersonTargets(*(part[inside] for part in targets))
     errors = measured_errors(recording, robot, within)
     return within.time[: len(errors.wrist)], errors.wrist
+
+
+def _draw_target(view: np.ndarray, pixel: Array, color: tuple[int, int, int]) -> None:
+    """Draw a cross at a pixel (2,) of a view (H, W, 3), in place, if it is inside."""
+    x, y = pixel
+    if 0 <= x < view.shape[1] and 0 <= y < view.shape[0]:
+        cv2.drawMarker(view, (round(x), round(y)), *MARKER_OUTLINE)
+        cv2.drawMarker(view, (round(x), round(y)), color, *MARKER)
 
 
 def _base(arm: str, side: str) -> Canvas:
