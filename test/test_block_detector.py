@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.pybullet_scene import _apply_marker_texture
 from invdyn_ros.arms.rendering import SceneRenderer
+from invdyn_ros.perception import block_overlay
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockDetectorConfig,
@@ -260,3 +261,11 @@ def test_camera_rotation_error_increases_covariance_with_distance() -> None:
     assert uncertain[2, 2] == pytest.approx(
         1e-8
     )  # rotations do not move it along the optical axis
+
+
+@pytest.mark.parametrize("top", [0, 5, 60, 200, 420])
+def test_label_does_not_cover_its_block(top):
+    canvas = np.full((480, 640, 3), 110, np.uint8)
+    block_overlay._label(canvas, np.array([[300, top], [350, top + 50]]), ["block 0", "1 2 3 mm"])
+    assert (canvas[top : top + 50, 300:350] == 110).all()
+    assert (canvas != 110).any()
