@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from invdyn_ros.benchmarks import safety_fuzz, safety_inputs
 from invdyn_ros.benchmarks.safety_checks import (
     ContactProbe,
     JointOrigins,
@@ -156,6 +157,15 @@ def test_no_wrong_model_leads_an_arm_away(
     (run,) = run_faults((Setup(arm, arm), ("wrong",)))
     # more than the 0.05 rad of the fault table, see docs/safety.md
     assert run.excursion < 0.07 and run.peak_speed < 0.5 and run.latched, run
+
+
+def test_no_setpoint_jumps_to_where_encoders_froze(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A servo whose encoders read the same may have moved on."""
+    frozen = {"frozen": safety_inputs.DISTURBANCES["frozen"]}
+    monkeypatch.setattr(safety_fuzz, "DISTURBANCES", frozen)
+    result = safety_fuzz.run_fuzz(safety_fuzz.FuzzJob("ur5e", "rad", 6000, 5))
+    assert result.faults["joint states are frozen"] >= 5
+    assert not any(result.tally.violations.values()), result.examples
 
 
 def test_late_commands_never_make_an_arm_fast() -> None:

@@ -194,7 +194,8 @@ class MotionChecker:
             steps: (T - 1,) which of them continue the one before.
             tally: to add to.
         """
-        bounds, robot, tolerance = self.bounds, self.robot, 1 + 1e-6
+        # stamps of a wall clock are rounded to 2e-7 s
+        bounds, robot, tolerance = self.bounds, self.robot, 1 + 1e-4
         action, sent = ticks.action, np.isfinite(ticks.action).all(axis=1)
         if self.unit == "rad":
             speed = np.abs(ticks.reference[:, robot.n : 2 * robot.n])

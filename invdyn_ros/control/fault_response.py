@@ -151,5 +151,7 @@ class FaultResponse:
             state = MeasuredState(time, desired.q, desired.qd)
             action = self.tracking_controller(plan, state)
             setpoint = action if math.isfinite(action.sum()) else setpoint
-        q = measured.q if is_trusted and measured is not None else None
+        # an arm whose joint states are frozen may have moved on: no setpoint may jump to them
+        is_known = is_trusted and reason != FROZEN
+        q = measured.q if is_known and measured is not None else None
         return self.action_limits.limit(setpoint, time, q, desired)[0], desired
