@@ -148,7 +148,7 @@ class MeasurementMonitorConfig(Validated):
     servo_stall_travel: PositiveFloat = 0.045
     servo_start_travel: PositiveFloat = 0.013
     stall_ratio: Fraction = 0.25
-    servo_stall_ratio: Fraction = 0.4
+    servo_stall_ratio: Fraction = 0.3
     following_error: PositiveFloat = 0.05
     servo_following_error: PositiveFloat = 0.08
     start_time: NonNegativeFloat = 0.5
