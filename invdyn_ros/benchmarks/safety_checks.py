@@ -194,8 +194,7 @@ class MotionChecker:
             steps: (T - 1,) which of them continue the one before.
             tally: to add to.
         """
-        # stamps of a wall clock are rounded to 2e-7 s
-        bounds, robot, tolerance = self.bounds, self.robot, 1 + 1e-4
+        bounds, robot, tolerance = self.bounds, self.robot, 1 + 1e-6
         action, sent = ticks.action, np.isfinite(ticks.action).all(axis=1)
         if self.unit == "rad":
             speed = np.abs(ticks.reference[:, robot.n : 2 * robot.n])
@@ -205,7 +204,8 @@ class MotionChecker:
         bad = tally.add("torque", np.where(sent[:, None], ratio, 0.0), tolerance)
         both = steps & sent[1:] & sent[:-1]
         change = np.abs(np.diff(action, axis=0))[both] / robot.effort
-        dt = np.clip(np.diff(ticks.time), 0.0, None)[both][:, None]
+        # stamps of a wall clock are rounded, to 2e-7 s
+        dt = np.clip(np.diff(ticks.time) + np.spacing(ticks.time[1:]), 0.0, None)[both][:, None]
         wrong = tally.add("torque rate", change / (bounds.step + bounds.rate * dt), tolerance)
         bad[1:][both] |= wrong
         return bad
