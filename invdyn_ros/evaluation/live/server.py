@@ -30,7 +30,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class CommandResult(NamedTuple):
-    """CommandResult to a command: whether it was carried out, and what happened in words."""
+    """Result of a command: whether it was carried out, and what happened in words."""
 
     success: bool
     message: str
