@@ -18,7 +18,12 @@ from browser import WIDTHS, check_accessible, open_page, requested_addresses
 from invdyn_ros.evaluation.live import server as server_module
 from invdyn_ros.evaluation.live.access import SECURITY_HEADERS, SUBPROTOCOL
 from invdyn_ros.evaluation.live.arm_monitor import ArmMonitor
-from invdyn_ros.evaluation.live.live_image import BlockAxes, encode_live_image, project_axes
+from invdyn_ros.evaluation.live.live_image import (
+    BlockAxes,
+    encode_small_jpeg,
+    live_image_message,
+    project_axes,
+)
 from invdyn_ros.evaluation.live.live_page import has_network, render_live_page, render_network_page
 from invdyn_ros.evaluation.live.live_state import LiveState
 from invdyn_ros.evaluation.live.server import MAX_UNCONFIRMED, CommandResult, LiveServer
@@ -444,7 +449,9 @@ def test_image_has_skeleton_and_block_axes(open_window, window):
     image = np.full((480, 480, 3), GREY, np.uint8)
     axes = BlockAxes(3, np.array([[0.5, 0.8], [0.6, 0.8], [0.4, 0.8], [0.5, 0.7]]))
     count = browser.execute_script("return cameraView.frameCount")
-    window.server.publish_image(encode_live_image(image, 1.0, landmarks(), [axes]))
+    window.server.publish_image(
+        live_image_message(encode_small_jpeg(image), 1.0, landmarks(), [axes])
+    )
     wait_for(browser, "cameraView.frameCount > arguments[0]", count)
     pixel = (
         "[...cameraView.context.getImageData(arguments[0], arguments[1], 1, 1).data].slice(0, 3)"

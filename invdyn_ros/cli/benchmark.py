@@ -35,6 +35,7 @@ BENCHMARKS = {
     "lottery_ticket": "error and latency of pruned networks trained from their first weights",
     "model": "latency of one prediction: in the node, exported and in eager PyTorch",
     "multimodal": "whether a family predicts both modes of data with two actions per motion",
+    "network_page": "page and film of a large network: opening, scrubbing, frames per second",
     "planning": "planner and inverse model on a pendulum whose mass changes",
     "safety": "whether any input moves an arm where it must not go: fuzz, faults, delays, persons",
     "sequence_length": "seconds and memory of time-series models against sequence length",

@@ -338,7 +338,7 @@ GRAPHS: dict[str, Graph] = {
             NodeTemplate("simulator", SIMULATOR_PARAMETERS, _simulated),
             *_driver_templates(),
             _view_template("side"),
-            NodeTemplate("report", (*REPORT_PARAMETERS, "video", "side"), ends_graph=True),
+            NodeTemplate("report", (*REPORT_PARAMETERS, "video", "loop", "side"), ends_graph=True),
         ),
         _resolve_teleop,
     ),

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image, TimeReference
+from sensor_msgs.msg import TimeReference
 from std_msgs.msg import Header
 
-from invdyn_ros.nodes.images import CAMERA_FRAME, image_to_message
-from invdyn_ros.nodes.messages import latest_qos, to_seconds, to_stamp
+from invdyn_ros.nodes.image_publisher import ImagePublisher
+from invdyn_ros.nodes.messages import to_seconds, to_stamp
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, load_parameters, run
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
@@ -43,15 +43,12 @@ class CameraNode(DiagnosticNode):
         self.frames = open_camera(config)
         self.is_live = not config.video
         self.next_frame: Frame | None = next(self.frames)
-        self.image_publisher = self.create_publisher(
-            Image, "/camera/image_raw", latest_qos(self.lockstep)
-        )
+        self.images = ImagePublisher(self, self.lockstep)
         self.timing_publisher = self.create_publisher(
             TimeReference, "/timing", QoSProfile(depth=100)
         )
         self.start_time: float | None = None
         self.last_time = self.last_stamp = 0.0  # [s] of the clock and of the last image
-        self.last_image: Image | None = None
         self.frame_rate = read_video_info(config.video).frame_rate if config.video else 0.0
         self.decode_delay = (
             DECODE_DELAY / (config.rate or self.frame_rate) if config.video else 0.0
@@ -76,8 +73,9 @@ class CameraNode(DiagnosticNode):
         spin(0)
         # The time of exposure is `due` for a camera, and now for a video.
         self.publish(self.next_frame, due if self.is_live else time.time())
-        # Decoding at once would take a core from the nodes that process this frame.
+        # Encoding and decoding at once would take a core from the nodes that process this frame.
         self.wait(spin, due + self.decode_delay)
+        self.images.publish_compressed()
         self.next_frame = next(self.frames, None)
 
     def wait(self, spin: Spin, until: float) -> None:
@@ -87,9 +85,7 @@ class CameraNode(DiagnosticNode):
 
     def is_connected(self) -> bool:
         """Return whether the images and all topics to wait for have subscribers."""
-        return self.image_publisher.get_subscription_count() > 0 and self.topics_connected(
-            self.wait_for_topics
-        )
+        return self.images.is_connected and self.topics_connected(self.wait_for_topics)
 
     def on_clock(self, message: Clock) -> None:
         """Publish all frames up to the simulated time; repeat the last one for a repeated time.
@@ -101,7 +97,7 @@ class CameraNode(DiagnosticNode):
         Raises:
             NodeFinished: the video is over and its last frame has been used, since time went on.
         """
-        now, last = to_seconds(message.clock), self.last_image
+        now, last = to_seconds(message.clock), self.images.image
         if now < self.last_time:  # the simulation was reset
             self.frames = open_camera(self.config)
             self.next_frame = next(self.frames)
@@ -111,22 +107,23 @@ class CameraNode(DiagnosticNode):
         ):
             self.publish(self.next_frame, due)
             self.next_frame = next(self.frames, None)
-        is_idle = last is not None and last is self.last_image
+        is_idle = last is not None and last is self.images.image
         is_over = self.next_frame is None and now > self.last_stamp + 1 / self.frame_rate - 1e-6
         if is_idle and is_over and now > self.last_time:
             raise NodeFinished
         if is_idle and now == self.last_time:
-            self.image_publisher.publish(last)  # a repeated time means that it may have been lost
+            self.images.repeat()  # a repeated time means that it may have been lost
         self.last_time = now
+        self.images.publish_compressed()
 
     def publish(self, frame: Frame, stamp: float) -> None:
         """Publish a frame with a stamp [s]."""
-        self.last_image = image_to_message(frame.image, to_stamp(round(stamp * 1e9)), CAMERA_FRAME)
-        self.image_publisher.publish(self.last_image)
+        nanoseconds = round(stamp * 1e9)
+        self.images.publish(frame.image, nanoseconds)
         self.last_stamp = stamp
         self.timing_publisher.publish(
             TimeReference(
-                header=Header(stamp=self.last_image.header.stamp),
+                header=Header(stamp=to_stamp(nanoseconds)),
                 time_ref=self.get_clock().now().to_msg(),
                 source="image",
             )

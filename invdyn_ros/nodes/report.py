@@ -41,6 +41,7 @@ class ReportNode(DiagnosticNode):
 
     Attributes:
         end_reason: why the run is over; None while it is not.
+        is_complete: whether it came to its end, and was not interrupted.
         skips_plots: whether to end after the report, without plots.
         failures: what could not be written, in words.
     """
@@ -50,12 +51,16 @@ class ReportNode(DiagnosticNode):
         self.config = config = load_parameters(self, ReportNodeConfig)
         self.robot = load_robot(config.arm)
         self.log = MessageLog()
+        # a run without an end, and without a report, is not kept
+        is_finite = config.duration > 0 or (config.video and not config.loop)
+        self.is_logged = bool(config.report or config.graph == "grasp_sim" or is_finite)
         self.bag = None
         if config.record:
             from invdyn_ros.nodes.bag import BagWriter  # slow to import
 
             self.bag = BagWriter(Path(config.record))
         self.end_reason: str | None = None
+        self.is_complete = False
         self.skips_plots = self.is_drawing = False
         self.failures: list[str] = []
         self.start_time: float | None = None
@@ -94,11 +99,10 @@ class ReportNode(DiagnosticNode):
         self.log.add_topic(topic, CompressedImage if is_image else msg_type)
 
         def on_message(raw: bytes) -> None:
-            if self.config.report:
-                if is_image:
-                    self.log_image(topic, raw)
-                else:
-                    self.log.append(topic, raw)
+            if is_image:
+                self.log_image(topic, raw)
+            elif self.is_logged:
+                self.log.append(topic, raw)
             self._write_to_bag(topic, msg_type, raw)
             if callback is not None:
                 callback(raw)
@@ -186,7 +190,7 @@ class ReportNode(DiagnosticNode):
         if not self.ready:
             self.publish_ready()
         if self.end_reason is None and (reason := self.completion()) is not None:
-            self.end_reason = reason
+            self.end_reason, self.is_complete = reason, True
             self.pause_simulation(spin)
         if self.end_reason is not None:
             self.finish()
@@ -216,14 +220,17 @@ class ReportNode(DiagnosticNode):
         return None
 
     def finish(self) -> None:
-        """Write report, recording and plots.
+        """Write report, recording and plots; without a report, only say what was achieved.
 
         Raises:
             NodeFinished: all is written.
             NodeFailed: something could not be written.
         """
-        if self.config.report:
-            report = RunReport(self.config, self.robot, self.log, str(self.end_reason))
+        report = RunReport(self.config, self.robot, self.log, str(self.end_reason))
+        if not self.config.report and self.is_logged and self.is_complete:
+            if self.attempt("result", report.measure):
+                self.get_logger().info(report.headline)
+        elif self.config.report:
             if self.attempt("report", report.write):
                 report.write_page()
                 self.get_logger().info(report.headline)

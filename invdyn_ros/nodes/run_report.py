@@ -42,6 +42,7 @@ class ReportNodeConfig:
         record: directory of a rosbag2 recording to write; empty: none.
         duration: end of the run [s], of simulated time in lockstep; zero: no limit.
         video: video file of teleop, at whose end the run ends.
+        loop: whether the video starts again at its end.
         side: arm of the person that is followed, left or right.
         lockstep: whether stamps are of simulated time.
         policy: policy of grasp_sim.
@@ -60,6 +61,7 @@ class ReportNodeConfig:
     record: str = ""
     duration: float = 0.0
     video: str = ""
+    loop: bool = False
     side: str = "left"
     lockstep: bool = False
     policy: str = "scripted"
@@ -109,7 +111,7 @@ class RunReport:
             OSError: the file cannot be written.
         """
         try:
-            self._measure()
+            self.measure()
         except Exception as error:  # a report without figures is better than none
             self.values["error"] = f"no figures: {error!r}"
             raise
@@ -167,7 +169,8 @@ class RunReport:
 
         return grasp_run_sections(self.episodes, self.robot, self._scene(), self._events())
 
-    def _measure(self) -> None:
+    def measure(self) -> None:
+        """Compute the measured figures."""
         config, robot = self.config, self.robot
         self.unit = unit = read_action_unit(Path(config.checkpoint), config.arm)
         parts = to_recordings(self.log, robot, latency=not config.lockstep)

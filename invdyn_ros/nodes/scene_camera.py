@@ -6,7 +6,7 @@ import numpy as np
 from geometry_msgs.msg import PoseArray
 from numpy.typing import NDArray
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import CameraInfo, JointState
 
 from invdyn_ros.arms.domain_randomization import (
     load_randomization,
@@ -14,7 +14,8 @@ from invdyn_ros.arms.domain_randomization import (
     randomize_scene,
 )
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.nodes.images import CAMERA_FRAME, camera_info_message, image_to_message
+from invdyn_ros.nodes.image_publisher import ImagePublisher
+from invdyn_ros.nodes.images import CAMERA_FRAME, camera_info_message
 from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
     ForeignMessage,
@@ -67,7 +68,7 @@ class SceneCameraNode(DiagnosticNode):
         # by stamp [ns]: state of the arm and poses (4, 4) of the blocks
         self.pending: dict[int, tuple[ArmState | None, NDArray[np.float64] | None]] = {}
         image_qos = latest_qos(self.config.lockstep)
-        self.image_publisher = self.create_publisher(Image, "/camera/image_raw", image_qos)
+        self.images = ImagePublisher(self, self.config.lockstep)
         self.info_publisher = self.create_publisher(CameraInfo, "/camera/camera_info", image_qos)
         qos = QoSProfile(depth=MAX_PENDING)
         self.create_subscription(JointState, "/joint_states", self.on_joint_state, qos)
@@ -129,7 +130,8 @@ class SceneCameraNode(DiagnosticNode):
         self.info_publisher.publish(
             camera_info_message(intrinsics, width, height, stamp, CAMERA_FRAME)
         )
-        self.image_publisher.publish(image_to_message(self.image, stamp, CAMERA_FRAME))
+        self.images.publish(self.image, nanoseconds)
+        self.images.publish_compressed()
 
     def next_episode(self) -> None:
         """Create the renderer of the next episode, with its random camera pose."""

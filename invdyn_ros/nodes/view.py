@@ -15,7 +15,14 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from pydantic import Field
 from rclpy.client import Client
-from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2, TimeReference
+from sensor_msgs.msg import (
+    CameraInfo,
+    CompressedImage,
+    Image,
+    JointState,
+    PointCloud2,
+    TimeReference,
+)
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
@@ -24,6 +31,7 @@ from invdyn_ros.evaluation.live.arm_monitor import ArmMonitor
 from invdyn_ros.evaluation.live.live_page import has_network, render_live_page, render_network_page
 from invdyn_ros.evaluation.live.live_state import LiveState, to_list
 from invdyn_ros.evaluation.live.server import CommandResult, LiveServer
+from invdyn_ros.nodes.image_publisher import COMPRESSED, IMAGE
 from invdyn_ros.nodes.messages import ForeignMessage, latest_qos
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.run_topics import RUN_TOPICS
@@ -32,7 +40,6 @@ from invdyn_ros.nodes.view_recorder import Recorder
 from invdyn_ros.nodes.view_topics import (
     CAMERA_INFO,
     DESIRED,
-    IMAGE,
     LANDMARKS,
     MARKERS,
     OBJECTS,
@@ -91,6 +98,7 @@ class ViewNode(DiagnosticNode):
         self.monitor = ArmMonitor(self.robot, obstacles)
         self.recorder = Recorder(self, RUN_TOPICS[config.graph])
         self.page_subscriptions: list[Any] = []  # subscriptions that exist while a page is open
+        self.watched_image = ""  # topic of the images that an open page shows
         self.clearances: dict[str, Any] = {}
         self.next_update = self.next_image = self.next_clearance = 0.0
         self.engage_client = self.create_client(SetBool, "/inverse_dynamics/engage")
@@ -136,8 +144,9 @@ class ViewNode(DiagnosticNode):
         self.next_update = time.monotonic() + PERIOD
         self.recorder.handle_requests()
         self.live.recording = self.recorder.path
-        if self.server.is_watched != bool(self.page_subscriptions):
-            self.watch(self.server.is_watched)
+        topic = self.image_topic() if self.server.is_watched else ""
+        if topic != self.watched_image:
+            self.watch(topic)
         if self.page_subscriptions:
             try:
                 self.update(time.monotonic())
@@ -145,19 +154,29 @@ class ViewNode(DiagnosticNode):
                 self.ignore("the live window", str(error))
         spin(0)
 
-    def watch(self, is_watched: bool) -> None:
-        """Subscribe to what a page shows while one is open."""
+    def image_topic(self) -> str:
+        """Return the topic of compressed images, which cost less, if there are any."""
+        return COMPRESSED if self.count_publishers(COMPRESSED) else IMAGE
+
+    def watch(self, image_topic: str) -> None:
+        """Subscribe to what a page shows, with the images of a topic; empty: to nothing."""
+        self.watched_image = image_topic
         for subscription in self.page_subscriptions:
             self.destroy_subscription(subscription)
         self.page_subscriptions = []
-        if not is_watched:
+        if not image_topic:
             return
         self.recorder.prepare()
         c = self.converter
         topics: list[tuple[str, Any, Callable[[Any], None], bool]] = [
             (STATES, JointState, partial(c.store, STATES), True),
             (DESIRED, JointState, partial(c.store, DESIRED), True),
-            (IMAGE, Image, c.store_image, True),
+            (
+                image_topic,
+                CompressedImage if image_topic == COMPRESSED else Image,
+                partial(c.store_image, image_topic),
+                True,
+            ),
             ("/timing", TimeReference, c.on_timing, False),
         ]
         if self.config.graph == "teleop":

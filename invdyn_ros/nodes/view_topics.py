@@ -8,15 +8,29 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2, TimeReference
+from sensor_msgs.msg import (
+    CameraInfo,
+    CompressedImage,
+    Image,
+    JointState,
+    PointCloud2,
+    TimeReference,
+)
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.evaluation.live.live_image import BlockAxes, encode_live_image, project_axes
+from invdyn_ros.evaluation.live.live_image import (
+    BlockAxes,
+    encode_small_jpeg,
+    live_image_message,
+    project_axes,
+)
 from invdyn_ros.evaluation.live.live_state import LiveState
+from invdyn_ros.nodes.image_publisher import IMAGE
 from invdyn_ros.nodes.images import image_to_array, message_to_intrinsics
 from invdyn_ros.nodes.joint_states import UNMEASURED, gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     REJECTED,
+    ForeignMessage,
     cloud_to_landmarks,
     pose_to_arrays,
     to_nanoseconds,
@@ -28,7 +42,7 @@ from invdyn_ros.robots.scene import Scene, quaternion_pose
 from invdyn_ros.typing import Array
 
 STATES, DESIRED = "/joint_states", "/inverse_dynamics/desired_joint_state"
-IMAGE, CAMERA_INFO = "/camera/image_raw", "/camera/camera_info"
+CAMERA_INFO = "/camera/camera_info"
 LANDMARKS, MARKERS, OBJECTS = "/pose/landmarks", "/blocks/markers", "/sim/objects"
 IMAGE_COLUMNS = [4, 5, 3]  # of landmarks: position in the image and visibility
 MAX_IMAGES = 6  # that wait for what is detected in them
@@ -55,19 +69,21 @@ class ViewTopics:
         """
         self.robot, self.scene, self.state = robot, scene, state
         self._raw: dict[str, bytes] = {}
-        self._images: dict[int, tuple[float, bytes]] = {}  # stamp [ns] -> arrival [s], message
+        # stamp [ns] -> arrival [s], topic, message
+        self._images: dict[int, tuple[float, str, bytes]] = {}
         self._detections: dict[int, Any] = {}  # stamp [ns] -> landmarks or markers
         self._intrinsics: tuple[Array, Array] | None = None
+        self._image_height = 0  # [px]
 
     def store(self, topic: str, raw: bytes) -> None:
         """Store a message of a topic until it is shown."""
         self.state.count(topic)
         self._raw[topic] = raw
 
-    def store_image(self, raw: bytes) -> None:
-        """Store an image until what is detected in it arrives."""
-        self.state.count(IMAGE)
-        self._images[serialized_stamp(raw)] = (time.monotonic(), raw)
+    def store_image(self, topic: str, raw: bytes) -> None:
+        """Store an image of a topic until what is detected in it arrives."""
+        self.state.count(topic)
+        self._images[serialized_stamp(raw)] = (time.monotonic(), topic, raw)
         _keep_newest(self._images)
 
     def on_landmarks(self, message: PointCloud2) -> None:
@@ -87,6 +103,7 @@ class ViewTopics:
     def on_camera_info(self, message: CameraInfo) -> None:
         """Store the intrinsics of the camera."""
         self._intrinsics = message_to_intrinsics(message)
+        self._image_height = message.height
 
     def on_diagnostics(self, message: DiagnosticArray) -> None:
         """Store the state of a node."""
@@ -126,23 +143,22 @@ class ViewTopics:
         ready = [stamp for stamp in self._images if stamp in self._detections]
         if not ready:
             late = time.monotonic() - DETECTION_TIMEOUT
-            ready = [stamp for stamp, (arrival, _) in self._images.items() if arrival < late]
+            ready = [stamp for stamp, (arrival, *_) in self._images.items() if arrival < late]
         if not ready:
             return None
         stamp = ready[-1]  # the newest, in the order of arrival
-        _, raw = self._images[stamp]
+        _, topic, raw = self._images[stamp]
         for waiting in [*self._images]:
             del self._images[waiting]
             if waiting == stamp:
                 break
-        image = image_to_array(deserialize_message(raw, Image))
         detection = self._detections.get(stamp)
         landmarks, blocks = None, []
         if isinstance(detection, MarkerArray):
-            blocks = self._block_axes(detection, image.shape[0])
+            blocks = self._block_axes(detection)
         elif detection is not None and detection.shape[1] > max(IMAGE_COLUMNS):
             landmarks = detection[:, IMAGE_COLUMNS]
-        return encode_live_image(image, stamp * 1e-9, landmarks, blocks)
+        return live_image_message(_encoded_image(topic, raw), stamp * 1e-9, landmarks, blocks)
 
     def _read_joints(self, message: JointState) -> None:
         robot, state = self.robot, self.state
@@ -163,8 +179,8 @@ class ViewTopics:
         poses = deserialize_message(raw, PoseArray).poses
         self.state.blocks = [quaternion_pose(*pose_to_arrays(pose)) for pose in poses]
 
-    def _block_axes(self, message: MarkerArray, image_height: int) -> list[BlockAxes]:
-        if self._intrinsics is None or self.scene is None:
+    def _block_axes(self, message: MarkerArray) -> list[BlockAxes]:
+        if self._intrinsics is None or self.scene is None or not self._image_height:
             return []
         axes = []
         for marker in message.markers:
@@ -173,10 +189,26 @@ class ViewTopics:
             T = quaternion_pose(*pose_to_arrays(marker.pose))
             if marker.header.frame_id == self.robot.base_link:
                 T = np.linalg.inv(self.scene.camera.T_base_camera) @ T
-            points = project_axes(T, self.scene.block_size, self._intrinsics, image_height)
+            points = project_axes(T, self.scene.block_size, self._intrinsics, self._image_height)
             if points is not None:
                 axes.append(BlockAxes(int(marker.id), points))
         return axes
+
+
+def _encoded_image(topic: str, raw: bytes) -> bytes:
+    """Return the JPEG or PNG of a serialized message.
+
+    Raises:
+        ForeignMessage: the image cannot be used.
+    """
+    if topic == IMAGE:
+        return encode_small_jpeg(image_to_array(deserialize_message(raw, Image)))
+    message = deserialize_message(raw, CompressedImage)
+    if not any(name in message.format for name in ("jpeg", "jpg", "png")):
+        raise ForeignMessage(
+            f"compressed image of the format '{message.format[:40]}'; send jpeg or png"
+        )
+    return bytes(message.data)
 
 
 def _keep_newest(items: dict[int, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Camera images of the live window: JPEG, with what the page draws on them."""
+"""Camera images of the live window: compressed, with what the page draws on them."""
 
 from __future__ import annotations
 
@@ -30,22 +30,27 @@ class BlockAxes(NamedTuple):
     points: Array
 
 
-def encode_live_image(
-    image: Image, stamp: float, landmarks: Array | None, blocks: list[BlockAxes]
-) -> bytes:
-    """Return an image as one binary message: length of the header, the header as JSON, the JPEG.
-
-    Args:
-        image: (H, W, 3) RGB.
-        stamp: time of the image [s].
-        landmarks: (33, 3) position [image heights] and visibility of each, None without a person.
-        blocks: axes of the blocks in the image.
-    """
+def encode_small_jpeg(image: Image) -> bytes:
+    """Return an image (H, W, 3) RGB as JPEG, no larger than a page shows it."""
     height, width = image.shape[:2]
     scale = MAX_SIDE / max(height, width)
     if scale < 1:
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return encode_jpeg(image, JPEG_QUALITY)
+
+
+def live_image_message(
+    encoded_image: bytes, stamp: float, landmarks: Array | None, blocks: list[BlockAxes]
+) -> bytes:
+    """Return an image as one binary message: length of the header, the header as JSON, the image.
+
+    Args:
+        encoded_image: JPEG or PNG.
+        stamp: time of the image [s].
+        landmarks: (33, 3) position [image heights] and visibility of each, None without a person.
+        blocks: axes of the blocks in the image.
+    """
     header: dict[str, Any] = {
         "stamp": stamp,
         "landmarks": None if landmarks is None else np.round(landmarks, 4).tolist(),
@@ -54,7 +59,7 @@ def encode_live_image(
         ],
     }
     encoded = json.dumps(header, allow_nan=False).encode()
-    return LENGTH.pack(len(encoded)) + encoded + encode_jpeg(image, JPEG_QUALITY)
+    return LENGTH.pack(len(encoded)) + encoded + encoded_image
 
 
 def project_axes(

@@ -128,7 +128,7 @@ class LiveServer:
         self._loop.call_soon_threadsafe(self._set, "state", text)
 
     def publish_image(self, image: bytes) -> None:
-        """Send an image of `encode_live_image` to all pages; it replaces one that is waiting."""
+        """Send an image of `live_image_message` to all pages; it replaces one that is waiting."""
         self._loop.call_soon_threadsafe(self._set, "image", image)
 
     def close(self) -> None:

@@ -155,6 +155,11 @@ COLUMNS: Mapping[str, Keys] = {
         )
     },
     "model": _quantiles("us", "p50", "p95", "p99", "max"),
+    "network_page": {
+        **_quantiles("ms", "p50", "p95", "p99", "max"),
+        "megabytes": ReportKey("size of the page", "MB", optional=True),
+        "frames_per_s": ReportKey("frames of the film drawn and encoded", "1/s", optional=True),
+    },
     "multimodal": {
         "near_mode": ReportKey("samples within 5% of one of the two actions", "%", optional=True),
         "positive": ReportKey("those of them near the positive one", "%", optional=True),
@@ -254,6 +259,10 @@ DETAILS: Mapping[str, Keys] = {
         "curves.*[].successes": ReportKey("successful episodes"),
         "curves.*[].episodes": ReportKey("episodes"),
         "curves.*[].mean_reward": ReportKey("mean return of the episodes"),
+    },
+    "live_window": {
+        "received": ReportKey("messages that the open page received"),
+        "received.*": ReportKey("messages of that kind", optional=True),
     },
     "lottery_ticket": {
         "curves": ReportKey("error against sparsity, by network and kind of ticket"),
