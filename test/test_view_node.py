@@ -17,13 +17,14 @@ from std_srvs.srv import SetBool, Trigger
 
 from invdyn_ros.evaluation.live.access import KEY_PREFIX, SUBPROTOCOL
 from invdyn_ros.evaluation.live.live_image import LENGTH
+from invdyn_ros.graph.topics import COMMANDS, GRIPPER_COMMAND
 from invdyn_ros.nodes.images import image_to_message
-from invdyn_ros.nodes.messages import COMMAND_TOPICS, landmarks_to_cloud, to_stamp
+from invdyn_ros.nodes.messages import landmarks_to_cloud, to_stamp
 from invdyn_ros.nodes.run_topics import OVERLAY_TOPICS, RUN_TOPICS
 from invdyn_ros.nodes.view import ViewNode
 from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, messages
 
-NEVER = {*COMMAND_TOPICS.values(), "/gripper/command", *OVERLAY_TOPICS.values()}
+NEVER = {f"/{topic}" for topic in (*COMMANDS.values(), GRIPPER_COMMAND, *OVERLAY_TOPICS.values())}
 """A subscriber of these changes how a graph runs."""
 
 
@@ -169,7 +170,9 @@ async def use_page(probe, node, publish, calls):
         assert calls == [True, False, "stop"]
         assert (await page.command("record"))["success"]
         assert "recorded already" in (await page.command("record"))["message"]
-        assert subscribed(node) >= RUN_TOPICS["teleop"].keys()
+        assert subscribed(node) >= {
+            node.resolve_topic_name(topic) for topic in RUN_TOPICS["teleop"]
+        }
         for _ in range(20):
             await page.receive()
         message = await page.receive_until(lambda m: m.get("recording"))

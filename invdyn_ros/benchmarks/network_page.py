@@ -56,7 +56,10 @@ function move() {
   const start = performance.now();
   slider.value = (end * times.length) / count;
   slider.dispatchEvent(new Event("input", { bubbles: true }));
-  requestAnimationFrame(() => setTimeout(() => { times.push(performance.now() - start); move(); }));
+  requestAnimationFrame(() => setTimeout(() => {
+    times.push(performance.now() - start);
+    move();
+  }));
 }
 move();
 """

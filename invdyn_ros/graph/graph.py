@@ -27,6 +27,16 @@ from invdyn_ros.graph.checkpoints import (
     read_action_unit,
 )
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
+from invdyn_ros.graph.topics import (
+    DESIRED_JOINT_STATE,
+    GRIPPER_COMMAND,
+    IMAGE,
+    JOINT_STATES,
+    JOINT_TARGET,
+    LANDMARKS,
+    MARKERS,
+    REPORT_READY,
+)
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import ROBOTS, package_file
 
@@ -247,7 +257,7 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     if manual:
         values["max_episode_seconds"] = MANUAL_EPISODE_TIMEOUT
     else:
-        topics.append("/blocks/markers")
+        topics.append(MARKERS)
     values["wait_for_topics"] = " ".join(topics)
 
 
@@ -291,18 +301,18 @@ REPORT_PARAMETERS = (
 
 # topics that need a publisher and a subscriber before a video or a simulation starts
 TELEOP_TOPICS = (
-    "/joint_states",
-    "/pose/landmarks",
-    "/joint_target",
-    "/inverse_dynamics/desired_joint_state",
-    "/report/ready",
+    JOINT_STATES,
+    LANDMARKS,
+    JOINT_TARGET,
+    DESIRED_JOINT_STATE,
+    REPORT_READY,
 )
 GRASP_SIM_TOPICS = (
-    "/camera/image_raw",
-    "/joint_target",
-    "/gripper/command",
-    "/inverse_dynamics/desired_joint_state",
-    "/report/ready",
+    IMAGE,
+    JOINT_TARGET,
+    GRIPPER_COMMAND,
+    DESIRED_JOINT_STATE,
+    REPORT_READY,
 )
 
 MANUAL_EPISODE_TIMEOUT = 120.0  # [s] longest episode without a policy

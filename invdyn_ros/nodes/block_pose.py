@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from invdyn_ros.graph.topics import BLOCKS_OVERLAY, IMAGE, JOINT_STATES, MARKERS, block_topic
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
@@ -67,17 +68,13 @@ class BlockPoseNode(DiagnosticNode):
         self.pending_image: tuple[NDArray[np.uint8], int, str] | None = None
         self.last_stamp = 0  # of an image [ns]
         qos = QoSProfile(depth=10)
-        self.pose_publisher = self.create_publisher(
-            PoseWithCovarianceStamped, "/blocks/block_0", qos
-        )
-        self.marker_publisher = self.create_publisher(MarkerArray, "/blocks/markers", qos)
-        self.overlay_publisher = self.create_publisher(Image, "/blocks/overlay", latest_qos(False))
+        self.pose_publisher = self.create_publisher(PoseWithCovarianceStamped, block_topic(0), qos)
+        self.marker_publisher = self.create_publisher(MarkerArray, MARKERS, qos)
+        self.overlay_publisher = self.create_publisher(Image, BLOCKS_OVERLAY, latest_qos(False))
         self.create_subscription(
-            JointState, "/joint_states", self.on_joint_state, QoSProfile(depth=200)
+            JointState, JOINT_STATES, self.on_joint_state, QoSProfile(depth=200)
         )
-        self.create_subscription(
-            Image, "/camera/image_raw", self.on_image, latest_qos(config.lockstep)
-        )
+        self.create_subscription(Image, IMAGE, self.on_image, latest_qos(config.lockstep))
 
     def on_joint_state(self, message: JointState) -> None:
         """Store a joint state, and process an image that waits for it."""

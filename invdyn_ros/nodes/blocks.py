@@ -11,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from invdyn_ros.graph.topics import BLOCKS_OVERLAY, CAMERA_INFO, IMAGE, MARKERS, block_topic
 from invdyn_ros.nodes.images import (
     image_to_array,
     image_to_message,
@@ -76,15 +77,15 @@ class BlocksNode(DiagnosticNode):
         qos = QoSProfile(depth=10)
         # created before the first image, so that subscribers get the first pose
         self.pose_publishers: list[Publisher] = [
-            self.create_publisher(PoseWithCovarianceStamped, f"/blocks/block_{block}", qos)
+            self.create_publisher(PoseWithCovarianceStamped, block_topic(block), qos)
             for block in range(self.detector_config.num_blocks)
         ]
-        self.marker_publisher = self.create_publisher(MarkerArray, "/blocks/markers", qos)
-        self.overlay_publisher = self.create_publisher(Image, "/blocks/overlay", latest_qos(False))
+        self.marker_publisher = self.create_publisher(MarkerArray, MARKERS, qos)
+        self.overlay_publisher = self.create_publisher(Image, BLOCKS_OVERLAY, latest_qos(False))
         self.tf_broadcaster = TransformBroadcaster(self) if TransformBroadcaster else None
         image_qos = latest_qos(config.lockstep)
-        self.create_subscription(CameraInfo, "/camera/camera_info", self.on_camera_info, image_qos)
-        self.create_subscription(Image, "/camera/image_raw", self.on_image, image_qos)
+        self.create_subscription(CameraInfo, CAMERA_INFO, self.on_camera_info, image_qos)
+        self.create_subscription(Image, IMAGE, self.on_image, image_qos)
 
     def on_camera_info(self, message: CameraInfo) -> None:
         """Create the detector for the intrinsics of the camera."""

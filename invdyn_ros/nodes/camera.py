@@ -8,6 +8,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import TimeReference
 from std_msgs.msg import Header
 
+from invdyn_ros.graph.topics import CLOCK, TIMING
 from invdyn_ros.nodes.image_publisher import ImagePublisher
 from invdyn_ros.nodes.messages import to_seconds, to_stamp
 from invdyn_ros.nodes.node_loop import Spin
@@ -44,9 +45,7 @@ class CameraNode(DiagnosticNode):
         self.is_live = not config.video
         self.next_frame: Frame | None = next(self.frames)
         self.images = ImagePublisher(self, self.lockstep)
-        self.timing_publisher = self.create_publisher(
-            TimeReference, "/timing", QoSProfile(depth=100)
-        )
+        self.timing_publisher = self.create_publisher(TimeReference, TIMING, QoSProfile(depth=100))
         self.start_time: float | None = None
         self.last_time = self.last_stamp = 0.0  # [s] of the clock and of the last image
         self.frame_rate = read_video_info(config.video).frame_rate if config.video else 0.0
@@ -54,7 +53,7 @@ class CameraNode(DiagnosticNode):
             DECODE_DELAY / (config.rate or self.frame_rate) if config.video else 0.0
         )
         if self.lockstep:
-            self.create_subscription(Clock, "/clock", self.on_clock, QoSProfile(depth=1000))
+            self.create_subscription(Clock, CLOCK, self.on_clock, QoSProfile(depth=1000))
 
     def step(self, spin: Spin) -> None:
         """Publish the next frame when it is due."""

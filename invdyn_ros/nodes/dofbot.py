@@ -10,9 +10,9 @@ from std_msgs.msg import Float64MultiArray
 
 from invdyn_ros.arms.dofbot_bus import DofbotBus, I2CBus, open_bus
 from invdyn_ros.arms.dofbot_driver import DofbotDriver, Reading
+from invdyn_ros.graph.topics import COMMANDS, GRIPPER_COMMAND, JOINT_STATES
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
-    COMMAND_TOPICS,
     ForeignMessage,
     message_to_command,
     to_stamp,
@@ -51,12 +51,10 @@ class DofbotNode(DiagnosticNode):
         self.driver = DofbotDriver(board, self.robot, self.config.reads_per_tick)
         self.due = time.monotonic()
         qos = QoSProfile(depth=10)
-        self.joint_state_publisher = self.create_publisher(JointState, "/joint_states", qos)
-        topic = COMMAND_TOPICS[self.robot.action_unit]
+        self.joint_state_publisher = self.create_publisher(JointState, JOINT_STATES, qos)
+        topic = COMMANDS[self.robot.action_unit]
         self.create_subscription(Float64MultiArray, topic, self.on_command, qos)
-        self.create_subscription(
-            Float64MultiArray, "/gripper/command", self.on_gripper_command, qos
-        )
+        self.create_subscription(Float64MultiArray, GRIPPER_COMMAND, self.on_gripper_command, qos)
 
     def close(self) -> None:
         """Switch the torque off if configured."""

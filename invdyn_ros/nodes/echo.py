@@ -12,7 +12,7 @@ from invdyn_ros.nodes.messages import command_to_message, to_nanoseconds
 from invdyn_ros.nodes.runner import load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
-ECHO_JOINTS, ECHO_COMMANDS = "/echo/joint_states", "/echo/commands"
+ECHO_JOINTS, ECHO_COMMANDS = "echo/joint_states", "echo/commands"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,13 @@ from visualization_msgs.msg import Marker, MarkerArray
 from invdyn_ros.arms.domain_randomization import load_randomization, sample_latency
 from invdyn_ros.arms.pybullet_scene import nominal_scene
 from invdyn_ros.control.motion_profile import Target
+from invdyn_ros.graph.topics import (
+    GRIPPER_COMMAND,
+    JOINT_STATES,
+    JOINT_TARGET,
+    MARKERS,
+    block_topic,
+)
 from invdyn_ros.grasp.estimation.block_estimate import (
     BlockDetection,
     detection_on_table,
@@ -103,12 +110,12 @@ class GraspNode(DiagnosticNode):
         self.read_joint_state = JointStateReader(self.robot)
         self.reset()
         qos = QoSProfile(depth=10)
-        self.target_publisher = self.create_publisher(JointTrajectory, "/joint_target", qos)
-        self.gripper_publisher = self.create_publisher(Float64MultiArray, "/gripper/command", qos)
-        self.create_subscription(JointState, "/joint_states", self.on_joint_state, qos)
-        self.create_subscription(MarkerArray, "/blocks/markers", self.on_markers, qos)
+        self.target_publisher = self.create_publisher(JointTrajectory, JOINT_TARGET, qos)
+        self.gripper_publisher = self.create_publisher(Float64MultiArray, GRIPPER_COMMAND, qos)
+        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos)
+        self.create_subscription(MarkerArray, MARKERS, self.on_markers, qos)
         self.create_subscription(
-            PoseWithCovarianceStamped, "/blocks/block_0", self.on_block_pose, qos
+            PoseWithCovarianceStamped, block_topic(0), self.on_block_pose, qos
         )
 
     def reset(self) -> None:

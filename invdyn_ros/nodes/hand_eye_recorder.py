@@ -12,6 +12,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
+from invdyn_ros.graph.topics import JOINT_STATES, block_topic
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.joint_states import positions_by_name
 from invdyn_ros.nodes.messages import pose_to_arrays, to_seconds
@@ -48,8 +49,8 @@ class HandEyeRecorderNodeConfig:
     """
 
     arm: str = "ur5"
-    marker_topic: str = "/blocks/block_0"
-    joint_states_topic: str = "/joint_states"
+    marker_topic: str = block_topic(0)
+    joint_states_topic: str = JOINT_STATES
     record: str = "calibration"
     num_poses: int = 0
     max_joint_velocity: float = StaticPoseConfig.max_joint_velocity

@@ -9,11 +9,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from invdyn_ros.data.recording import encode_jpeg
+from invdyn_ros.graph.topics import COMPRESSED_IMAGE, IMAGE
 from invdyn_ros.nodes.images import CAMERA_FRAME, Channels, image_to_message
 from invdyn_ros.nodes.messages import latest_qos, to_stamp
 
-IMAGE = "/camera/image_raw"
-COMPRESSED = f"{IMAGE}/compressed"  # named as image_transport does
 COMPRESSED_PERIOD = 0.09  # [s] at least: for displays, at 30 Hz every third image
 JPEG_QUALITY = 80
 FORMAT = "rgb8; jpeg compressed bgr8"  # as compressed_image_transport has it
@@ -35,7 +34,9 @@ class ImagePublisher:
         """
         self.image: Image | None = None
         self._raw = node.create_publisher(Image, IMAGE, latest_qos(lockstep))
-        self._compressed = node.create_publisher(CompressedImage, COMPRESSED, latest_qos(False))
+        self._compressed = node.create_publisher(
+            CompressedImage, COMPRESSED_IMAGE, latest_qos(False)
+        )
         self._pixels: Channels | None = None  # of the last image, None if it was compressed
         self._next_time = 0.0  # [s] of a compressed image
 

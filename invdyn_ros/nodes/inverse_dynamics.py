@@ -20,6 +20,7 @@ from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.faults import GAPS, Fault, MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
+from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, TIMING
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.joint_states import arm_to_message, joints_by_name
 from invdyn_ros.nodes.messages import (
@@ -34,8 +35,6 @@ from invdyn_ros.nodes.start_condition import StartCondition
 from invdyn_ros.nodes.target_queue import TargetQueue
 from invdyn_ros.nodes.topic_monitor import (
     CHECK_PERIOD,
-    JOINT_STATES,
-    JOINT_TARGET,
     UNKNOWN,
     TopicMonitor,
     find_command_topic,
@@ -121,7 +120,7 @@ class InverseDynamicsNode(DiagnosticNode):
         self.desired_state_publisher = self.create_publisher(
             JointState, "~/desired_joint_state", qos
         )
-        self.timing_publisher = self.create_publisher(TimeReference, "/timing", qos)
+        self.timing_publisher = self.create_publisher(TimeReference, TIMING, qos)
         qos = latest_qos(config.lockstep)
         self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos)
         self.create_subscription(JointTrajectory, JOINT_TARGET, self.on_target, qos)

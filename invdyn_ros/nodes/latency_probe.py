@@ -15,8 +15,9 @@ from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.graph.topics import COMMANDS, JOINT_STATES, JOINT_TARGET
 from invdyn_ros.nodes.echo import ECHO_COMMANDS, ECHO_JOINTS
-from invdyn_ros.nodes.messages import COMMAND_TOPICS, command_stamp, target_to_message, to_stamp
+from invdyn_ros.nodes.messages import command_stamp, target_to_message, to_stamp
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.runner import NodeFinished, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
@@ -47,8 +48,8 @@ class LatencyProbeNodeConfig:
     out: str = "latency.json"
 
     def __post_init__(self) -> None:
-        if self.unit not in COMMAND_TOPICS:
-            raise ValueError(f"no topic for '{self.unit}'; units are {list(COMMAND_TOPICS)}")
+        if self.unit not in COMMANDS:
+            raise ValueError(f"no topic for '{self.unit}'; units are {list(COMMANDS)}")
 
 
 @dataclass
@@ -76,9 +77,9 @@ class LatencyProbeNode(Node):
         self.config = config = load_parameters(self, LatencyProbeNodeConfig)
         self.robot = load_robot(config.arm)
         qos = QoSProfile(depth=10)
-        self.target_publisher = self.create_publisher(JointTrajectory, "/joint_target", qos)
+        self.target_publisher = self.create_publisher(JointTrajectory, JOINT_TARGET, qos)
         topics = {
-            "inverse_dynamics": ("/joint_states", COMMAND_TOPICS[config.unit]),
+            "inverse_dynamics": (JOINT_STATES, COMMANDS[config.unit]),
             "echo": (ECHO_JOINTS, ECHO_COMMANDS),
         }
         self.measured_nodes: dict[str, MeasuredNode] = {}

@@ -16,10 +16,6 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.typing import Array
 
-COMMAND_TOPICS = {
-    "N m": "/forward_effort_controller/commands",
-    "rad": "/forward_position_controller/commands",
-}  # command topics of the real drivers by the unit of the action
 REJECTED = "rejected"  # namespace of markers with the reason why a block has no pose
 LANDMARK_FIELDS = ("x", "y", "z", "visibility")
 IMAGE_FIELDS = ("u", "v")  # position in the image [image heights], may be absent

@@ -7,6 +7,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2, TimeReference
 from std_msgs.msg import Header
 
+from invdyn_ros.graph.topics import IMAGE, LANDMARKS, POSE_OVERLAY, TIMING
 from invdyn_ros.nodes.images import image_to_array, image_to_message
 from invdyn_ros.nodes.messages import landmarks_to_cloud, latest_qos
 from invdyn_ros.nodes.node_loop import Spin
@@ -34,21 +35,17 @@ class PoseNode(DiagnosticNode):
         super().__init__("pose")
         self.estimator = PoseEstimator(load_parameters(self, PoseEstimatorConfig))
         self.landmark_publisher = self.create_publisher(
-            PointCloud2, "/pose/landmarks", QoSProfile(depth=10)
+            PointCloud2, LANDMARKS, QoSProfile(depth=10)
         )
-        self.timing_publisher = self.create_publisher(
-            TimeReference, "/timing", QoSProfile(depth=100)
-        )
-        self.overlay = self.create_publisher(Image, "/pose/overlay", latest_qos(False))
+        self.timing_publisher = self.create_publisher(TimeReference, TIMING, QoSProfile(depth=100))
+        self.overlay = self.create_publisher(Image, POSE_OVERLAY, latest_qos(False))
         self.lockstep = load_parameters(self, PoseNodeConfig).lockstep
         self.last_cloud: PointCloud2 | None = None
         self.landmarks: Landmarks | None = None
         self.last_image = np.empty(0, np.uint8)
         self.num_empty = 0
         self.pending_overlay: tuple[np.ndarray, Landmarks | None, Header] | None = None
-        self.create_subscription(
-            Image, "/camera/image_raw", self.on_image, latest_qos(self.lockstep)
-        )
+        self.create_subscription(Image, IMAGE, self.on_image, latest_qos(self.lockstep))
 
     def on_image(self, message: Image) -> None:
         """Estimate the pose of the person in an image."""

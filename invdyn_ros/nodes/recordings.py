@@ -11,6 +11,18 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from invdyn_ros.data.recording import EncodedImage, JointSamples, Recording, StatusInterval
+from invdyn_ros.graph.topics import (
+    BLOCKS_OVERLAY,
+    DESIRED_JOINT_STATE,
+    DIAGNOSTICS,
+    JOINT_STATES,
+    JOINT_TARGET,
+    LANDMARKS,
+    OBJECTS,
+    POSE_OVERLAY,
+    TIMING,
+    block_topic,
+)
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import (
@@ -24,7 +36,6 @@ from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import quaternion_pose
 
-STATES, DESIRED = "/joint_states", "/inverse_dynamics/desired_joint_state"
 MAX_REORDERING = 100_000_000  # [ns] by which stamps may decrease without a restart of time
 IMAGE_STAGE = "image"  # source in /timing of the images that the camera published
 CONTACT = "contact: "  # prefix of the status of a simulator whose arm touches something
@@ -87,23 +98,23 @@ class _RunReader:
         self.timing: list[tuple[int, str, float, float]] = []  # part, source, stamp, time
         self.statuses: list[tuple[int, float, Any]] = []  # part, time, status
         self.readers: dict[str, Callable[[Any], Any]] = {
-            STATES: self._joints,
-            DESIRED: lambda m: (*joints_by_name(m, robot.joint_names), np.nan),
-            "/joint_target": lambda m: message_to_target(m, robot.joint_names).state.q,
-            "/pose/landmarks": cloud_to_landmarks,
-            "/sim/objects": lambda m: pose_to_arrays(m.poses[0]),
-            "/blocks/block_0": self._detection,
-            "/pose/overlay": lambda m: bytes(m.data),
-            "/blocks/overlay": lambda m: bytes(m.data),
+            JOINT_STATES: self._joints,
+            DESIRED_JOINT_STATE: lambda m: (*joints_by_name(m, robot.joint_names), np.nan),
+            JOINT_TARGET: lambda m: message_to_target(m, robot.joint_names).state.q,
+            LANDMARKS: cloud_to_landmarks,
+            OBJECTS: lambda m: pose_to_arrays(m.poses[0]),
+            block_topic(0): self._detection,
+            POSE_OVERLAY: lambda m: bytes(m.data),
+            BLOCKS_OVERLAY: lambda m: bytes(m.data),
         }
 
     def add(self, topic: str, message: Any, raw: bytes) -> None:
         """Add a message; one that cannot be read is counted."""
-        states = self.topics.setdefault(STATES, _Topic())
+        states = self.topics.setdefault(JOINT_STATES, _Topic())
         part, now = len(states.parts) - 1, states.last * 1e-9
-        if topic == "/diagnostics":
+        if topic == DIAGNOSTICS:
             self.statuses += [(part, now, status) for status in message.status]
-        elif topic == "/timing":
+        elif topic == TIMING:
             stamp = to_seconds(message.header.stamp)
             self.timing.append((part, message.source, stamp, to_seconds(message.time_ref)))
         elif topic in self.readers:
@@ -117,7 +128,7 @@ class _RunReader:
 
     def recordings(self, latency: bool) -> list[Recording]:
         """Return one recording per part."""
-        count = len(self.topics.setdefault(STATES, _Topic()).parts)
+        count = len(self.topics.setdefault(JOINT_STATES, _Topic()).parts)
         recordings = [self._recording(part) for part in range(count)]
         for part, source, stamp, time in self.timing:
             if source == IMAGE_STAGE:
@@ -140,15 +151,17 @@ class _RunReader:
     def _recording(self, part: int) -> Recording:
         rows = {topic: values.rows(part) for topic, values in self.topics.items()}
         recording = Recording(
-            JointSamples.from_rows([(t, *value) for t, value in rows.get(STATES, [])]),
-            JointSamples.from_rows([(t, *value) for t, value in rows.get(DESIRED, [])]),
-            targets=dict(rows.get("/joint_target", [])),
-            landmarks=rows.get("/pose/landmarks", []),
-            block_poses=dict(rows.get("/sim/objects", [])),
+            JointSamples.from_rows([(t, *value) for t, value in rows.get(JOINT_STATES, [])]),
+            JointSamples.from_rows(
+                [(t, *value) for t, value in rows.get(DESIRED_JOINT_STATE, [])]
+            ),
+            targets=dict(rows.get(JOINT_TARGET, [])),
+            landmarks=rows.get(LANDMARKS, []),
+            block_poses=dict(rows.get(OBJECTS, [])),
         )
-        for t, (in_base, T) in rows.get("/blocks/block_0", []):
+        for t, (in_base, T) in rows.get(block_topic(0), []):
             (recording.base_detections if in_base else recording.camera_detections)[t] = T
-        overlays = rows.get("/pose/overlay", []) or rows.get("/blocks/overlay", [])
+        overlays = rows.get(POSE_OVERLAY, []) or rows.get(BLOCKS_OVERLAY, [])
         recording.images = [EncodedImage(t, jpeg) for t, jpeg in overlays]
         return recording
 

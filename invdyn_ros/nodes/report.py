@@ -15,6 +15,7 @@ from std_msgs.msg import Empty
 from std_srvs.srv import SetBool
 
 from invdyn_ros.data.recording import encode_jpeg
+from invdyn_ros.graph.topics import IMAGE, JOINT_STATES, LANDMARKS, PAUSE, REPORT_READY
 from invdyn_ros.nodes.images import image_to_array
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import latest_qos
@@ -28,7 +29,6 @@ from invdyn_ros.robots.robot import load_robot
 
 RELIABLE_QOS = QoSProfile(depth=2000)  # deep: a reader that falls behind loses no message
 BEST_EFFORT_QOS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
-CAMERA_TOPIC = "/camera/image_raw"
 VIDEO_END_DELAY = 1.0  # [s] after the last landmarks, once the camera node has finished a video
 MAX_DRAWING_TIME = 100  # [s] after the signal that ended a run; the launcher then kills the node
 PAUSE_TIMEOUT = 2.0  # [s] for which to wait until the simulation pauses
@@ -69,8 +69,8 @@ class ReportNode(DiagnosticNode):
         self.resets = 0
         self.last_stamp = -1
         self.ready = False
-        self.pause_client = self.create_client(SetBool, "/sim/pause")
-        callbacks = {"/joint_states": self.on_joint_state, "/pose/landmarks": self.on_landmarks}
+        self.pause_client = self.create_client(SetBool, PAUSE)
+        callbacks = {JOINT_STATES: self.on_joint_state, LANDMARKS: self.on_landmarks}
         for topic, msg_type in RUN_TOPICS[config.graph].items():
             self.record(topic, msg_type, callbacks.get(topic))
         if config.report:
@@ -129,7 +129,7 @@ class ReportNode(DiagnosticNode):
         if self.bag is None:
             return
         try:
-            self.bag.write(topic, msg_type, time.time_ns(), raw)
+            self.bag.write(self.resolve_topic_name(topic), msg_type, time.time_ns(), raw)
         except OSError as error:
             bag, self.bag = self.bag, None
             bag.remove()
@@ -146,11 +146,11 @@ class ReportNode(DiagnosticNode):
 
         Nodes with the parameter `wait_for_topics` wait for it, so that every message is recorded.
         """
-        topics = [*self.log.types, *([CAMERA_TOPIC] if self.config.video else [])]
+        topics = [*self.log.types, *([IMAGE] if self.config.video else [])]
         self.ready = all(self.count_publishers(topic) for topic in topics)
         if self.ready:
-            self.create_publisher(Empty, "/report/ready", RELIABLE_QOS)
-            self.create_subscription(Empty, "/report/ready", lambda _: None, RELIABLE_QOS)
+            self.create_publisher(Empty, REPORT_READY, RELIABLE_QOS)
+            self.create_subscription(Empty, REPORT_READY, lambda _: None, RELIABLE_QOS)
 
     def on_joint_state(self, raw: bytes) -> None:
         """Detect a reset of the simulation, at which its time restarts."""
@@ -214,7 +214,7 @@ class ReportNode(DiagnosticNode):
             return "duration"
         if config.graph == "grasp_sim":
             return "episodes" if self.resets >= config.episodes else None
-        has_ended = config.video and self.ready and not self.count_publishers(CAMERA_TOPIC)
+        has_ended = config.video and self.ready and not self.count_publishers(IMAGE)
         if has_ended and time.monotonic() - self.last_image_time > VIDEO_END_DELAY:
             return "end of the video"
         return None

@@ -8,6 +8,7 @@ from sensor_msgs.msg import JointState, PointCloud2
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, LANDMARKS
 from invdyn_ros.nodes.joint_states import positions_by_name
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,
@@ -58,13 +59,13 @@ class RetargetNode(DiagnosticNode):
         self.pending: PointCloud2 | None = None  # landmarks whose joint state has not arrived
         self.last_target: JointTrajectory | None = None
         self.create_subscription(
-            PointCloud2, "/pose/landmarks", self.on_landmarks, latest_qos(self.config.lockstep)
+            PointCloud2, LANDMARKS, self.on_landmarks, latest_qos(self.config.lockstep)
         )
-        self.create_subscription(JointState, "/joint_states", self.on_joint_state, 1)
+        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, 1)
 
     def create_target_publisher(self) -> Publisher:
         """Create the publisher of the targets."""
-        return self.create_publisher(JointTrajectory, "/joint_target", 10)
+        return self.create_publisher(JointTrajectory, JOINT_TARGET, 10)
 
     def on_joint_state(self, message: JointState) -> None:
         """Note where the arm is, and start there at first."""

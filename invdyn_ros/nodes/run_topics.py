@@ -8,21 +8,35 @@ from sensor_msgs.msg import JointState, PointCloud2, TimeReference
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from invdyn_ros.graph.topics import (
+    BLOCKS_OVERLAY,
+    DESIRED_JOINT_STATE,
+    DIAGNOSTICS,
+    GRIPPER_COMMAND,
+    JOINT_STATES,
+    JOINT_TARGET,
+    LANDMARKS,
+    OBJECTS,
+    POSE_OVERLAY,
+    TIMING,
+    block_topic,
+)
+
 _ARM_TOPICS: dict[str, Any] = {
-    "/joint_states": JointState,
-    "/inverse_dynamics/desired_joint_state": JointState,
-    "/joint_target": JointTrajectory,
-    "/diagnostics": DiagnosticArray,
+    JOINT_STATES: JointState,
+    DESIRED_JOINT_STATE: JointState,
+    JOINT_TARGET: JointTrajectory,
+    DIAGNOSTICS: DiagnosticArray,
 }
 RUN_TOPICS: dict[str, dict[str, Any]] = {
-    "teleop": {**_ARM_TOPICS, "/timing": TimeReference, "/pose/landmarks": PointCloud2},
+    "teleop": {**_ARM_TOPICS, TIMING: TimeReference, LANDMARKS: PointCloud2},
     "grasp_sim": {
         **_ARM_TOPICS,
-        "/sim/objects": PoseArray,
-        "/blocks/block_0": PoseWithCovarianceStamped,
-        "/gripper/command": Float64MultiArray,
+        OBJECTS: PoseArray,
+        block_topic(0): PoseWithCovarianceStamped,
+        GRIPPER_COMMAND: Float64MultiArray,
     },
 }
 """Message type of each topic, by graph."""
-OVERLAY_TOPICS = {"teleop": "/pose/overlay", "grasp_sim": "/blocks/overlay"}
+OVERLAY_TOPICS = {"teleop": POSE_OVERLAY, "grasp_sim": BLOCKS_OVERLAY}
 """Topic of the images with what was detected, by graph; drawn only for a subscriber."""

@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
 from invdyn_ros.config import error_line, from_mapping
+from invdyn_ros.graph.topics import DIAGNOSTICS
 from invdyn_ros.nodes.messages import ForeignMessage
 from invdyn_ros.nodes.node_loop import NodeLoop
 from invdyn_ros.nodes.warning_log import WarningLog
@@ -83,7 +84,7 @@ class DiagnosticNode(Node):
         self.ignored_counts: Counter[str] = Counter()
         self.warnings = WarningLog(lambda text: self.get_logger().warning(text))
         self._hold_is_logged = False
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS, 10)
         self.create_timer(1.0, self._on_timer)
 
     def create_subscription(
@@ -105,12 +106,13 @@ class DiagnosticNode(Node):
             qos_profile: quality of service, or the queue depth.
             **options: further options of rclpy.
         """
+        name = self.resolve_topic_name(topic)
 
         def on_message(message: Any) -> None:
             try:
                 callback(message)
             except ForeignMessage as error:
-                self.ignore(topic, str(error))
+                self.ignore(name, str(error))
 
         on_message = self._store_exception(on_message)
         return super().create_subscription(msg_type, topic, on_message, qos_profile, **options)
@@ -142,6 +144,14 @@ class DiagnosticNode(Node):
         """
         callback = self._store_exception(callback)
         return super().create_service(srv_type, srv_name, callback, **options)
+
+    def count_publishers(self, topic_name: str) -> int:
+        """Return the number of publishers of a topic, whose name is remapped like all others."""
+        return int(super().count_publishers(self.resolve_topic_name(topic_name)))
+
+    def count_subscribers(self, topic_name: str) -> int:
+        """Return the number of subscribers of a topic, whose name is remapped like all others."""
+        return int(super().count_subscribers(self.resolve_topic_name(topic_name)))
 
     def topics_connected(self, topics: str) -> bool:
         """Return whether each topic, separated by spaces, has a publisher and a subscriber."""

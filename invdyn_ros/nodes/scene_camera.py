@@ -14,6 +14,7 @@ from invdyn_ros.arms.domain_randomization import (
     randomize_scene,
 )
 from invdyn_ros.arms.rendering import SceneRenderer
+from invdyn_ros.graph.topics import CAMERA_INFO, JOINT_STATES, OBJECTS
 from invdyn_ros.nodes.image_publisher import ImagePublisher
 from invdyn_ros.nodes.images import CAMERA_FRAME, camera_info_message
 from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
@@ -69,10 +70,10 @@ class SceneCameraNode(DiagnosticNode):
         self.pending: dict[int, tuple[ArmState | None, NDArray[np.float64] | None]] = {}
         image_qos = latest_qos(self.config.lockstep)
         self.images = ImagePublisher(self, self.config.lockstep)
-        self.info_publisher = self.create_publisher(CameraInfo, "/camera/camera_info", image_qos)
+        self.info_publisher = self.create_publisher(CameraInfo, CAMERA_INFO, image_qos)
         qos = QoSProfile(depth=MAX_PENDING)
-        self.create_subscription(JointState, "/joint_states", self.on_joint_state, qos)
-        self.create_subscription(PoseArray, "/sim/objects", self.on_objects, qos)
+        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos)
+        self.create_subscription(PoseArray, OBJECTS, self.on_objects, qos)
 
     def close(self) -> None:
         """Free the renderer."""

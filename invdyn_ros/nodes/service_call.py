@@ -10,6 +10,7 @@ from pydantic import Field
 
 from invdyn_ros.config import Validated
 from invdyn_ros.graph.launcher import child_environment
+from invdyn_ros.graph.topics import ENGAGE, STOP
 
 TIMEOUT = 5.0  # [s] for discovery, which DDS repeats every 3 s, and again for the answer
 
@@ -31,7 +32,7 @@ def engage_arm(options: ServiceOptions, engaged: bool) -> int:
     from std_srvs.srv import SetBool  # slow to import
 
     request = SetBool.Request(data=engaged)
-    return call_service(options, SetBool, "/inverse_dynamics/engage", request)
+    return call_service(options, SetBool, ENGAGE, request)
 
 
 def stop_arm(options: ServiceOptions) -> int:
@@ -42,7 +43,7 @@ def stop_arm(options: ServiceOptions) -> int:
     """
     from std_srvs.srv import Trigger  # slow to import
 
-    return call_service(options, Trigger, "/inverse_dynamics/stop", Trigger.Request())
+    return call_service(options, Trigger, STOP, Trigger.Request())
 
 
 def call_service(options: ServiceOptions, kind: Any, name: str, request: Any) -> int:

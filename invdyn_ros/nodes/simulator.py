@@ -11,10 +11,18 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from invdyn_ros.arms.domain_randomization import load_randomization
+from invdyn_ros.graph.topics import (
+    CLOCK,
+    COMMANDS,
+    GRIPPER_COMMAND,
+    JOINT_STATES,
+    OBJECTS,
+    PAUSE,
+    RESET,
+)
 from invdyn_ros.grasp.envs.grasp_simulation import MAX_EPISODE_SECONDS, GraspSimulation
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
-    COMMAND_TOPICS,
     command_stamp,
     latest_qos,
     message_to_command,
@@ -100,17 +108,15 @@ class SimulatorNode(DiagnosticNode):
         self.paused = False
         self.waiting_for_topics = not config.wall_clock
         qos = QoSProfile(depth=LOCKSTEP_DEPTH if config.lockstep else 10)
-        self.joint_state_publisher = self.create_publisher(JointState, "/joint_states", qos)
-        self.clock_publisher = self.create_publisher(Clock, "/clock", qos)
-        self.block_pose_publisher = self.create_publisher(PoseArray, "/sim/objects", qos)
+        self.joint_state_publisher = self.create_publisher(JointState, JOINT_STATES, qos)
+        self.clock_publisher = self.create_publisher(Clock, CLOCK, qos)
+        self.block_pose_publisher = self.create_publisher(PoseArray, OBJECTS, qos)
         self.create_subscription(
-            Float64MultiArray, COMMAND_TOPICS[unit], self.on_command, latest_qos(config.lockstep)
+            Float64MultiArray, COMMANDS[unit], self.on_command, latest_qos(config.lockstep)
         )
-        self.create_subscription(
-            Float64MultiArray, "/gripper/command", self.on_gripper_command, qos
-        )
-        self.create_service(Trigger, "/sim/reset", self.on_reset)
-        self.create_service(SetBool, "/sim/pause", self.on_pause)
+        self.create_subscription(Float64MultiArray, GRIPPER_COMMAND, self.on_gripper_command, qos)
+        self.create_service(Trigger, RESET, self.on_reset)
+        self.create_service(SetBool, PAUSE, self.on_pause)
         self.next_episode()
 
     def close(self) -> None:

@@ -6,12 +6,11 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from invdyn_ros.control.faults import CONTRADICTION, JUMPED, STAMPS_JUMPED, Fault
-from invdyn_ros.nodes.messages import COMMAND_TOPICS
+from invdyn_ros.graph.topics import COMMANDS, JOINT_STATES, JOINT_TARGET
 
 if TYPE_CHECKING:
     from invdyn_ros.nodes.runner import DiagnosticNode
 
-JOINT_STATES, JOINT_TARGET = "/joint_states", "/joint_target"
 SEVERAL_COMMANDERS = "several publishers of commands"
 SAME_NAME = "two nodes of one name"
 NO_LISTENER = "no controller listens to commands"
@@ -32,12 +31,11 @@ def find_command_topic(unit: str, checkpoint: str) -> str:
     Raises:
         ValueError: no controller takes actions in this unit.
     """
-    if unit not in COMMAND_TOPICS:
+    if unit not in COMMANDS:
         raise ValueError(
-            f"checkpoint {checkpoint} has actions in '{unit}'; controllers take "
-            f"{sorted(COMMAND_TOPICS)}"
+            f"checkpoint {checkpoint} has actions in '{unit}'; controllers take {sorted(COMMANDS)}"
         )
-    return COMMAND_TOPICS[unit]
+    return COMMANDS[unit]
 
 
 class StampMonitor:
@@ -89,12 +87,12 @@ class TopicMonitor:
             command_topic: topic of its commands.
             rate: rate of the joint states [Hz].
         """
-        self.node, self.command_topic = node, command_topic
+        self.node, self.command_topic = node, node.resolve_topic_name(command_topic)
         self.stamps = StampMonitor(rate)
 
     def publishers(self, topic: str) -> str:
         """Return the names of the nodes that publish on a topic, in words."""
-        infos = self.node.get_publishers_info_by_topic(topic)
+        infos = self.node.get_publishers_info_by_topic(self.node.resolve_topic_name(topic))
         names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
         return ", ".join(sorted(UNKNOWN if "UNKNOWN" in name else name for name in names))
 
@@ -130,7 +128,8 @@ class TopicMonitor:
 
     def describe(self, fault: Fault) -> str:
         """Return a fault in words, with the nodes that may have caused it."""
-        topic = JOINT_STATES if fault.reason in TWO_SOURCES else self.command_topic
+        joint_states = self.node.resolve_topic_name(JOINT_STATES)
+        topic = joint_states if fault.reason in TWO_SOURCES else self.command_topic
         is_topic = fault.reason in (*TWO_SOURCES, SEVERAL_COMMANDERS)
         if not is_topic or self.node.count_publishers(topic) < 2:
             return str(fault)

@@ -31,21 +31,26 @@ from invdyn_ros.evaluation.live.arm_monitor import ArmMonitor
 from invdyn_ros.evaluation.live.live_page import has_network, render_live_page, render_network_page
 from invdyn_ros.evaluation.live.live_state import LiveState, to_list
 from invdyn_ros.evaluation.live.server import CommandResult, LiveServer
-from invdyn_ros.nodes.image_publisher import COMPRESSED, IMAGE
+from invdyn_ros.graph.topics import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    DESIRED_JOINT_STATE,
+    DIAGNOSTICS,
+    ENGAGE,
+    IMAGE,
+    JOINT_STATES,
+    LANDMARKS,
+    MARKERS,
+    OBJECTS,
+    STOP,
+    TIMING,
+)
 from invdyn_ros.nodes.messages import ForeignMessage, latest_qos
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.run_topics import RUN_TOPICS
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.view_recorder import Recorder
-from invdyn_ros.nodes.view_topics import (
-    CAMERA_INFO,
-    DESIRED,
-    LANDMARKS,
-    MARKERS,
-    OBJECTS,
-    STATES,
-    ViewTopics,
-)
+from invdyn_ros.nodes.view_topics import ViewTopics
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.registry import load_arm_obstacles, load_scene
 from invdyn_ros.robots.robot import load_robot
@@ -101,11 +106,9 @@ class ViewNode(DiagnosticNode):
         self.watched_image = ""  # topic of the images that an open page shows
         self.clearances: dict[str, Any] = {}
         self.next_update = self.next_image = self.next_clearance = 0.0
-        self.engage_client = self.create_client(SetBool, "/inverse_dynamics/engage")
-        self.stop_client = self.create_client(Trigger, "/inverse_dynamics/stop")
-        self.create_subscription(
-            DiagnosticArray, "/diagnostics", self.converter.on_diagnostics, 50
-        )
+        self.engage_client = self.create_client(SetBool, ENGAGE)
+        self.stop_client = self.create_client(Trigger, STOP)
+        self.create_subscription(DiagnosticArray, DIAGNOSTICS, self.converter.on_diagnostics, 50)
         side = "" if grasping else config.side
         page = render_live_page(
             self.robot,
@@ -156,7 +159,7 @@ class ViewNode(DiagnosticNode):
 
     def image_topic(self) -> str:
         """Return the topic of compressed images, which cost less, if there are any."""
-        return COMPRESSED if self.count_publishers(COMPRESSED) else IMAGE
+        return COMPRESSED_IMAGE if self.count_publishers(COMPRESSED_IMAGE) else IMAGE
 
     def watch(self, image_topic: str) -> None:
         """Subscribe to what a page shows, with the images of a topic; empty: to nothing."""
@@ -169,15 +172,15 @@ class ViewNode(DiagnosticNode):
         self.recorder.prepare()
         c = self.converter
         topics: list[tuple[str, Any, Callable[[Any], None], bool]] = [
-            (STATES, JointState, partial(c.store, STATES), True),
-            (DESIRED, JointState, partial(c.store, DESIRED), True),
+            (JOINT_STATES, JointState, partial(c.store, JOINT_STATES), True),
+            (DESIRED_JOINT_STATE, JointState, partial(c.store, DESIRED_JOINT_STATE), True),
             (
                 image_topic,
-                CompressedImage if image_topic == COMPRESSED else Image,
+                CompressedImage if image_topic == COMPRESSED_IMAGE else Image,
                 partial(c.store_image, image_topic),
                 True,
             ),
-            ("/timing", TimeReference, c.on_timing, False),
+            (TIMING, TimeReference, c.on_timing, False),
         ]
         if self.config.graph == "teleop":
             topics.append((LANDMARKS, PointCloud2, c.on_landmarks, False))

@@ -81,7 +81,7 @@ class Recorder:
         if self._bag is None:
             return
         try:
-            self._bag.write(topic, kind, time.time_ns(), raw)
+            self._bag.write(self.node.resolve_topic_name(topic), kind, time.time_ns(), raw)
         except OSError as error:
             self._bag.remove()
             self._bag = self.path = None

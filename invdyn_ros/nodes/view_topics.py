@@ -25,7 +25,14 @@ from invdyn_ros.evaluation.live.live_image import (
     project_axes,
 )
 from invdyn_ros.evaluation.live.live_state import LiveState
-from invdyn_ros.nodes.image_publisher import IMAGE
+from invdyn_ros.graph.topics import (
+    DESIRED_JOINT_STATE,
+    IMAGE,
+    JOINT_STATES,
+    LANDMARKS,
+    MARKERS,
+    OBJECTS,
+)
 from invdyn_ros.nodes.images import image_to_array, message_to_intrinsics
 from invdyn_ros.nodes.joint_states import UNMEASURED, gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
@@ -41,9 +48,6 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose
 from invdyn_ros.typing import Array
 
-STATES, DESIRED = "/joint_states", "/inverse_dynamics/desired_joint_state"
-CAMERA_INFO = "/camera/camera_info"
-LANDMARKS, MARKERS, OBJECTS = "/pose/landmarks", "/blocks/markers", "/sim/objects"
 IMAGE_COLUMNS = [4, 5, 3]  # of landmarks: position in the image and visibility
 MAX_IMAGES = 6  # that wait for what is detected in them
 DETECTION_TIMEOUT = 0.5  # [s] after which an image is shown without
@@ -125,9 +129,9 @@ class ViewTopics:
         """
         while self._raw:
             topic, raw = self._raw.popitem()
-            if topic == STATES:
+            if topic == JOINT_STATES:
                 self._read_joints(deserialize_message(raw, JointState))
-            elif topic == DESIRED:
+            elif topic == DESIRED_JOINT_STATE:
                 message = deserialize_message(raw, JointState)
                 q, qd, _ = joints_by_name(message, self.robot.joint_names)
                 self.state.set_desired(to_seconds(message.header.stamp), q, qd)
