@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.messages import to_nanoseconds, to_stamp
 from invdyn_ros.nodes.node_loop import NodeLoop
+from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.robots.robot import load_robot
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,7 @@ CHECKPOINTS = ROOT / "config" / "checkpoints"
 MODEL = {"arm": "ur5", "checkpoint": CHECKPOINTS / "ur5"}  # parameters
 SIMULATED = {"arm": "ur5", "wall_clock": False}
 UR5 = load_robot("ur5")
+UR5_NAMES = RobotNames.of(UR5)
 TICK = 8_000_000  # [ns] control period of the UR5
 START = 1_700_000_000 * 10**9  # [ns]
 TIMEOUT = 30.0  # [s] after which a test fails
@@ -96,9 +98,10 @@ class Probe:
         return future.result()
 
 
-def arguments(parameters):
-    """Return the command line that sets the parameters of a node."""
+def arguments(parameters, remaps=None):
+    """Return the command line that sets the parameters and the names of a node."""
     options = [word for k, v in parameters.items() for word in ("-p", f"{k}:={v}")]
+    options += [word for k, v in (remaps or {}).items() for word in ("-r", f"{k}:={v}")]
     return ["--ros-args", "--log-level", "warn", *options]
 
 
@@ -109,10 +112,12 @@ def node_starter():
     """
     threads, probes = [], []
 
-    def start(make, subscribed=(), **parameters):
+    def start(make, subscribed=(), remaps=None, **parameters):
         probe = Probe()
         probes.append(probe)
-        rclpy.init(args=arguments(parameters), signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=arguments(parameters, remaps), signal_handler_options=SignalHandlerOptions.NO
+        )
         ready = threading.Event()
 
         def work():

@@ -28,6 +28,7 @@ from invdyn_ros.nodes.messages import (
     target_to_message,
     to_stamp,
 )
+from invdyn_ros.nodes.robot_names import RobotNames
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 
@@ -92,7 +93,8 @@ class EnvironmentRecorder:
         if env.simulation.camera_due:
             poses = poses_to_message([simulation.block_pose()], header, env.robot.base_link)
             self._log("/sim/objects", poses)
-        joints = joints_to_message(env.robot, header, q, measured_opening, qd, effort)
+        names = RobotNames.of(env.robot)
+        joints = joints_to_message(names, header, q, measured_opening, qd, effort)
         self._log("/joint_states", joints)
         latency = env.camera._delay.latency
         while self.pending_detections and self.pending_detections[0][0] + latency <= now + 1e-9:
@@ -104,7 +106,6 @@ class EnvironmentRecorder:
         self._log("/gripper/command", command_to_message(np.array([opening]), stamp))
         start = np.floor(now / period + 1e-6) * period
         target = Target(now, env.robot_action_space.target, start + period - now)
-        names = env.robot.joint_names
         self._log("/joint_target", target_to_message(target, names, header))
 
     def _log(self, topic: str, message: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from node_probe import IMAGES, START, STATES, TICK, UR5, stamps
+from node_probe import IMAGES, START, STATES, TICK, UR5, UR5_NAMES, stamps
 from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -62,7 +62,7 @@ def image():
 
 
 def joints(stamp, q=UR5.home):
-    return joints_to_message(UR5, to_stamp(stamp), q, OPEN)
+    return joints_to_message(UR5_NAMES, to_stamp(stamp), q, OPEN)
 
 
 def test_published_pose_is_that_of_the_estimator(start_node, network, image):

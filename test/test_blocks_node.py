@@ -15,8 +15,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.pybullet_scene import _apply_marker_texture
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.nodes import blocks
 from invdyn_ros.nodes.blocks import BlocksNode
+from invdyn_ros.nodes.frames import FramePublisher
 from invdyn_ros.nodes.images import camera_info_message, image_to_message
 from invdyn_ros.nodes.messages import REJECTED, pose_to_arrays, pose_to_transform, to_stamp
 from invdyn_ros.robots.registry import load_scene
@@ -68,21 +68,26 @@ def test_image_before_camera_info_is_processed_later(start_node, image_and_pose)
     assert poses[1] == poses[2], "a repeated image gives the same pose again"
 
 
-def test_detected_block_is_a_tf_frame(start_node, image_and_pose, monkeypatch):
-    sent = []
-
-    class Broadcaster:
-        """Replacement for tf2_ros, which is not on PyPI: stores the transforms."""
-
-        def __init__(self, node):
-            self.sendTransform = sent.append
-
-    monkeypatch.setattr(blocks, "TransformBroadcaster", Broadcaster)
+def test_camera_and_detected_block_are_frames_with_the_prefix(
+    start_node, image_and_pose, monkeypatch
+):
+    sent, static = [], []
+    # tf2_msgs is not on PyPI
+    monkeypatch.setattr(FramePublisher, "publish", lambda _, transforms: sent.extend(transforms))
+    monkeypatch.setattr(FramePublisher, "publish_static", lambda _, ts: static.extend(ts))
     probe, poses, markers = start_node(
         BlocksNode,
         [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)],
         lockstep=True,
+        publish_camera=True,
+        tf_prefix="left_",
     )
+    (camera,) = static
+    assert camera.header.frame_id == f"left_{UR5.base_link}"
+    assert camera.child_frame_id == "left_camera_optical_frame"
+    place = camera.transform.translation
+    T_base_camera = load_scene("ur5").camera.T_base_camera
+    np.testing.assert_allclose([place.x, place.y, place.z], T_base_camera[:3, 3])
     infos, images = (
         probe.advertise("/camera/camera_info", CameraInfo),
         probe.advertise(IMAGES, Image),
@@ -93,7 +98,7 @@ def test_detected_block_is_a_tf_frame(start_node, image_and_pose, monkeypatch):
         images.publish(image_to_message(image, to_stamp(START + k * TICK), "camera"))
         probe.wait_until(lambda k=k: len(markers) == k + 1)
     probe.wait_until(lambda: poses)
-    assert sent == [pose_to_transform(poses[0].pose.pose, "block_0", poses[0].header)]
+    assert sent == [pose_to_transform(poses[0].pose.pose, "left_block_0", poses[0].header)]
     assert stamps(sent) == [START] and sent[0].header.frame_id == "camera"
 
 

@@ -37,12 +37,15 @@ def brightness(images):
 
 
 def test_all_frames_of_a_video_are_published_in_order_at_its_rate(start_node, video):
-    probe, decode_times = start_node(CameraNode, video=video, wait_for_topics="/go"), []
+    probe, decode_times = (
+        start_node(CameraNode, remaps={"go": "/cell/go"}, video=video, wait_for_topics="go"),
+        [],
+    )
     node = probe.tested_node
     node.frames = (decode_times.append(time.time()) or frame for frame in node.frames)
     start, images = time.time_ns(), probe.subscribe(IMAGES, Image, latest_qos(False))
-    probe.node.create_publisher(String, "/go", 1)
-    probe.node.create_subscription(String, "/go", print, 1)
+    probe.node.create_publisher(String, "/cell/go", 1)
+    probe.node.create_subscription(String, "/cell/go", print, 1)
     probe.wait_until(lambda: len(images) == FRAMES)
     assert np.abs(np.diff(brightness(images)) - 16).max() < 3
     gaps = 1e-9 * np.diff(stamps(images))

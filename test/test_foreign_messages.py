@@ -19,6 +19,7 @@ from node_probe import (
     TARGETS,
     TICK,
     UR5,
+    UR5_NAMES,
     state,
 )
 from sensor_msgs.msg import Image, JointState, PointCloud2
@@ -74,7 +75,7 @@ def joint_target(stamp):
 
 
 VALID = {
-    STATES: lambda stamp: joints_to_message(UR5, stamp, UR5.home, 0.08, STILL, STILL),
+    STATES: lambda stamp: joints_to_message(UR5_NAMES, stamp, UR5.home, 0.08, STILL, STILL),
     TARGETS: joint_target,
     IMAGES: image,
     "/pose/landmarks": lambda stamp: landmarks_to_cloud(LANDMARKS, Header(stamp=stamp)),

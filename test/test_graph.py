@@ -12,6 +12,8 @@ from arm_state_models import bridge
 from invdyn_ros.config import from_strings
 from invdyn_ros.graph.arguments import ARMS, launch_arguments
 from invdyn_ros.graph.graph import FASTDDS_PROFILES, GRAPHS, find_graph, resolve
+from invdyn_ros.graph.launcher import command
+from invdyn_ros.graph.topics import MARKERS
 from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.robots.robot import ROBOTS
 
@@ -253,7 +255,33 @@ def test_without_a_policy_grasp_sim_runs_in_real_time(checkpoint):
     assert (
         manual["simulator"]["max_episode_seconds"] > 60 and "episode" not in scripted["simulator"]
     )
-    assert "/blocks/markers" not in manual["simulator"]["wait_for_topics"]
+    waits = [nodes_of["simulator"]["wait_for_topics"].split() for nodes_of in (scripted, manual)]
+    assert MARKERS in waits[0] and MARKERS not in waits[1]
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_all_nodes_get_the_namespace_and_those_of_an_arm_its_prefix(graph, checkpoint, tmp_path):
+    values = {"checkpoint": checkpoint, "namespace": "/cell/left", "tf_prefix": "left_"}
+    specs = resolve(graph, values | {"camera_frame": "left_camera", "view": "true"})
+    for spec in specs:
+        assert spec.namespace == "cell/left"
+        assert "__ns:=/cell/left" in command(spec, tmp_path)
+        assert spec.parameters["tf_prefix"] == "left_", spec.name
+    framed = {spec.name for spec in specs if spec.parameters.get("camera_frame") == "left_camera"}
+    assert (
+        framed == {"teleop": {"camera"}, "grasp_sim": {"scene_camera", "blocks", "grasp"}}[graph]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("namespace", v) for v in ("1st", "left/", "a//b", "x" * 300, "a b", "\u00e4rm", "~")]
+    + [("tf_prefix", v) for v in ("/left_", "a b", "\u00e4")]
+    + [("camera_frame", "\n")],
+)
+def test_names_that_ros_has_not_are_refused_with_an_example(checkpoint, name, value):
+    with pytest.raises(ValueError, match=f"teleop: {name}: '.*' is not a .* as in left"):
+        resolve("teleop", {"checkpoint": checkpoint, name: value})
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

@@ -7,17 +7,17 @@ import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from node_probe import START, STATES, TARGETS, TICK, UR5
+from node_probe import START, STATES, TARGETS, TICK, UR5, UR5_NAMES
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
+from invdyn_ros.graph.names import CAMERA_FRAME
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.nodes.grasp import GraspNode
-from invdyn_ros.nodes.images import CAMERA_FRAME
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import REJECTED, block_to_message, to_stamp
 from invdyn_ros.perception.block_detector import describe_duplicate
@@ -60,7 +60,9 @@ class SimulatedInputs:
         self.stamp += IMAGE_PERIOD
         count = len(self.targets)
         still = np.zeros(6)
-        self.states.publish(joints_to_message(UR5, to_stamp(self.stamp), UR5.home, 0.085, still))
+        self.states.publish(
+            joints_to_message(UR5_NAMES, to_stamp(self.stamp), UR5.home, 0.085, still)
+        )
         self.probe.wait_until(lambda: len(self.targets) > count)
         return np.array(self.targets[-1].points[0].positions)
 

@@ -24,6 +24,7 @@ from node_probe import (
     TICK,
     TIMEOUT,
     UR5,
+    UR5_NAMES,
     arguments,
     state,
 )
@@ -46,7 +47,7 @@ PACED = {**MODEL, "simulated_time": True, "joint_state_timeout": 60.0, "max_gap"
 
 def target(stamp, q):
     desired = State(q, np.zeros_like(q), np.zeros_like(q))
-    return target_to_message(Target(stamp * 1e-9, desired, 0.0), UR5.joint_names, to_stamp(stamp))
+    return target_to_message(Target(stamp * 1e-9, desired, 0.0), UR5_NAMES, to_stamp(stamp))
 
 
 def engage(probe, publish=None):

@@ -150,6 +150,24 @@ def test_run_goes_on_without_an_optional_node(local_node, capfd):
     assert output.err.count("failing ended with code 3; the run goes on") == 1
 
 
+def test_second_graph_in_a_domain_and_namespace_is_refused_and_both_say_so(local_node, capfd):
+    other = (
+        "import sys\nfrom invdyn_ros.graph.graph_lock import GraphLock\n"
+        "for name in ('/left', '/'):\n"
+        "    try: GraphLock('{}', name)\n"
+        "    except ValueError as error: print(error)\n"
+    ).format(os.environ["ROS_DOMAIN_ID"])
+    second = local_node("second", other, ends_graph=True)
+    waiting = local_node("waiting", WAITING_NODE)
+    assert launch([waiting, second]) == 0
+    output = capfd.readouterr()
+    place = f"domain {os.environ['ROS_DOMAIN_ID']}, namespace /"
+    refusal = f"[second] a graph runs already in {place} (process {os.getpid()}); end it, or give "
+    assert output.out.count("a graph runs already") == output.out.count(refusal) == 1
+    assert output.err.count(f"a second graph in {place} was refused (process ") == 1
+    assert launch([local_node("later", "pass")]) == 0, "the lock is released"
+
+
 def test_output_without_a_newline_is_printed(capfd):
     with Processes() as group:
         run_group(group, "print('one'); print('two', end='')")

@@ -23,7 +23,7 @@ LOOSE = {"config", "native_output", "typing", "workers", "__main__"}
 MAX_PACKAGES = 15
 ROS = {
     "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs", "launch", "launch_ros",
-    "rcl_interfaces", "rclpy", "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "tf2_ros",
+    "rcl_interfaces", "rclpy", "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs",
     "trajectory_msgs", "visualization_msgs",
 }  # fmt: skip
 

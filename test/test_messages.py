@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.rosbag2 import Reader
@@ -48,10 +49,13 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_stamp,
 )
+from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
+from invdyn_ros.nodes.statuses import own_statuses
 from invdyn_ros.robots.robot import load_robot
 
 STAMP = 1_700_000_000_123_456_789  # [ns]
 NAMES = ("a", "b", "c")
+AT_ONE = Target(0, State(*np.ones((3, 3))), 0.0)
 
 
 def through_the_wire(message: object) -> object:
@@ -210,7 +214,7 @@ def test_incomplete_joint_state_is_refused() -> None:
 
 def test_gripper_may_publish_its_own_joint_states() -> None:
     robot, stamp = load_robot("ur5"), to_stamp(STAMP)
-    read, fingers = JointStateReader(robot), robot.gripper.joint_names
+    read, fingers = JointStateReader(RobotNames.of(robot)), robot.gripper.joint_names
     arm = JointState(name=list(robot.joint_names), position=robot.home.tolist())
     arm.header.stamp = stamp
     with pytest.raises(ForeignMessage, match="joints of the gripper yet"):
@@ -225,7 +229,7 @@ def test_gripper_may_publish_its_own_joint_states() -> None:
 
 def test_target_round_trips_in_the_joint_order_of_the_arm() -> None:
     target = Target(STAMP * 1e-9, State(*np.arange(9.0).reshape(3, 3)), 0.008)
-    message = through_the_wire(target_to_message(target, NAMES, to_stamp(STAMP)))
+    message = through_the_wire(target_to_message(target, RobotNames(NAMES), to_stamp(STAMP)))
     assert isinstance(message, JointTrajectory)
     converted = message_to_target(message, NAMES)
     assert converted.stamp == pytest.approx(STAMP * 1e-9, abs=1e-6) and converted.horizon == 0.008
@@ -236,7 +240,7 @@ def test_target_round_trips_in_the_joint_order_of_the_arm() -> None:
 
 
 def test_target_without_velocities_is_at_rest() -> None:
-    message = target_to_message(Target(0, State(*np.ones((3, 3))), 0.0), NAMES, to_stamp(0))
+    message = target_to_message(AT_ONE, RobotNames(NAMES), to_stamp(0))
     message.points[0].velocities, message.points[0].accelerations = [], []
     converted = message_to_target(message, NAMES)
     np.testing.assert_array_equal(converted.state.qd, 0)
@@ -244,7 +248,7 @@ def test_target_without_velocities_is_at_rest() -> None:
 
 
 def test_invalid_target_is_refused() -> None:
-    message = target_to_message(Target(0, State(*np.ones((3, 3))), 0.0), NAMES, to_stamp(0))
+    message = target_to_message(AT_ONE, RobotNames(NAMES), to_stamp(0))
     with pytest.raises(ValueError, match=r"\['a', 'b', 'c'\], the arm has \['a', 'x'\]"):
         message_to_target(message, ("a", "x"))
     message.points[0].positions = [1.0]
@@ -253,6 +257,16 @@ def test_invalid_target_is_refused() -> None:
     message.points = []
     with pytest.raises(ValueError, match="one point, got 0"):
         message_to_target(message, NAMES)
+
+
+@pytest.mark.parametrize(("namespace", "own"), [("/", "a"), ("/left", "b"), ("/left/arm", "c")])
+def test_only_statuses_of_the_nodes_of_a_namespace_are_read(namespace: str, own: str) -> None:
+    """All systems of a domain share the topic; drivers name their statuses by their tasks."""
+    names = "grasp", "left/grasp", "left/arm/grasp", "leftgrasp/x", "ur: safety", "left/ur: x", ""
+    pairs = zip(names, "abcdefg", strict=True)
+    statuses = [DiagnosticStatus(name=name, message=letter) for name, letter in pairs]
+    read = list(own_statuses(DiagnosticArray(status=statuses), namespace))
+    assert [(status.name, status.message) for status in read] == [("grasp", own)]
 
 
 def test_command_has_the_stamp_of_its_state() -> None:
@@ -278,18 +292,21 @@ def test_pose_round_trips() -> None:
 
 @pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa"])
 def test_joints_and_gripper_round_trip(arm: str) -> None:
+    """Under the names that the driver gives them."""
     robot, rng = load_robot(arm), np.random.default_rng(0)
-    none = np.empty(0)
+    names, none = RobotNames.of(robot, NamesConfig("left_")), np.empty(0)
     for qd, effort in ((rng.normal(size=robot.n), none), (none, rng.normal(size=robot.n))):
         q = rng.normal(size=robot.n)
-        sent = joints_to_message(robot, to_stamp(STAMP), q, 0.03, qd, effort)
+        sent = joints_to_message(names, to_stamp(STAMP), q, 0.03, qd, effort)
         message = through_the_wire(sent)
-        assert isinstance(message, JointState) and message.header.stamp == to_stamp(STAMP)
+        assert isinstance(message, JointState)
+        assert message.header == Header(stamp=to_stamp(STAMP), frame_id=f"left_{robot.base_link}")
+        assert all(name.startswith("left_") for name in message.name)
         for actual, expected in zip(
-            joints_by_name(message, robot.joint_names), (q, qd, effort), strict=True
+            joints_by_name(message, names.joint_names), (q, qd, effort), strict=True
         ):
             np.testing.assert_array_equal(actual, expected)
-        assert gripper_opening(message, robot) == (0.03 if robot.gripper else 0.0)
+        assert gripper_opening(message, names) == (0.03 if robot.gripper else 0.0)
 
 
 def test_pose_and_its_transform_agree() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from node_probe import EFFORT, MODEL, START, STATES, TARGETS, TICK, UR5, Probe, state
+from node_probe import EFFORT, MODEL, START, STATES, TARGETS, TICK, UR5, UR5_NAMES, Probe, state
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool
@@ -19,6 +19,7 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import target_to_message, to_stamp
+from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.topic_monitor import StampMonitor
 
 PERIOD = 1 / 125  # [s]
@@ -29,18 +30,22 @@ PATIENT = {"joint_state_timeout": 1.0, "max_gap": 1.0}
 class RunningArm:
     """An arm without following error that publishes its joint states in real time."""
 
-    def __init__(self, start_node, **parameters):
+    def __init__(self, start_node, namespace="", remaps=None, tf_prefix="", **parameters):
+        remaps = {"__ns": namespace or "/"} | (remaps or {})
+        parameters |= MODEL | {"tf_prefix": tf_prefix}
         self.probe, self.diagnostics = start_node(
-            InverseDynamicsNode, [("/diagnostics", DiagnosticArray)], **MODEL, **parameters
+            InverseDynamicsNode, [("/diagnostics", DiagnosticArray)], remaps, **parameters
         )
-        self.node, self.commands = self.probe.tested_node, []
+        self.node, self.commands, self.namespace = self.probe.tested_node, [], namespace
+        self.names = [tf_prefix + name for name in UR5.joint_names]
         self.controller = self.listen()
-        self.states = self.probe.advertise(STATES, JointState)
+        topic = self.node.resolve_topic_name("joint_states")
+        self.states = self.probe.advertise(topic, JointState)
         self.q, self.qd, self.due = UR5.home.copy(), np.zeros(6), time.monotonic()
 
     def listen(self):
         return self.probe.node.create_subscription(
-            Float64MultiArray, EFFORT, self.commands.append, 10
+            Float64MultiArray, self.namespace + EFFORT, self.commands.append, 10
         )
 
     def run_until(self, condition, seconds=20.0):
@@ -53,7 +58,7 @@ class RunningArm:
             stamp, plan = time.time_ns(), self.node.controller.plan
             if plan is not None and self.node.controller.engaged:
                 self.q, self.qd, _ = plan.at(stamp * 1e-9)
-            self.states.publish(state(stamp, self.q, self.qd))
+            self.states.publish(state(stamp, self.q, self.qd, self.names))
             self.due = max(self.due + PERIOD, time.monotonic())
             while (remaining := self.due - time.monotonic()) > 0:
                 self.probe.executor.spin_once(timeout_sec=remaining)
@@ -61,7 +66,9 @@ class RunningArm:
 
     def engage(self, on=True):
         """Call the service while joint states are published; return its response."""
-        client = self.probe.node.create_client(SetBool, "/inverse_dynamics/engage")
+        client = self.probe.node.create_client(
+            SetBool, f"{self.namespace}/inverse_dynamics/engage"
+        )
         self.run_until(client.service_is_ready)
         future = client.call_async(SetBool.Request(data=on))
         self.run_until(future.done)
@@ -121,7 +128,7 @@ def test_targets_of_two_publishers_are_not_followed(arm):
 
     def publish():
         target = Target(0.0, State(goal, still, still), 0.0)
-        first.publish(target_to_message(target, UR5.joint_names, to_stamp(time.time_ns())))
+        first.publish(target_to_message(target, UR5_NAMES, to_stamp(time.time_ns())))
 
     def follows():
         publish()
@@ -166,6 +173,43 @@ def test_second_commander_and_a_missing_controller_are_faults(arm, capsys):
     other.close()
 
 
+def test_an_arm_in_a_namespace_is_driven_beside_another_arm(start_node, capsys):
+    """The other arm has the names without namespace and prefix; a remapped driver is found."""
+    remaps = {"joint_states": "driver/joint_states"}
+    names = {"namespace": "/left", "tf_prefix": "left_", "remaps": remaps}
+    arm = start_arm(start_node, **names, **PATIENT)
+    assert arm.states.topic_name == "/left/driver/joint_states"
+    other = Probe()
+    other_arm = rclpy.create_node("inverse_dynamics", context=other.context)
+    kinds = {EFFORT: Float64MultiArray, STATES: JointState, TARGETS: JointTrajectory}
+    publishers = {topic: other_arm.create_publisher(kinds[topic], topic, 10) for topic in kinds}
+    assert run_engage_verb(arm) == 2 and run_engage_verb(arm, "--namespace", "left") == 0
+    targets = arm.probe.advertise(f"/left{TARGETS}", JointTrajectory)
+    goal = UR5.home + np.array([0.2, 0.0, 0.0, 0.0, 0.0, 0.0])
+
+    def publish(publisher, prefix, q):
+        target = Target(0.0, State(q, np.zeros(6), np.zeros(6)), 0.0)
+        sent = RobotNames.of(UR5, NamesConfig(prefix))
+        publisher.publish(target_to_message(target, sent, to_stamp(time.time_ns())))
+
+    def arrives():
+        publish(targets, "left_", goal)
+        publish(publishers[TARGETS], "", -goal)
+        publishers[STATES].publish(state(time.time_ns(), -goal))
+        return np.abs(arm.q - goal).max() < 0.01
+
+    arm.run_until(arrives)
+    assert arm.node.fault is None and not arm.node.ignored_counts
+    status = arm.diagnostics[-1].status[0]
+    assert (status.name, status.message) == ("left/inverse_dynamics", "ok")
+    second = other_arm.create_publisher(Float64MultiArray, f"/left{EFFORT}", 10)
+    arm.run_until(lambda: "/left/inverse_dynamics" in str(arm.node.fault))
+    assert "'invdyn engage --namespace left' or the service /left/inv" in arm.node.fault
+    other_arm.destroy_publisher(second)
+    other_arm.destroy_node()
+    other.close()
+
+
 def test_two_publishers_of_the_joint_states_of_one_arm_are_a_fault(arm):
     """A gripper that publishes its own joints on the topic is none."""
     engaged(arm)
@@ -200,11 +244,11 @@ def test_two_publishers_that_agree_are_found_by_the_rate_of_their_joint_states()
     assert not fast.is_doubled(1) and not fast.is_doubled(2)
 
 
-def run_engage_verb(arm):
+def run_engage_verb(arm, *options):
     """Run `invdyn engage` while joint states are published; return its exit code."""
     arm.run_until(lambda: arm.node.nodes_of_this_name() == 1)  # that of the last test is gone
     codes = []
-    thread = threading.Thread(target=lambda: codes.append(run_verb("engage", [])))
+    thread = threading.Thread(target=lambda: codes.append(run_verb("engage", [*options])))
     thread.start()
     arm.run_until(lambda: codes)
     thread.join()

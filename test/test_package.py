@@ -30,7 +30,7 @@ NODES = {rule.executable for graph in GRAPHS.values() for rule in graph.nodes}
 ROSDEP_KEYS = {
     "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "launch",
     "launch_ros", "rcl_interfaces", "rclpy", "ros2launch", "rosgraph_msgs", "sensor_msgs",
-    "std_msgs", "std_srvs", "tf2_ros_py", "trajectory_msgs", "visualization_msgs",
+    "std_msgs", "std_srvs", "tf2_msgs", "trajectory_msgs", "visualization_msgs",
     "python3-aiohttp", "python3-gymnasium-pip", "python3-h5py", "python3-jinja2",
     "python3-matplotlib", "python3-mediapipe-pip",
     "python3-mujoco-pip", "python3-numpy", "python3-onnxruntime-pip", "python3-opencv",

@@ -33,6 +33,7 @@ from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.recordings import to_recordings
 from invdyn_ros.nodes.report import ReportNode
+from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.grasp_bag import read_grasp_bag
@@ -153,10 +154,11 @@ def test_demonstrations_have_the_lerobot_layout(dataset):
 def test_a_report_reads_the_same_episodes(episodes, recording):
     log = MessageLog()
     for message in episodes[0]:
-        if message.topic not in log.types:
-            log.add_topic(message.topic, message.message_type)
-        log.append(message.topic, message.data)
-    reported = to_recordings(log, load_robot("ur5"), latency=False)
+        topic = message.topic.removeprefix("/")
+        if topic not in log.types:
+            log.add_topic(topic, message.message_type)
+        log.append(topic, message.data)
+    reported = to_recordings(log, RobotNames.of(load_robot("ur5")), latency=False)
     for grasp, report in zip(read_grasps(recording), reported, strict=True):
         np.testing.assert_array_equal(grasp.joints.q, report.joints.q)
         np.testing.assert_allclose(grasp.block_poses[:, 0], list(report.block_poses), atol=1e-9)
@@ -165,7 +167,8 @@ def test_a_report_reads_the_same_episodes(episodes, recording):
 def test_the_report_node_records_every_topic_that_is_read(start_node):
     probe = start_node(ReportNode, **MODEL, graph="grasp_sim", lockstep=True)
     topics = {JOINT_STATES, GRIPPER_COMMANDS, BLOCK_POSES, TARGETS, DETECTIONS}
-    assert topics <= probe.tested_node.log.types.keys()
+    node = probe.tested_node
+    assert topics <= {node.resolve_topic_name(topic) for topic in node.log.types}
 
 
 def test_without_true_block_poses_rewards_use_the_detections(episodes, tmp_path, capsys):

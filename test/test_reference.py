@@ -17,11 +17,9 @@ import config_page
 import graph_pages
 import source_index
 
+from invdyn_ros.graph import topics
 from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS
-
-TOPIC = re.compile(r"^(~|/[a-z_]+)?/[a-z_]+(/[a-z_{}]+)*$")
-WEB = {"/network"}  # addresses of the live window, not topics
 
 
 def nodes_of(kind, tree):
@@ -91,26 +89,23 @@ def test_the_options_in_the_reference_are_those_of_the_commands():
 
 
 def topics_in(tree):
-    """Topics and services in the strings of a module."""
-    strings = {text(n) for n in ast.walk(tree) if isinstance(n, (ast.Constant, ast.JoinedStr))}
-    docstrings = {
-        n.value.value for n in nodes_of(ast.Expr, tree) if isinstance(n.value, ast.Constant)
-    }
-    return {s.replace("{}", "<id>") for s in strings - docstrings - {None} if TOPIC.match(s)}
+    """Topics and services of a node: private ones, and those whose names it imports."""
+    for name in {node.id for node in nodes_of(ast.Name, tree)} & vars(topics).keys():
+        value = getattr(topics, name)
+        value = value("<id>") if callable(value) else value
+        names = [value] if isinstance(value, str) else value.values()
+        yield from (topic if topic.startswith("/") else f"/{topic}" for topic in names)
+    for node in nodes_of(ast.Constant, tree):
+        if isinstance(node.value, str) and node.value.startswith("~/"):
+            yield node.value.replace("~", "/inverse_dynamics")
 
 
 def test_every_topic_and_service_is_documented():
     data = graph_pages.read_yaml("topics.yaml")
     documented = set(data["topics"]) | set(data["services"])
-    used = set()
-    for name, tree in source_index.trees().items():
-        if name.startswith("nodes."):
-            used |= topics_in(tree)
-    private = {name for name in used if name.startswith("~")}
-    full = {name.replace("~", "/inverse_dynamics") for name in private}
-    used = {re.sub(r"block_\d", "block_<id>", name) for name in (used - private) | full}
-    used = {name for name in used if "block_" not in name} | {"/blocks/block_<id>"}
-    assert used - WEB == documented - {"/tf"}
+    trees = source_index.trees().items()
+    used = {t for name, tree in trees if name.startswith("nodes.") for t in topics_in(tree)}
+    assert used == documented
     assert all(entry["meaning"] for kind in data.values() for entry in kind.values())
 
 

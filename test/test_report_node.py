@@ -10,14 +10,19 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from node_probe import DESIRED, MODEL, STATES, TICK, UR5, state
+from node_probe import DESIRED, EFFORT, MODEL, STATES, TICK, UR5, state
+from rosbags.interfaces import QosReliability
+from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import JointState, PointCloud2
+from std_msgs.msg import Float64MultiArray
 from synthetic_person import FORWARD
 
 from invdyn_ros.control.faults import Fault
+from invdyn_ros.graph.topics import DESIRED_JOINT_STATE, DIAGNOSTICS, JOINT_STATES, LANDMARKS
 from invdyn_ros.nodes import runner
+from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.message_log import CHUNK_SIZE, MessageLog
-from invdyn_ros.nodes.messages import landmarks_to_cloud
+from invdyn_ros.nodes.messages import command_to_message, landmarks_to_cloud
 from invdyn_ros.nodes.report import ReportNode
 from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, messages
 
@@ -86,6 +91,17 @@ def test_on_a_full_disk_each_file_fails_alone_and_leaves_nothing(start_node, tmp
     assert len(errors) == len(node.failures) == 2
 
 
+@pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
+def test_recording_in_either_format_fails_on_a_full_disk_and_leaves_nothing(tmp_path, storage):
+    bag = BagWriter(tmp_path / "bag", storage)
+    with full_disk(500_000), pytest.raises(OSError, match=r"full|large|I/O"):
+        for time in range(30):
+            bag.write("/joint_states", JointState, time, bytes(100_000))
+        bag.close()
+    bag.remove()
+    assert not list(tmp_path.iterdir())
+
+
 def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
     file = tmp_path / "out" / "report.json"
     probe = start_node(
@@ -94,6 +110,7 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
         graph="teleop",
         report=file,
         record=tmp_path / "bag",
+        storage="mcap",
         duration=0.5,
         lockstep=True,
     )
@@ -110,14 +127,16 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
         desired.publish(target)
         if k % 6 == 0:
             clouds.publish(landmarks_to_cloud(FORWARD, joint_state.header))
+    commands = probe.advertise(EFFORT, Float64MultiArray)
+    commands.publish(command_to_message(np.zeros(6), TICK))
     counts = probe.tested_node.log.counts
-    probe.wait_until(lambda: counts[DESIRED] == 65 and counts["/pose/landmarks"] == 11)
+    probe.wait_until(lambda: counts[DESIRED_JOINT_STATE] == 65 and counts[LANDMARKS] == 11)
     for joint_state in measured[:10]:
         states.publish(joint_state)
-    probe.wait_until(lambda: counts[STATES] == 10)
-    count = counts["/diagnostics"]
+    probe.wait_until(lambda: counts[JOINT_STATES] == 10)
+    count = counts[DIAGNOSTICS]
     diagnostics.publish(DiagnosticArray(status=[status]))
-    probe.wait_until(lambda: counts["/diagnostics"] > count)
+    probe.wait_until(lambda: counts[DIAGNOSTICS] > count)
     for joint_state in measured[10:]:  # these end the run by its duration
         states.publish(joint_state)
     with pytest.raises(runner.NodeFinished):
@@ -130,5 +149,9 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
     assert {key: found_fault[key] for key in fault._fields} == fault._asdict()
     assert report["held_share"] == pytest.approx(55 / 64, abs=0.01)
     assert report["limit_violations"] == 0 and report["latency_ms"]["p50"] is None
-    assert (tmp_path / "bag" / "metadata.yaml").is_file()
+    with Reader(tmp_path / "bag") as reader:
+        recorded = {c.topic: c.ext.offered_qos_profiles for c in reader.connections}
+    assert {STATES, DESIRED, EFFORT, "/pose/landmarks", "/diagnostics"} == recorded.keys()
+    assert recorded[EFFORT][0].reliability is QosReliability.RELIABLE
+    assert (tmp_path / "bag" / "bag.mcap").is_file()
     assert cv2.imread(str(file.with_name("summary.png"))) is not None

@@ -34,6 +34,7 @@ def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(s
     for k in range(2, 26):
         q = publish_landmarks(k, with_noise(FORWARD, k))
     assert np.abs(q - UR5.home).max() > 0.01 and targets[-1].joint_names == list(UR5.joint_names)
+    assert targets[-1].header.frame_id == UR5.base_link
     targets_on_hold = [publish_landmarks(k, None) for k in range(26, 50)]
     assert (
         np.abs(targets_on_hold[-1] - targets_on_hold[-2]).max() < 1e-6

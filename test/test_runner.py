@@ -10,6 +10,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from std_msgs.msg import String
 
+from invdyn_ros.nodes import namesakes
 from invdyn_ros.nodes.messages import ForeignMessage, latest_qos
 from invdyn_ros.nodes.node_loop import NodeLoop
 from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX, DiagnosticNode
@@ -83,6 +84,21 @@ def test_loop_raises_the_exception_of_a_callback(loop, capfd, raised):
         step_until(loop, lambda: False)
     assert caught.value is raised
     assert not capfd.readouterr().err
+
+
+def test_new_node_whose_name_is_taken_ends_with_one_line(loop, other, monkeypatch):
+    monkeypatch.setattr(namesakes, "LEASE_DURATION", 0.5)
+    namesake = rclpy.create_node("tested", context=other.context)
+    with pytest.raises(ValueError, match="another node has the name /tested; end it, or start"):
+        step_until(loop, lambda: False)
+    namesake.destroy_node()
+
+
+def test_node_that_had_its_name_alone_goes_on():
+    """So does one whose namesake was killed just before, and is forgotten after a while."""
+    for taken in (range(5, 99), range(1, 20)):
+        monitor = namesakes.NamesakeMonitor(0.0)
+        assert not any(monitor.must_end(t not in taken, float(t)) for t in range(100))
 
 
 def test_loop_raises_the_exception_of_a_timer(loop):

@@ -27,6 +27,7 @@ def test_simulator_publishes_at_the_rate_of_the_arm_and_brakes_without_commands(
     assert (
         TICK in np.diff(stamps(joint_states)) and not (np.diff(stamps(joint_states)) % TICK).any()
     )
+    assert joint_states[0].header.frame_id == UR5.base_link
     assert joint_states[0].name == [*UR5.joint_names, *UR5.gripper.joint_names]
     assert (
         {len(m.position) for m in joint_states} == {len(m.velocity) for m in joint_states} == {8}

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from invdyn_ros.graph import topics
+
 ROOT = Path(__file__).parents[1]
 NODES = sorted((ROOT / "invdyn_ros" / "nodes").glob("*.py"))
 RVIZ_TYPES = {"PoseWithCovariance": "PoseWithCovarianceStamped"}  # display -> type if not the same
@@ -21,10 +23,13 @@ def interfaces(method):
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == method:
                 kind, name = (ast.unparse(a) for a in call.args[:2])
-                text = re.fullmatch(r"f?'(.+)'", name)
-                if text:
-                    topic = text[1].replace("~", f"/{file.stem}")
-                    kinds[re.sub(r"\{.*\}", "0", topic)] = kind
+                private = re.fullmatch(r"'~/(.+)'", name)
+                if private:
+                    kinds[f"/{file.stem}/{private[1]}"] = kind
+                elif name.startswith("block_topic("):
+                    kinds[f"/{topics.block_topic(0)}"] = kind
+                elif isinstance(topic := getattr(topics, name, None), str):
+                    kinds[topic if topic.startswith("/") else f"/{topic}"] = kind
     return kinds
 
 

@@ -218,6 +218,8 @@ def _run(name: str, row: LiveRow, checkpoint: str, video: Path | None, seed: int
             time.sleep(START_TIME)
             start = time.time()
             row.act(graph)
+            if row.by_helper:
+                graph.wait_until_named(row.reasons)
             end = time.time()
             time.sleep(RECOVERY_TIME)
             graph.end(interrupt=not row.killed)

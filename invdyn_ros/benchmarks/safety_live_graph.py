@@ -12,11 +12,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from invdyn_ros.graph.graph import FASTDDS_PROFILES
+from invdyn_ros.robots.robot import package_file
+
 START_TIMEOUT = 60.0  # [s] until the arm is engaged
 REPORT_TIMEOUT = 90.0  # [s] until the report is written
 END_TIMEOUT = 30.0  # [s] from the report until all processes have ended
 STOPPED_TIME = 2.0  # [s] for which a node stands still
-HELPER_TIME = 15.0  # [s] in which a process starts and other nodes discover it
+HELPER_TIMEOUT = 60.0  # [s] in which a process starts, other nodes discover it and say so
 SPIN = "while True: pass"
 ENGAGED = b"no target yet"  # what the node inverse_dynamics says as soon as it is engaged
 
@@ -83,6 +86,7 @@ class LaunchedGraph:
         """Start a Python process that ends with the run."""
         environment = {"ROS_DOMAIN_ID": str(self.domain)}
         environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        environment[FASTDDS_PROFILES] = str(package_file("config/fastdds.xml"))
         quiet = subprocess.DEVNULL
         self._helpers.append(
             subprocess.Popen(
@@ -94,7 +98,7 @@ class LaunchedGraph:
         )
 
     def start_node(self, node: str, name: str, **parameters: object) -> None:
-        """Start a node beside those of the graph, and wait until it is discovered.
+        """Start a node beside those of the graph.
 
         Args:
             node: module of the node.
@@ -105,7 +109,15 @@ class LaunchedGraph:
         for key, value in {"arm": self.arm, **parameters}.items():
             words += ["-p", f"{key}:={value}"]
         self.start_helper(words)
-        time.sleep(HELPER_TIME)
+
+    def wait_until_named(self, reasons: tuple[str, ...]) -> None:
+        """Wait until the graph names one of some reasons, or HELPER_TIMEOUT."""
+        end = time.monotonic() + HELPER_TIMEOUT
+        while time.monotonic() < end and self.process.poll() is None:
+            output = self._output.read_bytes().decode(errors="replace")
+            if any(reason in output for reason in reasons):
+                return
+            time.sleep(0.1)
 
     def end(self, interrupt: bool) -> None:
         """Wait for the report, and then interrupt the run, to skip its plots.

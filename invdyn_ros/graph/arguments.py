@@ -15,6 +15,7 @@ from typing import (
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from invdyn_ros.graph.names import FrameName, Namespace
 from invdyn_ros.robots.registry import launchable_arms
 
 ARMS = launchable_arms()
@@ -105,6 +106,9 @@ class CommonArguments:
     record: Annotated[
         str, Field(description="new directory for a rosbag2 recording of the run")
     ] = ""
+    storage: Annotated[
+        Literal["sqlite3", "mcap"], Field(description="file format of the recording")
+    ] = "sqlite3"
     duration: Annotated[
         NonNegativeFloat, Field(description="duration of the run [s]; 0: no limit")
     ] = 0.0
@@ -114,6 +118,20 @@ class CommonArguments:
     view_port: Annotated[
         int, Field(ge=0, le=65535, description="TCP port of the live window; 0: any that is free")
     ] = 0
+    namespace: Annotated[
+        Namespace,
+        Field(description="namespace of nodes, topics and services, such as left; default: none"),
+    ] = ""
+    tf_prefix: Annotated[
+        FrameName,
+        Field(
+            description="prefix of joints and frames, such as left_; that of the driver of the arm"
+        ),
+    ] = ""
+    camera_frame: Annotated[
+        FrameName,
+        Field(description="frame_id of the images; default: camera_optical_frame with the prefix"),
+    ] = ""
     domain: Annotated[
         int, Field(ge=-1, le=232, description="ROS_DOMAIN_ID, 0 to 232; -1: that of the shell")
     ] = -1
@@ -129,7 +147,7 @@ class TeleopArguments(CommonArguments):
     camera: Annotated[
         str,
         Field(
-            description="index of the camera (default 0), or none: images from /camera/image_raw"
+            description="index of the camera (default 0), or none: images from camera/image_raw"
         ),
     ] = ""
     loop: Annotated[bool, Field(description="repeat the video")] = False
@@ -150,8 +168,8 @@ class GraspSimArguments(CommonArguments):
         Literal["scripted", "learned", "vision", "planned", "none"],
         Field(
             description=(
-                "policy that moves the arm; none: another node publishes /joint_target and "
-                "/gripper/command"
+                "policy that moves the arm; none: another node publishes joint_target and "
+                "gripper/command"
             )
         ),
     ] = "scripted"
@@ -179,10 +197,6 @@ class GraspSimArguments(CommonArguments):
     camera_pose: Annotated[
         str,
         Field(description="file of 'invdyn calibrate'; default: the pose of the simulated camera"),
-    ] = ""
-    camera_frame: Annotated[
-        str,
-        Field(description="frame_id of a real camera's images; default: that of this package"),
     ] = ""
     noise: Annotated[
         Literal["none", "default", "hard"],

@@ -56,6 +56,8 @@ class NodeSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     is_optional: bool = False
     """Whether the run goes on without this node."""
+    namespace: str = ""
+    """Namespace of the node, without a slash at its ends."""
 
     @property
     def module(self) -> str:
@@ -129,6 +131,7 @@ def resolve(graph_name: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
             template.ends_graph,
             environment,
             template.is_optional,
+            values["namespace"].strip("/"),
         )
         for template in graph.nodes
         if template.condition(values)
@@ -142,12 +145,15 @@ def _simulated(values: ArgumentValues) -> bool:
 def _driver_templates() -> tuple[NodeTemplate, ...]:
     """Return the driver nodes of real arms, each started for its own arm."""
     nodes = dict.fromkeys(spec.driver_node for spec in ROBOTS.values() if spec.driver_node)
-    return tuple(NodeTemplate(node, (), partial(_needs_driver, node)) for node in nodes)
+    return tuple(
+        NodeTemplate(node, ("tf_prefix",), partial(_needs_driver, node)) for node in nodes
+    )
 
 
 def _view_template(*parameter_names: str) -> NodeTemplate:
     """Return the live window, whose end must not stop an arm."""
-    names = ("graph", "arm", "target", "obstacles", "checkpoint", "view_port", *parameter_names)
+    names = ("graph", "arm", "target", "obstacles", "checkpoint", "view_port", "tf_prefix")
+    names += parameter_names
     return NodeTemplate("view", names, lambda values: values["view"], is_optional=True)
 
 
@@ -252,7 +258,7 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     values["wall_clock"] = False  # simulated time starts again with each episode
     values["simulated_time"] = not real
     values["resume"] = not real and not values["lockstep"]
-    values["scene"] = True
+    values["scene"] = values["publish_camera"] = True
     topics = list(GRASP_SIM_TOPICS)
     if manual:
         values["max_episode_seconds"] = MANUAL_EPISODE_TIMEOUT
@@ -262,7 +268,16 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
 
 
 TOOL_SPEEDS = {"sim": 1.0, "real": 0.25}  # [m/s]; 0.25 is the limit of ISO 10218 beside a person
-CAMERA_PARAMETERS = ("video", "camera", "max_size", "loop", "lockstep", "wait_for_topics")
+CAMERA_PARAMETERS = (
+    "video",
+    "camera",
+    "max_size",
+    "loop",
+    "lockstep",
+    "wait_for_topics",
+    "tf_prefix",
+    "camera_frame",
+)
 FASTDDS_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # environment variable of Fast DDS
 INVERSE_DYNAMICS_PARAMETERS = (
     "arm",
@@ -277,6 +292,7 @@ INVERSE_DYNAMICS_PARAMETERS = (
     "speed",
     "tool_speed",
     "obstacles",
+    "tf_prefix",
 )
 SIMULATOR_PARAMETERS = (
     "arm",
@@ -287,6 +303,7 @@ SIMULATOR_PARAMETERS = (
     "headless",
     "wait_for_topics",
     "obstacles",
+    "tf_prefix",
 )
 REPORT_PARAMETERS = (
     "graph",
@@ -295,8 +312,10 @@ REPORT_PARAMETERS = (
     "lockstep",
     "report",
     "record",
+    "storage",
     "duration",
     "obstacles",
+    "tf_prefix",
 )
 
 # topics that need a publisher and a subscriber before a video or a simulation starts
@@ -325,6 +344,24 @@ GRASP_PARAMETERS = (
     "seed",
     "lockstep",
     "camera_pose",
+    "tf_prefix",
+    "camera_frame",
+)
+SCENE_CAMERA_PARAMETERS = (
+    "arm",
+    "seed",
+    "noise",
+    "lockstep",
+    "image_size",
+    "tf_prefix",
+    "camera_frame",
+)
+BLOCKS_PARAMETERS = (
+    "arm",
+    "lockstep",
+    "publish_camera",
+    "camera_pose",
+    "tf_prefix",
     "camera_frame",
 )
 GRASP_REPORT_PARAMETERS = (
@@ -342,8 +379,8 @@ GRAPHS: dict[str, Graph] = {
         TeleopArguments,
         (
             NodeTemplate("camera", CAMERA_PARAMETERS, lambda values: values["uses_camera_node"]),
-            NodeTemplate("pose", ("model", "lockstep")),
-            NodeTemplate("retarget", ("arm", "side", "lockstep", "obstacles")),
+            NodeTemplate("pose", ("model", "lockstep", "tf_prefix")),
+            NodeTemplate("retarget", ("arm", "side", "lockstep", "obstacles", "tf_prefix")),
             NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
             NodeTemplate("simulator", SIMULATOR_PARAMETERS, _simulated),
             *_driver_templates(),
@@ -361,15 +398,13 @@ GRAPHS: dict[str, Graph] = {
                 (*SIMULATOR_PARAMETERS, "scene", "noise", "max_episode_seconds"),
                 _simulated,
             ),
+            NodeTemplate("scene_camera", SCENE_CAMERA_PARAMETERS, _simulated),
             NodeTemplate(
-                "scene_camera", ("arm", "seed", "noise", "lockstep", "image_size"), _simulated
-            ),
-            NodeTemplate(
-                "blocks", ("arm", "lockstep"), lambda values: not values["block_pose_model"]
+                "blocks", BLOCKS_PARAMETERS, lambda values: not values["block_pose_model"]
             ),
             NodeTemplate(
                 "block_pose",
-                ("arm", "block_pose_model", "lockstep"),
+                ("arm", "block_pose_model", "lockstep", "tf_prefix"),
                 lambda values: bool(values["block_pose_model"]),
             ),
             NodeTemplate("grasp", GRASP_PARAMETERS, lambda values: values["policy"] != "none"),

@@ -12,6 +12,8 @@ from pathlib import Path
 import yaml
 
 from invdyn_ros.graph.graph import NodeSpec
+from invdyn_ros.graph.graph_lock import take_lock
+from invdyn_ros.graph.names import in_namespace
 from invdyn_ros.graph.processes import Processes
 
 
@@ -21,11 +23,21 @@ def launch(specs: list[NodeSpec]) -> int:
     Returns:
         0 when the node that ends the graph exits with 0, else the code of the node that failed;
         130 after Ctrl-C, 143 after SIGTERM; 1 if only the report is missing.
+
+    Raises:
+        ValueError: a graph runs already in this domain and namespace.
     """
     import cv2  # noqa: F401  reports a missing libGL once, here, instead of in each node
 
     start = time.time()
-    with tempfile.TemporaryDirectory(prefix="invdyn_") as folder, Processes() as processes:
+    first = specs[0]
+    with (
+        take_lock(dict(first.environment), in_namespace(first.namespace, "")) as lock,
+        tempfile.TemporaryDirectory(prefix="invdyn_") as folder,
+        Processes() as processes,
+    ):
+        if lock.socket is not None:
+            processes.watch(lock.socket, lock.report_attempts)
         for spec in specs:
             file = Path(folder) / f"{spec.name}.yaml"
             file.write_text(parameters_yaml(spec), encoding="utf-8")
@@ -53,6 +65,8 @@ def missing_reports(specs: list[NodeSpec], start: float) -> list[Path]:
 def command(spec: NodeSpec, parameters: Path) -> list[str]:
     """Return the command line of a node's process."""
     ros = ["--ros-args", "-r", f"__node:={spec.name}", "--params-file", str(parameters)]
+    if spec.namespace:
+        ros += ["-r", f"__ns:=/{spec.namespace}"]
     return [sys.executable, "-m", spec.module, *ros]
 
 

@@ -16,7 +16,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import HasFileno
 
 POLL_INTERVAL = 0.05  # [s]
 TERMINATE_TIMEOUT = 10.0  # [s] between SIGTERM and SIGKILL
@@ -102,6 +105,10 @@ class Processes:
         if process.stdout is not None:
             os.set_blocking(process.stdout.fileno(), False)
             self._selector.register(process.stdout, selectors.EVENT_READ, child)
+
+    def watch(self, file: HasFileno, callback: Callable[[], None]) -> None:
+        """Call a function whenever a file or socket can be read."""
+        self._selector.register(file, selectors.EVENT_READ, callback)
 
     def wait(self) -> int:
         """Print output until a process fails, one ends the group, all end, or a signal arrives.
@@ -206,7 +213,10 @@ class Processes:
             time.sleep(timeout)
             return
         for key, _ in self._selector.select(timeout):
-            child: Child = key.data
+            if not isinstance(key.data, Child):
+                key.data()
+                continue
+            child = key.data
             data = os.read(key.fd, 65536)
             if not data:
                 self._selector.unregister(key.fileobj)

@@ -23,10 +23,16 @@ LANDMARKS, POSE_OVERLAY = "pose/landmarks", "pose/overlay"
 MARKERS, BLOCKS_OVERLAY = "blocks/markers", "blocks/overlay"
 OBJECTS, RESET, PAUSE = "sim/objects", "sim/reset", "sim/pause"
 CLOCK, TIMING, REPORT_READY = "clock", "timing", "report/ready"
+ECHO_JOINTS, ECHO_COMMANDS = "echo/joint_states", "echo/commands"
+"""Of the benchmark of the latency only."""
 DIAGNOSTICS = "/diagnostics"
 """One topic for all nodes of a system; the names of the statuses have the namespace."""
 
 
-def block_topic(index: int) -> str:
+TF, TF_STATIC = "/tf", "/tf_static"
+"""One tree of frames for all nodes of a system; the names of the frames have the prefix."""
+
+
+def block_topic(index: int | str) -> str:
     """Return the topic of the pose of a block."""
     return f"blocks/block_{index}"

@@ -26,6 +26,7 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_stamp,
 )
+from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
@@ -60,9 +61,12 @@ class BlockPoseNode(DiagnosticNode):
         config = load_parameters(self, BlockPoseNodeConfig)
         torch.set_num_threads(1)
         self.robot, self.scene = load_robot(config.arm), load_scene(config.arm)
+        self.names = RobotNames.of(
+            self.robot, load_parameters(self, NamesConfig), self.get_namespace()
+        )
         network = load_block_pose_net(config.block_pose_model, config.arm)
         self.estimator = BlockPoseEstimator(self.robot, self.scene, network)
-        self.read_joint_state = JointStateReader(self.robot)
+        self.read_joint_state = JointStateReader(self.names)
         self.joint_states: dict[int, ArmState] = {}  # by stamp [ns], the oldest first
         # with its stamp [ns] and the name of its frame
         self.pending_image: tuple[NDArray[np.uint8], int, str] | None = None
@@ -118,7 +122,7 @@ class BlockPoseNode(DiagnosticNode):
         state = self.joint_states[nearest]
         detection = self.estimator.estimate(stamp * 1e-9, image, state.q, state.opening)
         self.hold(None if detection else "no block detected on the table")
-        header = Header(stamp=to_stamp(stamp), frame_id=self.robot.base_link)
+        header = Header(stamp=to_stamp(stamp), frame_id=self.names.base_link)
         self.publish(detection, header)
         if self.overlay_publisher.get_subscription_count():
             overlay = draw_overlay(image, self.estimator.keypoints if detection else None)

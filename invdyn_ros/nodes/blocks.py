@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.graph.topics import BLOCKS_OVERLAY, CAMERA_INFO, IMAGE, MARKERS, block_topic
+from invdyn_ros.nodes.frames import FramePublisher
 from invdyn_ros.nodes.images import (
     image_to_array,
     image_to_message,
@@ -26,6 +27,7 @@ from invdyn_ros.nodes.messages import (
     pose_to_transform,
     to_seconds,
 )
+from invdyn_ros.nodes.robot_names import CameraNamesConfig
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
@@ -34,12 +36,9 @@ from invdyn_ros.perception.block_detector import (
     DetectionResult,
     describe_duplicate,
 )
+from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 from invdyn_ros.robots.registry import load_scene
-
-try:
-    from tf2_ros import TransformBroadcaster
-except ImportError:  # part of ROS, not on PyPI
-    TransformBroadcaster = None
+from invdyn_ros.robots.robot import load_robot
 
 TEXT_DISTANCE = 0.3  # [m] from the camera to the text with the reason why a block has no pose
 MAX_IMAGE_INTERVAL = 0.5  # [s] between two images whose blocks are tracked
@@ -52,10 +51,15 @@ class BlocksNodeConfig:
     Attributes:
         arm: name of the arm; its scene has the size of the blocks.
         lockstep: process every image, instead of only the latest one.
+        publish_camera: publish the pose of the camera as a static frame: that of camera_pose, or
+            that of the simulated camera.
+        camera_pose: file of `invdyn calibrate`; empty: the pose of the simulated camera.
     """
 
     arm: str = "ur5"
     lockstep: bool = False
+    publish_camera: bool = False
+    camera_pose: str = ""
 
 
 class BlocksNode(DiagnosticNode):
@@ -82,10 +86,24 @@ class BlocksNode(DiagnosticNode):
         ]
         self.marker_publisher = self.create_publisher(MarkerArray, MARKERS, qos)
         self.overlay_publisher = self.create_publisher(Image, BLOCKS_OVERLAY, latest_qos(False))
-        self.tf_broadcaster = TransformBroadcaster(self) if TransformBroadcaster else None
+        self.frames = FramePublisher(self)
+        self.frame_names = load_parameters(self, CameraNamesConfig)
+        if config.publish_camera:
+            self.publish_camera(config)
         image_qos = latest_qos(config.lockstep)
         self.create_subscription(CameraInfo, CAMERA_INFO, self.on_camera_info, image_qos)
         self.create_subscription(Image, IMAGE, self.on_image, image_qos)
+
+    def publish_camera(self, config: BlocksNodeConfig) -> None:
+        """Publish the pose of the camera in the frame of the arm's base."""
+        T = load_scene(config.arm).camera.T_base_camera
+        if config.camera_pose:
+            T = read_camera_pose(config.camera_pose, config.arm).T
+        pose = arrays_to_pose(*_position_and_quaternion(T))
+        base = self.frame_names.frame(load_robot(config.arm).base_link)
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=base)
+        camera = self.frame_names.image_frame
+        self.frames.publish_static([pose_to_transform(pose, camera, header)])
 
     def on_camera_info(self, message: CameraInfo) -> None:
         """Create the detector for the intrinsics of the camera."""
@@ -132,12 +150,12 @@ class BlocksNode(DiagnosticNode):
             )
 
     def publish_pose(self, pose: BlockPose, header: Header) -> None:
-        """Publish the pose of a block on its topic, and as a TF frame if tf2 is installed."""
-        message = block_to_message(*_position_and_quaternion(pose), pose.covariance, header)
+        """Publish the pose of a block on its topic, and as a frame."""
+        parts = _position_and_quaternion(pose.T_camera_block)
+        message = block_to_message(*parts, pose.covariance, header)
         self.pose_publishers[pose.block_id].publish(message)
-        if self.tf_broadcaster is not None:
-            child = f"block_{pose.block_id}"
-            self.tf_broadcaster.sendTransform(pose_to_transform(message.pose.pose, child, header))
+        child = self.frame_names.frame(f"block_{pose.block_id}")
+        self.frames.publish([pose_to_transform(message.pose.pose, child, header)])
 
     def publish_markers(self, detection: DetectionResult, header: Header) -> None:
         """Publish markers: one that clears the display, then the blocks of the image.
@@ -153,15 +171,14 @@ class BlocksNode(DiagnosticNode):
             markers.append(text)
         for pose in detection.poses:
             marker = Marker(header=header, ns="blocks", id=pose.block_id, type=Marker.CUBE)
-            marker.pose = arrays_to_pose(*_position_and_quaternion(pose))
+            marker.pose = arrays_to_pose(*_position_and_quaternion(pose.T_camera_block))
             marker.scale.x = marker.scale.y = marker.scale.z = self.detector_config.block_size
             marker.color.r, marker.color.g, marker.color.a = 1.0, 0.6, 0.8
             markers.append(marker)
         self.marker_publisher.publish(MarkerArray(markers=markers))
 
 
-def _position_and_quaternion(pose: BlockPose) -> tuple[np.ndarray, np.ndarray]:
-    T = pose.T_camera_block
+def _position_and_quaternion(T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return T[:3, 3], Rotation.from_matrix(T[:3, :3]).as_quat()
 
 

@@ -12,6 +12,7 @@ from invdyn_ros.graph.topics import CLOCK, TIMING
 from invdyn_ros.nodes.image_publisher import ImagePublisher
 from invdyn_ros.nodes.messages import to_seconds, to_stamp
 from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.robot_names import CameraNamesConfig
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, load_parameters, run
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
 
@@ -44,7 +45,8 @@ class CameraNode(DiagnosticNode):
         self.frames = open_camera(config)
         self.is_live = not config.video
         self.next_frame: Frame | None = next(self.frames)
-        self.images = ImagePublisher(self, self.lockstep)
+        frame = load_parameters(self, CameraNamesConfig).image_frame
+        self.images = ImagePublisher(self, self.lockstep, frame)
         self.timing_publisher = self.create_publisher(TimeReference, TIMING, QoSProfile(depth=100))
         self.start_time: float | None = None
         self.last_time = self.last_stamp = 0.0  # [s] of the clock and of the last image
@@ -122,7 +124,7 @@ class CameraNode(DiagnosticNode):
         self.last_stamp = stamp
         self.timing_publisher.publish(
             TimeReference(
-                header=Header(stamp=to_stamp(nanoseconds)),
+                header=Header(stamp=to_stamp(nanoseconds), frame_id=self.images.frame_id),
                 time_ref=self.get_clock().now().to_msg(),
                 source="image",
             )

@@ -18,6 +18,7 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
@@ -47,6 +48,9 @@ class DofbotNode(DiagnosticNode):
         super().__init__("dofbot")
         self.config = load_parameters(self, DofbotNodeConfig)
         self.robot = load_robot("dofbot")
+        self.names = RobotNames.of(
+            self.robot, load_parameters(self, NamesConfig), self.get_namespace()
+        )
         board = DofbotBus(open_bus(self.config.bus) if bus is None else bus)
         self.driver = DofbotDriver(board, self.robot, self.config.reads_per_tick)
         self.due = time.monotonic()
@@ -81,7 +85,7 @@ class DofbotNode(DiagnosticNode):
         age = time.monotonic() - reading.time
         stamp = to_stamp(time.time_ns() - round(1e9 * age))
         self.joint_state_publisher.publish(
-            joints_to_message(self.robot, stamp, reading.q, reading.opening)
+            joints_to_message(self.names, stamp, reading.q, reading.opening)
         )
         self.diagnostic_values["reading duration [ms]"] = f"{1e3 * reading.duration:.1f}"
         self.diagnostic_values["incomplete readings"] = str(self.driver.incomplete_readings)

@@ -8,11 +8,10 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
+from invdyn_ros.graph.topics import ECHO_COMMANDS, ECHO_JOINTS
 from invdyn_ros.nodes.messages import command_to_message, to_nanoseconds
 from invdyn_ros.nodes.runner import load_parameters, run
 from invdyn_ros.robots.robot import load_robot
-
-ECHO_JOINTS, ECHO_COMMANDS = "echo/joint_states", "echo/commands"
 
 
 @dataclass(frozen=True)

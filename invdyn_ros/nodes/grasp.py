@@ -34,7 +34,6 @@ from invdyn_ros.nodes.detection_buffer import (
     ImageResult,
     message_to_covariance,
 )
-from invdyn_ros.nodes.images import CAMERA_FRAME
 from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
     REJECTED,
@@ -45,6 +44,7 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_stamp,
 )
+from invdyn_ros.nodes.robot_names import CameraNamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose, ticks_per_image
@@ -80,7 +80,6 @@ class GraspNodeConfig:
         seed: random seed of the latency.
         lockstep: publish exactly one target per joint state, after the images up to its time.
         camera_pose: file of `invdyn calibrate`; empty: pose of the simulated camera.
-        camera_frame: frame of the camera's images; block poses in other frames are ignored.
     """
 
     arm: str = "ur5"
@@ -90,7 +89,6 @@ class GraspNodeConfig:
     seed: int = 0
     lockstep: bool = False
     camera_pose: str = ""
-    camera_frame: str = CAMERA_FRAME
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -104,10 +102,13 @@ class GraspNode(DiagnosticNode):
         super().__init__("grasp")
         self.config = config = load_parameters(self, GraspNodeConfig)
         self.robot = load_robot(config.arm)
+        names = load_parameters(self, CameraNamesConfig)
+        self.names = RobotNames.of(self.robot, names, self.get_namespace())
+        self.image_frame = names.image_frame  # block poses in other frames are ignored
         self.scene = nominal_scene(config.arm, config.camera_pose)
         self.policy = POLICIES[config.policy](self.robot, self.scene, config.policy_checkpoint)
         self.randomization, self.episode = load_randomization(config.noise), -1
-        self.read_joint_state = JointStateReader(self.robot)
+        self.read_joint_state = JointStateReader(self.names)
         self.reset()
         qos = QoSProfile(depth=10)
         self.target_publisher = self.create_publisher(JointTrajectory, JOINT_TARGET, qos)
@@ -199,14 +200,14 @@ class GraspNode(DiagnosticNode):
         time, frame = to_nanoseconds(message.header.stamp) * 1e-9, message.header.frame_id
         T = quaternion_pose(*pose_to_arrays(message.pose.pose))
         covariance = message_to_covariance(message)
-        if frame == self.robot.base_link:  # from the block_pose node
+        if frame == self.names.base_link:  # from the block_pose node
             variance = np.diag(covariance)[[0, 1, 2, 5]]
             return BlockDetection(time, T[:3, 3], upright_yaw(T[:3, :3]), variance)
-        if frame != self.config.camera_frame:
+        if frame != self.image_frame:
             raise ForeignMessage(
                 f"the pose is in the frame '{frame}', not in that of camera "
-                f"('{self.config.camera_frame}', see camera_frame) or arm "
-                f"('{self.robot.base_link}')"
+                f"('{self.image_frame}', see camera_frame) or arm "
+                f"('{self.names.base_link}')"
             )
         camera, height = self.scene.camera, self.scene.block_size / 2
         return detection_on_table(time, T, covariance, camera.T_base_camera, height)
@@ -222,7 +223,7 @@ class GraspNode(DiagnosticNode):
         target = Target(now, command.state, command.horizon or control_period)
         self.output = (
             stamp,
-            target_to_message(target, self.robot.joint_names, to_stamp(stamp)),
+            target_to_message(target, self.names, to_stamp(stamp)),
             command_to_message(np.array([command.opening]), stamp),
         )
 

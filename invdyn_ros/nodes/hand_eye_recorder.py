@@ -17,6 +17,7 @@ from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.joint_states import positions_by_name
 from invdyn_ros.nodes.messages import pose_to_arrays, to_seconds
 from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, load_parameters, run
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
 from invdyn_ros.perception.hand_eye.static_poses import (
@@ -68,7 +69,10 @@ class HandEyeRecorderNode(DiagnosticNode):
             config.max_joint_velocity, config.settling_time, config.merge_tolerance
         )
         self.robot = load_robot(config.arm)
-        self.bag = BagWriter(Path(config.record))
+        self.names = RobotNames.of(
+            self.robot, load_parameters(self, NamesConfig), self.get_namespace()
+        )
+        self.bag = BagWriter(Path(config.record), node=self)
         self.states: list[tuple[float, np.ndarray]] = []
         self.detections: list[tuple[float, np.ndarray, np.ndarray]] = []
         self.num_poses = 0
@@ -94,9 +98,9 @@ class HandEyeRecorderNode(DiagnosticNode):
 
     def on_joint_state(self, message: JointState) -> None:
         """Store a joint state; those of other devices, such as a gripper, are ignored."""
-        if set(self.robot.joint_names) <= set(message.name):
+        if set(self.names.joint_names) <= set(message.name):
             stamp = to_seconds(message.header.stamp)
-            q = positions_by_name(message, self.robot.joint_names)
+            q = positions_by_name(message, self.names.joint_names)
             if not self.states or abs(stamp - self.states[-1][0]) >= JOINT_STATE_PERIOD:
                 self.states.append((stamp, q))
 
@@ -119,7 +123,7 @@ class HandEyeRecorderNode(DiagnosticNode):
             if self.last_update - self.start_time > NO_DATA_TIMEOUT:
                 config = self.config
                 missing = config.marker_topic if self.states else config.joint_states_topic
-                self.hold(f"nothing on {missing} yet")
+                self.hold(f"nothing on {self.resolve_topic_name(missing)} yet")
             return
         self.hold(None)
         columns = (*zip(*self.states, strict=True), *zip(*self.detections, strict=True))

@@ -10,7 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from invdyn_ros.data.recording import encode_jpeg
 from invdyn_ros.graph.topics import COMPRESSED_IMAGE, IMAGE
-from invdyn_ros.nodes.images import CAMERA_FRAME, Channels, image_to_message
+from invdyn_ros.nodes.images import Channels, image_to_message
 from invdyn_ros.nodes.messages import latest_qos, to_stamp
 
 COMPRESSED_PERIOD = 0.09  # [s] at least: for displays, at 30 Hz every third image
@@ -22,16 +22,19 @@ class ImagePublisher:
     """Publisher of the images of a camera.
 
     Attributes:
+        frame_id: frame of the images.
         image: the last message, None before the first.
     """
 
-    def __init__(self, node: Node, lockstep: bool) -> None:
+    def __init__(self, node: Node, lockstep: bool, frame_id: str) -> None:
         """Create the publishers.
 
         Args:
             node: publishes.
             lockstep: whether every image arrives, instead of only the latest one.
+            frame_id: frame of the images.
         """
+        self.frame_id = frame_id
         self.image: Image | None = None
         self._raw = node.create_publisher(Image, IMAGE, latest_qos(lockstep))
         self._compressed = node.create_publisher(
@@ -47,7 +50,7 @@ class ImagePublisher:
 
     def publish(self, image: Channels, nanoseconds: int) -> None:
         """Publish an image (H, W, 3) uint8 RGB with a stamp [ns]."""
-        self.image = image_to_message(image, to_stamp(nanoseconds), CAMERA_FRAME)
+        self.image = image_to_message(image, to_stamp(nanoseconds), self.frame_id)
         self._pixels = image
         self._raw.publish(self.image)
 

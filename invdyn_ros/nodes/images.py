@@ -13,7 +13,6 @@ from invdyn_ros.nodes.messages import ForeignMessage
 from invdyn_ros.typing import Array
 
 Channels = NDArray[np.uint8]
-CAMERA_FRAME = "camera_optical_frame"  # of the images of this package's camera nodes
 
 
 class Encoding(NamedTuple):

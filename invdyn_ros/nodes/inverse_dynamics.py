@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState, TimeReference
-from std_msgs.msg import Float64MultiArray, Header
+from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -20,6 +20,7 @@ from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.faults import GAPS, Fault, MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
+from invdyn_ros.graph.names import option_of_namespace
 from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, TIMING
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.joint_states import arm_to_message, joints_by_name
@@ -30,6 +31,7 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_stamp,
 )
+from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.start_condition import StartCondition
 from invdyn_ros.nodes.target_queue import TargetQueue
@@ -45,7 +47,6 @@ from invdyn_ros.robots.robot import load_robot
 PREDICTION_PERIOD = 0.25  # [samples] between checks whether a joint state is missing
 WATCHDOG_PERIOD = 0.01  # [s] between checks of the age of the joint states
 BRAKING_TIME = 1.0  # [s] after which an arm that another node commands gets no more setpoints
-ENGAGE_REMEDY = "'invdyn engage' or the service /inverse_dynamics/engage"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,9 @@ class InverseDynamicsNode(DiagnosticNode):
         self.config = config = load_parameters(self, InverseDynamicsNodeConfig)
         torch.set_num_threads(1)
         self.robot = load_robot(config.arm)
+        self.names = RobotNames.of(
+            self.robot, load_parameters(self, NamesConfig), self.get_namespace()
+        )
         model = load_runtime(config.checkpoint, config.device, self.robot)
         unit = model.meta.action_unit
         command_topic = find_command_topic(unit, config.checkpoint)
@@ -129,6 +133,9 @@ class InverseDynamicsNode(DiagnosticNode):
         self.create_timer(WATCHDOG_PERIOD, self.on_watchdog_timer)
         self.create_service(SetBool, "~/engage", self.on_engage)
         self.create_service(Trigger, "~/stop", self.on_stop)
+        command = f"invdyn engage{option_of_namespace(self.get_namespace())}"
+        service = self.resolve_service_name("~/engage")
+        self.engage_remedy = f"'{command}' or the service {service}"
 
     def create_dropout_controller(self) -> DropoutController | None:
         """Create the controller that predicts missing joint states, if it is configured."""
@@ -145,7 +152,7 @@ class InverseDynamicsNode(DiagnosticNode):
     def on_joint_state(self, message: JointState) -> None:
         """Publish the command for a joint state; in lockstep, once its target has arrived."""
         clock = time.monotonic()
-        q, qd, effort = joints_by_name(message, self.robot.joint_names)
+        q, qd, effort = joints_by_name(message, self.names.joint_names)
         stamp = to_nanoseconds(message.header.stamp)
         self.topics.stamps.add(stamp)
         measured = MeasuredState(stamp * 1e-9, q, qd, effort)
@@ -166,7 +173,7 @@ class InverseDynamicsNode(DiagnosticNode):
 
     def on_target(self, message: JointTrajectory) -> None:
         """Set a new target, which the next command follows."""
-        target = message_to_target(message, self.robot.joint_names)
+        target = message_to_target(message, self.names.joint_names)
         stamp = to_nanoseconds(message.header.stamp)
         if self.config.lockstep:
             self.queue.add(stamp, target)
@@ -259,14 +266,14 @@ class InverseDynamicsNode(DiagnosticNode):
         if command.target_stamp is not None:
             self.timing_publisher.publish(
                 TimeReference(
-                    header=Header(stamp=to_stamp(self.target_stamp or 0)),
+                    header=self.names.header(to_stamp(self.target_stamp or 0)),
                     time_ref=self.get_clock().now().to_msg(),
                     source="command",
                 )
             )
         if self.desired_state_publisher.get_subscription_count():
             q, qd, _ = command.desired
-            message = arm_to_message(self.robot, to_stamp(stamp), q, qd, command.action)
+            message = arm_to_message(self.names, to_stamp(stamp), q, qd, command.action)
             self.desired_state_publisher.publish(message)
 
     def resume_after(self, fault: Fault) -> None:
@@ -281,7 +288,7 @@ class InverseDynamicsNode(DiagnosticNode):
             return
         self.shown_fault = fault
         text = self.topics.describe(fault)
-        self.set_fault(f"{text}; after removing the cause: {ENGAGE_REMEDY}", fault.reason)
+        self.set_fault(f"{text}; after removing the cause: {self.engage_remedy}", fault.reason)
 
     def engage(self) -> str | None:
         """Engage the controller; return why it is refused, None if it is done."""
@@ -306,7 +313,7 @@ class InverseDynamicsNode(DiagnosticNode):
         self.start.end()
         self.controller.stop()
         response.success = True
-        response.message = f"stopped; to resume: {ENGAGE_REMEDY}"
+        response.message = f"stopped; to resume: {self.engage_remedy}"
         return response
 
 

@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Header
 
 from invdyn_ros.nodes.messages import ForeignMessage, to_nanoseconds
-from invdyn_ros.robots.robot import Robot
+from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.typing import Array
 
 UNMEASURED = np.empty(0)
@@ -16,7 +15,7 @@ MAX_POSITION = 100.0  # [rad] or [m] of a measured joint
 
 
 def joints_to_message(
-    robot: Robot,
+    names: RobotNames,
     stamp: Time,
     q: Array,
     opening: float,
@@ -26,37 +25,39 @@ def joints_to_message(
     """Return the message of the state of an arm and its gripper.
 
     Args:
-        robot: the arm.
+        names: names of joints and frames.
         stamp: time of the measurement.
         q: (n,) position [rad].
         opening: distance of the finger pads [m], divided equally among the fingers.
         qd: (n,) velocity [rad/s], empty if not measured; that of the fingers is zero.
         effort: (n,) torque [N m], empty if not measured.
     """
-    fingers = robot.gripper.joint_names if robot.gripper else ()
+    fingers = names.finger_names
     zeros = np.zeros(len(fingers))
     return JointState(
-        header=Header(stamp=stamp),
-        name=[*robot.joint_names, *fingers],
+        header=names.header(stamp),
+        name=[*names.joint_names, *fingers],
         position=[*q.tolist(), *[opening / len(fingers) for _ in fingers]],
         velocity=[*qd.tolist(), *zeros] if qd.size else [],
         effort=[*effort.tolist(), *zeros] if effort.size else [],
     )
 
 
-def arm_to_message(robot: Robot, stamp: Time, q: Array, qd: Array, effort: Array) -> JointState:
+def arm_to_message(
+    names: RobotNames, stamp: Time, q: Array, qd: Array, effort: Array
+) -> JointState:
     """Return the message of the state of an arm.
 
     Args:
-        robot: the arm.
+        names: names of joints and frames.
         stamp: time of the state.
         q: (n,) position [rad].
         qd: (n,) velocity [rad/s].
         effort: (n,) torque [N m] or setpoint [rad].
     """
     return JointState(
-        header=Header(stamp=stamp),
-        name=list(robot.joint_names),
+        header=names.header(stamp),
+        name=list(names.joint_names),
         position=q.tolist(),
         velocity=qd.tolist(),
         effort=effort.tolist(),
@@ -109,15 +110,15 @@ def positions_by_name(message: JointState, names: tuple[str, ...]) -> Array:
     return q
 
 
-def gripper_opening(message: JointState, robot: Robot) -> float:
+def gripper_opening(message: JointState, names: RobotNames) -> float:
     """Return the distance of the finger pads [m], zero without a gripper.
 
     Raises:
         ForeignMessage: a finger is missing.
     """
-    if robot.gripper is None:
+    if not names.finger_names:
         return 0.0
-    return float(positions_by_name(message, robot.gripper.joint_names).sum())
+    return float(positions_by_name(message, names.finger_names).sum())
 
 
 class ArmState(NamedTuple):
@@ -139,9 +140,9 @@ class ArmState(NamedTuple):
 class JointStateReader:
     """Joins the joint states of an arm with those of its gripper, which may be other messages."""
 
-    def __init__(self, robot: Robot) -> None:
-        self.robot = robot
-        self.opening = None if robot.gripper else 0.0
+    def __init__(self, names: RobotNames) -> None:
+        self.names = names
+        self.opening = None if names.finger_names else 0.0
 
     def __call__(self, message: JointState) -> ArmState | None:
         """Return the state in a message with the last opening; None if it is the gripper's.
@@ -149,13 +150,17 @@ class JointStateReader:
         Raises:
             ForeignMessage: neither arm nor gripper is in the message, or values are not finite.
         """
-        gripper, names = self.robot.gripper, set(message.name)
-        if gripper is not None and set(gripper.joint_names) <= names:
-            self.opening = gripper_opening(message, self.robot)
-            if not names & set(self.robot.joint_names):
+        joints, fingers, received = (
+            self.names.joint_names,
+            self.names.finger_names,
+            {*message.name},
+        )
+        if fingers and set(fingers) <= received:
+            self.opening = gripper_opening(message, self.names)
+            if not received & set(joints):
                 return None
-        q = positions_by_name(message, self.robot.joint_names)
-        _, qd, _ = joints_by_name(message, self.robot.joint_names)
+        q = positions_by_name(message, joints)
+        _, qd, _ = joints_by_name(message, joints)
         if self.opening is None:
             raise ForeignMessage("no message on joint_states has the joints of the gripper yet")
         return ArmState(to_nanoseconds(message.header.stamp), q, qd, self.opening)

@@ -15,10 +15,16 @@ from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.motion_profile import State, Target
-from invdyn_ros.graph.topics import COMMANDS, JOINT_STATES, JOINT_TARGET
-from invdyn_ros.nodes.echo import ECHO_COMMANDS, ECHO_JOINTS
+from invdyn_ros.graph.topics import (
+    COMMANDS,
+    ECHO_COMMANDS,
+    ECHO_JOINTS,
+    JOINT_STATES,
+    JOINT_TARGET,
+)
 from invdyn_ros.nodes.messages import command_stamp, target_to_message, to_stamp
 from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.nodes.runner import NodeFinished, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
@@ -191,7 +197,7 @@ class LatencyProbeNode(Node):
             1 / TARGET_RATE,
         )
         self.target_publisher.publish(
-            target_to_message(target, self.robot.joint_names, to_stamp(stamp))
+            target_to_message(target, RobotNames.of(self.robot), to_stamp(stamp))
         )
 
     def on_command(self, node: MeasuredNode, message: Float64MultiArray) -> None:

@@ -16,7 +16,11 @@ from launch_ros.actions import Node
 
 from invdyn_ros.graph.arguments import LaunchArgument, launch_arguments
 from invdyn_ros.graph.graph import GRAPHS, NodeSpec, resolve
+from invdyn_ros.graph.graph_lock import GraphLock, take_lock
+from invdyn_ros.graph.names import in_namespace
 from invdyn_ros.graph.processes import REPORT_TIMEOUT
+
+LOCKS: list[GraphLock] = []  # of the graphs of this process
 
 
 def launch_description(graph_name: str) -> LaunchDescription:
@@ -40,7 +44,22 @@ def _nodes(context: LaunchContext, graph_name: str) -> list[Node]:
     names = {field.name for field in fields(GRAPHS[graph_name].arguments)}
     # launch also holds configurations of its own and of an including file
     values = {k: v for k, v in context.launch_configurations.items() if k in names}
-    return [_node(spec) for spec in resolve(graph_name, values)]
+    specs = resolve(graph_name, values)
+    _refuse_second_graph(context, specs[0])
+    return [_node(spec) for spec in specs]
+
+
+def _refuse_second_graph(context: LaunchContext, spec: NodeSpec) -> None:
+    """Take the lock of a graph until this process ends.
+
+    Raises:
+        ValueError: a graph runs already in this domain and namespace.
+    """
+    outer = context.launch_configurations.get("ros_namespace", "")  # of an including launch file
+    lock = take_lock(dict(spec.environment), in_namespace(outer, spec.namespace))
+    LOCKS.append(lock)
+    if lock.socket is not None and context.asyncio_loop is not None:
+        context.asyncio_loop.add_reader(lock.socket, lock.report_attempts)
 
 
 def _node(spec: NodeSpec) -> Node:
@@ -48,6 +67,7 @@ def _node(spec: NodeSpec) -> Node:
         package="invdyn_ros",
         executable=spec.executable,
         name=spec.name,
+        namespace=spec.namespace or None,  # None: that of an including launch file
         parameters=[dict(spec.parameters)],
         additional_env=dict(spec.environment),
         output="screen",

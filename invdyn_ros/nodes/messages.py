@@ -14,6 +14,7 @@ from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.typing import Array
 
 REJECTED = "rejected"  # namespace of markers with the reason why a block has no pose
@@ -126,12 +127,12 @@ def cloud_to_landmarks(message: PointCloud2) -> Array | None:
     return landmarks
 
 
-def target_to_message(target: Target, names: tuple[str, ...], stamp: Time) -> JointTrajectory:
+def target_to_message(target: Target, names: RobotNames, stamp: Time) -> JointTrajectory:
     """Return a one-point trajectory.
 
     Args:
         target: the desired state.
-        names: names of the joints.
+        names: names of joints and frames.
         stamp: stamp of the data that the target is computed from.
     """
     horizon = round(target.horizon * 1e9)
@@ -141,7 +142,9 @@ def target_to_message(target: Target, names: tuple[str, ...], stamp: Time) -> Jo
         accelerations=target.state.qdd.tolist(),
     )
     point.time_from_start.sec, point.time_from_start.nanosec = divmod(horizon, 10**9)
-    return JointTrajectory(header=Header(stamp=stamp), joint_names=list(names), points=[point])
+    return JointTrajectory(
+        header=names.header(stamp), joint_names=list(names.joint_names), points=[point]
+    )
 
 
 def message_to_target(message: JointTrajectory, names: tuple[str, ...]) -> Target:

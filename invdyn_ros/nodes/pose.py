@@ -7,10 +7,12 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2, TimeReference
 from std_msgs.msg import Header
 
+from invdyn_ros.graph.names import PERSON_FRAME
 from invdyn_ros.graph.topics import IMAGE, LANDMARKS, POSE_OVERLAY, TIMING
 from invdyn_ros.nodes.images import image_to_array, image_to_message
 from invdyn_ros.nodes.messages import landmarks_to_cloud, latest_qos
 from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.robot_names import NamesConfig
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.teleop.pose import Landmarks, PoseEstimator, PoseEstimatorConfig, draw_landmarks
 
@@ -40,6 +42,7 @@ class PoseNode(DiagnosticNode):
         self.timing_publisher = self.create_publisher(TimeReference, TIMING, QoSProfile(depth=100))
         self.overlay = self.create_publisher(Image, POSE_OVERLAY, latest_qos(False))
         self.lockstep = load_parameters(self, PoseNodeConfig).lockstep
+        self.frame_id = load_parameters(self, NamesConfig).frame(PERSON_FRAME)
         self.last_cloud: PointCloud2 | None = None
         self.landmarks: Landmarks | None = None
         self.last_image = np.empty(0, np.uint8)
@@ -63,7 +66,7 @@ class PoseNode(DiagnosticNode):
         end = self.get_clock().now()
         self.last_cloud = landmarks_to_cloud(
             landmarks.with_image_position(len(image)) if landmarks else None,
-            Header(stamp=stamp, frame_id="hip"),
+            Header(stamp=stamp, frame_id=self.frame_id),
         )
         self.landmark_publisher.publish(self.last_cloud)
         for source, clock_time in (("pose begin", start), ("pose end", end)):

@@ -32,8 +32,9 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_seconds,
 )
+from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX
-from invdyn_ros.robots.robot import Robot
+from invdyn_ros.nodes.statuses import own_statuses
 from invdyn_ros.robots.scene import quaternion_pose
 
 MAX_REORDERING = 100_000_000  # [ns] by which stamps may decrease without a restart of time
@@ -56,15 +57,15 @@ def serialized_stamp(raw: bytes) -> int:
     return int(sec) * 10**9 + int(nanosec)
 
 
-def to_recordings(log: MessageLog, robot: Robot, latency: bool) -> list[Recording]:
+def to_recordings(log: MessageLog, names: RobotNames, latency: bool) -> list[Recording]:
     """Return one recording per episode; the first one also has the counts of the whole run.
 
     Args:
         log: all recorded messages.
-        robot: the arm.
+        names: names of joints and frames.
         latency: whether to include processing times; simulated stamps do not measure them.
     """
-    reader = _RunReader(robot)
+    reader = _RunReader(names)
     for topic, raw in log:
         reader.add(topic, deserialize_message(raw, log.types[topic]), raw)
     return reader.recordings(latency)
@@ -91,16 +92,16 @@ class _Topic:
 class _RunReader:
     """Collects the values of all topics, one message at a time."""
 
-    def __init__(self, robot: Robot) -> None:
-        self.robot = robot
+    def __init__(self, names: RobotNames) -> None:
+        self.names = names
         self.topics: dict[str, _Topic] = {}
         self.ignored: Counter[str] = Counter()
         self.timing: list[tuple[int, str, float, float]] = []  # part, source, stamp, time
         self.statuses: list[tuple[int, float, Any]] = []  # part, time, status
         self.readers: dict[str, Callable[[Any], Any]] = {
             JOINT_STATES: self._joints,
-            DESIRED_JOINT_STATE: lambda m: (*joints_by_name(m, robot.joint_names), np.nan),
-            JOINT_TARGET: lambda m: message_to_target(m, robot.joint_names).state.q,
+            DESIRED_JOINT_STATE: lambda m: (*joints_by_name(m, names.joint_names), np.nan),
+            JOINT_TARGET: lambda m: message_to_target(m, names.joint_names).state.q,
             LANDMARKS: cloud_to_landmarks,
             OBJECTS: lambda m: pose_to_arrays(m.poses[0]),
             block_topic(0): self._detection,
@@ -113,7 +114,7 @@ class _RunReader:
         states = self.topics.setdefault(JOINT_STATES, _Topic())
         part, now = len(states.parts) - 1, states.last * 1e-9
         if topic == DIAGNOSTICS:
-            self.statuses += [(part, now, status) for status in message.status]
+            self.statuses += [(part, now, s) for s in own_statuses(message, self.names.namespace)]
         elif topic == TIMING:
             stamp = to_seconds(message.header.stamp)
             self.timing.append((part, message.source, stamp, to_seconds(message.time_ref)))
@@ -166,10 +167,10 @@ class _RunReader:
         return recording
 
     def _joints(self, message: JointState) -> tuple[Any, ...]:
-        return (*joints_by_name(message, self.robot.joint_names), _opening(message, self.robot))
+        return (*joints_by_name(message, self.names.joint_names), _opening(message, self.names))
 
     def _detection(self, message: Any) -> tuple[bool, Any]:
-        in_base = message.header.frame_id == self.robot.base_link
+        in_base = message.header.frame_id == self.names.base_link
         return in_base, quaternion_pose(*pose_to_arrays(message.pose.pose))
 
 
@@ -220,12 +221,11 @@ def counts_by_reason(statuses: list[Any]) -> dict[str, int]:
     return counts
 
 
-def _opening(message: JointState, robot: Robot) -> float:
+def _opening(message: JointState, names: RobotNames) -> float:
     """Return the opening of the gripper [m]; NaN if the driver does not publish it."""
-    fingers = robot.gripper.joint_names if robot.gripper else ()
-    if not set(fingers) <= set(message.name):
+    if not set(names.finger_names) <= set(message.name):
         return np.nan
-    return gripper_opening(message, robot)
+    return gripper_opening(message, names)
 
 
 def _first(pair: tuple[float, Any]) -> float:

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,15 +16,25 @@ from std_msgs.msg import Empty
 from std_srvs.srv import SetBool
 
 from invdyn_ros.data.recording import encode_jpeg
-from invdyn_ros.graph.topics import IMAGE, JOINT_STATES, LANDMARKS, PAUSE, REPORT_READY
+from invdyn_ros.graph.topics import (
+    COMMANDS,
+    IMAGE,
+    JOINT_STATES,
+    LANDMARKS,
+    PAUSE,
+    REPORT_READY,
+    TF_STATIC,
+)
+from invdyn_ros.nodes.frames import TF_STATIC_QOS
 from invdyn_ros.nodes.images import image_to_array
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import latest_qos
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.recordings import is_restart, serialized_stamp
+from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.run_end import mute_closed_output, read_end_reason
 from invdyn_ros.nodes.run_report import NUM_VIDEO_EPISODES, Parts, ReportNodeConfig, RunReport
-from invdyn_ros.nodes.run_topics import OVERLAY_TOPICS, RUN_TOPICS
+from invdyn_ros.nodes.run_topics import BAG_TOPICS, OVERLAY_TOPICS, RUN_TOPICS
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFailed, NodeFinished, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
@@ -50,6 +61,9 @@ class ReportNode(DiagnosticNode):
         super().__init__("report")
         self.config = config = load_parameters(self, ReportNodeConfig)
         self.robot = load_robot(config.arm)
+        self.names = RobotNames.of(
+            self.robot, load_parameters(self, NamesConfig), self.get_namespace()
+        )
         self.log = MessageLog()
         # a run without an end, and without a report, is not kept
         is_finite = config.duration > 0 or (config.video and not config.loop)
@@ -58,7 +72,7 @@ class ReportNode(DiagnosticNode):
         if config.record:
             from invdyn_ros.nodes.bag import BagWriter  # slow to import
 
-            self.bag = BagWriter(Path(config.record))
+            self.bag = BagWriter(Path(config.record), config.storage, self)
         self.end_reason: str | None = None
         self.is_complete = False
         self.skips_plots = self.is_drawing = False
@@ -73,6 +87,8 @@ class ReportNode(DiagnosticNode):
         callbacks = {JOINT_STATES: self.on_joint_state, LANDMARKS: self.on_landmarks}
         for topic, msg_type in RUN_TOPICS[config.graph].items():
             self.record(topic, msg_type, callbacks.get(topic))
+        if self.bag is not None:
+            self.record_to_bag_only()
         if config.report:
             overlay = OVERLAY_TOPICS[config.graph]
             self.overlay_subscription = self.record(overlay, Image, qos=latest_qos(False))
@@ -110,6 +126,14 @@ class ReportNode(DiagnosticNode):
         qos = qos or (RELIABLE_QOS if self.config.lockstep else BEST_EFFORT_QOS)
         return self.create_subscription(msg_type, topic, on_message, qos, raw=True)
 
+    def record_to_bag_only(self) -> None:
+        """Record what a report does not need."""
+        for topic, msg_type in BAG_TOPICS.items():
+            write = partial(self._write_to_bag, topic, msg_type)
+            qos = RELIABLE_QOS if self.config.lockstep else BEST_EFFORT_QOS
+            qos = TF_STATIC_QOS if topic == TF_STATIC else qos
+            self.create_subscription(msg_type, topic, write, qos, raw=True)
+
     def log_image(self, topic: str, raw: bytes) -> None:
         """Log an image as JPEG, after FILM_SECONDS only a few of them."""
         stamp = serialized_stamp(raw) * 1e-9
@@ -129,7 +153,7 @@ class ReportNode(DiagnosticNode):
         if self.bag is None:
             return
         try:
-            self.bag.write(self.resolve_topic_name(topic), msg_type, time.time_ns(), raw)
+            self.bag.write(topic, msg_type, time.time_ns(), raw)
         except OSError as error:
             bag, self.bag = self.bag, None
             bag.remove()
@@ -142,12 +166,14 @@ class ReportNode(DiagnosticNode):
             self.get_logger().error(failure)
 
     def publish_ready(self) -> None:
-        """Advertise /report/ready once every recorded topic has a publisher.
+        """Advertise report/ready once every recorded topic has a publisher.
 
         Nodes with the parameter `wait_for_topics` wait for it, so that every message is recorded.
         """
         topics = [*self.log.types, *([IMAGE] if self.config.video else [])]
         self.ready = all(self.count_publishers(topic) for topic in topics)
+        if self.bag is not None:
+            self.ready &= any(self.count_publishers(topic) for topic in COMMANDS.values())
         if self.ready:
             self.create_publisher(Empty, REPORT_READY, RELIABLE_QOS)
             self.create_subscription(Empty, REPORT_READY, lambda _: None, RELIABLE_QOS)
@@ -226,7 +252,7 @@ class ReportNode(DiagnosticNode):
             NodeFinished: all is written.
             NodeFailed: something could not be written.
         """
-        report = RunReport(self.config, self.robot, self.log, str(self.end_reason))
+        report = RunReport(self.config, self.robot, self.names, self.log, str(self.end_reason))
         if not self.config.report and self.is_logged and self.is_complete:
             if self.attempt("result", report.measure):
                 self.get_logger().info(report.headline)

@@ -16,6 +16,7 @@ from invdyn_ros.nodes.messages import (
     target_to_message,
     to_seconds,
 )
+from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.target_queue import TOLERANCE
 from invdyn_ros.robots.obstacles import load_obstacles
@@ -45,6 +46,9 @@ class RetargetNode(DiagnosticNode):
         super().__init__("retarget")
         self.config = load_parameters(self, RetargetNodeConfig)
         self.robot = load_robot(self.config.arm)
+        self.names = RobotNames.of(
+            self.robot, load_parameters(self, NamesConfig), self.get_namespace()
+        )
         file = self.config.obstacles
         self.retargeter = Retargeter(
             self.robot,
@@ -69,7 +73,7 @@ class RetargetNode(DiagnosticNode):
 
     def on_joint_state(self, message: JointState) -> None:
         """Note where the arm is, and start there at first."""
-        q = positions_by_name(message, self.robot.joint_names)
+        q = positions_by_name(message, self.names.joint_names)
         if self.measured is None:
             self.retargeter.reset(q)
             self.target_publisher = self.target_publisher or self.create_target_publisher()
@@ -101,7 +105,7 @@ class RetargetNode(DiagnosticNode):
         self.hold(result.hold_reason)
         state = State(result.q, result.qd, np.zeros_like(result.q))
         target = Target(time, state, 0.0)
-        self.last_target = target_to_message(target, self.robot.joint_names, stamp)
+        self.last_target = target_to_message(target, self.names, stamp)
         self.target_publisher.publish(self.last_target)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.recording import Recording, join_recordings
@@ -16,6 +16,7 @@ from invdyn_ros.graph.checkpoints import read_action_unit
 from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.recordings import to_recordings
+from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import Robot
 
@@ -40,6 +41,7 @@ class ReportNodeConfig:
         checkpoint: folder or .onnx file of the inverse-dynamics model.
         report: JSON file to write; empty: none.
         record: directory of a rosbag2 recording to write; empty: none.
+        storage: format of the recording.
         duration: end of the run [s], of simulated time in lockstep; zero: no limit.
         video: video file of teleop, at whose end the run ends.
         loop: whether the video starts again at its end.
@@ -59,6 +61,7 @@ class ReportNodeConfig:
     checkpoint: str = ""
     report: str = ""
     record: str = ""
+    storage: Literal["sqlite3", "mcap"] = "sqlite3"
     duration: float = 0.0
     video: str = ""
     loop: bool = False
@@ -82,17 +85,23 @@ class RunReport:
     """
 
     def __init__(
-        self, config: ReportNodeConfig, robot: Robot, log: MessageLog, end_reason: str
+        self,
+        config: ReportNodeConfig,
+        robot: Robot,
+        names: RobotNames,
+        log: MessageLog,
+        end_reason: str,
     ) -> None:
         """Start with the settings of the run.
 
         Args:
             config: parameters of the report node.
             robot: the arm.
+            names: names of joints and frames in the messages.
             log: recorded messages.
             end_reason: why the run ended.
         """
-        self.config, self.robot, self.log = config, robot, log
+        self.config, self.robot, self.names, self.log = config, robot, names, log
         self.file = Path(config.report)
         self.episodes: list[Recording] = []
         self.media: list[Path] = []
@@ -173,7 +182,7 @@ class RunReport:
         """Compute the measured figures."""
         config, robot = self.config, self.robot
         self.unit = unit = read_action_unit(Path(config.checkpoint), config.arm)
-        parts = to_recordings(self.log, robot, latency=not config.lockstep)
+        parts = to_recordings(self.log, self.names, latency=not config.lockstep)
         for part in parts:
             part.obstacles = load_obstacles(config.obstacles) if config.obstacles else None
         if config.graph == "teleop":

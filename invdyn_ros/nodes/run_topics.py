@@ -4,12 +4,16 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
-from sensor_msgs.msg import JointState, PointCloud2, TimeReference
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, JointState, PointCloud2, TimeReference
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.graph.topics import (
     BLOCKS_OVERLAY,
+    CAMERA_INFO,
+    CLOCK,
+    COMMANDS,
     DESIRED_JOINT_STATE,
     DIAGNOSTICS,
     GRIPPER_COMMAND,
@@ -18,9 +22,12 @@ from invdyn_ros.graph.topics import (
     LANDMARKS,
     OBJECTS,
     POSE_OVERLAY,
+    TF,
+    TF_STATIC,
     TIMING,
     block_topic,
 )
+from invdyn_ros.nodes.frames import TFMessage
 
 _ARM_TOPICS: dict[str, Any] = {
     JOINT_STATES: JointState,
@@ -38,5 +45,12 @@ RUN_TOPICS: dict[str, dict[str, Any]] = {
     },
 }
 """Message type of each topic, by graph."""
+BAG_TOPICS: dict[str, Any] = {
+    **dict.fromkeys(COMMANDS.values(), Float64MultiArray),
+    CLOCK: Clock,
+    CAMERA_INFO: CameraInfo,
+    **({} if TFMessage is None else {TF: TFMessage, TF_STATIC: TFMessage}),
+}
+"""Message type of each topic that recordings have, too, if somebody publishes on it."""
 OVERLAY_TOPICS = {"teleop": POSE_OVERLAY, "grasp_sim": BLOCKS_OVERLAY}
 """Topic of the images with what was detected, by graph; drawn only for a subscriber."""

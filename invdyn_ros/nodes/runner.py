@@ -4,6 +4,7 @@ import gc
 import inspect
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
@@ -21,7 +22,9 @@ from rclpy.qos import QoSProfile
 from invdyn_ros.config import error_line, from_mapping
 from invdyn_ros.graph.topics import DIAGNOSTICS
 from invdyn_ros.nodes.messages import ForeignMessage
+from invdyn_ros.nodes.namesakes import NamesakeMonitor
 from invdyn_ros.nodes.node_loop import NodeLoop
+from invdyn_ros.nodes.statuses import status_name
 from invdyn_ros.nodes.warning_log import WarningLog
 
 T = TypeVar("T")
@@ -84,6 +87,7 @@ class DiagnosticNode(Node):
         self.ignored_counts: Counter[str] = Counter()
         self.warnings = WarningLog(lambda text: self.get_logger().warning(text))
         self._hold_is_logged = False
+        self._namesakes = NamesakeMonitor(time.monotonic())
         self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS, 10)
         self.create_timer(1.0, self._on_timer)
 
@@ -225,16 +229,19 @@ class DiagnosticNode(Node):
 
     def _on_timer(self) -> None:
         self._check_topic_types()
-        if self.nodes_of_this_name() > 1:
-            name = self.get_fully_qualified_name()
-            self.warnings.warn(f"another node has the name {name}; end one of the two")
+        is_alone = self.nodes_of_this_name() < 2
+        problem = f"another node has the name {self.get_fully_qualified_name()}"
+        if self._namesakes.must_end(is_alone, time.monotonic()):
+            raise ValueError(f"{problem}; end it, or start this one in another namespace")
+        if not is_alone:
+            self.warnings.warn(f"{problem}; end one of the two")
         self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
         level = DiagnosticStatus.OK if self.hold_reason is None else DiagnosticStatus.WARN
         status = DiagnosticStatus(
             level=level if self.fault is None else DiagnosticStatus.ERROR,
-            name=self.get_name(),
+            name=status_name(self.get_name(), self.get_namespace()),
             message=self.fault or self.hold_reason or "ok",
             values=[KeyValue(key=k, value=v) for k, v in self.diagnostic_values.items()],
         )

@@ -16,7 +16,7 @@ from invdyn_ros.arms.domain_randomization import (
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.graph.topics import CAMERA_INFO, JOINT_STATES, OBJECTS
 from invdyn_ros.nodes.image_publisher import ImagePublisher
-from invdyn_ros.nodes.images import CAMERA_FRAME, camera_info_message
+from invdyn_ros.nodes.images import camera_info_message
 from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
     ForeignMessage,
@@ -25,6 +25,7 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_stamp,
 )
+from invdyn_ros.nodes.robot_names import CameraNamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
@@ -60,16 +61,18 @@ class SceneCameraNode(DiagnosticNode):
         super().__init__("scene_camera")
         self.config = load_parameters(self, SceneCameraNodeConfig)
         self.robot = load_robot(self.config.arm)
+        frames = load_parameters(self, CameraNamesConfig)
+        names = RobotNames.of(self.robot, frames, self.get_namespace())
         self.randomization = load_randomization(self.config.noise)
         self.renderer: SceneRenderer | None = None
         self.image: np.ndarray | None = None
         self.episode = -1
         self.last_stamp: float = np.inf
-        self.read_joint_state = JointStateReader(self.robot)
+        self.read_joint_state = JointStateReader(names)
         # by stamp [ns]: state of the arm and poses (4, 4) of the blocks
         self.pending: dict[int, tuple[ArmState | None, NDArray[np.float64] | None]] = {}
         image_qos = latest_qos(self.config.lockstep)
-        self.images = ImagePublisher(self, self.config.lockstep)
+        self.images = ImagePublisher(self, self.config.lockstep, frames.image_frame)
         self.info_publisher = self.create_publisher(CameraInfo, CAMERA_INFO, image_qos)
         qos = QoSProfile(depth=MAX_PENDING)
         self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos)
@@ -113,9 +116,7 @@ class SceneCameraNode(DiagnosticNode):
         self.pending = {s: pair for s, pair in self.pending.items() if s > stamp}
         self.last_stamp = stamp
         if self.renderer is None:
-            raise ValueError(
-                "/joint_states and /sim/objects have no stamps; run the simulator node"
-            )
+            raise ValueError("joint states and block poses have no stamps; run the simulator node")
         self.image = self.renderer.render(state.q, state.opening, block_poses)
         self.publish(stamp)
 
@@ -129,7 +130,7 @@ class SceneCameraNode(DiagnosticNode):
         if self.config.image_size:
             intrinsics = np.zeros((3, 3))  # CameraInfo of an uncalibrated camera
         self.info_publisher.publish(
-            camera_info_message(intrinsics, width, height, stamp, CAMERA_FRAME)
+            camera_info_message(intrinsics, width, height, stamp, self.images.frame_id)
         )
         self.images.publish(self.image, nanoseconds)
         self.images.publish_compressed()

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from invdyn_ros.config import Validated
 from invdyn_ros.graph.launcher import child_environment
+from invdyn_ros.graph.names import Namespace, in_namespace
 from invdyn_ros.graph.topics import ENGAGE, STOP
 
 TIMEOUT = 5.0  # [s] for discovery, which DDS repeats every 3 s, and again for the answer
@@ -21,6 +22,8 @@ class ServiceOptions(Validated):
 
     domain: Annotated[int, Field(ge=-1, le=232)] = -1
     """ROS_DOMAIN_ID of the graph, 0 to 232; -1: that of the shell."""
+    namespace: Namespace = ""
+    """Namespace of the graph; default: none."""
 
 
 def engage_arm(options: ServiceOptions, engaged: bool) -> int:
@@ -52,7 +55,7 @@ def call_service(options: ServiceOptions, kind: Any, name: str, request: Any) ->
     Args:
         options: which graph to call.
         kind: type of the service, whose answer has `success` and `message`.
-        name: name of the service.
+        name: name of the service in its namespace.
         request: the request.
 
     Returns:
@@ -64,12 +67,13 @@ def call_service(options: ServiceOptions, kind: Any, name: str, request: Any) ->
     os.environ.update(child_environment(os.environ))  # before rclpy is imported
     if options.domain >= 0:
         os.environ["ROS_DOMAIN_ID"] = str(options.domain)
+    name = in_namespace(options.namespace, name)
     response = _response(kind, name, request)
     if response is None:
         domain = os.environ.get("ROS_DOMAIN_ID", "0")
         raise ValueError(
             f"nobody answers on {name} in domain {domain}; start a graph with 'invdyn launch', or "
-            "give its --domain"
+            "give its --domain and --namespace"
         )
     print(response.message)
     return 0 if response.success else 1

@@ -30,6 +30,7 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.registry import load_robot_spec
@@ -89,6 +90,9 @@ class SimulatorNode(DiagnosticNode):
         super().__init__("simulator")
         self.config = config = load_parameters(self, SimulatorNodeConfig)
         self.robot = load_robot(config.arm)
+        self.names = RobotNames.of(
+            self.robot, load_parameters(self, NamesConfig), self.get_namespace()
+        )
         unit = config.unit or self.robot.action_unit
         self.scene = load_robot_spec(config.arm).scene if config.scene else None
         self.simulation = GraspSimulation(
@@ -215,12 +219,12 @@ class SimulatorNode(DiagnosticNode):
         if self.scene is not None:
             if self.simulation.camera_due:
                 poses = [physics.block_pose()]
-                self.block_poses = poses_to_message(poses, stamp, self.robot.base_link)
+                self.block_poses = poses_to_message(poses, stamp, self.names.base_link)
             if self.simulation.camera_due or resend:
                 self.block_pose_publisher.publish(self.block_poses)
         _, q, qd, effort, opening = physics.state()
         self.joint_state_publisher.publish(
-            joints_to_message(self.robot, stamp, q, opening, qd, effort)
+            joints_to_message(self.names, stamp, q, opening, qd, effort)
         )
 
     def on_command(self, message: Float64MultiArray) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from invdyn_ros.control.faults import CONTRADICTION, JUMPED, STAMPS_JUMPED, Fault
+from invdyn_ros.graph.names import in_namespace
 from invdyn_ros.graph.topics import COMMANDS, JOINT_STATES, JOINT_TARGET
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ SAME_NAME = "two nodes of one name"
 NO_LISTENER = "no controller listens to commands"
 SEVERAL_SOURCES = "two publishers of joint states"
 SEVERAL_TARGETS = "two publishers of targets"
+OBSERVERS = ("report", "view", "rosbag2", "foxglove", "_ros2cli")
+"""First letters of the names of nodes that listen to commands but move nothing."""
 UNKNOWN = "a node not discovered yet"
 CHECK_PERIOD = 0.05  # [s]
 # faults that two publishers of joint states cause
@@ -87,13 +90,13 @@ class TopicMonitor:
             command_topic: topic of its commands.
             rate: rate of the joint states [Hz].
         """
-        self.node, self.command_topic = node, node.resolve_topic_name(command_topic)
+        self.node, self.command_topic = node, command_topic
         self.stamps = StampMonitor(rate)
 
     def publishers(self, topic: str) -> str:
         """Return the names of the nodes that publish on a topic, in words."""
-        infos = self.node.get_publishers_info_by_topic(self.node.resolve_topic_name(topic))
-        names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
+        infos = self.node.get_publishers_info_by_topic(topic)
+        names = [in_namespace(info.node_namespace, info.node_name) for info in infos]
         return ", ".join(sorted(UNKNOWN if "UNKNOWN" in name else name for name in names))
 
     def targets_problem(self) -> str | None:
@@ -122,27 +125,29 @@ class TopicMonitor:
 
     def listener(self) -> Fault | None:
         """Return the fault that nobody takes the commands, None if somebody does."""
-        if self.node.count_subscribers(self.command_topic):
+        infos = self.node.get_subscriptions_info_by_topic(self.command_topic)
+        if any(not info.node_name.startswith(OBSERVERS) for info in infos):
             return None
-        return Fault(NO_LISTENER, self.command_topic, 0, 1, "subscribers")
+        topic = self.node.resolve_topic_name(self.command_topic)
+        return Fault(NO_LISTENER, topic, 0, 1, "subscribers")
 
     def describe(self, fault: Fault) -> str:
         """Return a fault in words, with the nodes that may have caused it."""
-        joint_states = self.node.resolve_topic_name(JOINT_STATES)
-        topic = joint_states if fault.reason in TWO_SOURCES else self.command_topic
+        topic = JOINT_STATES if fault.reason in TWO_SOURCES else self.command_topic
         is_topic = fault.reason in (*TWO_SOURCES, SEVERAL_COMMANDERS)
         if not is_topic or self.node.count_publishers(topic) < 2:
             return str(fault)
-        return f"{fault}; publishers of {topic}: {self.publishers(topic)}"
+        name = self.node.resolve_topic_name(topic)
+        return f"{fault}; publishers of {name}: {self.publishers(topic)}"
 
     def refusal(self) -> str | None:
         """Return why the arm must not be engaged, None if it may."""
         doubled = self.commander() or self.source()
         if doubled is not None:
             return f"{self.describe(doubled)}; end one of them"
-        if self.listener() is not None:
+        if (missing := self.listener()) is not None:
             return (
-                f"no controller listens on {self.command_topic}; start the driver of the arm and "
+                f"no controller listens on {missing.joint}; start the driver of the arm and "
                 "activate this controller"
             )
         return None

@@ -47,7 +47,8 @@ from invdyn_ros.graph.topics import (
 )
 from invdyn_ros.nodes.messages import ForeignMessage, latest_qos
 from invdyn_ros.nodes.node_loop import Spin
-from invdyn_ros.nodes.run_topics import RUN_TOPICS
+from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
+from invdyn_ros.nodes.run_topics import BAG_TOPICS, RUN_TOPICS
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.view_recorder import Recorder
 from invdyn_ros.nodes.view_topics import ViewTopics
@@ -87,7 +88,7 @@ class ViewNodeConfig(Validated):
 class ViewNode(DiagnosticNode):
     """Show a graph on a web page, and pass its commands on.
 
-    It never subscribes to the commands of the arm: the controller counts who listens to them.
+    It subscribes to the commands of the arm only while it records them.
     """
 
     def __init__(self) -> None:
@@ -99,9 +100,10 @@ class ViewNode(DiagnosticNode):
         file = config.obstacles
         obstacles = load_obstacles(file) if file else load_arm_obstacles(config.arm)
         self.live = LiveState()
-        self.converter = ViewTopics(self.robot, scene, self.live)
+        names = RobotNames.of(self.robot, load_parameters(self, NamesConfig), self.get_namespace())
+        self.converter = ViewTopics(names, scene, self.live)
         self.monitor = ArmMonitor(self.robot, obstacles)
-        self.recorder = Recorder(self, RUN_TOPICS[config.graph])
+        self.recorder = Recorder(self, {**RUN_TOPICS[config.graph], **BAG_TOPICS})
         self.page_subscriptions: list[Any] = []  # subscriptions that exist while a page is open
         self.watched_image = ""  # topic of the images that an open page shows
         self.clearances: dict[str, Any] = {}

@@ -13,6 +13,8 @@ from typing import Any
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from invdyn_ros.evaluation.live.server import CommandResult
+from invdyn_ros.graph.topics import TF_STATIC
+from invdyn_ros.nodes.frames import TF_STATIC_QOS
 from invdyn_ros.nodes.runner import DiagnosticNode
 
 RECORDING_QOS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -68,10 +70,14 @@ class Recorder:
 
         self.node.hold(None)
         folder = Path(time.strftime("recording_%Y%m%d_%H%M%S")).absolute()
-        self._bag, self.path = BagWriter(folder), str(folder)
+        self._bag, self.path = BagWriter(folder, node=self.node), str(folder)
         self._subscriptions = [
             self.node.create_subscription(
-                kind, topic, partial(self._write, topic, kind), RECORDING_QOS, raw=True
+                kind,
+                topic,
+                partial(self._write, topic, kind),
+                TF_STATIC_QOS if topic == TF_STATIC else RECORDING_QOS,
+                raw=True,
             )
             for topic, kind in self.topics.items()
         ]
@@ -81,7 +87,7 @@ class Recorder:
         if self._bag is None:
             return
         try:
-            self._bag.write(self.node.resolve_topic_name(topic), kind, time.time_ns(), raw)
+            self._bag.write(topic, kind, time.time_ns(), raw)
         except OSError as error:
             self._bag.remove()
             self._bag = self.path = None

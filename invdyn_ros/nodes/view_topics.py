@@ -44,7 +44,8 @@ from invdyn_ros.nodes.messages import (
     to_seconds,
 )
 from invdyn_ros.nodes.recordings import serialized_stamp
-from invdyn_ros.robots.robot import Robot
+from invdyn_ros.nodes.robot_names import RobotNames
+from invdyn_ros.nodes.statuses import own_statuses
 from invdyn_ros.robots.scene import Scene, quaternion_pose
 from invdyn_ros.typing import Array
 
@@ -63,15 +64,15 @@ class ViewTopics:
         state: what the page shows.
     """
 
-    def __init__(self, robot: Robot, scene: Scene | None, state: LiveState) -> None:
+    def __init__(self, names: RobotNames, scene: Scene | None, state: LiveState) -> None:
         """Create a converter.
 
         Args:
-            robot: the arm.
+            names: names of joints and frames.
             scene: size of the blocks and pose of the camera; None without blocks.
             state: updated by the messages.
         """
-        self.robot, self.scene, self.state = robot, scene, state
+        self.names, self.scene, self.state = names, scene, state
         self._raw: dict[str, bytes] = {}
         # stamp [ns] -> arrival [s], topic, message
         self._images: dict[int, tuple[float, str, bytes]] = {}
@@ -111,7 +112,7 @@ class ViewTopics:
 
     def on_diagnostics(self, message: DiagnosticArray) -> None:
         """Store the state of a node."""
-        for status in message.status:
+        for status in own_statuses(message, self.names.namespace):
             level = ord(status.level) if isinstance(status.level, bytes) else int(status.level)
             self.state.add_status(status.name, level, status.message, time.monotonic())
 
@@ -133,7 +134,7 @@ class ViewTopics:
                 self._read_joints(deserialize_message(raw, JointState))
             elif topic == DESIRED_JOINT_STATE:
                 message = deserialize_message(raw, JointState)
-                q, qd, _ = joints_by_name(message, self.robot.joint_names)
+                q, qd, _ = joints_by_name(message, self.names.joint_names)
                 self.state.set_desired(to_seconds(message.header.stamp), q, qd)
             elif topic == OBJECTS:
                 self._read_objects(raw)
@@ -165,14 +166,13 @@ class ViewTopics:
         return live_image_message(_encoded_image(topic, raw), stamp * 1e-9, landmarks, blocks)
 
     def _read_joints(self, message: JointState) -> None:
-        robot, state = self.robot, self.state
-        fingers = set(robot.gripper.joint_names) if robot.gripper else set()
-        names = set(message.name)
-        if fingers and fingers <= names:
-            state.opening = gripper_opening(message, robot)
-        if fingers and not names & set(robot.joint_names):
+        state, joints, fingers = self.state, self.names.joint_names, set(self.names.finger_names)
+        received = set(message.name)
+        if fingers and fingers <= received:
+            state.opening = gripper_opening(message, self.names)
+        if fingers and not received & set(joints):
             return  # the gripper's own message
-        q, qd, _ = joints_by_name(message, robot.joint_names)
+        q, qd, _ = joints_by_name(message, joints)
         finite = bool(np.isfinite(qd).all())
         state.q, state.qd = q, qd if finite else UNMEASURED
         state.stamp = to_seconds(message.header.stamp)
@@ -191,7 +191,7 @@ class ViewTopics:
             if marker.type != Marker.CUBE or marker.action != Marker.ADD or marker.ns == REJECTED:
                 continue
             T = quaternion_pose(*pose_to_arrays(marker.pose))
-            if marker.header.frame_id == self.robot.base_link:
+            if marker.header.frame_id == self.names.base_link:
                 T = np.linalg.inv(self.scene.camera.T_base_camera) @ T
             points = project_axes(T, self.scene.block_size, self._intrinsics, self._image_height)
             if points is not None:

@@ -1,0 +1,87 @@
+"""Names of joints and frames in messages: those of the robot, with the prefix of its driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builtin_interfaces.msg import Time
+from std_msgs.msg import Header
+
+from invdyn_ros.config import Validated
+from invdyn_ros.graph.names import CAMERA_FRAME, FrameName
+
+if TYPE_CHECKING:
+    from invdyn_ros.robots.robot import Robot
+
+
+@dataclass(frozen=True)
+class NamesConfig(Validated):
+    """Parameter of nodes whose messages name joints or frames.
+
+    Attributes:
+        tf_prefix: prefix of all joints and frames, the same as that of the arm's driver.
+    """
+
+    tf_prefix: FrameName = ""
+
+    def frame(self, name: str) -> str:
+        """Return the name of a frame in messages."""
+        return self.tf_prefix + name
+
+
+@dataclass(frozen=True)
+class CameraNamesConfig(NamesConfig):
+    """Parameters of nodes that take or send images, too.
+
+    Attributes:
+        camera_frame: frame of the images; empty: camera_optical_frame with the prefix.
+    """
+
+    camera_frame: FrameName = ""
+
+    @property
+    def image_frame(self) -> str:
+        """Frame of the images in messages."""
+        return self.camera_frame or self.frame(CAMERA_FRAME)
+
+
+@dataclass(frozen=True)
+class RobotNames:
+    """Names of a robot in messages.
+
+    Attributes:
+        joint_names: names of the arm's joints, in its order.
+        finger_names: names of the gripper's joints; empty without a gripper.
+        base_link: frame of the base.
+        namespace: of the nodes of the robot's graph.
+    """
+
+    joint_names: tuple[str, ...]
+    finger_names: tuple[str, ...] = ()
+    base_link: str = "base_link"
+    namespace: str = "/"
+
+    @classmethod
+    def of(
+        cls, robot: Robot, config: NamesConfig | None = None, namespace: str = "/"
+    ) -> RobotNames:
+        """Return the names of a robot.
+
+        Args:
+            robot: the robot.
+            config: prefix; None for none.
+            namespace: of the nodes of its graph.
+        """
+        config = config or NamesConfig()
+        fingers = robot.gripper.joint_names if robot.gripper else ()
+        return cls(
+            tuple(map(config.frame, robot.joint_names)),
+            tuple(map(config.frame, fingers)),
+            config.frame(robot.base_link),
+            namespace,
+        )
+
+    def header(self, stamp: Time) -> Header:
+        """Return the header of a state of the robot, in the frame of its base."""
+        return Header(stamp=stamp, frame_id=self.base_link)
