@@ -124,12 +124,16 @@ def record_episodes(
 
 
 def write_bag(
-    folder: Path, messages: Sequence[LoggedMessage], without: tuple[str, ...] = ()
+    folder: Path,
+    messages: Sequence[LoggedMessage],
+    without: tuple[str, ...] = (),
+    namespace: str = "",
 ) -> Path:
     """Write a recording without some topics, its messages a tenth of a millisecond apart."""
     bag = BagWriter(folder)
     for k, message in enumerate(messages):
         if message.topic not in without:
-            bag.write(message.topic, message.message_type, 10**18 + k * 10**5, message.data)
+            topic, time = namespace + message.topic, 10**18 + k * 10**5
+            bag.write(topic, message.message_type, time, message.data)
     bag.close()
     return folder

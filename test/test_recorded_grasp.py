@@ -36,7 +36,7 @@ from invdyn_ros.nodes.report import ReportNode
 from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.sources.grasp_bag import read_grasp_bag
+from invdyn_ros.sources.grasp_bag import GraspBag, read_grasp_bag
 
 UR5_SPEC = SpaceSpec("ur5", "joint", ActionSpaceConfig())
 WHOLE, INTERRUPTED, CUT_OFF = np.inf, 1.0, 0.2  # [s] durations of episodes
@@ -69,7 +69,7 @@ def collect(*arguments: object) -> int:
 
 
 def read_grasps(bag, arm="ur5"):
-    return read_grasp_bag(bag, load_robot(arm), load_scene(arm))
+    return read_grasp_bag(GraspBag(bag), load_robot(arm), load_scene(arm))
 
 
 def make_replayer(arm="ur5", control_mode="joint"):
@@ -151,7 +151,7 @@ def test_demonstrations_have_the_lerobot_layout(dataset):
     assert stats["next.done"]["max"] == [1] and len(stats["action"]["mean"]) == UR5_SPEC.sizes[1]
 
 
-def test_a_report_reads_the_same_episodes(episodes, recording):
+def test_a_report_reads_the_same_episodes_from_any_namespace(episodes, tmp_path):
     log = MessageLog()
     for message in episodes[0]:
         topic = message.topic.removeprefix("/")
@@ -159,7 +159,9 @@ def test_a_report_reads_the_same_episodes(episodes, recording):
             log.add_topic(topic, message.message_type)
         log.append(topic, message.data)
     reported = to_recordings(log, RobotNames.of(load_robot("ur5")), latency=False)
-    for grasp, report in zip(read_grasps(recording), reported, strict=True):
+    bag = GraspBag(write_bag(tmp_path / "bag", episodes[0], namespace="/cell/left"), "cell/left")
+    grasps = read_grasp_bag(bag, load_robot("ur5"), load_scene("ur5"))
+    for grasp, report in zip(grasps, reported, strict=True):
         np.testing.assert_array_equal(grasp.joints.q, report.joints.q)
         np.testing.assert_allclose(grasp.block_poses[:, 0], list(report.block_poses), atol=1e-9)
 

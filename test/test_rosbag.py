@@ -112,6 +112,15 @@ def test_unpublished_effort_is_absent(tmp_path: Path) -> None:
     assert read.action.shape == (0, 6)
 
 
+def test_joints_with_a_prefix_are_those_of_the_robot(tmp_path: Path) -> None:
+    left = recorded(0.5)
+    object.__setattr__(left, "joint_names", tuple(f"left_{name}" for name in left.joint_names))
+    path = record(tmp_path / "bag", left)
+    (read,) = read_bag(path, JOINTS, BagConfig("A", tf_prefix="left_")).trajectories
+    assert read.joint_names == JOINTS
+    np.testing.assert_array_equal(read.position, left.position)
+
+
 def test_errors_of_missing_joints_and_topics_list_those_in_the_bag(tmp_path: Path) -> None:
     path = record(tmp_path / "bag", recorded(0.5))
     with pytest.raises(ValueError, match=r"no joint 'elbow'; the message has wrist_1_joint"):

@@ -21,6 +21,8 @@ from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.graph.graph import NodeSpec
 from invdyn_ros.graph.launcher import launch
+from invdyn_ros.graph.names import FrameName, Namespace, in_namespace
+from invdyn_ros.graph.topics import JOINT_STATES, block_topic
 from invdyn_ros.perception.hand_eye.camera_pose import to_yaml
 from invdyn_ros.perception.hand_eye.hand_eye_calibration import (
     HandEyeCalibration,
@@ -52,20 +54,26 @@ class CalibrateOptions:
     arm: str = "ur5"
     """Name of the arm."""
     block: int = 0
-    """Number of the marked block: its topic is /blocks/block_<number>."""
+    """Number of the marked block: its topic is blocks/block_<number>."""
     marker_topic: str | None = None
     """Another topic with the PoseWithCovarianceStamped of the marker in the camera frame."""
-    joint_states_topic: str = "/joint_states"
+    joint_states_topic: str = JOINT_STATES
     """Topic of the joint states."""
+    namespace: Namespace = ""
+    """Namespace of these topics; default: none."""
+    tf_prefix: FrameName = ""
+    """Prefix of the joints of the arm, that of its driver."""
     static_poses: StaticPoseConfig = field(default_factory=StaticPoseConfig)
     """Detection of static poses of the arm; images of a moving arm are not used."""
     plot: Path | None = None
     """PNG file to write, with the residual of each pose."""
 
     @property
-    def resolved_marker_topic(self) -> str:
-        """Topic of the marker's poses."""
-        return self.marker_topic or f"/blocks/block_{self.block}"
+    def topics(self) -> tuple[str, str]:
+        """Topics of the joint states and of the marker's poses."""
+        marker = self.marker_topic or block_topic(self.block)
+        states = in_namespace(self.namespace, self.joint_states_topic)
+        return states, in_namespace(self.namespace, marker)
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class CalibrateLiveOptions(Validated, CalibrateOptions):
     poses: NonNegativeInt = 0
     """Number of poses after which the recording ends; 0 to end with Ctrl-C."""
     detect: bool = True
-    """Detect blocks in /camera/image_raw; otherwise another node publishes the marker poses."""
+    """Detect blocks in camera/image_raw; otherwise another node publishes the marker poses."""
 
     def __post_init__(self) -> None:
         """Check that the recording is new and the block is known."""
@@ -134,27 +142,30 @@ def _check_files(options: CalibrateOptions) -> None:
 
 def _record(options: CalibrateLiveOptions, recording: Path) -> int:
     """Record until there are enough poses; return the exit code of the processes."""
+    states, marker = options.topics
     values: dict[str, Any] = {
         "arm": options.arm,
-        "marker_topic": options.resolved_marker_topic,
-        "joint_states_topic": options.joint_states_topic,
+        "marker_topic": marker,
+        "joint_states_topic": states,
+        "tf_prefix": options.tf_prefix,
         "record": str(recording),
         "num_poses": options.poses,
         "max_joint_velocity": options.static_poses.max_joint_velocity,
         "settling_time": options.static_poses.settling_time,
         "merge_tolerance": options.static_poses.merge_tolerance,
     }
-    specs = [NodeSpec("hand_eye_recorder", "hand_eye_recorder", values, ends_graph=True)]
+    name, namespace = "hand_eye_recorder", options.namespace.strip("/")
+    specs = [NodeSpec(name, name, values, ends_graph=True, namespace=namespace)]
     if options.detect:
-        specs.append(NodeSpec("blocks", "blocks", {"arm": options.arm}))
-    return launch(specs)
+        parameters = {"arm": options.arm}
+        specs.append(NodeSpec("blocks", "blocks", parameters, namespace=namespace))
+    return launch(specs, is_graph=False)
 
 
 def _calibrate(options: CalibrateOptions, robot: Robot, recording: Path) -> int:
     """Calibrate from a recording and write the files."""
-    streams = read_hand_eye_bag(
-        recording, robot.joint_names, options.joint_states_topic, options.resolved_marker_topic
-    )
+    joints = tuple(options.tf_prefix + name for name in robot.joint_names)
+    streams = read_hand_eye_bag(recording, joints, *options.topics)
     static = find_static_poses(streams, robot, options.static_poses)
     print(
         f"{len(streams.marker_time)} images with the marker, {static.num_images} of them with a "

@@ -31,7 +31,7 @@ from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.robots.registry import load_grasp_spec
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.sources.grasp_bag import read_grasp_bag
+from invdyn_ros.sources.grasp_bag import GraspBag, read_grasp_bag
 from invdyn_ros.sources.rosbag import find_bags
 from invdyn_ros.sources.source import num_workers
 
@@ -45,8 +45,8 @@ class CollectGraspOptions:
     """Convert recorded grasps to demonstrations for 'invdyn train_grasp'.
 
     Record them with 'invdyn launch grasp_sim record:=DIR'. With policy:=none a person drives,
-    through any node that publishes /joint_target, stamped as the newest joint state, and
-    /gripper/command. Only episodes that end with the block at its goal are used.
+    through any node that publishes joint_target, stamped as the newest joint state, and
+    gripper/command. Only episodes that end with the block at its goal are used.
     """
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
@@ -57,6 +57,10 @@ class CollectGraspOptions:
     """Name of the arm."""
     control_mode: Literal["joint", "cartesian"] = "joint"
     """Meaning of the actions, as in training."""
+    namespace: str = ""
+    """Namespace of the recorded graph, given as namespace:= in the launch."""
+    tf_prefix: str = ""
+    """Prefix of its joints, given as tf_prefix:= in the launch."""
     camera_pose: str = ""
     """File given as camera_pose:= in the launch; default: the pose of the simulated camera."""
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
@@ -126,7 +130,8 @@ def collect_grasps(options: CollectGraspOptions) -> None:
     robot, scene = load_robot(options.arm), nominal_scene(options.arm, options.camera_pose)
     replayer = EpisodeReplayer(robot, scene, options.control_mode, options.action_space)
     episodes: list[ReplayedEpisode] = []
-    left_out, bags = Counter[str](), [bag for path in options.paths for bag in find_bags(path)]
+    left_out, files = Counter[str](), [bag for path in options.paths for bag in find_bags(path)]
+    bags = [GraspBag(file, options.namespace, options.tf_prefix) for file in files]
     for bag in tqdm(bags, unit="recording", desc="reading", file=sys.stderr):
         episodes += _placed_episodes(read_grasp_bag(bag, robot, scene), replayer, left_out)
     summary = _summary(episodes, left_out)

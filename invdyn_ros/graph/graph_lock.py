@@ -11,6 +11,9 @@ import sys
 from contextlib import suppress
 from types import TracebackType
 
+from invdyn_ros.graph.graph import NodeSpec
+from invdyn_ros.graph.names import in_namespace
+
 CREDENTIALS = struct.Struct("3i")  # process, user and group, of unix(7)
 
 
@@ -91,18 +94,18 @@ class GraphLock:
         return "another process"
 
 
-def take_lock(environment: dict[str, str], namespace: str) -> GraphLock:
+def take_lock(spec: NodeSpec, outer: str = "") -> GraphLock:
     """Take the lock of a graph.
 
     Args:
-        environment: variables of the graph in addition to those of this process.
-        namespace: full namespace of the graph.
+        spec: one of its nodes.
+        outer: namespace of an including launch file.
 
     Raises:
         ValueError: another graph has it.
     """
-    domain = (os.environ | environment).get("ROS_DOMAIN_ID") or "0"
-    return GraphLock(domain, namespace)
+    domain = {**os.environ, **spec.environment}.get("ROS_DOMAIN_ID") or "0"
+    return GraphLock(domain, in_namespace(outer, spec.namespace))
 
 
 def _peer(connection: socket.socket) -> str:

@@ -7,18 +7,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import yaml
 
 from invdyn_ros.graph.graph import NodeSpec
 from invdyn_ros.graph.graph_lock import take_lock
-from invdyn_ros.graph.names import in_namespace
 from invdyn_ros.graph.processes import Processes
 
 
-def launch(specs: list[NodeSpec]) -> int:
+def launch(specs: list[NodeSpec], is_graph: bool = True) -> int:
     """Start each node in its own process and wait for the end of the run.
+
+    Args:
+        specs: the nodes.
+        is_graph: whether no other graph may run in their domain and namespace.
 
     Returns:
         0 when the node that ends the graph exits with 0, else the code of the node that failed;
@@ -30,13 +34,12 @@ def launch(specs: list[NodeSpec]) -> int:
     import cv2  # noqa: F401  reports a missing libGL once, here, instead of in each node
 
     start = time.time()
-    first = specs[0]
     with (
-        take_lock(dict(first.environment), in_namespace(first.namespace, "")) as lock,
+        take_lock(specs[0]) if is_graph else nullcontext() as lock,
         tempfile.TemporaryDirectory(prefix="invdyn_") as folder,
         Processes() as processes,
     ):
-        if lock.socket is not None:
+        if lock is not None and lock.socket is not None:
             processes.watch(lock.socket, lock.report_attempts)
         for spec in specs:
             file = Path(folder) / f"{spec.name}.yaml"

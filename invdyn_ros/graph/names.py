@@ -49,7 +49,9 @@ FrameName = Annotated[str, AfterValidator(check_frame)]
 
 
 def in_namespace(namespace: str, name: str) -> str:
-    """Return the full name of a relative topic, service or node."""
+    """Return the full name of a topic, service or node, whose name may be full already."""
+    if name.startswith("/"):
+        return name
     return "/".join(("", *filter(None, (namespace.strip("/"), name))))
 
 

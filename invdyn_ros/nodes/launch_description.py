@@ -17,7 +17,6 @@ from launch_ros.actions import Node
 from invdyn_ros.graph.arguments import LaunchArgument, launch_arguments
 from invdyn_ros.graph.graph import GRAPHS, NodeSpec, resolve
 from invdyn_ros.graph.graph_lock import GraphLock, take_lock
-from invdyn_ros.graph.names import in_namespace
 from invdyn_ros.graph.processes import REPORT_TIMEOUT
 
 LOCKS: list[GraphLock] = []  # of the graphs of this process
@@ -56,7 +55,7 @@ def _refuse_second_graph(context: LaunchContext, spec: NodeSpec) -> None:
         ValueError: a graph runs already in this domain and namespace.
     """
     outer = context.launch_configurations.get("ros_namespace", "")  # of an including launch file
-    lock = take_lock(dict(spec.environment), in_namespace(outer, spec.namespace))
+    lock = take_lock(spec, outer)
     LOCKS.append(lock)
     if lock.socket is not None and context.asyncio_loop is not None:
         context.asyncio_loop.add_reader(lock.socket, lock.report_attempts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,8 @@ from invdyn_ros.robots.scene import Scene, quaternion_pose
 from invdyn_ros.sources.hand_eye_bag import POSE_MESSAGE
 from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, messages, source_stamp, topics
 
-STATE_TOPIC, TARGET_TOPIC, GRIPPER_TOPIC = "/joint_states", "/joint_target", "/gripper/command"
-BLOCK_POSE_TOPIC, TRUE_BLOCKS_TOPIC = "/blocks/block_0", "/sim/objects"
+STATE_TOPIC, TARGET_TOPIC, GRIPPER_TOPIC = "joint_states", "joint_target", "gripper/command"
+BLOCK_POSE_TOPIC, TRUE_BLOCKS_TOPIC = "blocks/block_0", "sim/objects"
 TRAJECTORY_MESSAGE, COMMAND_MESSAGE = (
     "trajectory_msgs/msg/JointTrajectory",
     "std_msgs/msg/Float64MultiArray",
@@ -35,13 +36,40 @@ class StampedMessage(NamedTuple):
     content: Any
 
 
-def read_grasp_bag(path: Path, robot: Robot, scene: Scene) -> list[RecordedGrasp]:
+@dataclass(frozen=True)
+class GraspBag:
+    """A recording of the grasp graph.
+
+    Attributes:
+        path: a bag folder, or a bare .db3 or .mcap file.
+        namespace: namespace of the graph.
+        tf_prefix: prefix of its joints.
+    """
+
+    path: Path
+    namespace: str = ""
+    tf_prefix: str = ""
+
+    def topic(self, name: str) -> str:
+        """Return the full name of a topic."""
+        return "/".join(("", *filter(None, (self.namespace.strip("/"), name))))
+
+    def messages(self, topic: str, message_type: str) -> Iterator[tuple[int, Any]]:
+        """Yield (log time [ns], message) of a topic."""
+        return messages(self.path, self.topic(topic), message_type)
+
+    def joints(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the recorded names of joints."""
+        return tuple(self.tf_prefix + name for name in names)
+
+
+def read_grasp_bag(bag: GraspBag, robot: Robot, scene: Scene) -> list[RecordedGrasp]:
     """Read the episodes of a recording of a grasp.
 
     A detection counts as received before the next desired state that was logged after it.
 
     Args:
-        path: a bag folder, or a bare .db3 or .mcap file.
+        bag: the recording.
         robot: the arm, with its gripper.
         scene: scene of the graph, for its camera and the size of the block.
 
@@ -49,16 +77,14 @@ def read_grasp_bag(path: Path, robot: Robot, scene: Scene) -> list[RecordedGrasp
         ValueError: no recording, or no joint states, desired states or gripper commands in it.
     """
     try:
-        states = _split_episodes(_states(path, robot))
-        recorded = topics(path)
-        targets = _targets(path, robot)
-        gripper_commands = _gripper_commands(
-            path, [message for part in states for message in part]
-        )
-        detections = _detections(path, scene) if BLOCK_POSE_TOPIC in recorded else []
-        true_poses = _true_block_poses(path) if TRUE_BLOCKS_TOPIC in recorded else []
+        states = _split_episodes(_states(bag, robot))
+        recorded = topics(bag.path)
+        targets = _targets(bag, robot)
+        gripper_commands = _gripper_commands(bag, [message for part in states for message in part])
+        detections = _detections(bag, scene) if bag.topic(BLOCK_POSE_TOPIC) in recorded else []
+        true_poses = _true_block_poses(bag) if bag.topic(TRUE_BLOCKS_TOPIC) in recorded else []
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{bag.path}: {error}") from error
     parts = (
         _by_episode(topic_messages, states)
         for topic_messages in (targets, gripper_commands, detections, true_poses)
@@ -96,13 +122,14 @@ def _grasp(
     )
 
 
-def _states(path: Path, robot: Robot) -> list[StampedMessage]:
+def _states(bag: GraspBag, robot: Robot) -> list[StampedMessage]:
     """Return the joint states: (q, qd, effort, opening); the effort is empty."""
     fingers = robot.gripper.joint_names if robot.gripper else ()
-    n, names, samples = robot.n, (*robot.joint_names, *fingers), []
-    for logged, message in messages(path, STATE_TOPIC, JOINT_STATE_MESSAGE):
+    joints, samples, n = bag.joints(robot.joint_names), [], robot.n
+    names = *joints, *bag.joints(fingers)
+    for logged, message in bag.messages(STATE_TOPIC, JOINT_STATE_MESSAGE):
         received_names = list(message.name)
-        if not set(received_names) & set(robot.joint_names):
+        if not set(received_names) & set(joints):
             continue  # another publisher on the same topic
         index = [_index(name, received_names, STATE_TOPIC) for name in names]
         q, stamp = np.asarray(message.position)[index], source_stamp(message)
@@ -118,12 +145,12 @@ def _states(path: Path, robot: Robot) -> list[StampedMessage]:
     return samples
 
 
-def _targets(path: Path, robot: Robot) -> list[StampedMessage]:
+def _targets(bag: GraspBag, robot: Robot) -> list[StampedMessage]:
     """Return the desired states: (time [s], q, qd)."""
     targets = []
-    for logged, message in messages(path, TARGET_TOPIC, TRAJECTORY_MESSAGE):
+    for logged, message in bag.messages(TARGET_TOPIC, TRAJECTORY_MESSAGE):
         names, stamp = list(message.joint_names), source_stamp(message)
-        index = [_index(name, names, TARGET_TOPIC) for name in robot.joint_names]
+        index = [_index(name, names, TARGET_TOPIC) for name in bag.joints(robot.joint_names)]
         point = message.points[0]
         offset = point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
         q, qd = np.asarray(point.positions)[index], np.asarray(point.velocities)
@@ -132,10 +159,10 @@ def _targets(path: Path, robot: Robot) -> list[StampedMessage]:
     return targets
 
 
-def _gripper_commands(path: Path, states: list[StampedMessage]) -> list[StampedMessage]:
+def _gripper_commands(bag: GraspBag, states: list[StampedMessage]) -> list[StampedMessage]:
     """Return the gripper openings with the stamps of their joint states, or of the newest ones."""
     logs, commands = np.array([state.logged for state in states]), []
-    for logged, message in messages(path, GRIPPER_TOPIC, COMMAND_MESSAGE):
+    for logged, message in bag.messages(GRIPPER_TOPIC, COMMAND_MESSAGE):
         label = message.layout.dim[0].label if message.layout.dim else ""
         newest = states[max(int(np.searchsorted(logs, logged * 1e-9, "right")) - 1, 0)].stamp
         sec, nanosec = divmod(int(label), 10**9) if label.isdigit() else (newest, 0)
@@ -144,9 +171,9 @@ def _gripper_commands(path: Path, states: list[StampedMessage]) -> list[StampedM
     return commands
 
 
-def _detections(path: Path, scene: Scene) -> list[StampedMessage]:
+def _detections(bag: GraspBag, scene: Scene) -> list[StampedMessage]:
     T_base_camera, height, detections = scene.camera.T_base_camera, scene.block_size / 2, []
-    for logged, message in messages(path, BLOCK_POSE_TOPIC, POSE_MESSAGE):
+    for logged, message in bag.messages(BLOCK_POSE_TOPIC, POSE_MESSAGE):
         position, quaternion = _pose(message.pose.pose)
         covariance, stamp = np.reshape(message.pose.covariance, (6, 6)), source_stamp(message)
         pose = quaternion_pose(position, quaternion)
@@ -157,13 +184,13 @@ def _detections(path: Path, scene: Scene) -> list[StampedMessage]:
     return detections
 
 
-def _true_block_poses(path: Path) -> list[StampedMessage]:
+def _true_block_poses(bag: GraspBag) -> list[StampedMessage]:
     """Return the true poses of the first block, (7,) each."""
     return [
         StampedMessage(
             source_stamp(message), logged * 1e-9, np.concatenate(_pose(message.poses[0]))
         )
-        for logged, message in messages(path, TRUE_BLOCKS_TOPIC, POSES_MESSAGE)
+        for logged, message in bag.messages(TRUE_BLOCKS_TOPIC, POSES_MESSAGE)
     ]
 
 

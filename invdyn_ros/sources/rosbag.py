@@ -31,6 +31,8 @@ class BagConfig:
     """Unit of `effort`, which depends on the driver (UR: motor current) and is not recorded."""
     topic: str = "/joint_states"
     """Topic with the joint states."""
+    tf_prefix: str = ""
+    """Prefix of the joints in the recording, that of the driver."""
     rate: float | None = None
     """[Hz] Rate of the trajectories; default: that of the recording."""
     max_gap: float = 0.1
@@ -80,7 +82,8 @@ def find_bags(path: str | Path) -> list[Path]:
 def _read_recording(path: Path, joints: tuple[str, ...], config: BagConfig) -> ImportResult:
     changes = Counter[str]()
     try:
-        rows = joint_rows(messages(path, config.topic, JOINT_STATE_MESSAGE), joints, changes)
+        recorded = tuple(config.tf_prefix + joint for joint in joints)
+        rows = joint_rows(messages(path, config.topic, JOINT_STATE_MESSAGE), recorded, changes)
         count = len(rows) - changes.total()
         _check_time(rows, config.max_gap)
         recording = _to_trajectory(rows, joints, config.effort_unit, changes)
