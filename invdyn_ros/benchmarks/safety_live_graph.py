@@ -12,8 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from invdyn_ros.graph.graph import FASTDDS_PROFILES
-from invdyn_ros.robots.robot import package_file
+from invdyn_ros.graph.launcher import child_environment
 
 START_TIMEOUT = 60.0  # [s] until the arm is engaged
 REPORT_TIMEOUT = 90.0  # [s] until the report is written
@@ -84,14 +83,12 @@ class LaunchedGraph:
 
     def start_helper(self, words: list[str]) -> None:
         """Start a Python process that ends with the run."""
-        environment = {"ROS_DOMAIN_ID": str(self.domain)}
-        environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        environment[FASTDDS_PROFILES] = str(package_file("config/fastdds.xml"))
+        environment = child_environment(os.environ) | {"ROS_DOMAIN_ID": str(self.domain)}
         quiet = subprocess.DEVNULL
         self._helpers.append(
             subprocess.Popen(
                 [sys.executable, *words],
-                env=os.environ | environment,
+                env=environment,
                 stdout=quiet,
                 stderr=quiet,
             )

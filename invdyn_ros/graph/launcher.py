@@ -12,9 +12,10 @@ from pathlib import Path
 
 import yaml
 
-from invdyn_ros.graph.graph import NodeSpec
+from invdyn_ros.graph.graph import FASTDDS_PROFILES, NodeSpec
 from invdyn_ros.graph.graph_lock import take_lock
 from invdyn_ros.graph.processes import Processes
+from invdyn_ros.robots.robot import package_file
 
 
 def launch(specs: list[NodeSpec], is_graph: bool = True) -> int:
@@ -84,6 +85,7 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     By default nodes discover each other on this machine only and use one thread each.
     """
     defaults = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    defaults[FASTDDS_PROFILES] = str(package_file("config/fastdds.xml"))
     if "ROS_LOCALHOST_ONLY" not in environment:
         defaults["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     if Path(sys.prefix, "share", "ament_index").is_dir():  # ROS installed with pip
