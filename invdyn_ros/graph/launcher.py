@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
@@ -35,11 +35,10 @@ def launch(specs: list[NodeSpec], is_graph: bool = True) -> int:
     import cv2  # noqa: F401  reports a missing libGL once, here, instead of in each node
 
     start = time.time()
-    with (
-        take_lock(specs[0]) if is_graph else nullcontext() as lock,
-        tempfile.TemporaryDirectory(prefix="invdyn_") as folder,
-        Processes() as processes,
-    ):
+    with ExitStack() as stack:
+        lock = stack.enter_context(take_lock(specs[0])) if is_graph else None
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="invdyn_"))
+        processes = stack.enter_context(Processes())
         if lock is not None and lock.socket is not None:
             processes.watch(lock.socket, lock.report_attempts)
         for spec in specs:
