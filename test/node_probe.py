@@ -139,6 +139,8 @@ def node_starter():
         threads.append(threading.Thread(target=work, daemon=True))
         threads[-1].start()
         ready.wait(TIMEOUT)
+        if probe.failure is not None:
+            raise probe.failure
         lists = [probe.subscribe(topic, kind) for topic, kind in subscribed]
         return (probe, *lists) if lists else probe
 

@@ -90,11 +90,12 @@ def test_the_options_in_the_reference_are_those_of_the_commands():
 
 def topics_in(tree):
     """Topics and services of a node: private ones, and those whose names it imports."""
-    for name in {node.id for node in nodes_of(ast.Name, tree)} & vars(topics).keys():
+    names = {node.id for node in nodes_of(ast.Name, tree) if not node.id.startswith("_")}
+    for name in names & vars(topics).keys():
         value = getattr(topics, name)
         value = value("<id>") if callable(value) else value
-        names = [value] if isinstance(value, str) else value.values()
-        yield from (topic if topic.startswith("/") else f"/{topic}" for topic in names)
+        texts = [value] if isinstance(value, str) else value.values()
+        yield from (topic if topic.startswith("/") else f"/{topic}" for topic in texts)
     for node in nodes_of(ast.Constant, tree):
         if isinstance(node.value, str) and node.value.startswith("~/"):
             yield node.value.replace("~", "/inverse_dynamics")

@@ -21,7 +21,7 @@ def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(s
         header = Header(stamp=to_stamp(START + k * 50_000_000))
         states.publish(state(START + k * 50_000_000))
         clouds.publish(landmarks_to_cloud(landmarks, header))
-        probe.wait_until(lambda: targets and targets[-1].header == Header(stamp=header.stamp))
+        probe.wait_until(lambda: targets and targets[-1].header.stamp == header.stamp)
         return np.array(targets[-1].points[0].positions)
 
     clouds.publish(landmarks_to_cloud(None, Header(stamp=to_stamp(START))))

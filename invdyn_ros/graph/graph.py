@@ -153,8 +153,9 @@ def _driver_templates() -> tuple[NodeTemplate, ...]:
 def _view_template(*parameter_names: str) -> NodeTemplate:
     """Return the live window, whose end must not stop an arm."""
     names = ("graph", "arm", "target", "obstacles", "checkpoint", "view_port", "tf_prefix")
-    names += parameter_names
-    return NodeTemplate("view", names, lambda values: values["view"], is_optional=True)
+    return NodeTemplate(
+        "view", (*names, *parameter_names), lambda values: values["view"], is_optional=True
+    )
 
 
 def _needs_driver(node: str, values: ArgumentValues) -> bool:

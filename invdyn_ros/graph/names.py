@@ -52,7 +52,7 @@ def in_namespace(namespace: str, name: str) -> str:
     """Return the full name of a topic, service or node, whose name may be full already."""
     if name.startswith("/"):
         return name
-    return "/".join(("", *filter(None, (namespace.strip("/"), name))))
+    return "/" + "/".join(filter(None, (namespace.strip("/"), name)))
 
 
 def option_of_namespace(namespace: str) -> str:

@@ -126,22 +126,22 @@ def _states(bag: GraspBag, robot: Robot) -> list[StampedMessage]:
     """Return the joint states: (q, qd, effort, opening); the effort is empty."""
     fingers = robot.gripper.joint_names if robot.gripper else ()
     joints, samples, n = bag.joints(robot.joint_names), [], robot.n
-    names = *joints, *bag.joints(fingers)
+    names, topic = (*joints, *bag.joints(fingers)), bag.topic(STATE_TOPIC)
     for logged, message in bag.messages(STATE_TOPIC, JOINT_STATE_MESSAGE):
         received_names = list(message.name)
         if not set(received_names) & set(joints):
             continue  # another publisher on the same topic
-        index = [_index(name, received_names, STATE_TOPIC) for name in names]
+        index = [_index(name, received_names, topic) for name in names]
         q, stamp = np.asarray(message.position)[index], source_stamp(message)
         qd = np.asarray(message.velocity)
         qd = qd[index[:n]] if len(qd) == len(received_names) else np.empty(0)
         if not np.isfinite(q).all() or not np.isfinite(qd).all():
-            raise ValueError(f"{STATE_TOPIC} of {stamp} s has values that are not finite")
+            raise ValueError(f"{topic} of {stamp} s has values that are not finite")
         samples.append(
             StampedMessage(stamp, logged * 1e-9, (q[:n], qd, np.empty(0), float(q[n:].sum())))
         )
     if not samples:
-        raise ValueError(f"{STATE_TOPIC} has no message of '{robot.name}'")
+        raise ValueError(f"{topic} has no message of '{robot.name}'")
     return samples
 
 
@@ -150,7 +150,9 @@ def _targets(bag: GraspBag, robot: Robot) -> list[StampedMessage]:
     targets = []
     for logged, message in bag.messages(TARGET_TOPIC, TRAJECTORY_MESSAGE):
         names, stamp = list(message.joint_names), source_stamp(message)
-        index = [_index(name, names, TARGET_TOPIC) for name in bag.joints(robot.joint_names)]
+        index = [
+            _index(name, names, bag.topic(TARGET_TOPIC)) for name in bag.joints(robot.joint_names)
+        ]
         point = message.points[0]
         offset = point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
         q, qd = np.asarray(point.positions)[index], np.asarray(point.velocities)
