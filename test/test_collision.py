@@ -53,7 +53,7 @@ def test_distances_change_no_more_than_radii_allow(name):
     for q in rng.uniform(robot.lower, robot.upper, (150, robot.n)):
         step = rng.normal(size=robot.n) * rng.choice([0.0, 1.0], robot.n) * 0.05
         near = model.near_shapes(q)
-        allowed = near.radii @ np.abs(step)
+        allowed = model.radii(near.shapes) @ np.abs(step)
         assert (allowed <= (model.largest_radii @ np.abs(step)).max() + 1e-12).all()
         least = np.full(len(model.pairs), model.range - (model.largest_radii @ np.abs(step)).max())
         np.minimum.at(least, near.pair, near.clearance - allowed)

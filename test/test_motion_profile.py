@@ -7,7 +7,7 @@ import pytest
 from arm_limits import limits_of
 from ruckig import ControlInterface, InputParameter, Ruckig, Synchronization, Trajectory
 
-from invdyn_ros.control.approach import fastest_stop
+from invdyn_ros.control.fastest_stop import fastest_stop, stop_pieces
 from invdyn_ros.control.motion_profile import Extrema, MotionProfile, Plan, State, integrate
 
 
@@ -26,10 +26,11 @@ def random_profile(rng: np.random.Generator) -> MotionProfile:
 
 def test_extrema_are_those_of_dense_samples() -> None:
     rng = np.random.default_rng(0)
-    for _ in range(100):
+    for case in range(100):
         profile = random_profile(rng)
         times = np.linspace(0, profile.duration, 4001)
-        smallest, largest = profile.extrema()
+        extrema = [profile.extrema(joint) for joint in range(5)]
+        smallest, largest = np.stack(extrema, axis=2)
         scale = 1 + np.abs([smallest, largest]).max()
         for k, values in enumerate(profile.sample(times)):
             assert (values >= smallest[k] - 1e-12 * scale).all()
@@ -37,10 +38,13 @@ def test_extrema_are_those_of_dense_samples() -> None:
             steps = 1e-3 * scale + np.abs(np.diff(values, axis=0)).max()
             assert (values.min(axis=0) <= smallest[k] + steps).all()
             assert (values.max(axis=0) >= largest[k] - steps).all()
-        if not profile.is_within(Extrema(smallest, largest)):
-            assert profile.is_within(Extrema(smallest - 9e9, largest + 9e9))
-        tight = smallest + 1e-6
-        assert not profile.is_within(Extrema(tight, largest + 1))
+        assert profile.joints_within(Extrema(smallest - 9e9, largest + 9e9)) is None
+        tight = smallest.copy()
+        tight[case % 4, 2] += 1e-6
+        within = profile.joints_within(Extrema(tight, largest + 9e9))
+        assert within is not None and not within[2]
+        # joints that pass by their control points are those of which no extremum is outside
+        assert (smallest >= tight)[:, within].all()
 
 
 def test_samples_are_states_at_their_times() -> None:
@@ -71,7 +75,10 @@ def test_stop_is_as_fast_as_the_one_of_ruckig(arm: str) -> None:
         request.max_jerk = limits.jerk.tolist()
         Ruckig(n).calculate(request, motion)
         jerk, duration = fastest_stop(qd, qdd, limits)
-        pieces = integrate(State(np.zeros(n), qd, qdd), jerk, duration)
+        start = State(rng.standard_normal(n), qd, qdd)
+        pieces = integrate(start, jerk, duration)
         np.testing.assert_allclose(pieces[2:4, -1], 0, atol=1e-12)
+        np.testing.assert_array_equal(stop_pieces(start, limits)[:2], pieces[:2])
+        np.testing.assert_array_equal(stop_pieces(start, limits)[2:, :-1], pieces[2:, :-1])
         np.testing.assert_allclose(pieces[0, -1], motion.independent_min_durations, atol=1e-9)
         assert (np.abs(pieces[3]) <= limits.acceleration * (1 + 1e-12)).all()

@@ -187,11 +187,33 @@ def test_limit_violations_are_counted_for_arm_and_plan() -> None:
         "measured effort": 1,
     }
     assert list(violations.time) == [time[2], time[2], time[4], time[5]]
-    desired = limit_violations(arm, good, bad, "rad").by_kind
+    desired = limit_violations(arm, good._replace(q=good.q + 0.01), bad, "rad").by_kind
     assert desired["desired position"] == 1 and desired["desired velocity"] == 2
     assert desired["desired effort"] == 0  # its effort is a setpoint
     assert desired["desired acceleration"] == 4  # both velocities step up and down
     assert not len(limit_violations(arm, samples(np.empty(0)), good, "N m").time)
+
+
+@pytest.mark.parametrize("error", [1e-4, 1.2e-3, 0.03])
+@pytest.mark.parametrize("period", [0.002, 0.008, 0.05])
+def test_a_stop_from_the_measured_arm_is_a_jump_and_no_acceleration(
+    period: float, error: float
+) -> None:
+    """After a fault the plan starts anew at the measured position and velocity."""
+    arm, time = robot("ur5"), np.arange(20) * period
+    plan = samples(time)
+    plan.qd[:10] = 1.0
+    plan.qd[10:] = np.maximum(0.4 - arm.acceleration * (time[10:] - time[10])[:, None], 0.0)
+    steps = period / 2 * (plan.qd[:-1] + plan.qd[1:])
+    steps[9] = period - error  # the arm lags behind its plan
+    plan.q[1:] = plan.q[0] + np.cumsum(steps, axis=0)
+    lag = error * (time != time[10])[:, None]
+    measured = samples(time, plan.q - lag)
+    assert limit_violations(arm, measured, plan, "N m").by_kind["desired acceleration"] == 0
+    assert list(tracking(arm, measured, plan).jumps) == [time[10]]
+    # it is a violation where the plan, followed exactly, brakes so hard
+    exact = limit_violations(arm, plan, plan, "N m").by_kind
+    assert exact["desired acceleration"] == 1
 
 
 @pytest.mark.parametrize(

@@ -239,10 +239,7 @@ def _read_report(run: LiveRun, report: Path) -> None:
         return
     values = json.loads(report.read_text(encoding="utf-8"))
     run.ended_by = str(values.get("ended_by"))
-    restarts = int(values.get("plan_jumps") or 0)
-    by_kind = dict(values.get("limit_violations_by_kind") or {})
-    accelerations = int(by_kind.pop("desired acceleration", 0))
-    run.violations = sum(by_kind.values()) + max(accelerations - restarts, 0)
+    run.violations = sum((values.get("limit_violations_by_kind") or {}).values())
     run.contacts = dict(values.get("contacts") or {})
     run.held_share = float(values.get("held_share") or 0.0)
     run.faults, run.holds = list(values.get("faults") or []), values.get("hold_counts") or {}

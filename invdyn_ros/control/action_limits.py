@@ -68,4 +68,4 @@ class ActionLimits:
                 # a joint that stands beyond its limit stays there until it moves inwards
                 lower, upper = np.minimum(lower, measured), np.maximum(upper, measured)
             safe = clip(safe, lower, upper)
-        return safe, None if (safe == action).all() else CLIPPED
+        return safe, CLIPPED if np.count_nonzero(safe != action) else None

@@ -61,29 +61,6 @@ def clip_state(state: State, limits: Limits) -> State:
     )
 
 
-def fastest_stop(qd: Array, qdd: Array, limits: Limits) -> tuple[Array, Array]:
-    """Return jerk and duration, (3, n) each, of the fastest motion of each joint to rest.
-
-    The acceleration goes to a peak, stays there, and returns to zero.
-
-    Args:
-        qd: (n,) velocity [rad/s].
-        qdd: (n,) acceleration [rad/s2].
-        limits: limits of the arm.
-    """
-    # the velocity that is left when the acceleration is brought to zero gives the direction
-    change = qdd * qdd / (2 * limits.jerk)
-    sign = -np.copysign(1.0, qd + np.copysign(change, qdd))
-    brake = change - sign * qd  # velocity to brake from a moment of no acceleration
-    peak = np.sqrt(np.maximum(limits.jerk * brake, 0.0))
-    peak = np.minimum(peak, limits.acceleration)
-    fall = peak / limits.jerk
-    hold = np.maximum(brake / np.maximum(peak, 1e-12) - fall, 0.0)
-    rise = np.maximum(fall - sign * qdd / limits.jerk, 0.0)
-    jerk = sign * limits.jerk
-    return np.array([jerk, np.zeros(jerk.size), -jerk]), np.array([rise, hold, fall])
-
-
 def reach_exactly(
     current: State, desired: State, horizon: float, limits: Limits
 ) -> Approach | None:
@@ -224,17 +201,20 @@ def intercept(current: State, desired: State, horizon: float, limits: Limits) ->
 def _ruckig_input(current: State, desired: State, limits: Limits) -> InputParameter:
     n = limits.lower.size
     request = InputParameter(n)
+    q, qd, qdd = (x.tolist() for x in current)
+    goal, (acceleration, jerk) = desired.q.tolist(), limits.of_joints
     # Ruckig finds no motion between states that differ by rounding errors
-    is_there = np.abs(desired.q - current.q) < NEGLIGIBLE
-    request.current_position = np.where(is_there, desired.q, current.q).tolist()
-    qd, qdd = (np.where(np.abs(x) < NEGLIGIBLE, 0.0, x) for x in (current.qd, current.qdd))
-    request.current_velocity = qd.tolist()
-    request.current_acceleration = clip(qdd, -limits.acceleration, limits.acceleration).tolist()
+    request.current_position = [
+        end if abs(end - start) < NEGLIGIBLE else start for start, end in zip(q, goal, strict=True)
+    ]
+    request.current_velocity = [0.0 if abs(x) < NEGLIGIBLE else x for x in qd]
+    request.current_acceleration = [
+        0.0 if abs(x) < NEGLIGIBLE else min(max(x, -largest), largest)
+        for x, largest in zip(qdd, acceleration, strict=True)
+    ]
     request.max_velocity = limits.velocity.tolist()
-    request.max_acceleration = limits.acceleration.tolist()
-    request.max_jerk = limits.jerk.tolist()
-    request.target_position = desired.q.tolist()
-    request.target_velocity = desired.qd.tolist()
+    request.max_acceleration, request.max_jerk = acceleration, jerk
+    request.target_position, request.target_velocity = goal, desired.qd.tolist()
     request.target_acceleration = [0.0] * n
     return request
 
@@ -255,10 +235,6 @@ def _solve_ruckig(request: InputParameter, qd: Array) -> Approach | None:
         # from outside the limits of velocity or acceleration, and to outside of them
         duration = [[*p.brake.t, *p.t, *p.accel.t] for p in profiles]
         jerk = [[*p.brake.j, *p.j, *p.accel.j] for p in profiles]
-    ends, for_ever = np.zeros((n, 1)), np.full((n, 1), np.inf)
-    return Approach(
-        np.hstack([jerk, ends]).T,
-        np.hstack([duration, for_ever]).T,
-        np.full(n, motion.duration),
-        qd,
-    )
+    jerks, durations = np.zeros((len(jerk[0]) + 1, n)), np.full((len(jerk[0]) + 1, n), np.inf)
+    jerks[:-1], durations[:-1] = np.array(jerk).T, np.array(duration).T
+    return Approach(jerks, durations, np.full(n, motion.duration), qd)

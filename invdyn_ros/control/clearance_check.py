@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from invdyn_ros.control.motion_samples import MotionSamples
-from invdyn_ros.robots.collision import CollisionModel
-from invdyn_ros.typing import Array, Indices
+from invdyn_ros.robots.collision import CollisionModel, NearShapes
+from invdyn_ros.typing import Array, Indices, Mask
 
 NUM_ANCHORS = 24  # configurations of earlier checks that are kept
 NUM_REFINEMENTS = 3  # halvings of a step that no anchor covers as a whole
@@ -23,6 +23,8 @@ class ClearanceCheck:
     certifies all configurations around it up to that distance. Such configurations, the anchors,
     are added until every step of a motion lies around one. Anchors of earlier motions are kept,
     so a motion that resembles the last one costs little.
+
+    The clearances to keep (P + 1,) are those of the pairs, then the largest of them or zero.
 
     Attributes:
         nearest: names of what was closest where the last check failed; empty if out of range.
@@ -41,6 +43,7 @@ class ClearanceCheck:
         self._pair[:, NUM_NEAR:] = self._num_pairs  # stands for the pair of the largest clearance
         self._clearance = np.zeros((NUM_ANCHORS, columns))
         self._next, self._budget = 0, 0
+        self._around_start = self._around_end = 0  # anchors around the last ones
         self.nearest = ("", "")
 
     def set_budget(self, configurations: int) -> None:
@@ -49,40 +52,36 @@ class ClearanceCheck:
 
     def clearances(self, q: Array) -> Array:
         """Return the clearance of each pair at q (n,) [rad], (P,) [m], and keep it."""
-        self._budget -= 1
-        pair, clearance, radii = self.collision.near_shapes(q)
-        reach = self.collision.range
-        result = np.full(self._num_pairs, reach)
-        np.minimum.at(result, pair, clearance)
-        if clearance.size > NUM_NEAR:
-            nearest = clearance.argsort()
-            reach = clearance[nearest[NUM_NEAR]]
-            nearest = nearest[:NUM_NEAR]
-            pair, clearance, radii = pair[nearest], clearance[nearest], radii[nearest]
-        i, k = self._next, clearance.size
-        self._next = (i + 1) % NUM_ANCHORS
-        self._q[i], self._clearance[i, NUM_NEAR:] = q, reach
-        self._radii[i, :, :k], self._radii[i, :, k:NUM_NEAR] = radii.T, 0.0
-        self._clearance[i, :k], self._clearance[i, k:NUM_NEAR] = clearance, FAR_AWAY
-        self._pair[i, :k] = pair
+        near = self._add(q)
+        result = np.full(self._num_pairs, self.collision.range)
+        np.minimum.at(result, near.pair, near.clearance)
         return result
 
-    def is_clear(self, q: Array, required: Array) -> bool:
-        """Return whether anchors alone show that q (n,) [rad] has its clearances (P,) [m]."""
-        return bool(self._covered(q[None], q[None], required)[0])
+    def start_is_clear(self, q: Array, required: Array) -> bool:
+        """Return whether anchors alone show that q (n,) [rad], where a motion starts, is clear.
+
+        Args:
+            q: (n,) configuration [rad].
+            required: (P + 1,) clearances to keep [m].
+        """
+        anchor = self._anchor_around(q, required, self._around_start)
+        self._around_start = self._around_start if anchor is None else anchor
+        return anchor is not None
 
     def end_is_clear(self, q: Array, required: Array) -> bool:
-        """Return whether q (n,) [rad], where a motion ends, has its clearances (P,) [m]."""
-        return self.is_clear(q, required) or not self._violates(q, required)
+        """Return whether q (n,) [rad], where a motion ends, has its clearances (P + 1,) [m]."""
+        anchor = self._anchor_around(q, required, self._around_end)
+        self._around_end = self._next if anchor is None else anchor
+        return anchor is not None or not self._violates(q, required)
 
     def is_clear_throughout(self, samples: MotionSamples, required: Array) -> bool:
         """Return whether a motion keeps its clearances; false also if the budget runs out.
 
         Args:
             samples: samples of the motion.
-            required: (P,) clearances on the way [m].
+            required: (P + 1,) clearances on the way [m].
         """
-        lower, upper = samples.bounds()
+        lower, upper = samples.bounds
         first = np.arange(0, len(lower), GROUP)
         groups = np.minimum.reduceat(lower, first), np.maximum.reduceat(upper, first)
         centres = samples.q[np.minimum(first + GROUP // 2, len(lower))]
@@ -100,12 +99,12 @@ class ClearanceCheck:
         Args:
             samples: samples of the motion.
             steps: indices of the steps.
-            required: (P,) clearances on the way [m].
+            required: (P + 1,) clearances on the way [m].
             refinements: how often a step may be halved.
         """
         if not steps.size:
             return True
-        lower, upper = samples.bounds()
+        lower, upper = samples.bounds
         left = self._cover(lower[steps], upper[steps], samples.centres()[steps], required)
         if left and not refinements:
             self.nearest = self.collision.clearance(samples.q[steps[left[0]]]).pair
@@ -126,12 +125,12 @@ class ClearanceCheck:
             lower: (K, n) smallest position of each box [rad].
             upper: (K, n) largest position of each box [rad].
             centres: (K, n) a position in each box [rad].
-            required: (P,) clearance to keep [m].
+            required: (P + 1,) clearances to keep [m].
 
         Returns:
             None if a centre has not the clearance required, or the budget ran out.
         """
-        remaining, left = np.flatnonzero(~self._covered(lower, upper, required)), []
+        remaining, left = (~self._covered(lower, upper, required)).nonzero()[0], []
         while remaining.size:
             middle = remaining.size // 2
             newest = self._next
@@ -141,7 +140,7 @@ class ClearanceCheck:
                 return None
             if self._violates(centre, required):
                 return None
-            done = self._covered(lower[remaining], upper[remaining], required, newest)
+            done = self._covered_by(newest, lower[remaining], upper[remaining], required)
             if not done[middle]:
                 left.append(int(remaining[middle]))
                 done[middle] = True
@@ -149,29 +148,90 @@ class ClearanceCheck:
         return left
 
     def _violates(self, q: Array, required: Array) -> bool:
-        """Return whether a configuration has less clearance than required; note the pair."""
-        spare = self.clearances(q) - required
-        if not spare.size or spare.min() >= 0:
+        """Return whether a configuration has less clearance than required; note the pair.
+
+        Args:
+            q: (n,) configuration [rad], which becomes an anchor.
+            required: (P + 1,) clearances to keep, less than the range of the distances [m].
+        """
+        near = self._add(q)
+        spare = near.clearance - required.take(near.pair)
+        if not np.count_nonzero(spare < 0):
             return False
-        self.nearest = self.collision.clearance(q).pair
+        self.nearest = self.collision.link_names(int(near.shapes[near.clearance.argmin()]))
         return True
 
-    def _covered(
-        self, lower: Array, upper: Array, required: Array, anchor: int | None = None
-    ) -> Array:
+    def _add(self, q: Array) -> NearShapes:
+        """Add an anchor at q (n,) [rad] in place of the oldest."""
+        self._budget -= 1
+        near = self.collision.near_shapes(q)
+        shapes, pair, clearance = near
+        reach = self.collision.range
+        if clearance.size > NUM_NEAR:
+            order = clearance.argsort()
+            reach = clearance[order[NUM_NEAR]]
+            order = order[:NUM_NEAR]
+            shapes, pair, clearance = shapes.take(order), pair.take(order), clearance.take(order)
+        i, k = self._next, clearance.size
+        self._next = (i + 1) % NUM_ANCHORS
+        self._q[i], self._pair[i, :k] = q, pair
+        radii_of_anchor, clearance_of_anchor = self._radii[i], self._clearance[i]
+        radii_of_anchor[:, :k] = self.collision.radii(shapes).T
+        clearance_of_anchor[:k], clearance_of_anchor[NUM_NEAR:] = clearance, reach
+        if k < NUM_NEAR:
+            radii_of_anchor[:, k:NUM_NEAR], clearance_of_anchor[k:NUM_NEAR] = 0.0, FAR_AWAY
+        return near
+
+    def _anchor_around(self, q: Array, required: Array, guess: int) -> int | None:
+        """Return an anchor that shows that q has its clearances, None if there is none.
+
+        Args:
+            q: (n,) configuration [rad].
+            required: (P + 1,) clearances to keep [m].
+            guess: the anchor to try first.
+        """
+        q = q[None]
+        if self._covered_by(guess, q, q, required)[0]:
+            return guess
+        around = self._around(q, q, required)[:, 0]
+        return int(around.argmax()) if np.count_nonzero(around) else None
+
+    def _covered(self, lower: Array, upper: Array, required: Array) -> Mask:
         """Return which boxes of configurations (K,) lie around an anchor.
 
         Args:
             lower: (K, n) smallest position of each box [rad].
             upper: (K, n) largest position of each box [rad].
-            required: (P,) clearance to keep [m].
-            anchor: index of the only anchor to use; None: all.
+            required: (P + 1,) clearances to keep [m].
         """
-        chosen = slice(None) if anchor is None else slice(anchor, anchor + 1)
-        q, spare = self._q[chosen, None], self._clearance[chosen]
+        return np.asarray(np.logical_or.reduce(self._around(lower, upper, required), axis=0))
+
+    def _around(self, lower: Array, upper: Array, required: Array) -> Mask:
+        """Return which boxes of configurations lie around which anchor, (A, K).
+
+        Args:
+            lower: (K, n) smallest position of each box [rad].
+            upper: (K, n) largest position of each box [rad].
+            required: (P + 1,) clearances to keep [m].
+        """
+        q, spare = self._q[:, None], self._clearance
         if np.count_nonzero(required):
-            largest = max(float(required.max()), 0.0)
-            spare = spare - np.append(required, largest)[self._pair[chosen]]
+            spare = spare - required[self._pair]
         turn = np.maximum(q - lower, upper - q)  # (A, K, n)
-        is_near = np.matmul(turn, self._radii[chosen]) < spare[:, None]
-        return np.asarray(np.logical_or.reduce(np.logical_and.reduce(is_near, axis=2), axis=0))
+        is_near = np.matmul(turn, self._radii) < spare[:, None]
+        return np.asarray(np.logical_and.reduce(is_near, axis=2))
+
+    def _covered_by(self, anchor: int, lower: Array, upper: Array, required: Array) -> Mask:
+        """Return which boxes of configurations (K,) lie around an anchor.
+
+        Args:
+            anchor: index of the anchor.
+            lower: (K, n) smallest position of each box [rad].
+            upper: (K, n) largest position of each box [rad].
+            required: (P + 1,) clearances to keep [m].
+        """
+        q, spare = self._q[anchor], self._clearance[anchor]
+        if np.count_nonzero(required):
+            spare = spare - required[self._pair[anchor]]
+        is_near = np.maximum(q - lower, upper - q).dot(self._radii[anchor]) < spare
+        return np.logical_and.reduce(is_near, axis=1)

@@ -10,6 +10,7 @@ import torch
 
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.motion_profile import Plan, State
+from invdyn_ros.control.safety_limits import clip
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -172,8 +173,8 @@ class ComputedTorqueController:
         velocity_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
         if self._last_time is not None and measured.time > self._last_time:
             dt = min(measured.time - self._last_time, 0.1)
-            integral = np.maximum(self._integral + dt * error, -config.integral_limit)
-            self._integral = np.minimum(integral, config.integral_limit)
+            integral, limit = self._integral + dt * error, config.integral_limit
+            self._integral = clip(integral, -limit, limit)
         s = self.gain_scale  # poles scale with the bandwidth
         qdd = (
             planned.qdd
@@ -185,7 +186,7 @@ class ComputedTorqueController:
         self._recent.append((measured.time, measured.qd, qdd))
         q = planned.q - config.error_feedthrough * error
         to_plan = s * config.convergence_rate * error
-        qd = planned.qd + np.clip(to_plan, -MAX_VELOCITY_TO_PLAN, MAX_VELOCITY_TO_PLAN)
+        qd = planned.qd + clip(to_plan, -MAX_VELOCITY_TO_PLAN, MAX_VELOCITY_TO_PLAN)
         self.frame = frame = np.concatenate([q, qd, qdd])
         if self._act is not None:
             self._last_time = measured.time

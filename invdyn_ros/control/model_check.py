@@ -161,7 +161,7 @@ class ModelCheck:
             controller: has the motion that the action is for.
             time: current time [s].
         """
-        if controller.desired is None or not np.isfinite(action).all():
+        if controller.desired is None or np.count_nonzero(np.isfinite(action)) < action.size:
             return action, Fault(MODEL_NOT_FINITE, None, math.nan, math.inf, self._unit)
         nominal = self.model.nominal(controller.frame)
         if self._unit == "N m":

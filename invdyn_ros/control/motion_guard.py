@@ -94,7 +94,9 @@ class MotionGuard:
         self._clearance = ClearanceCheck(self.collision)
         self._tool_speed = ToolSpeed(robot, limits.jerk)
         self._scaling = SpeedScaling(robot, self._tool_speed, config.tool_speed)
-        self._slack = np.minimum(config.slack, self.collision.margins / 2)  # (P,) [m]
+        slack = np.minimum(config.slack, self.collision.margins / 2)
+        self._slack = np.append(slack, slack.max(initial=0.0))  # (P + 1,) [m]
+        self._none = np.zeros_like(self._slack)
         self._committed = COMMITTED_PERIODS / robot.rate  # [s]
         self.reset()
 
@@ -199,8 +201,8 @@ class MotionGuard:
         Args:
             plan: plan to verify.
             time: current time [s].
-            required: (P,) clearances on the way [m].
-            at_end: (P,) clearances at the end [m].
+            required: (P + 1,) clearances on the way [m].
+            at_end: (P + 1,) clearances at the end [m].
         """
         samples = MotionSamples.from_plan(plan, time, self.limits.jerk)
         clear = self._clearance.end_is_clear(samples.q[-1], at_end)
@@ -214,21 +216,21 @@ class MotionGuard:
         return f"{BLOCKED} by {first} near {second}" if first else UNVERIFIED
 
     def _required(self, q: Array) -> tuple[Array, Array]:
-        """Return the clearances (P,) [m] to keep on the way from q (n,) [rad], and at the end.
+        """Return the clearances (P + 1,) [m] to keep on the way from q (n,) [rad], and at the end.
 
-        Both are zero but for pairs that are at their margin or within it. The floor of these pairs
+        They are zero but for pairs that are at their margin or within it. The floor of these pairs
         only rises, so an arm within a margin cannot go deeper by many small motions.
         """
-        none = np.zeros_like(self._floor)
-        if self._is_floor_known and self._clearance.is_clear(q, self._slack):
-            return none, none
-        clearances = self._clearance.clearances(q)
+        if self._is_floor_known and self._clearance.start_is_clear(q, self._slack):
+            return self._none, self._none
+        clearances, slack = self._clearance.clearances(q), self._slack[:-1]
         inside = np.minimum(clearances, 0.0)
-        self._floor = np.maximum(self._floor, inside - self._slack)
+        self._floor = np.maximum(self._floor, inside - slack)
         self._is_floor_known = True
-        near = clearances < self._slack
+        near = clearances < slack
         tolerance = np.where(inside < 0, APPROACH_TOLERANCE, 0.0)
-        return np.where(near, self._floor, none), np.where(near, inside - tolerance, none)
+        on_way, at_end = np.where(near, [self._floor, inside - tolerance], 0.0)
+        return np.append(on_way, 0.0), np.append(at_end, 0.0)
 
 
 def _join(profile: MotionProfile, duration: float, then: MotionProfile) -> MotionProfile:
@@ -241,11 +243,12 @@ def _join(profile: MotionProfile, duration: float, then: MotionProfile) -> Motio
     """
     first, second = profile.pieces, then.pieces.copy()
     second[0] += duration
-    first = first[:, : int((first[0] < duration).any(axis=1).sum())]
+    first = first[:, : np.count_nonzero(first[0].min(axis=1) < duration)]
     # a joint whose piece starts later has nothing to do in it
     first = np.where(first[0] < duration, first, second[:, :1])
     return MotionProfile(np.concatenate([first, second], axis=1))
 
 
 def _is_same(first: State, second: State) -> bool:
-    return all(np.abs(a - b).max() < CONTINUITY for a, b in zip(first, second, strict=True))
+    difference = np.concatenate(first) - np.concatenate(second)
+    return bool(np.abs(difference).max() < CONTINUITY)

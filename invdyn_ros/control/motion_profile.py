@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.typing import Array
+from invdyn_ros.typing import Array, Mask
 
 
 class State(NamedTuple):
@@ -40,7 +42,7 @@ class Target(NamedTuple):
 
 
 class Extrema(NamedTuple):
-    """Smallest and largest position and its three derivatives of each joint, (4, n) each."""
+    """Smallest and largest position and its three derivatives, (4,) or of each joint (4, n)."""
 
     smallest: Array
     largest: Array
@@ -60,10 +62,6 @@ class MotionProfile:
     pieces: Array
     # the last time asked for, and its state
     _newest: list[tuple[float, State]] = field(init=False, repr=False, default_factory=list)
-    # times, and q, qd, qdd and jerk, of the pieces of each joint
-    _rows: list[tuple[list[float], list[list[float]]]] = field(
-        init=False, repr=False, default_factory=list
-    )
 
     @classmethod
     def at_rest(cls, q: Array) -> MotionProfile:
@@ -72,7 +70,7 @@ class MotionProfile:
         pieces[1] = q
         return cls(pieces)
 
-    @property
+    @cached_property
     def duration(self) -> float:
         """Time from the start until all joints are at rest [s]."""
         return float(self.pieces[0, -1].max())
@@ -81,22 +79,29 @@ class MotionProfile:
         """Return the state `h` [s] after the start; it is shared and not to be changed."""
         if self._newest and self._newest[0][0] == h:  # a control step asks several times
             return self._newest[0][1]
-        if not self._rows:
-            times_and_rows = zip(
-                self.pieces[0].T.tolist(), self.pieces[1:].T.tolist(), strict=True
-            )
-            self._rows.extend(times_and_rows)
+        if h == 0:
+            state = State(*self.pieces[1:4, 0])
+            self._newest[:] = [(h, state)]
+            return state
         states = []
-        for times, rows in self._rows:  # for a few numbers, half the time of arrays
+        for times, positions, velocities, accelerations, jerks in self._joints:
             k = bisect_right(times, h) - 1
-            q, qd, qdd, jerk = rows[k]
+            qd, qdd = velocities[k], accelerations[k]
             dt = h - times[k] if k < len(times) - 1 else 0.0
-            rise = dt * jerk
-            position = q + dt * (qd + dt / 2 * (qdd + dt / 3 * jerk))
+            rise = dt * jerks[k]
+            position = positions[k] + dt * (qd + dt / 2 * (qdd + dt / 3 * jerks[k]))
             states.append((position, qd + dt / 2 * (qdd + qdd + rise), qdd + rise))
         state = State(*np.array(states).T.copy())
         self._newest[:] = [(h, state)]
         return state
+
+    @cached_property
+    def _joints(self) -> list[list[list[float]]]:
+        """Times, and q, qd, qdd and jerk, of the pieces of each joint.
+
+        For a few numbers, these take half the time of arrays.
+        """
+        return self.pieces.transpose(2, 0, 1).tolist()  # type: ignore[no-any-return]
 
     def sample(self, h: Array) -> tuple[Array, Array]:
         """Return q and qd, (S, n) each, at times (S,) after the start [s]."""
@@ -110,11 +115,14 @@ class MotionProfile:
         half, third = dt / 2, dt / 3
         return q + dt * (qd + half * (qdd + third * jerk)), qd + half * (qdd + qdd + dt * jerk)
 
-    def is_within(self, bounds: Extrema) -> bool:
-        """Return whether the Bezier control points of all pieces are within bounds.
+    def joints_within(self, bounds: Extrema) -> Mask | None:
+        """Return which joints have the Bezier control points of all pieces within bounds (4, n).
 
-        So is the motion, then, but the points may go a little further than the motion. This takes
-        a fraction of the time of `extrema`.
+        So is the motion of these joints, then, but the points may go a little further than the
+        motion. This takes a fraction of the time of `extrema`.
+
+        Returns:
+            (n,), or None if all joints have.
         """
         time, q, qd, qdd, _ = self.pieces
         points = np.empty((4, 3, *q.shape))
@@ -125,30 +133,50 @@ class MotionProfile:
         points[0, 2, 1:] -= third * qd[1:]
         points[1, 1, :-1] += dt / 2 * qdd[:-1]
         smallest, largest = bounds.smallest[:, None, None], bounds.largest[:, None, None]
-        # count_nonzero takes half the time of any
-        return not (np.count_nonzero(points < smallest) or np.count_nonzero(points > largest))
+        within = (points >= smallest) & (points <= largest)
+        if np.count_nonzero(within) == within.size:  # takes half the time of all
+            return None
+        return np.asarray(np.logical_and.reduce(within, axis=(0, 1, 2)))
 
-    def extrema(self) -> Extrema:
-        """Return the exact extrema: those at the ends of pieces, and roots of the derivatives."""
-        time, _, v, a, j = self.pieces[:, :-1]
-        duration = time[:0] if not len(time) else self.pieces[0, 1:] - time
-        with np.errstate(all="ignore"):  # a root at infinity lies outside of its piece
-            root = np.sqrt(np.maximum(a * a - 2 * j * v, 0.0))
-            w = -(a + np.copysign(root, a))
-            roots = np.stack([w / j, 2 * v / w, -a / j])  # of velocity, twice, and acceleration
-            inside = (roots > 0) & (roots < duration)
-        dt = np.where(inside, roots, 0.0)
-        slope = dt * j
-        qd = v + dt * (a + slope / 2)
-        q = self.pieces[1, :-1] + dt * (v + dt * (a / 2 + slope / 6))
-        n = self.pieces.shape[2]
-        q, qd = q.reshape(-1, n), qd.reshape(-1, n)
-        ends = self.pieces[1:]
-        smallest, largest = ends.min(axis=1), ends.max(axis=1)
-        for k, values in enumerate((q, qd)):
-            smallest[k] = np.minimum(smallest[k], values.min(axis=0, initial=np.inf))
-            largest[k] = np.maximum(largest[k], values.max(axis=0, initial=-np.inf))
-        return Extrema(smallest, largest)
+    def extrema(self, joint: int) -> Extrema:
+        """Return the exact extrema (4,) of a joint: ends of pieces, and roots of derivatives."""
+        times, positions, velocities, accelerations, jerks = self._joints[joint]
+        columns = positions, velocities, accelerations, jerks
+        smallest, largest = [min(x) for x in columns], [max(x) for x in columns]
+        for k in range(len(times) - 1):
+            duration = times[k + 1] - times[k]
+            qd, qdd, jerk = velocities[k], accelerations[k], jerks[k]
+            qdd_end = qdd + duration * jerk
+            if qdd * qdd_end >= 0 and qd * (qd + duration / 2 * (qdd + qdd_end)) >= 0:
+                continue  # neither is zero within the piece
+            for dt in _roots(qd, qdd, jerk):
+                if 0 < dt < duration:
+                    slope = dt * jerk
+                    q = positions[k] + dt * (qd + dt * (qdd / 2 + slope / 6))
+                    v = qd + dt * (qdd + slope / 2)
+                    smallest[0], largest[0] = min(smallest[0], q), max(largest[0], q)
+                    smallest[1], largest[1] = min(smallest[1], v), max(largest[1], v)
+        return Extrema(np.array(smallest), np.array(largest))
+
+
+def _roots(qd: float, qdd: float, jerk: float) -> list[float]:
+    """Return the times [s] at which the velocity or the acceleration of a piece may be zero.
+
+    Args:
+        qd: velocity at the start [rad/s].
+        qdd: acceleration at the start [rad/s2].
+        jerk: jerk of the piece [rad/s3].
+    """
+    roots = [-qdd / jerk] if jerk else []
+    square = qdd * qdd - 2 * jerk * qd
+    if square < 0:
+        return roots
+    w = -(qdd + math.copysign(math.sqrt(square), qdd))
+    if jerk:
+        roots.append(w / jerk)
+    if w:
+        roots.append(2 * qd / w)
+    return roots
 
 
 def integrate(start: State, jerk: Array, duration: Array) -> Array:

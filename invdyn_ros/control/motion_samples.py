@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,7 +15,8 @@ STEP = 0.02  # [s] between samples
 MAX_INTERVALS = 60  # of a longer motion the samples are further apart
 
 
-class MotionSamples(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class MotionSamples:
     """Positions q and velocities qd, (K + 1, n) each, at equal steps [s] of a motion.
 
     `deviation` (n,) is the largest distance of the motion from the cubic through two consecutive
@@ -45,8 +47,9 @@ class MotionSamples(NamedTuple):
         q, qd = plan.sample(start + step * np.arange(count + 1))
         return cls(q, qd, step, step**3 / 24 * jerk)
 
+    @cached_property
     def bounds(self) -> tuple[Array, Array]:
-        """Return the smallest and largest positions between consecutive samples, (K, n) each."""
+        """Smallest and largest positions between consecutive samples, (K, n) each [rad]."""
         q, slope = self.q, self.step / 3 * self.qd
         first, last = q[:-1], q[1:]
         after, before = first + slope[:-1], last - slope[1:]  # inner Bezier points

@@ -19,6 +19,7 @@ from invdyn_ros.typing import Array
 NO_TARGET = "no target yet"
 MAX_VALUE = 1e6  # [rad, rad/s, rad/s2] of a target; more is an error of whoever sends it
 MAX_HORIZON = 1.0  # [s]
+ROUNDING_TOLERANCE = 1e-7  # [rad, -] by which a motion may exceed a limit
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,18 @@ class Limits:
         return Limits(self.lower, self.upper, velocity, self.acceleration, self.jerk, self.effort)
 
     @cached_property
+    def of_joints(self) -> tuple[list[float], list[float]]:
+        """Largest acceleration and jerk of each joint, as numbers."""
+        return self.acceleration.tolist(), self.jerk.tolist()
+
+    @cached_property
     def motion(self) -> Extrema:
-        """Smallest and largest position, velocity, acceleration and jerk."""
+        """Smallest and largest position, velocity, acceleration and jerk, rounding allowed."""
         largest = np.array([self.upper, self.velocity, self.acceleration, self.jerk])
+        largest[1:] *= 1 + ROUNDING_TOLERANCE
+        largest[0] += ROUNDING_TOLERANCE
         smallest = -largest
-        smallest[0] = self.lower
+        smallest[0] = self.lower - ROUNDING_TOLERANCE
         return Extrema(smallest, largest)
 
 

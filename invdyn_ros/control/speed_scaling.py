@@ -10,8 +10,7 @@ from invdyn_ros.control.tool_speed import ToolSpeed
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-HORIZON = 0.25  # [s] of the plan that is looked at
-NUM_SAMPLES = 5
+SAMPLE_TIMES = np.linspace(0.0, 0.25, 5)  # [s] from now, at which the plan is looked at
 PERIOD = 0.015  # [s] between updates at least
 SPEED_FRACTION = 0.9  # of the speed limit that plans are scaled to
 SMALLEST_SCALE = 0.05
@@ -39,7 +38,9 @@ class SpeedScaling:
         """
         self._robot, self._tool_speed, self._limit = robot, tool_speed, limit
         self._data = mujoco.MjData(robot.model())
+        self._q = self._data.qpos  # a view: the attribute makes a new one each time
         self._tip = robot.model().body(robot.tip_link).id
+        self._jacobian = np.zeros((6, robot.n))
         self.reset()
 
     def reset(self) -> None:
@@ -56,7 +57,7 @@ class SpeedScaling:
         """
         if self._time is not None and 0 <= time - self._time < PERIOD:
             return self.scale
-        q, qd = plan.sample(time + HORIZON / (NUM_SAMPLES - 1) * np.arange(NUM_SAMPLES))
+        q, qd = plan.sample(time + SAMPLE_TIMES)
         fastest = float(self._tool_speed.speeds(q, qd).max())
         desired = self.scale * SPEED_FRACTION * self._limit / max(fastest, 1e-3)
         if self._robot.n >= 6:
@@ -68,21 +69,19 @@ class SpeedScaling:
         return self.scale
 
     def _singularity_scale(self, q: Array, q_later: Array) -> float:
-        now, later = self._conditions((q, q_later))
-        if later <= now:
+        later = self._condition(q_later)
+        if later <= SLOW_CONDITION or later <= self._condition(q):
             return 1.0
         fraction = (STOP_CONDITION - later) / (STOP_CONDITION - SLOW_CONDITION)
         return min(max(fraction, SINGULAR_SCALE), 1.0)
 
-    def _conditions(self, positions: tuple[Array, ...]) -> list[float]:
-        """Return the condition number of the Jacobian of the tip at each position (n,) [rad]."""
-        model, data = self._robot.model(), self._data
-        jacobians = np.zeros((len(positions), 6, model.nv))
-        for q, jacobian in zip(positions, jacobians, strict=True):
-            data.qpos[:] = q
-            mujoco.mj_kinematics(model, data)
-            mujoco.mj_comPos(model, data)
-            mujoco.mj_jacBody(model, data, jacobian[:3], jacobian[3:], self._tip)
-        jacobians[:, :3] /= self._tool_speed.reach
-        values = np.linalg.svd(jacobians, compute_uv=False)
-        return [float(largest / max(smallest, 1e-9)) for largest, *_, smallest in values.tolist()]
+    def _condition(self, q: Array) -> float:
+        """Return the condition number of the Jacobian of the tip at a position (n,) [rad]."""
+        model, data, jacobian = self._robot.model(), self._data, self._jacobian
+        self._q[:] = q
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_jacBody(model, data, jacobian[:3], jacobian[3:], self._tip)
+        jacobian[:3] /= self._tool_speed.reach
+        largest, *_, smallest = np.linalg.svd(jacobian, compute_uv=False).tolist()
+        return float(largest / max(smallest, 1e-9))

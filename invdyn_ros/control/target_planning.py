@@ -8,10 +8,10 @@ from invdyn_ros.control.approach import (
     approach,
     approach_at_rest,
     clip_state,
-    fastest_stop,
     intercept,
     reach_exactly,
 )
+from invdyn_ros.control.fastest_stop import fastest_stop, stop_pieces
 from invdyn_ros.control.motion_profile import (
     Extrema,
     MotionProfile,
@@ -20,10 +20,9 @@ from invdyn_ros.control.motion_profile import (
     Target,
     integrate,
 )
-from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
+from invdyn_ros.control.safety_limits import ROUNDING_TOLERANCE, Limits, SafetyLimitsConfig
 from invdyn_ros.typing import Array, Mask
 
-ROUNDING_TOLERANCE = 1e-7  # [rad, -]
 REST_TOLERANCE = 1e-11  # [rad/s, rad/s2]
 STRATEGIES: tuple[Strategy, ...] = (approach, approach_at_rest)
 MOVING_STRATEGIES: tuple[Strategy, ...] = (reach_exactly, intercept, *STRATEGIES)
@@ -52,9 +51,7 @@ def brake_plan(state: State, time: float, limits: Limits, reason: str | None) ->
         limits: limits of the arm.
         reason: why the arm stops.
     """
-    profile = MotionProfile(
-        _end_at_rest(integrate(state, *fastest_stop(state.qd, state.qdd, limits)))
-    )
+    profile = MotionProfile(stop_pieces(state, limits))
     within = _joints_within(profile, state, limits)
     return Plan(time, profile, reason) if within is None else None
 
@@ -95,7 +92,7 @@ def plan_to_target(
     current, desired = plan.at(time), clip_state(target.state, limits)
     horizon = target.stamp + target.horizon - time
     stale = max(target.stamp + config.target_timeout - time, 0.0)
-    for strategy in MOVING_STRATEGIES if target.horizon > 0 else STRATEGIES:
+    for strategy in _strategies(desired, target.horizon > 0):
         motion = strategy(current, desired, horizon, limits)
         if motion is None:
             continue
@@ -106,6 +103,18 @@ def plan_to_target(
     if (np.abs(current.qd) > limits.velocity).any():  # the limits were reduced
         return stop_plan(plan, time, limits, reason)
     return plan._replace(hold_reason=reason)
+
+
+def _strategies(desired: State, is_moving: bool) -> tuple[Strategy, ...]:
+    """Return the strategies to try in turn; to a desired state at rest, several are the same.
+
+    Args:
+        desired: desired state.
+        is_moving: whether it is desired at a time, not as soon as possible.
+    """
+    if np.count_nonzero(desired.qd):
+        return MOVING_STRATEGIES if is_moving else STRATEGIES
+    return (reach_exactly, approach) if is_moving else (approach,)
 
 
 def _then_brake(
@@ -155,7 +164,8 @@ def _arrive_and_brake(
     )
     if np.count_nonzero(np.abs(pieces[2:4, -1]) > REST_TOLERANCE):
         return None
-    return MotionProfile(_end_at_rest(pieces))
+    pieces[2:, -1] = 0.0  # without rounding errors
+    return MotionProfile(pieces)
 
 
 def _brake_anywhere(current: State, jerk: Array, duration: Array, limits: Limits) -> MotionProfile:
@@ -168,24 +178,21 @@ def _brake_anywhere(current: State, jerk: Array, duration: Array, limits: Limits
         limits: limits of the arm.
     """
     pieces = integrate(current, jerk, duration)
-    last = State(*pieces[1:4, -1])
-    brake = integrate(last, *fastest_stop(last.qd, last.qdd, limits))
+    brake = stop_pieces(State(*pieces[1:4, -1]), limits)
     brake[0] += pieces[0, -1]
-    return MotionProfile(_end_at_rest(np.concatenate([pieces[:, :-1], brake], axis=1)))
-
-
-def _end_at_rest(pieces: Array) -> Array:
-    """Remove the rounding errors from the velocity and the acceleration of the last piece."""
-    pieces[2:, -1] = 0.0
-    return pieces
+    return MotionProfile(np.concatenate([pieces[:, :-1], brake], axis=1))
 
 
 def _joints_within(profile: MotionProfile, current: State, limits: Limits) -> Mask | None:
     """Return which joints (n,) stay within limits; None if all do."""
-    if profile.is_within(limits.motion):
+    within = profile.joints_within(limits.motion)
+    if within is None:
         return None
-    bounds, (smallest, largest) = _motion_bounds(current, limits), profile.extrema()
-    within = ((smallest >= bounds.smallest) & (largest <= bounds.largest)).all(axis=0)
+    bounds = _motion_bounds(current, limits)
+    for joint in (~within).nonzero()[0].tolist():
+        smallest, largest = profile.extrema(joint)
+        is_low = np.count_nonzero(smallest < bounds.smallest[:, joint])
+        within[joint] = not (is_low or np.count_nonzero(largest > bounds.largest[:, joint]))
     return None if within.all() else within
 
 
@@ -198,9 +205,9 @@ def _motion_bounds(current: State, limits: Limits) -> Extrema:
     q, qd, qdd = current
     rise = np.abs(qdd) * qdd / (2 * limits.jerk)
     speed = np.maximum(limits.velocity, np.maximum(np.abs(qd), np.abs(qd + rise)))
-    smallest, largest = (bound * (1 + ROUNDING_TOLERANCE) for bound in limits.motion)
-    largest[1] = speed * (1 + ROUNDING_TOLERANCE)
-    smallest[1] = -largest[1]
-    smallest[0] = np.minimum(limits.lower - ROUNDING_TOLERANCE, q - 1e-12)
-    largest[0] = np.maximum(limits.upper + ROUNDING_TOLERANCE, q + 1e-12)
+    smallest, largest = (bound.copy() for bound in limits.motion)
+    np.multiply(speed, 1 + ROUNDING_TOLERANCE, out=largest[1])
+    np.negative(largest[1], out=smallest[1])
+    np.minimum(smallest[0], q - 1e-12, out=smallest[0])
+    np.maximum(largest[0], q + 1e-12, out=largest[0])
     return Extrema(smallest, largest)

@@ -70,7 +70,8 @@ class ToolSpeed:
             start: time of the first sample [s].
         """
         # no point is faster than the sum of radius times velocity
-        fast: Indices | None = np.flatnonzero(samples.largest_speeds() @ self._radii >= limit)
+        bound = samples.largest_speeds().dot(self._radii)
+        fast: Indices | None = (bound >= limit).nonzero()[0]
         if fast is not None and fast.size:
             first, last = max(fast[0] - 1, 0), min(fast[-1] + 2, len(samples.q) - 1)
             fast = self._not_below(limit, samples, first, last)
@@ -121,7 +122,7 @@ class ToolSpeed:
         largest = np.maximum(np.maximum(padded[:-2], padded[2:]), mean)
         curvature = self._curvature(qd[:-1], qd[1:], samples.step)
         largest = largest + samples.step**2 / 6 * curvature
-        return first + np.flatnonzero(largest >= limit)
+        return first + (largest >= limit).nonzero()[0]
 
     def _curvature(self, qd_start: Array, qd_end: Array, step: float) -> Array:
         """Return a bound (K,) of the second derivative of the velocity of all points [m/s3].

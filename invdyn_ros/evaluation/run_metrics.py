@@ -7,7 +7,7 @@ import numpy as np
 
 from invdyn_ros.data.recording import JointSamples, Recording
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.typing import Array
+from invdyn_ros.typing import Array, Mask
 
 NUMBER = r"[-+0-9.e]+|nan|inf"
 FAULT_TEXT = re.compile(
@@ -20,6 +20,7 @@ TIME_TOLERANCE = 1e-6  # [s] of equal stamps
 PROCESSING_TIME = 0.5  # [s] before the end of a run, in which images may still be processed
 MAX_GAP = 0.1  # [s] between desired states, after which the arm may have been engaged anew
 JUMP_TOLERANCE = 1e-4  # [rad] beyond the acceleration limit, from which a step is a jump
+MEASURED_TOLERANCE = 1e-6  # [rad] of a plan that starts at the measured arm: rounding of stamps
 
 
 def quantiles(values: Array, percentiles: tuple[int, ...] = QUANTILES) -> dict[str, float | None]:
@@ -48,6 +49,9 @@ def limit_violations(
 ) -> Violations:
     """Find the samples outside the rated limits of an arm, measured and desired.
 
+    A plan that starts anew at the measured arm, such as a stop after a fault, does not accelerate
+    at this step: it jumps (`Tracking.jumps`).
+
     Args:
         robot: the arm.
         joints: measured samples.
@@ -60,9 +64,9 @@ def limit_violations(
         for kind, outside in _outside(robot, samples, unit).items():
             by_kind[f"{name} {kind}"] = int(outside.sum())
             pairs += [(float(t), f"{name} {kind}") for t in samples.time[outside]]
-    outside = _acceleration_outside(robot, desired)
-    by_kind["desired acceleration"] = int(outside.sum())
-    pairs += [(float(t), "desired acceleration") for t in desired.time[1:][outside]]
+    too_fast = _plan_steps(robot, joints, desired).beyond_acceleration
+    by_kind["desired acceleration"] = int(too_fast.sum())
+    pairs += [(float(t), "desired acceleration") for t in desired.time[1:][too_fast]]
     pairs.sort()
     return Violations(by_kind, np.array([t for t, _ in pairs]), [text for _, text in pairs])
 
@@ -81,17 +85,43 @@ def _outside(robot: Robot, samples: JointSamples, unit: str) -> dict[str, Array]
     return {"position": position, "velocity": velocity, "effort": effort}
 
 
-def _acceleration_outside(robot: Robot, desired: JointSamples) -> Array:
-    """Return whether the mean acceleration of each step is above the limit, (T - 1,).
+class _PlanSteps(NamedTuple):
+    """Steps of a plan that are none of a motion within limits, (T - 1,) each."""
+
+    jumped: Mask
+    beyond_acceleration: Mask
+
+
+def _plan_steps(robot: Robot, joints: JointSamples, desired: JointSamples) -> _PlanSteps:
+    """Find the steps at which a plan jumps, or its mean acceleration is above the limit.
 
     Steps after a gap, in which the arm may have been engaged anew, do not count.
+
+    Args:
+        robot: the arm.
+        joints: measured samples.
+        desired: desired samples.
     """
     if len(desired.time) < 2 or not desired.qd.shape[1]:
-        return np.zeros(max(len(desired.time) - 1, 0), bool)
-    dt = np.diff(desired.time)
-    change = np.abs(np.diff(desired.qd, axis=0))  # [rad/s]
-    limit = 1.001 * robot.acceleration * dt[:, None] + 1e-6
-    return (change > limit).any(axis=1) & (dt < MAX_GAP)
+        none = np.zeros(max(len(desired.time) - 1, 0), bool)
+        return _PlanSteps(none, none)
+    q, qd, dt = desired.q, desired.qd, np.diff(desired.time)[:, None]
+    step, change = robot.acceleration * dt, np.abs(np.diff(qd, axis=0))
+    is_step = dt[:, 0] < MAX_GAP
+    far = (np.abs(q[1:] - q[:-1] - dt * qd[:-1]) > step * dt + JUMP_TOLERANCE).any(axis=1)
+    too_fast = (change > 1.001 * step + 1e-6).any(axis=1)
+    is_measured = _is_measured(joints, desired)
+    anew = (far | too_fast) & is_measured[1:] & ~is_measured[:-1]
+    return _PlanSteps((far | anew) & is_step, too_fast & ~anew & is_step)
+
+
+def _is_measured(joints: JointSamples, desired: JointSamples) -> Mask:
+    """Return whether each desired position is the last measured one, (T,)."""
+    rows = np.searchsorted(joints.time, desired.time + TIME_TOLERANCE) - 1
+    known = rows >= 0
+    distance = np.full(len(rows), np.inf)
+    distance[known] = np.abs(desired.q[known] - joints.q[rows[known]]).max(axis=1)
+    return distance < MEASURED_TOLERANCE
 
 
 class Tracking(NamedTuple):
@@ -100,7 +130,7 @@ class Tracking(NamedTuple):
     Attributes:
         time: (T,) [s] of the joint states since the first desired one.
         error: (T, n) measured minus desired position [rad].
-        jumps: (J,) times at which the desired position jumped [s].
+        jumps: (J,) times at which the desired motion jumped [s].
     """
 
     time: Array
@@ -131,7 +161,8 @@ def tracking(robot: Robot, joints: JointSamples, desired: JointSamples) -> Track
     """
     if not len(joints.time) or not len(desired.time):
         return Tracking(np.empty(0), np.empty((0, robot.n)), np.empty(0))
-    before, jumped = _expected_positions(robot, desired)
+    before, jumped = _expected_positions(desired), np.zeros(len(desired.time), bool)
+    jumped[1:] = _plan_steps(robot, joints, desired).jumped
     inside = joints.time >= desired.time[0] - TIME_TOLERANCE
     time, q = joints.time[inside], joints.q[inside]
     rows = np.searchsorted(desired.time, time + TIME_TOLERANCE) - 1
@@ -140,17 +171,13 @@ def tracking(robot: Robot, joints: JointSamples, desired: JointSamples) -> Track
     return Tracking(time, q - expected, desired.time[jumped])
 
 
-def _expected_positions(robot: Robot, desired: JointSamples) -> tuple[Array, Array]:
-    """Return where the plan before each sample would be, (T, n), and whether it jumped, (T,)."""
-    q, before = desired.q, desired.q.copy()
-    jumped = np.zeros(len(q), bool)
-    if len(q) < 2 or not desired.qd.shape[1]:
-        return before, jumped
-    dt = np.diff(desired.time)[:, None]
-    before[1:] = q[:-1] + np.where(dt < MAX_GAP, dt, 0.0) * desired.qd[:-1]
-    allowed = robot.acceleration * dt**2 + JUMP_TOLERANCE
-    jumped[1:] = ((np.abs(q[1:] - before[1:]) > allowed) & (dt < MAX_GAP)).any(axis=1)
-    return before, jumped
+def _expected_positions(desired: JointSamples) -> Array:
+    """Return where the plan before each sample would be, (T, n) [rad]."""
+    before = desired.q.copy()
+    if len(before) >= 2 and desired.qd.shape[1]:
+        dt = np.diff(desired.time)[:, None]
+        before[1:] = desired.q[:-1] + np.where(dt < MAX_GAP, dt, 0.0) * desired.qd[:-1]
+    return before
 
 
 def held_share(recording: Recording) -> float | None:

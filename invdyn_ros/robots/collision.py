@@ -63,14 +63,14 @@ class NearShapes(NamedTuple):
     """All pairs of shapes of which the clearance is less than the range.
 
     Attributes:
+        shapes: (k,) codes of the two shapes.
         pair: (k,) index of the pair of bodies.
         clearance: (k,) distance beyond the margin [m].
-        radii: (k, n) a motion dq [rad] changes the distance by at most radii @ |dq| [m/rad].
     """
 
+    shapes: Indices
     pair: Indices
     clearance: Array
-    radii: Array
 
 
 class BodyPair(NamedTuple):
@@ -124,6 +124,7 @@ class CollisionModel:
                 spec.add_pair(geomname1=names[first], geomname2=names[second], margin=reach)
         self._model = compile_spec(spec, robot)
         self._data = mujoco.MjData(self._model)
+        self._q = self._data.qpos  # a view: the attribute makes a new one each time
         self._shape_code = np.array([self._model.ngeom, 1], np.int32)
         self._radii = radii.reshape(-1, robot.n)  # like all arrays by pair of shapes: flat
         self._set_pairs(pairs)
@@ -137,8 +138,12 @@ class CollisionModel:
         if not distances.size or distances.min() >= self.range:
             return Clearance(self.range, ("", ""))
         closest = int(distances.argmin())
-        first, second = divmod(int(shapes[closest]), self._model.ngeom)
-        return Clearance(float(distances[closest]), (self._links[first], self._links[second]))
+        return Clearance(float(distances[closest]), self.link_names(int(shapes[closest])))
+
+    def link_names(self, shapes: int) -> tuple[str, str]:
+        """Return the names of the links of two shapes, from their code."""
+        first, second = divmod(shapes, self._model.ngeom)
+        return self._links[first], self._links[second]
 
     def clearances(self, q: Array) -> Array:
         """Return the clearance of each pair at q (n,) [rad], (P,) [m], at most the range."""
@@ -151,8 +156,16 @@ class CollisionModel:
         """Return all pairs of shapes that are close to each other at q (n,) [rad]."""
         shapes, distances = self._distances(q)
         near = distances < self.range
-        shapes = shapes[near]
-        return NearShapes(self._pair_index[shapes], distances[near], self._radii[shapes])
+        if np.count_nonzero(near) < near.size:
+            shapes, distances = shapes[near], distances[near]
+        return NearShapes(shapes, self._pair_index.take(shapes), distances)
+
+    def radii(self, shapes: Indices) -> Array:
+        """Return by how much motions change the distances of pairs of shapes (k,), (k, n) [m/rad].
+
+        A motion dq [rad] changes a distance by at most radii @ |dq|.
+        """
+        return self._radii.take(shapes, axis=0)
 
     def gradients(self, q: Array) -> tuple[Array, Array, Array]:
         """Return the gradients of the clearances that are below the range at q (n,) [rad].
@@ -180,29 +193,30 @@ class CollisionModel:
         return pairs, distances[closest], gradients
 
     def _update(self, q: Array) -> None:
-        self._data.qpos[:] = q
+        self._q[:] = q
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_collision(self._model, self._data)
 
     def _contacts(self) -> tuple[Indices, Array]:
-        """Return the pairs of shapes (k,) and the clearances (k,) [m] of all contacts.
+        """Return the codes of the two shapes (k,) and the clearances (k,) [m] of all contacts.
 
-        A pair of shapes is the first one times the number of shapes plus the second.
+        The code is the first shape times the number of shapes plus the second.
         """
         contacts = self._data.contact
         shapes = contacts.geom @ self._shape_code
-        return shapes, contacts.dist - self._pair_margin[shapes]
+        return shapes, contacts.dist - self._pair_margin.take(shapes)
 
     def _distances(self, q: Array) -> tuple[Indices, Array]:
-        """Return the pairs of shapes (k,) and the clearance (k,) [m] of each."""
+        """Return the codes of two shapes (k,) and the clearance (k,) [m] of each."""
         self._update(q)
         shapes, distances = self._contacts()
-        if shapes.size > 1:  # the nearest of several contacts of a pair, which follow each other
-            is_first = np.ones(shapes.size, bool)
-            np.not_equal(shapes[1:], shapes[:-1], out=is_first[1:])
-            start = is_first.nonzero()[0]
-            if start.size < shapes.size:
-                shapes, distances = shapes[start], np.minimum.reduceat(distances, start)
+        is_first = np.empty(shapes.size, bool)
+        is_first[:1] = True
+        np.not_equal(shapes[1:], shapes[:-1], out=is_first[1:])
+        start = is_first.nonzero()[0]
+        if start.size < shapes.size:
+            # the nearest of several contacts of a pair, which follow each other
+            shapes, distances = shapes[start], np.minimum.reduceat(distances, start)
         return shapes, distances
 
     def _set_pairs(self, pairs: list[BodyPair]) -> None:

@@ -24,7 +24,9 @@ COMMON_KEYS = {
     "tracking_max_rad": ReportKey(
         "largest error of a joint against the desired motion; none if nothing was desired", "rad"
     ),
-    "plan_jumps": ReportKey("jumps of the desired position, resets of the controller included"),
+    "plan_jumps": ReportKey(
+        "jumps of the desired motion: it starts anew at the measured arm, as after a fault"
+    ),
     "limit_violations": ReportKey(
         "samples outside the rated limits of the arm, measured and desired"
     ),
