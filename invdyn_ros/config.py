@@ -26,6 +26,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 FractionBelowOne = Annotated[float, Field(ge=0, lt=1)]
 PositiveInts = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+RECONFIGURABLE = {"reconfigurable": True}  # metadata of a field that may change while a node runs
 
 # neither "1" nor True is an integer, and no number is infinite
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -108,8 +109,7 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"byte 0x{error.object[error.start]:02x} at {error.start} is not UTF-8 text"
     if isinstance(error, (RecursionError, MemoryError)):
-        deep = isinstance(error, RecursionError)
-        return NESTED if deep else "it does not fit into the memory"
+        return NESTED if isinstance(error, RecursionError) else "it does not fit into the memory"
     if isinstance(error, KeyError):
         return _shorten(f"it lacks {error}", MAX_REASON)
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -180,7 +180,7 @@ def run_until_error(monkeypatch, capfd, make, *published, **parameters):
 
     thread = threading.Thread(target=publish)
     thread.start()
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     capfd.readouterr()
     try:
         with pytest.raises(SystemExit) as exit_info:
@@ -189,7 +189,8 @@ def run_until_error(monkeypatch, capfd, make, *published, **parameters):
         stopped.set()
         thread.join()
         probe.close()
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     code = exit_info.value.code
     del exit_info
     gc.collect()  # a node that failed in its constructor is still in the graph

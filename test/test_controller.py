@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from arm_limits import assert_within
 from plant_oracle import BulletOracle, Oracle
 
 from invdyn_ros.arms.pybullet_simulation import Simulation
@@ -21,6 +22,7 @@ from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.target_planning import hold_plan
 from invdyn_ros.control.target_timing import TargetTiming
+from invdyn_ros.control.tool_speed import ToolSpeed
 from invdyn_ros.evaluation.closed_loop import ANY_ERROR
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.plant import IDEAL_PLANT, PlantConfig
@@ -271,6 +273,28 @@ def test_late_targets_are_named_and_cost_no_slow_start(
     assert ("target is late" in reasons[200:]) == is_late
     assert set(reasons[200:]) <= {None, "target is late"} and reasons[-1] is None
     assert min(speeds[200:]) == 1.0
+
+
+@pytest.mark.parametrize("change", [{"speed": 0.2}, {"tool_speed": 0.15}])
+def test_lower_speeds_act_on_a_moving_arm_without_a_jump(change: dict[str, float]) -> None:
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
+    goal = State(arm.home + np.array([2.0, 0, 0, 0, 0, 0]), np.zeros(6), np.zeros(6))
+    q, fastest, tool = [arm.home], [], ToolSpeed(arm, controller.limits.jerk)
+    for k in range(1, 7 * 125):
+        t = k / 125
+        controller.set_target(Target(t, goal, 0.0))
+        desired = controller.plan.at(t) if controller.plan else hold_plan(arm.home, 0.0).at(t)
+        if k == 75:  # on its way, at full speed
+            controller.set_safety(replace(controller.safety, **change))
+        controller.update(MeasuredState(t, desired.q, desired.qd))
+        q.append(desired.q)
+        speed = float(tool.speeds(desired.q[None], desired.qd[None])[0])
+        fastest.append((float(np.abs(desired.qd / controller.limits.velocity).max()), speed))
+    assert_within(np.array(q), 1 / 125, controller.limits)
+    joints, tools = np.array(fastest).T
+    limit, values = (0.2, joints) if "speed" in change else (0.15, tools)
+    assert values[74] > 2 * limit and values[140:].max() <= limit * (1 + 1e-6)
+    assert values[140:].max() > 0.5 * limit and abs(q[-1][0] - goal.q[0]) < 1e-3
 
 
 def test_repeated_target_is_late_and_a_single_one_is_not() -> None:

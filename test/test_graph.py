@@ -2,6 +2,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import os
 import re
 import socket
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 from arm_state_models import bridge
 
 from invdyn_ros.config import from_strings
-from invdyn_ros.graph.arguments import ARMS, launch_arguments
+from invdyn_ros.graph.arguments import ARMS, given_arguments, launch_arguments
+from invdyn_ros.graph.discovery import RANGE, open_network_warning
 from invdyn_ros.graph.graph import FASTDDS_PROFILES, GRAPHS, find_graph, resolve
 from invdyn_ros.graph.launcher import command
 from invdyn_ros.graph.topics import MARKERS
@@ -157,6 +159,35 @@ def test_every_node_gets_the_ros_domain(checkpoint):
     assert {spec.environment["ROS_DOMAIN_ID"] for spec in specs} == {"7"}
     specs = resolve("teleop", {"checkpoint": checkpoint})
     assert not any("ROS_DOMAIN_ID" in spec.environment for spec in specs)
+
+
+def test_nodes_are_found_on_this_machine_only_unless_told_otherwise(checkpoint, monkeypatch):
+    monkeypatch.delenv("ROS_LOCALHOST_ONLY", raising=False)
+
+    def limit(shell, **arguments):
+        monkeypatch.delenv(RANGE, raising=False)
+        if shell:
+            monkeypatch.setenv(RANGE, shell)
+        spec = resolve("teleop", {"checkpoint": checkpoint, **arguments})[0]
+        environment = {**os.environ, **spec.environment}
+        return environment[RANGE], open_network_warning(environment) is not None
+
+    assert limit(None) == ("LOCALHOST", False)
+    assert limit("SUBNET") == ("SUBNET", True)
+    assert limit("SUBNET", discovery="localhost") == ("LOCALHOST", False)
+    assert limit(None, discovery="subnet") == ("SUBNET", True)
+    monkeypatch.setenv("ROS_SECURITY_ENABLE", "true")
+    monkeypatch.setenv("ROS_SECURITY_STRATEGY", "Enforce")
+    assert limit(None, discovery="subnet") == ("SUBNET", False)
+
+
+def test_arguments_on_the_command_line_of_ros2_launch_are_checked_unless_it_is_included():
+    file = Path("launch/teleop.launch.py")
+    words = ["ros2", "launch", "invdyn_ros", file.name, "vidoe:=a.mp4", "--debug"]
+    assert given_arguments(words, file) == {"vidoe": "a.mp4"}
+    assert given_arguments([*words[:2], str(file.absolute()), "a:=b:=c"], file) == {"a": "b:=c"}
+    assert given_arguments(["ros2", "launch", "other", file.name, "mine:=1"], file) == {}
+    assert given_arguments(["pytest"], file) == {}
 
 
 def test_shipped_fastdds_profile_is_the_default(checkpoint, monkeypatch):

@@ -21,7 +21,11 @@ NODES = """# Nodes and ROS parameters
 
 The launch files set these parameters. `ros2 run invdyn_ros NODE --ros-args -p name:=value`, or
 `python -m invdyn_ros.nodes.NODE --ros-args -p name:=value`, sets them by hand; a nested
-field is in a YAML file of parameters.
+field is in a YAML file of parameters. `ros2 param describe` shows meaning, type and range.
+
+A **reconfigurable** parameter acts while the node runs: `ros2 param set NODE NAME VALUE`. A new
+speed acts on the next plan; the present one is verified, and goes on. All others are read-only,
+and a value that is not allowed is refused with its reason.
 """
 
 TROUBLESHOOTING = {

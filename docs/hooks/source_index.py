@@ -27,6 +27,8 @@ class Field:
     description: str
     is_positional: bool = False
     """Whether the command line takes it without an option."""
+    is_reconfigurable: bool = False
+    """Whether a node can change it while it runs."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ def _dataclass(node: ast.ClassDef, module: str) -> DataClass:
         if default is not None and default.startswith("field("):
             default = _field_default(statement.value)
         short = _short_type(statement.annotation)
-        fields.append(Field(name, short, default, _one_line(text), "Positional[" in kind))
+        changes = "RECONFIGURABLE" in ast.unparse(statement)
+        is_positional = "Positional[" in kind
+        fields.append(Field(name, short, default, _one_line(text), is_positional, changes))
     bases = tuple(ast.unparse(base) for base in node.bases)
     summary = docstring.short_description or ""
     return DataClass(node.name, module, _one_line(summary), bases, tuple(fields))

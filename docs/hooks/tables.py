@@ -42,7 +42,12 @@ def code(text: str) -> str:
 def field_table(fields: Iterable[Field]) -> str:
     """Return a table of fields with their type, default and meaning."""
     rows = (
-        (code(f.name), _linked_type(f.type), code(f.default or ""), text_cell(f.description))
+        (
+            code(f.name),
+            _linked_type(f.type),
+            code(f.default or ""),
+            text_cell(f.description) + (" **Reconfigurable.**" if f.is_reconfigurable else ""),
+        )
         for f in fields
     )
     return stacked(table(("field", "type", "default", "meaning"), rows))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 
 from invdyn_ros import __version__
-from invdyn_ros.config import error_line
 
 VERBS = {
     "launch": "run teleop or grasp_sim, one process per node",
@@ -32,12 +32,14 @@ VERBS = {
     "visualize": "write a page or film of a network or a body's motion, or a report's page",
     "benchmark": "measure latency, speed and accuracy",
 }
+QUIET_VERBS = ("launch", "engage", "stop")  # they have nothing to finish after Ctrl-C
 MISSING_LIBGL = "libGL.so.1, which this machine lacks: install the package libgl1"
 USAGE = "usage: invdyn VERB ...    ('invdyn VERB --help' lists its options)"
 
 
 def main() -> None:
     """Run the verb named on the command line and exit with its code."""
+    end_on_interrupt()
     name, *rest = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print("\n".join([USAGE, "", *(f"  {verb:<16} {text}" for verb, text in VERBS.items())]))
@@ -53,19 +55,30 @@ def main() -> None:
 
 def verb_main() -> None:
     """Run the verb of the executable's name, as in `ros2 run invdyn_ros train`."""
+    end_on_interrupt()
     sys.exit(run_verb(Path(sys.argv[0]).stem, sys.argv[1:]))
+
+
+def end_on_interrupt() -> None:
+    """Let Ctrl-C end this process without words while it starts, in the middle of imports."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_verb(name: str, arguments: list[str]) -> int:
     """Run a verb and return its exit code: 2 after one line on bad input, 130 after Ctrl-C."""
     try:
-        code = importlib.import_module(f"{__name__}.{name}").main(arguments)
+        module = importlib.import_module(f"{__name__}.{name}")
+        if name not in QUIET_VERBS and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = module.main(arguments)
         sys.stdout.flush()
         return int(code or 0)
     except BrokenPipeError:  # the reader of the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, MemoryError) as error:
+        from invdyn_ros.config import error_line  # slow to import
+
         print(f"invdyn {name}: {error_line(error)}", file=sys.stderr)
         return 2
     except ImportError as error:

@@ -141,6 +141,12 @@ class ArmController:
         return self._armed and self.fault is None
 
     @property
+    def is_moving(self) -> bool:
+        """Whether the arm is driven, or is on its way to rest."""
+        is_driven = self._armed and self.plan is not None
+        return is_driven or (self._response is not None and not self._response.is_over)
+
+    @property
     def loop_delay(self) -> float | None:
         """Measured delay from a torque command to its effect [s], None if it is not known."""
         return self._delays.delay
@@ -164,6 +170,11 @@ class ArmController:
         self.tracking_controller.reset()
         self._model_check.reset()
         self._delays.reset()
+
+    def set_safety(self, safety: SafetyLimitsConfig) -> None:
+        """Change the reconfigurable fields of the safety limits; the next plan uses them."""
+        self.safety = safety
+        self.planner.set_safety(safety)
 
     def engage(self, engaged: bool) -> str | None:
         """Engage or disengage; engaging also clears a fault and a stop.

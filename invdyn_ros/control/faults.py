@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from invdyn_ros.config import Fraction, FractionBelowOne, Validated
+from invdyn_ros.config import RECONFIGURABLE, Fraction, FractionBelowOne, Validated
 from invdyn_ros.typing import Array
 
 STOPPED = "joint states stopped"
@@ -130,14 +130,14 @@ class MeasurementMonitorConfig(Validated):
         contradiction_count: contradicting velocities in a row that are a fault.
     """
 
-    joint_state_timeout: PositiveFloat = 0.08
+    joint_state_timeout: PositiveFloat = field(default=0.08, metadata=RECONFIGURABLE)
     max_gap: PositiveFloat = 0.1
     max_timer_step: PositiveFloat = 0.02
     stamp_jump: PositiveFloat = 0.25
     stamp_jitter: NonNegativeFloat = 1e-3
     clock_drift: FractionBelowOne = 0.01
     simulated_time: bool = False
-    position_jump: PositiveFloat = 0.03
+    position_jump: PositiveFloat = field(default=0.03, metadata=RECONFIGURABLE)
     frozen_count: PositiveInt = 3
     frozen_travel: PositiveFloat = 0.004
     frozen_steps: NonNegativeFloat = 6.0
@@ -149,15 +149,15 @@ class MeasurementMonitorConfig(Validated):
     servo_start_travel: PositiveFloat = 0.013
     stall_ratio: Fraction = 0.25
     servo_stall_ratio: Fraction = 0.3
-    following_error: PositiveFloat = 0.05
-    servo_following_error: PositiveFloat = 0.08
+    following_error: PositiveFloat = field(default=0.05, metadata=RECONFIGURABLE)
+    servo_following_error: PositiveFloat = field(default=0.08, metadata=RECONFIGURABLE)
     start_time: NonNegativeFloat = 0.5
     start_ratio: Fraction = 0.4
     error_horizon: NonNegativeFloat = 0.05
-    velocity_error: PositiveFloat = 0.15
+    velocity_error: PositiveFloat = field(default=0.15, metadata=RECONFIGURABLE)
     model_error: PositiveFloat = 0.25
     servo_model_error: PositiveFloat = 0.05
-    overspeed: Annotated[float, Field(ge=1)] = 1.05
+    overspeed: Annotated[float, Field(ge=1)] = field(default=1.05, metadata=RECONFIGURABLE)
     velocity_tolerance: PositiveFloat = 0.1
     contradiction_count: PositiveInt = 5
 

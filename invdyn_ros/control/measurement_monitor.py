@@ -58,6 +58,12 @@ class MeasurementMonitor:
         """The thresholds."""
         return self._timing.config
 
+    def set_config(self, config: MeasurementMonitorConfig) -> None:
+        """Change the reconfigurable thresholds."""
+        self._timing.set_config(config)
+        self._tracking.set_config(config)
+        self._steps.config = config
+
     def set_error_scale(self, scale: float) -> None:
         """Set the factor of the tracking errors at the start, of a feedback with less gain [-]."""
         self._tracking.error_scale = scale

@@ -31,8 +31,9 @@ class MeasurementTiming:
             period: time between joint states [s].
             config: thresholds.
         """
-        self.config, self._period = config, period
+        self._period, self._timeout = period, 0.0
         self.has_timer = False
+        self.set_config(config)
         self.reset()
 
     def reset(self) -> None:
@@ -46,11 +47,14 @@ class MeasurementTiming:
 
     def extend_timeout(self, timeout: float) -> None:
         """Allow a longer time without joint states [s], as they are predicted meanwhile."""
-        c = self.config
-        gap = max(c.max_gap, timeout + 2 * self._period)
-        self.config = replace(
-            c, joint_state_timeout=max(c.joint_state_timeout, timeout), max_gap=gap
-        )
+        self._timeout = timeout
+        self.set_config(self.config)
+
+    def set_config(self, config: MeasurementMonitorConfig) -> None:
+        """Change the thresholds; a timeout that was extended is so again."""
+        gap = max(config.max_gap, self._timeout + 2 * self._period if self._timeout else 0.0)
+        timeout = max(config.joint_state_timeout, self._timeout)
+        self.config = replace(config, joint_state_timeout=timeout, max_gap=gap)
 
     def accept(self, stamp: float, clock: float | None) -> None:
         """Note a usable joint state.

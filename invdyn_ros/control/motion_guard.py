@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
@@ -99,6 +99,10 @@ class MotionGuard:
         self._none = np.zeros_like(self._slack)
         self._committed = COMMITTED_PERIODS / robot.rate  # [s]
         self.reset()
+
+    def set_tool_speed(self, limit: float) -> None:
+        """Change the largest speed [m/s] of the plans that are verified from now on."""
+        self.config, self._scaling.limit = replace(self.config, tool_speed=limit), limit
 
     def reset(self) -> None:
         """Forget the motion; the next active plan may start anywhere, at rest."""

@@ -69,6 +69,17 @@ class MotionPlanner:
         """Fraction of the velocity limits that motions may use now [-]."""
         return self._slow_in.speed
 
+    def set_safety(self, safety: SafetyLimitsConfig) -> None:
+        """Change speeds and timeouts of the next plans; the present plan is verified, and goes on.
+
+        Args:
+            safety: its margins of position, velocity and jerk are not looked at again.
+        """
+        self.safety = self._slow_in.config = safety
+        self._timing.longest = safety.target_timeout
+        if self._guard is not None:
+            self._guard.set_tool_speed(safety.tool_speed)
+
     def set_target(self, target: Target) -> None:
         """Set the newest target; the next `update` acts on it."""
         self._target, self._target_is_new = target, True

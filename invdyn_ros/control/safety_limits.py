@@ -5,13 +5,13 @@ limits. All functions are pure: the same input gives the same output.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from invdyn_ros.config import Fraction, Validated
+from invdyn_ros.config import RECONFIGURABLE, Fraction, Validated
 from invdyn_ros.control.motion_profile import Extrema, Target
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -40,10 +40,10 @@ class SafetyLimitsConfig(Validated):
     position_margin: NonNegativeFloat = 0.02
     velocity_scaling: Fraction = 0.95
     jerk_ratio: PositiveFloat = 20.0
-    target_timeout: PositiveFloat = 0.25
-    speed: Fraction = 1.0
-    tool_speed: PositiveFloat = 1.0
-    slow_in_time: NonNegativeFloat = 1.0
+    target_timeout: PositiveFloat = field(default=0.25, metadata=RECONFIGURABLE)
+    speed: Fraction = field(default=1.0, metadata=RECONFIGURABLE)
+    tool_speed: PositiveFloat = field(default=1.0, metadata=RECONFIGURABLE)
+    slow_in_time: NonNegativeFloat = field(default=1.0, metadata=RECONFIGURABLE)
 
 
 @dataclass(frozen=True, eq=False)

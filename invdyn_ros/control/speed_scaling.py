@@ -26,6 +26,9 @@ class SpeedScaling:
     the speed limit at most. The speed of a stretched arm is limited more than that of a folded
     one. An arm of six joints or more is slowed down while the condition number of its Jacobian,
     with lengths as fractions of the reach, rises from 17 to 30, but not on its way out of there.
+
+    Attributes:
+        limit: largest speed of tool and joints [m/s].
     """
 
     def __init__(self, robot: Robot, tool_speed: ToolSpeed, limit: float) -> None:
@@ -36,7 +39,7 @@ class SpeedScaling:
             tool_speed: computes its speeds.
             limit: largest speed of tool and joints [m/s].
         """
-        self._robot, self._tool_speed, self._limit = robot, tool_speed, limit
+        self._robot, self._tool_speed, self.limit = robot, tool_speed, limit
         self._data = mujoco.MjData(robot.model())
         self._q = self._data.qpos  # a view: the attribute makes a new one each time
         self._tip = robot.model().body(robot.tip_link).id
@@ -59,7 +62,7 @@ class SpeedScaling:
             return self.scale
         q, qd = plan.sample(time + SAMPLE_TIMES)
         fastest = float(self._tool_speed.speeds(q, qd).max())
-        desired = self.scale * SPEED_FRACTION * self._limit / max(fastest, 1e-3)
+        desired = self.scale * SPEED_FRACTION * self.limit / max(fastest, 1e-3)
         if self._robot.n >= 6:
             desired = min(desired, self._singularity_scale(q[0], q[-1]))
         dt = 0.0 if self._time is None else max(time - self._time, 0.0)

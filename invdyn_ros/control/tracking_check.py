@@ -49,18 +49,23 @@ class TrackingCheck:
             unit: unit of the actions; setpoints are followed later than torques.
             config: thresholds.
         """
-        self.robot, self.config = robot, config
-        is_effort, c = unit == "N m", config
+        self.robot, self._is_effort = robot, unit == "N m"
+        self.set_config(config)
+        self.error_scale = 1.0
+        self.start_following()
+
+    def set_config(self, config: MeasurementMonitorConfig) -> None:
+        """Change the thresholds."""
+        self.config, is_effort, velocity = config, self._is_effort, self.robot.velocity
+        c = config
         self._lag = 0.0 if is_effort else c.servo_lag
         self.stall_travel = c.stall_travel if is_effort else c.servo_stall_travel
         self.stall_ratio = c.stall_ratio if is_effort else c.servo_stall_ratio
         self._error_limit = c.following_error if is_effort else c.servo_following_error
         self._start_ratio = c.start_ratio if is_effort else 1.0
-        self._velocity_error_limit = (c.velocity_error if is_effort else 1.0) * robot.velocity
-        self._overspeed_limit = c.overspeed * robot.velocity
-        self._stall_time = c.stall_window - 1 / robot.rate
-        self.error_scale = 1.0
-        self.start_following()
+        self._velocity_error_limit = (c.velocity_error if is_effort else 1.0) * velocity
+        self._overspeed_limit = c.overspeed * velocity
+        self._stall_time = c.stall_window - 1 / self.robot.rate
 
     def start_following(self) -> None:
         """Forget the desired states so far: a plan starts."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -135,6 +136,15 @@ class CommonArguments:
     domain: Annotated[
         int, Field(ge=-1, le=232, description="ROS_DOMAIN_ID, 0 to 232; -1: that of the shell")
     ] = -1
+    discovery: Annotated[
+        Literal["auto", "localhost", "subnet"],
+        Field(
+            description=(
+                "which machines find the nodes and may command the arm; auto: localhost, unless "
+                "the shell sets ROS_AUTOMATIC_DISCOVERY_RANGE"
+            )
+        ),
+    ] = "auto"
 
 
 @dataclass(frozen=True)
@@ -219,3 +229,19 @@ def launch_arguments(arguments: type[CommonArguments]) -> Iterator[LaunchArgumen
         info = next(item for item in hint.__metadata__ if getattr(item, "description", None))
         kind = "" if choices else value_type.__name__
         yield LaunchArgument(name, default, info.description, kind, choices)
+
+
+def given_arguments(words: Sequence[str], file: Path) -> dict[str, str]:
+    """Return what the command line of `ros2 launch` gives to a launch file of this package.
+
+    A launch file that includes it has arguments of its own on the command line.
+
+    Args:
+        words: the command line.
+        file: the launch file.
+    """
+    for number, word in enumerate(words[1:], start=1):
+        is_here = (words[number - 1], word) == ("invdyn_ros", file.name)
+        if is_here or Path(word).absolute() == file.absolute():
+            return dict(w.split(":=", 1) for w in words[number + 1 :] if ":=" in w)
+    return {}

@@ -26,6 +26,7 @@ from invdyn_ros.graph.checkpoints import (
     find_state_predictor,
     read_action_unit,
 )
+from invdyn_ros.graph.discovery import discovery_environment
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.graph.topics import (
     DESIRED_JOINT_STATE,
@@ -116,7 +117,9 @@ def resolve(graph_name: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
     _resolve_common(values)
     graph.resolve_values(values)
     domain = values["domain"]
-    environment = {} if domain < 0 else {"ROS_DOMAIN_ID": str(domain)}
+    environment = discovery_environment(values["discovery"], os.environ)
+    if domain >= 0:
+        environment["ROS_DOMAIN_ID"] = str(domain)
     if FASTDDS_PROFILES not in os.environ:
         environment[FASTDDS_PROFILES] = str(package_file("config/fastdds.xml"))
     return [

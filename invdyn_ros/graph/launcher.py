@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from invdyn_ros.graph.discovery import discovery_environment, open_network_warning
 from invdyn_ros.graph.graph import FASTDDS_PROFILES, NodeSpec
 from invdyn_ros.graph.graph_lock import take_lock
 from invdyn_ros.graph.processes import Processes
@@ -35,6 +36,8 @@ def launch(specs: list[NodeSpec], is_graph: bool = True) -> int:
     import cv2  # noqa: F401  reports a missing libGL once, here, instead of in each node
 
     start = time.time()
+    if (warning := open_network_warning({**os.environ, **specs[0].environment})) is not None:
+        print(warning, file=sys.stderr)
     with ExitStack() as stack:
         lock = stack.enter_context(take_lock(specs[0])) if is_graph else None
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="invdyn_"))
@@ -85,8 +88,7 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """
     defaults = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     defaults[FASTDDS_PROFILES] = str(package_file("config/fastdds.xml"))
-    if "ROS_LOCALHOST_ONLY" not in environment:
-        defaults["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    defaults |= discovery_environment("auto", environment)
     if Path(sys.prefix, "share", "ament_index").is_dir():  # ROS installed with pip
         defaults["AMENT_PREFIX_PATH"] = sys.prefix
     return {**defaults, **environment}

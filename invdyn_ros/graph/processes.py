@@ -13,8 +13,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ TERMINATE_TIMEOUT = 10.0  # [s] between SIGTERM and SIGKILL
 REPORT_TIMEOUT = 120.0  # [s] the same for the process that ends the group, which writes the report
 WAITING_MESSAGE_DELAY = 1.0  # [s] after which it is said that this process is still at work
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+LAUNCHER_VARIABLE = "INVDYN_LAUNCHER"  # environment variable with the process id of a launcher
 
 
 @dataclass
@@ -98,7 +100,7 @@ class Processes:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches this process only
-            preexec_fn=_set_parent_death_signal(),  # safe: there are no threads
+            preexec_fn=partial(end_with_parent, os.getpid()),  # safe: there are no threads
         )
         child = Child(name, process, ends_group, is_optional)
         self.children.append(child)
@@ -248,15 +250,9 @@ def _shell_code(returncode: int) -> int:
     return 128 - returncode if returncode < 0 else returncode
 
 
-def _set_parent_death_signal() -> Callable[[], None] | None:
-    """Return a function that a child process calls to get SIGTERM when this process ends."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
-
-    def set_signal() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # the parent ended before the call
+def end_with_parent(parent: int) -> None:
+    """Get SIGTERM when the parent process ends, on Linux; at once if it has ended before."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
-
-    return set_signal

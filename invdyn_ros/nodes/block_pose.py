@@ -76,9 +76,11 @@ class BlockPoseNode(DiagnosticNode):
         self.marker_publisher = self.create_publisher(MarkerArray, MARKERS, qos)
         self.overlay_publisher = self.create_publisher(Image, BLOCKS_OVERLAY, latest_qos(False))
         self.create_subscription(
-            JointState, JOINT_STATES, self.on_joint_state, QoSProfile(depth=200)
+            JointState, JOINT_STATES, self.on_joint_state, QoSProfile(depth=200), is_input=True
         )
-        self.create_subscription(Image, IMAGE, self.on_image, latest_qos(config.lockstep))
+        self.create_subscription(
+            Image, IMAGE, self.on_image, latest_qos(config.lockstep), is_input=True
+        )
 
     def on_joint_state(self, message: JointState) -> None:
         """Store a joint state, and process an image that waits for it."""

@@ -91,8 +91,10 @@ class BlocksNode(DiagnosticNode):
         if config.publish_camera:
             self.publish_camera(config)
         image_qos = latest_qos(config.lockstep)
-        self.create_subscription(CameraInfo, CAMERA_INFO, self.on_camera_info, image_qos)
-        self.create_subscription(Image, IMAGE, self.on_image, image_qos)
+        self.create_subscription(
+            CameraInfo, CAMERA_INFO, self.on_camera_info, image_qos, is_input=True
+        )
+        self.create_subscription(Image, IMAGE, self.on_image, image_qos, is_input=True)
 
     def publish_camera(self, config: BlocksNodeConfig) -> None:
         """Publish the pose of the camera in the frame of the arm's base."""

@@ -36,6 +36,8 @@ class CameraNodeConfig:
 class CameraNode(DiagnosticNode):
     """Publish frames at the frame rate of the source, or in lockstep by the simulated clock."""
 
+    hardware_id = "camera"
+
     def __init__(self) -> None:
         super().__init__("camera")
         self.config = config = load_parameters(self, CameraConfig)
@@ -55,7 +57,9 @@ class CameraNode(DiagnosticNode):
             DECODE_DELAY / (config.rate or self.frame_rate) if config.video else 0.0
         )
         if self.lockstep:
-            self.create_subscription(Clock, CLOCK, self.on_clock, QoSProfile(depth=1000))
+            self.create_subscription(
+                Clock, CLOCK, self.on_clock, QoSProfile(depth=1000), is_input=True
+            )
 
     def step(self, spin: Spin) -> None:
         """Publish the next frame when it is due."""

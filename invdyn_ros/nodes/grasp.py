@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from pydantic import NonNegativeInt
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -15,6 +16,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.domain_randomization import load_randomization, sample_latency
 from invdyn_ros.arms.pybullet_scene import nominal_scene
+from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.graph.topics import (
     GRIPPER_COMMAND,
@@ -69,30 +71,27 @@ POLICIES: dict[str, Callable[[Robot, Scene, str], "ScriptedGrasp | LearnedGrasp"
 
 
 @dataclass(frozen=True)
-class GraspNodeConfig:
+class GraspNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
         arm: name of the arm; its scene has the size of the blocks.
-        policy: name of the policy: scripted, learned, vision or planned.
+        policy: name of the policy.
         policy_checkpoint: folder of a learned policy or planner.
-        noise: domain randomization level, whose image latency is simulated in lockstep.
+        noise: domain randomization level, whose image latency is simulated in lockstep; a change
+            acts from the next episode on.
         seed: random seed of the latency.
         lockstep: publish exactly one target per joint state, after the images up to its time.
         camera_pose: file of `invdyn calibrate`; empty: pose of the simulated camera.
     """
 
     arm: str = "ur5"
-    policy: str = "scripted"
+    policy: Literal["scripted", "learned", "vision", "planned"] = "scripted"
     policy_checkpoint: str = ""
-    noise: str = "default"
-    seed: int = 0
+    noise: Literal["none", "default", "hard"] = field(default="default", metadata=RECONFIGURABLE)
+    seed: NonNegativeInt = 0
     lockstep: bool = False
     camera_pose: str = ""
-
-    def __post_init__(self) -> None:
-        if self.policy not in POLICIES:
-            raise ValueError(f"no policy '{self.policy}'; known policies: {sorted(POLICIES)}")
 
 
 class GraspNode(DiagnosticNode):
@@ -100,7 +99,7 @@ class GraspNode(DiagnosticNode):
 
     def __init__(self) -> None:
         super().__init__("grasp")
-        self.config = config = load_parameters(self, GraspNodeConfig)
+        self.config = config = load_parameters(self, GraspNodeConfig, self.reconfigure)
         self.robot = load_robot(config.arm)
         names = load_parameters(self, CameraNamesConfig)
         self.names = RobotNames.of(self.robot, names, self.get_namespace())
@@ -113,11 +112,15 @@ class GraspNode(DiagnosticNode):
         qos = QoSProfile(depth=10)
         self.target_publisher = self.create_publisher(JointTrajectory, JOINT_TARGET, qos)
         self.gripper_publisher = self.create_publisher(Float64MultiArray, GRIPPER_COMMAND, qos)
-        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos)
-        self.create_subscription(MarkerArray, MARKERS, self.on_markers, qos)
+        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos, is_input=True)
+        self.create_subscription(MarkerArray, MARKERS, self.on_markers, qos, is_input=True)
         self.create_subscription(
             PoseWithCovarianceStamped, block_topic(0), self.on_block_pose, qos
         )
+
+    def reconfigure(self, config: GraspNodeConfig) -> None:
+        """Change the noise of the next episodes."""
+        self.config, self.randomization = config, load_randomization(config.noise)
 
     def reset(self) -> None:
         """Start an episode, after the simulation was reset."""

@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from pydantic import NonNegativeInt, PositiveFloat
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
+from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.graph.topics import JOINT_STATES, block_topic
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.joint_states import positions_by_name
@@ -35,7 +37,7 @@ NO_DATA_TIMEOUT = 5.0  # [s] without a message, after which the node reports the
 
 
 @dataclass(frozen=True)
-class HandEyeRecorderNodeConfig:
+class HandEyeRecorderNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
@@ -53,10 +55,16 @@ class HandEyeRecorderNodeConfig:
     marker_topic: str = block_topic(0)
     joint_states_topic: str = JOINT_STATES
     record: str = "calibration"
-    num_poses: int = 0
-    max_joint_velocity: float = StaticPoseConfig.max_joint_velocity
-    settling_time: float = StaticPoseConfig.settling_time
-    merge_tolerance: float = StaticPoseConfig.merge_tolerance
+    num_poses: NonNegativeInt = field(default=0, metadata=RECONFIGURABLE)
+    max_joint_velocity: PositiveFloat = field(
+        default=StaticPoseConfig.max_joint_velocity, metadata=RECONFIGURABLE
+    )
+    settling_time: PositiveFloat = field(
+        default=StaticPoseConfig.settling_time, metadata=RECONFIGURABLE
+    )
+    merge_tolerance: PositiveFloat = field(
+        default=StaticPoseConfig.merge_tolerance, metadata=RECONFIGURABLE
+    )
 
 
 class HandEyeRecorderNode(DiagnosticNode):
@@ -64,10 +72,8 @@ class HandEyeRecorderNode(DiagnosticNode):
 
     def __init__(self) -> None:
         super().__init__("hand_eye_recorder")
-        self.config = config = load_parameters(self, HandEyeRecorderNodeConfig)
-        self.static_pose_config = StaticPoseConfig(
-            config.max_joint_velocity, config.settling_time, config.merge_tolerance
-        )
+        config = load_parameters(self, HandEyeRecorderNodeConfig, self.reconfigure)
+        self.reconfigure(config)
         self.robot = load_robot(config.arm)
         self.names = RobotNames.of(
             self.robot, load_parameters(self, NamesConfig), self.get_namespace()
@@ -80,6 +86,13 @@ class HandEyeRecorderNode(DiagnosticNode):
         self.record_topic(config.joint_states_topic, JointState, self.on_joint_state)
         self.record_topic(config.marker_topic, PoseWithCovarianceStamped, self.on_marker)
         self.get_logger().info("move the arm from pose to pose and stop at each; end with Ctrl-C")
+
+    def reconfigure(self, config: HandEyeRecorderNodeConfig) -> None:
+        """Change what a static pose is, and how many are wanted."""
+        self.config = config
+        self.static_pose_config = StaticPoseConfig(
+            config.max_joint_velocity, config.settling_time, config.merge_tolerance
+        )
 
     def record_topic(self, topic: str, message_type: Any, callback: Callable[[Any], None]) -> None:
         """Record the messages of a topic and call a function with each.
@@ -94,7 +107,7 @@ class HandEyeRecorderNode(DiagnosticNode):
             callback(deserialize_message(raw, message_type))
             self.bag.write(topic, message_type, time.time_ns(), raw)
 
-        self.create_subscription(message_type, topic, on_raw, SENSOR_QOS, raw=True)
+        self.create_subscription(message_type, topic, on_raw, SENSOR_QOS, is_input=True, raw=True)
 
     def on_joint_state(self, message: JointState) -> None:
         """Store a joint state; those of other devices, such as a gripper, are ignored."""

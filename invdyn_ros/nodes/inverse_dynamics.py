@@ -7,12 +7,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState, TimeReference
 from std_msgs.msg import Float64MultiArray
-from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController, Command
 from invdyn_ros.control.dropout_controller import DropoutController
@@ -20,10 +21,10 @@ from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.faults import GAPS, Fault, MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
-from invdyn_ros.graph.names import option_of_namespace
 from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, TIMING
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.joint_states import arm_to_message, joints_by_name
+from invdyn_ros.nodes.managed_node import ManagedNode
 from invdyn_ros.nodes.messages import (
     command_to_message,
     latest_qos,
@@ -31,8 +32,9 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_stamp,
 )
+from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
-from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.nodes.runner import load_parameters, run
 from invdyn_ros.nodes.start_condition import StartCondition
 from invdyn_ros.nodes.target_queue import TargetQueue
 from invdyn_ros.nodes.topic_monitor import (
@@ -47,10 +49,11 @@ from invdyn_ros.robots.robot import load_robot
 PREDICTION_PERIOD = 0.25  # [samples] between checks whether a joint state is missing
 WATCHDOG_PERIOD = 0.01  # [s] between checks of the age of the joint states
 BRAKING_TIME = 1.0  # [s] after which an arm that another node commands gets no more setpoints
+MAX_ENDING_TIME = 0.7  # [s] after a signal in which the arm comes to rest
 
 
 @dataclass(frozen=True)
-class InverseDynamicsNodeConfig:
+class InverseDynamicsNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
@@ -65,6 +68,8 @@ class InverseDynamicsNodeConfig:
             in lockstep; empty: no command while joint states are missing.
         resume: engage again by itself once joint states come steadily after a gap of them or a
             late command; only for a simulated arm, which stands still when its machine is busy.
+        autostart: configure the node at once; false: wait for the transition of a lifecycle
+            manager.
     """
 
     arm: str = "ur5"
@@ -72,27 +77,43 @@ class InverseDynamicsNodeConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     engaged: bool = False
     lockstep: bool = False
-    target_rate: float = 0.0
+    target_rate: NonNegativeFloat = 0.0
     obstacles: str = ""
     state_predictor: str = ""
     resume: bool = False
+    autostart: bool = True
 
     def __post_init__(self) -> None:
+        """Check that the device exists."""
+        super().__post_init__()
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device is cuda, but torch finds no GPU; use auto or cpu")
 
 
-class InverseDynamicsNode(DiagnosticNode):
+class InverseDynamicsNode(ManagedNode):
     """Publish a command for each joint state, and brake if no joint state arrives."""
 
     def __init__(self) -> None:
         super().__init__("inverse_dynamics")
-        self.config = config = load_parameters(self, InverseDynamicsNodeConfig)
+        self.config = load_parameters(self, InverseDynamicsNodeConfig)
+        self.safety = load_parameters(self, SafetyLimitsConfig, self.set_safety)
+        self.thresholds = load_parameters(self, MeasurementMonitorConfig, self.set_thresholds)
+        self.predictor_config = load_parameters(self, StatePredictorConfig)
+        self.names_config = load_parameters(self, NamesConfig)
         torch.set_num_threads(1)
+        self.start(self.config.autostart)
+        if self.config.autostart:
+            self.start_condition = StartCondition(self.config.engaged)
+
+    def configure(self) -> None:
+        """Load the model, and create the controller with its topics.
+
+        Raises:
+            ValueError: a parameter has a wrong value.
+        """
+        config = self.config
         self.robot = load_robot(config.arm)
-        self.names = RobotNames.of(
-            self.robot, load_parameters(self, NamesConfig), self.get_namespace()
-        )
+        self.names = RobotNames.of(self.robot, self.names_config, self.get_namespace())
         model = load_runtime(config.checkpoint, config.device, self.robot)
         unit = model.meta.action_unit
         command_topic = find_command_topic(unit, config.checkpoint)
@@ -101,10 +122,10 @@ class InverseDynamicsNode(DiagnosticNode):
             model,
             unit,
             model.meta.action_delay,
-            load_parameters(self, SafetyLimitsConfig),
+            self.safety,
             fallback=fallback_from_metadata(model.meta),
             obstacles=load_obstacles(config.obstacles) if config.obstacles else None,
-            monitor=load_parameters(self, MeasurementMonitorConfig),
+            monitor=self.thresholds,
         )
         self.diagnostic_values = {
             "checkpoint": config.checkpoint,
@@ -115,7 +136,7 @@ class InverseDynamicsNode(DiagnosticNode):
         self.measured: tuple[int, MeasuredState] | None = None
         self.target_stamp: int | None = None
         self.last_command: tuple[int, Command] | None = None
-        self.start = StartCondition(config.engaged)
+        self.start_condition = StartCondition(False)
         self.last_check = -math.inf  # [s] of the topics
         self.shown_fault: Fault | None = None
         self.silent_after = math.inf  # [s] from when on the arm is left to another commander
@@ -126,26 +147,20 @@ class InverseDynamicsNode(DiagnosticNode):
         )
         self.timing_publisher = self.create_publisher(TimeReference, TIMING, qos)
         qos = latest_qos(config.lockstep)
-        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos)
+        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos, is_input=True)
         self.create_subscription(JointTrajectory, JOINT_TARGET, self.on_target, qos)
         self.topics = TopicMonitor(self, command_topic, self.robot.rate)
         self.dropout_controller = self.create_dropout_controller()
         self.create_timer(WATCHDOG_PERIOD, self.on_watchdog_timer)
-        self.create_service(SetBool, "~/engage", self.on_engage)
-        self.create_service(Trigger, "~/stop", self.on_stop)
-        command = f"invdyn engage{option_of_namespace(self.get_namespace())}"
-        service = self.resolve_service_name("~/engage")
-        self.engage_remedy = f"'{command}' or the service {service}"
 
     def create_dropout_controller(self) -> DropoutController | None:
         """Create the controller that predicts missing joint states, if it is configured."""
-        predictor_config = load_parameters(self, StatePredictorConfig)
         if not self.config.state_predictor or self.config.lockstep:
             return None
         from invdyn_ros.models.timeseries.registry import load_time_series_model  # slow to import
 
         model = load_time_series_model(self.config.state_predictor)
-        predictor = LearnedStatePredictor(model, self.robot, predictor_config)
+        predictor = LearnedStatePredictor(model, self.robot, self.predictor_config)
         self.create_timer(PREDICTION_PERIOD / self.robot.rate, self.on_prediction_timer)
         return DropoutController(self.controller, predictor)
 
@@ -156,8 +171,9 @@ class InverseDynamicsNode(DiagnosticNode):
         stamp = to_nanoseconds(message.header.stamp)
         self.topics.stamps.add(stamp)
         measured = MeasuredState(stamp * 1e-9, q, qd, effort)
-        if self.start.is_met(clock) or (self.config.lockstep and self.start.is_waiting):
-            self.start.refusal = self.engage()
+        start = self.start_condition
+        if start.is_met(clock) or (self.config.lockstep and start.is_waiting):
+            start.refusal = self.try_to_engage()
         if self.measured is not None and stamp < self.measured[0]:
             self.target_stamp = self.last_command = None  # the simulation was reset
         self.measured = (stamp, measured)
@@ -195,6 +211,7 @@ class InverseDynamicsNode(DiagnosticNode):
 
     def check_topics(self) -> None:
         """Hold while several nodes publish targets; stop if another one may command the arm."""
+        self.note_engaged(self.controller.engaged)
         self.controller.planner.refusal = self.topics.targets_problem()
         if self.shown_fault is not None:
             self.show_fault(self.shown_fault)
@@ -252,7 +269,7 @@ class InverseDynamicsNode(DiagnosticNode):
         if command.fault is None or fault is None:
             self.set_fault(None)
             self.shown_fault = None
-            self.hold(self.start.refusal or command.reason)
+            self.hold(self.start_condition.refusal or command.reason)
         elif self.config.resume and fault.reason in GAPS:
             self.resume_after(fault)
         else:
@@ -279,42 +296,74 @@ class InverseDynamicsNode(DiagnosticNode):
     def resume_after(self, fault: Fault) -> None:
         """Hold until the joint states of a simulated arm come steadily again."""
         if fault is not self.shown_fault:
-            self.shown_fault, self.start = fault, StartCondition(True)
+            self.shown_fault, self.start_condition = fault, StartCondition(True)
         self.hold(fault.reason)
 
     def show_fault(self, fault: Fault) -> None:
         """Log a fault once, and publish it as an error until the arm is engaged again."""
         if fault is self.shown_fault and UNKNOWN not in str(self.fault):
             return
+        self.note_engaged(False)
         self.shown_fault = fault
         text = self.topics.describe(fault)
         self.set_fault(f"{text}; after removing the cause: {self.engage_remedy}", fault.reason)
 
+    def release(self) -> None:
+        """Free the model."""
+        del self.controller, self.dropout_controller
+
     def engage(self) -> str | None:
+        """Engage the controller at once; return why it is refused, None if it is done."""
+        self.start_condition.end()
+        return self.try_to_engage()
+
+    def try_to_engage(self) -> str | None:
         """Engage the controller; return why it is refused, None if it is done."""
         refusal = None if self.config.lockstep else self.topics.refusal()
         refusal = refusal or self.controller.engage(True)
         if refusal is None:
-            self.start.end()
+            self.start_condition.end()
             self.silent_after = math.inf
+            self.note_engaged(True)
         return refusal
 
-    def on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Engage (true) or disengage (false) the controller."""
-        self.start.end()
-        refusal = self.engage() if request.data else self.controller.engage(False)
-        response.success = refusal is None
-        engaged = "engaged from the measured joints" if request.data else "disengaged"
-        response.message = engaged if refusal is None else f"refused: {refusal}"
-        return response
+    def disengage(self) -> None:
+        """Bring the arm to rest along its verified plan; then it gets no more commands."""
+        self.start_condition.end()
+        self.controller.engage(False)
+        self.note_engaged(False)
 
-    def on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Brake to rest, and publish no more commands until engaged again."""
-        self.start.end()
+    def stop(self) -> None:
+        """Bring the arm to rest, as asked by somebody beside who engages it."""
+        self.start_condition.end()
         self.controller.stop()
-        response.success = True
-        response.message = f"stopped; to resume: {self.engage_remedy}"
-        return response
+        self.note_engaged(False)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the arm is driven, or is on its way to rest."""
+        return self.controller.is_moving
+
+    def set_safety(self, safety: SafetyLimitsConfig) -> None:
+        """Change speeds and timeouts of the next plans."""
+        self.safety = safety
+        if self.is_configured:
+            self.controller.set_safety(safety)
+
+    def set_thresholds(self, thresholds: MeasurementMonitorConfig) -> None:
+        """Change the thresholds of the faults."""
+        self.thresholds = thresholds
+        if self.is_configured:
+            self.controller.monitor.set_config(thresholds)
+
+    def end(self, spin: Spin) -> None:
+        """Brake to rest before the process ends; simulated time may stand still."""
+        if not self.is_configured or self.config.lockstep:
+            return
+        self.disengage()
+        deadline = time.monotonic() + MAX_ENDING_TIME
+        while self.is_moving and time.monotonic() < deadline:
+            spin(WATCHDOG_PERIOD)
 
 
 def main() -> None:

@@ -5,8 +5,10 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import PositiveFloat
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -14,6 +16,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
 
+from invdyn_ros.config import Validated
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.graph.topics import (
     COMMANDS,
@@ -36,7 +39,7 @@ DRAIN_TIME = 0.2  # [s] after the last joint state, for late commands
 
 
 @dataclass(frozen=True)
-class LatencyProbeNodeConfig:
+class LatencyProbeNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
@@ -48,14 +51,10 @@ class LatencyProbeNodeConfig:
     """
 
     arm: str = "ur5"
-    unit: str = "N m"
-    seconds: float = 20.0
-    turn_seconds: float = 2.0
+    unit: Literal["N m", "rad"] = "N m"
+    seconds: PositiveFloat = 20.0
+    turn_seconds: PositiveFloat = 2.0
     out: str = "latency.json"
-
-    def __post_init__(self) -> None:
-        if self.unit not in COMMANDS:
-            raise ValueError(f"no topic for '{self.unit}'; units are {list(COMMANDS)}")
 
 
 @dataclass

@@ -5,19 +5,23 @@ Needs the ROS packages launch and launch_ros, which are installed wherever launc
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
-from invdyn_ros.graph.arguments import LaunchArgument, launch_arguments
+from invdyn_ros.graph.arguments import LaunchArgument, given_arguments, launch_arguments
+from invdyn_ros.graph.discovery import open_network_warning
 from invdyn_ros.graph.graph import GRAPHS, NodeSpec, resolve
 from invdyn_ros.graph.graph_lock import GraphLock, take_lock
-from invdyn_ros.graph.processes import REPORT_TIMEOUT
+from invdyn_ros.graph.processes import LAUNCHER_VARIABLE, REPORT_TIMEOUT
 
 LOCKS: list[GraphLock] = []  # of the graphs of this process
 
@@ -39,13 +43,17 @@ def _declare(argument: LaunchArgument) -> DeclareLaunchArgument:
     )
 
 
-def _nodes(context: LaunchContext, graph_name: str) -> list[Node]:
+def _nodes(context: LaunchContext, graph_name: str) -> list[Node | LogInfo]:
     names = {field.name for field in fields(GRAPHS[graph_name].arguments)}
     # launch also holds configurations of its own and of an including file
     values = {k: v for k, v in context.launch_configurations.items() if k in names}
+    folder = Path(context.get_locals_as_dict().get("current_launch_file_directory", ""))
+    # launch takes any name on its command line; `resolve` refuses unknown ones
+    values |= given_arguments(sys.argv, folder / f"{graph_name}.launch.py")
     specs = resolve(graph_name, values)
     _refuse_second_graph(context, specs[0])
-    return [_node(spec) for spec in specs]
+    warning = open_network_warning({**os.environ, **specs[0].environment})
+    return [*([LogInfo(msg=warning)] if warning else []), *map(_node, specs)]
 
 
 def _refuse_second_graph(context: LaunchContext, spec: NodeSpec) -> None:
@@ -68,7 +76,7 @@ def _node(spec: NodeSpec) -> Node:
         name=spec.name,
         namespace=spec.namespace or None,  # None: that of an including launch file
         parameters=[dict(spec.parameters)],
-        additional_env=dict(spec.environment),
+        additional_env={**spec.environment, LAUNCHER_VARIABLE: str(os.getpid())},
         output="screen",
         on_exit=_exit_handler(spec),
         # the node that ends the graph may have a report to write

@@ -1,10 +1,12 @@
 """Main loop of a node."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 
+IDLE_TIME = 0.2  # [s] after which a signal is noticed, which does not wake the executor
 Spin = Callable[[float], None]  # wait for a message, at most a timeout [s], and handle it
 
 
@@ -12,9 +14,9 @@ class NodeLoop:
     """Main loop of a node, on the rclpy executor that needs the least CPU time.
 
     Attributes:
-        is_terminated: whether the process got SIGTERM, so that the next `spin` ends the node. An
-            exception of the signal handler would interrupt a callback, of which rclpy prints a
-            traceback.
+        is_terminated: whether the process got SIGINT or SIGTERM, so that the next `spin` ends the
+            node. An exception of the signal handler would interrupt a callback, of which rclpy
+            prints a traceback.
     """
 
     def __init__(self, node: Node) -> None:
@@ -26,7 +28,7 @@ class NodeLoop:
         """Call the node's method `step(spin)` if it has one, else spin."""
         step = getattr(self.node, "step", None)
         if step is None:
-            self.spin(0.5)
+            self.spin(IDLE_TIME)
         else:
             step(self.spin)
 
@@ -34,7 +36,7 @@ class NodeLoop:
         """Handle one message or timer within a timeout [s]; raise what its callback raised.
 
         Raises:
-            SystemExit: the process got SIGTERM.
+            SystemExit: the process got SIGINT or SIGTERM.
         """
         self.executor.spin_once(timeout)
         if self.is_terminated:
@@ -44,7 +46,14 @@ class NodeLoop:
             raise exception
 
     def close(self) -> None:
-        """Shut the executor down."""
+        """Shut the executor down; after a signal call the node's method `end(spin)` before.
+
+        That brings an arm to rest.
+        """
+        end = getattr(self.node, "end", None)
+        if self.is_terminated and end is not None:
+            with suppress(ValueError, OSError):  # the process ends anyway
+                end(self.executor.spin_once)
         self.executor.shutdown(timeout_sec=0.5)
 
 

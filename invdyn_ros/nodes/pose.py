@@ -33,6 +33,8 @@ class PoseNodeConfig:
 class PoseNode(DiagnosticNode):
     """Publish a cloud of 33 landmarks for each image, an empty one without a person."""
 
+    hardware_id = "camera"
+
     def __init__(self) -> None:
         super().__init__("pose")
         self.estimator = PoseEstimator(load_parameters(self, PoseEstimatorConfig))
@@ -48,7 +50,9 @@ class PoseNode(DiagnosticNode):
         self.last_image = np.empty(0, np.uint8)
         self.num_empty = 0
         self.pending_overlay: tuple[np.ndarray, Landmarks | None, Header] | None = None
-        self.create_subscription(Image, IMAGE, self.on_image, latest_qos(self.lockstep))
+        self.create_subscription(
+            Image, IMAGE, self.on_image, latest_qos(self.lockstep), is_input=True
+        )
 
     def on_image(self, message: Image) -> None:
         """Estimate the pose of the person in an image."""

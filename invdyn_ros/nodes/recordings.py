@@ -40,6 +40,7 @@ from invdyn_ros.robots.scene import quaternion_pose
 MAX_REORDERING = 100_000_000  # [ns] by which stamps may decrease without a restart of time
 IMAGE_STAGE = "image"  # source in /timing of the images that the camera published
 CONTACT = "contact: "  # prefix of the status of a simulator whose arm touches something
+STALE = 3  # level of the status of a node without input: nothing is held back yet
 # part of the status of a node that still performs its task; a late target is no hold yet
 WARNINGS = ("action clipped", "fallback", "target is late")
 PERCEPTION = ("camera", "scene_camera", "pose", "blocks", "block_pose")  # never hold the arm
@@ -193,7 +194,7 @@ def status_intervals(statuses: list[tuple[float, Any]], times: Any) -> list[Stat
         if last is not None and (kind, status.message) != (last.kind, last.text):
             intervals.append(last._replace(end=max(time, last.start)))
             last = None
-        if level:
+        if level and level != STALE:
             start = max(time, float(times[0])) if len(times) else time
             current[status.name] = last or StatusInterval(
                 start, end, status.name, status.message, kind

@@ -59,7 +59,7 @@ class ReportNode(DiagnosticNode):
 
     def __init__(self) -> None:
         super().__init__("report")
-        self.config = config = load_parameters(self, ReportNodeConfig)
+        self.config = config = load_parameters(self, ReportNodeConfig, self.reconfigure)
         self.robot = load_robot(config.arm)
         self.names = RobotNames.of(
             self.robot, load_parameters(self, NamesConfig), self.get_namespace()
@@ -124,7 +124,13 @@ class ReportNode(DiagnosticNode):
                 callback(raw)
 
         qos = qos or (RELIABLE_QOS if self.config.lockstep else BEST_EFFORT_QOS)
-        return self.create_subscription(msg_type, topic, on_message, qos, raw=True)
+        return self.create_subscription(
+            msg_type, topic, on_message, qos, is_input=topic == JOINT_STATES, raw=True
+        )
+
+    def reconfigure(self, config: ReportNodeConfig) -> None:
+        """Change when the run ends."""
+        self.config = config
 
     def record_to_bag_only(self) -> None:
         """Record what a report does not need."""

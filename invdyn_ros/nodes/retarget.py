@@ -52,7 +52,7 @@ class RetargetNode(DiagnosticNode):
         file = self.config.obstacles
         self.retargeter = Retargeter(
             self.robot,
-            load_parameters(self, RetargetConfig),
+            load_parameters(self, RetargetConfig, self.reconfigure),
             load_obstacles(file) if file else None,
         )
         # A camera waits for /joint_target, so it is advertised only when the state of the arm is
@@ -63,9 +63,17 @@ class RetargetNode(DiagnosticNode):
         self.pending: PointCloud2 | None = None  # landmarks whose joint state has not arrived
         self.last_target: JointTrajectory | None = None
         self.create_subscription(
-            PointCloud2, LANDMARKS, self.on_landmarks, latest_qos(self.config.lockstep)
+            PointCloud2,
+            LANDMARKS,
+            self.on_landmarks,
+            latest_qos(self.config.lockstep),
+            is_input=True,
         )
-        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, 1)
+        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, 1, is_input=True)
+
+    def reconfigure(self, config: RetargetConfig) -> None:
+        """Change the largest age of landmarks."""
+        self.retargeter.config = config
 
     def create_target_publisher(self) -> Publisher:
         """Create the publisher of the targets."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.recording import Recording, join_recordings
 from invdyn_ros.evaluation.run_info import COMMAND_VARIABLE, run_info
@@ -32,11 +35,11 @@ NUM_VIDEO_EPISODES = 2  # first episodes of grasp_sim, whose images are recorded
 
 
 @dataclass(frozen=True)
-class ReportNodeConfig:
+class ReportNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
-        graph: teleop or grasp_sim.
+        graph: name of the graph.
         arm: name of the arm.
         checkpoint: folder or .onnx file of the inverse-dynamics model.
         report: JSON file to write; empty: none.
@@ -45,7 +48,7 @@ class ReportNodeConfig:
         duration: end of the run [s], of simulated time in lockstep; zero: no limit.
         video: video file of teleop, at whose end the run ends.
         loop: whether the video starts again at its end.
-        side: arm of the person that is followed, left or right.
+        side: arm of the person that is followed.
         lockstep: whether stamps are of simulated time.
         policy: policy of grasp_sim.
         noise: domain randomization level of the simulation.
@@ -56,21 +59,21 @@ class ReportNodeConfig:
         camera_pose: file of the calibrated camera; empty: the simulated camera's pose.
     """
 
-    graph: str = "teleop"
+    graph: Literal["teleop", "grasp_sim"] = "teleop"
     arm: str = "ur5"
     checkpoint: str = ""
     report: str = ""
     record: str = ""
     storage: Literal["sqlite3", "mcap"] = "sqlite3"
-    duration: float = 0.0
+    duration: NonNegativeFloat = field(default=0.0, metadata=RECONFIGURABLE)
     video: str = ""
     loop: bool = False
-    side: str = "left"
+    side: Literal["left", "right"] = "left"
     lockstep: bool = False
-    policy: str = "scripted"
-    noise: str = "default"
-    seed: int = 0
-    episodes: int = 1
+    policy: Literal["scripted", "learned", "vision", "planned", "none"] = "scripted"
+    noise: Literal["none", "default", "hard"] = "default"
+    seed: NonNegativeInt = 0
+    episodes: PositiveInt = field(default=1, metadata=RECONFIGURABLE)
     obstacles: str = ""
     block_pose_model: str = ""
     camera_pose: str = ""
@@ -198,7 +201,11 @@ class RunReport:
         # the episode after the last one has begun meanwhile
         complete, unfinished = parts[:-1][: config.episodes], parts[-1:]
         self.episodes = complete or unfinished
-        settings = {"policy": config.policy, "noise": config.noise, "seed": config.seed}
+        settings: dict[str, Any] = {
+            "policy": config.policy,
+            "noise": config.noise,
+            "seed": config.seed,
+        }
         if config.block_pose_model:
             settings |= {"block_pose_model": config.block_pose_model}
         self.complete = complete

@@ -2,28 +2,36 @@
 
 import gc
 import inspect
-import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
 
-from invdyn_ros.config import error_line, from_mapping
+from invdyn_ros.config import error_line, from_mapping, to_mapping
 from invdyn_ros.graph.topics import DIAGNOSTICS
 from invdyn_ros.nodes.messages import ForeignMessage
 from invdyn_ros.nodes.namesakes import NamesakeMonitor
 from invdyn_ros.nodes.node_loop import NodeLoop
+from invdyn_ros.nodes.node_process import handle_signals, reset_signals
+from invdyn_ros.nodes.parameters import (
+    Reconfiguration,
+    default_values,
+    describe_fields,
+    set_descriptor,
+    with_declared_type,
+)
 from invdyn_ros.nodes.statuses import status_name
 from invdyn_ros.nodes.warning_log import WarningLog
 
@@ -43,22 +51,36 @@ class NodeFailed(Exception):
     """The node has logged what it could not do; its process exits with code 1."""
 
 
-def load_parameters(node: Node, config: type[T]) -> T:
+def load_parameters(
+    node: Node, config: type[T], on_change: Callable[[T], None] | None = None
+) -> T:
     """Declare a ROS parameter for each field of a dataclass and return the dataclass.
+
+    Args:
+        node: gets the parameters.
+        config: the dataclass.
+        on_change: takes the dataclass after each change of its fields marked RECONFIGURABLE; all
+            others are read-only, and so are these without a function.
 
     Raises:
         ValueError: a parameter has the wrong type or a value that is not allowed.
     """
-    from rcl_interfaces.msg import ParameterDescriptor
-
-    # from_mapping checks the types; rclpy would reject the integer 10 for a float
-    any_type = ParameterDescriptor(dynamic_typing=True)
-    values: dict[str, Any] = {}
-    for field in fields(config):  # type: ignore[arg-type]
-        parameter = node.declare_parameter(field.name, descriptor=any_type)
-        if parameter.type_ != Parameter.Type.NOT_SET:
-            values[field.name] = parameter.value
-    return from_mapping(config, values, f"parameters of node '{node.get_name()}'")
+    values, defaults = {}, default_values(config)
+    descriptors = describe_fields(config, on_change is not None)
+    for name in descriptors:
+        # from_mapping checks the types; rclpy would reject the integer 10 for a float
+        any_type = ParameterDescriptor(dynamic_typing=True)
+        parameter = node.declare_parameter(name, defaults.get(name), any_type)
+        if parameter.type_ == Parameter.Type.NOT_SET:
+            continue  # from_mapping says what is missing
+        if name not in defaults or repr(parameter.value) != repr(defaults[name]):  # 0 is not False
+            values[name] = parameter.value
+    result = from_mapping(config, values, f"parameters of node '{node.get_name()}'")
+    for name, value in to_mapping(result).items():
+        set_descriptor(node, name, descriptors[name], value)
+    if on_change is not None:
+        Reconfiguration(node, result, on_change)
+    return result
 
 
 class DiagnosticNode(Node):
@@ -72,11 +94,14 @@ class DiagnosticNode(Node):
         hold_counts: number of holds by reason.
         fault: why the node stopped its task until somebody intervenes; None if it did not.
         ignored_counts: number of ignored messages by topic.
+        missing_inputs: names of the topics of which the node needs a first message.
+        hardware_id: what the node works with; by default the arm of its parameters.
         warnings: log of repeated warnings.
         exception: exception of a callback, which `NodeLoop` raises.
     """
 
     exception: BaseException | None = None
+    hardware_id = ""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -85,6 +110,7 @@ class DiagnosticNode(Node):
         self.hold_counts: Counter[str] = Counter()
         self.fault: str | None = None
         self.ignored_counts: Counter[str] = Counter()
+        self.missing_inputs: list[str] = []
         self.warnings = WarningLog(lambda text: self.get_logger().warning(text))
         self._hold_is_logged = False
         self._namesakes = NamesakeMonitor(time.monotonic())
@@ -97,6 +123,7 @@ class DiagnosticNode(Node):
         topic: str,
         callback: Callable[[Any], None],
         qos_profile: QoSProfile | int,
+        is_input: bool = False,
         **options: Any,
     ) -> Any:
         """Create a subscription; an exception of its callback ends the node.
@@ -108,15 +135,22 @@ class DiagnosticNode(Node):
             topic: name of the topic.
             callback: called with each message.
             qos_profile: quality of service, or the queue depth.
+            is_input: whether the status is STALE until a message has come that can be used.
             **options: further options of rclpy.
         """
         name = self.resolve_topic_name(topic)
+        if is_input:
+            self.missing_inputs.append(name)
 
         def on_message(message: Any) -> None:
             try:
                 callback(message)
             except ForeignMessage as error:
                 self.ignore(name, str(error))
+            else:
+                if self.missing_inputs and name in self.missing_inputs:
+                    self.missing_inputs.remove(name)
+                    self._publish_diagnostics()
 
         on_message = self._store_exception(on_message)
         return super().create_subscription(msg_type, topic, on_message, qos_profile, **options)
@@ -148,6 +182,11 @@ class DiagnosticNode(Node):
         """
         callback = self._store_exception(callback)
         return super().create_service(srv_type, srv_name, callback, **options)
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Set parameters at once; an integer is accepted for a float."""
+        converted = [with_declared_type(self, parameter) for parameter in parameter_list]
+        return super().set_parameters_atomically(converted)
 
     def count_publishers(self, topic_name: str) -> int:
         """Return the number of publishers of a topic, whose name is remapped like all others."""
@@ -238,16 +277,29 @@ class DiagnosticNode(Node):
         self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
-        level = DiagnosticStatus.OK if self.hold_reason is None else DiagnosticStatus.WARN
+        level, text = self._level()
+        arm = self.get_parameter("arm").value if self.has_parameter("arm") else ""
         status = DiagnosticStatus(
-            level=level if self.fault is None else DiagnosticStatus.ERROR,
+            level=level,
             name=status_name(self.get_name(), self.get_namespace()),
-            message=self.fault or self.hold_reason or "ok",
+            message=text,
+            hardware_id=self.hardware_id or str(arm),
             values=[KeyValue(key=k, value=v) for k, v in self.diagnostic_values.items()],
         )
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _level(self) -> tuple[bytes, str]:
+        """Return the level of the diagnostics and its reason."""
+        if self.fault is not None:
+            return DiagnosticStatus.ERROR, self.fault
+        if self.missing_inputs:
+            missing = f"no message on {', '.join(self.missing_inputs)} yet"
+            return DiagnosticStatus.STALE, self.hold_reason or missing
+        if self.hold_reason is not None:
+            return DiagnosticStatus.WARN, self.hold_reason
+        return DiagnosticStatus.OK, "ok"
 
     def _check_topic_types(self) -> None:
         for subscription in self.subscriptions:
@@ -263,21 +315,17 @@ class DiagnosticNode(Node):
 
 def run(create_node: Callable[[], Node]) -> None:
     """Run a node until it ends: exit code 0 if finished or interrupted, 2 on bad input."""
-    name = _module_name(create_node)
-    code = 0
+    name, code = _module_name(create_node), 0
+    node: Node | None = None
     loop: NodeLoop | None = None
-
-    def on_sigterm(*_: Any) -> None:
-        if loop is None:  # the node is being created
-            sys.exit(0)
-        loop.is_terminated = True
-
-    signal.signal(signal.SIGTERM, on_sigterm)
+    reset_signals()
     try:
-        rclpy.init(args=sys.argv)
+        # signal handlers of rclpy would shut down the context in the middle of a callback
+        rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         node = create_node()
         name = node.get_name()
         loop = NodeLoop(node)
+        handle_signals(loop)
         gc.collect()
         gc.freeze()  # objects that live as long as the node need no garbage collection
         while rclpy.ok():
@@ -290,11 +338,10 @@ def run(create_node: Callable[[], Node]) -> None:
         print(f"{name}: {error_line(error)}", file=sys.stderr, flush=True)
         code = 2
     finally:
-        close = getattr(locals().get("node"), "close", None)
-        if close is not None:
-            close()
         if loop is not None:
             loop.close()
+        if (close := getattr(node, "close", None)) is not None:
+            close()
         rclpy.try_shutdown()
         gc.unfreeze()  # else native libraries report leaks
     sys.exit(code)

@@ -1,10 +1,12 @@
 """Simulated camera node: images of the simulated arm and blocks, with the stamp of their state."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from geometry_msgs.msg import PoseArray
 from numpy.typing import NDArray
+from pydantic import NonNegativeInt
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, JointState
 
@@ -14,6 +16,7 @@ from invdyn_ros.arms.domain_randomization import (
     randomize_scene,
 )
 from invdyn_ros.arms.rendering import SceneRenderer
+from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.graph.topics import CAMERA_INFO, JOINT_STATES, OBJECTS
 from invdyn_ros.nodes.image_publisher import ImagePublisher
 from invdyn_ros.nodes.images import camera_info_message
@@ -35,23 +38,24 @@ MAX_PENDING = 200  # stamps of which only the joint state or only the block pose
 
 
 @dataclass(frozen=True)
-class SceneCameraNodeConfig:
+class SceneCameraNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
         arm: name of the arm.
         seed: random seed of the run, the same as of the simulator node.
-        noise: domain randomization level, the same as of the simulator node.
+        noise: domain randomization level, the same as of the simulator node; a change acts from
+            the next episode on.
         lockstep: keep every image, instead of only the latest one.
         image_size: side [px] of the square images of an uncalibrated camera, with blocks without
             markers; 0: images of the calibrated camera, with marked blocks.
     """
 
     arm: str = "ur5"
-    seed: int = 0
-    noise: str = "default"
+    seed: NonNegativeInt = 0
+    noise: Literal["none", "default", "hard"] = field(default="default", metadata=RECONFIGURABLE)
     lockstep: bool = False
-    image_size: int = 0
+    image_size: NonNegativeInt = 0
 
 
 class SceneCameraNode(DiagnosticNode):
@@ -59,7 +63,7 @@ class SceneCameraNode(DiagnosticNode):
 
     def __init__(self) -> None:
         super().__init__("scene_camera")
-        self.config = load_parameters(self, SceneCameraNodeConfig)
+        self.config = load_parameters(self, SceneCameraNodeConfig, self.reconfigure)
         self.robot = load_robot(self.config.arm)
         frames = load_parameters(self, CameraNamesConfig)
         names = RobotNames.of(self.robot, frames, self.get_namespace())
@@ -75,8 +79,12 @@ class SceneCameraNode(DiagnosticNode):
         self.images = ImagePublisher(self, self.config.lockstep, frames.image_frame)
         self.info_publisher = self.create_publisher(CameraInfo, CAMERA_INFO, image_qos)
         qos = QoSProfile(depth=MAX_PENDING)
-        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos)
-        self.create_subscription(PoseArray, OBJECTS, self.on_objects, qos)
+        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos, is_input=True)
+        self.create_subscription(PoseArray, OBJECTS, self.on_objects, qos, is_input=True)
+
+    def reconfigure(self, config: SceneCameraNodeConfig) -> None:
+        """Change the noise of the next episodes."""
+        self.config, self.randomization = config, load_randomization(config.noise)
 
     def close(self) -> None:
         """Free the renderer."""

@@ -1,9 +1,11 @@
 """Simulator node: simulates an arm behind the topics of the real driver."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from geometry_msgs.msg import PoseArray
+from pydantic import NonNegativeInt, PositiveFloat
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
@@ -11,6 +13,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from invdyn_ros.arms.domain_randomization import load_randomization
+from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.graph.topics import (
     CLOCK,
     COMMANDS,
@@ -45,14 +48,14 @@ LOCKSTEP_DEPTH = 200  # messages kept for a subscriber that is slow, since each 
 
 
 @dataclass(frozen=True)
-class SimulatorNodeConfig:
+class SimulatorNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
         arm: name of the arm.
         unit: unit of the commands, N m or rad; empty for that of the arm.
         seed: seed of all random numbers.
-        noise: domain randomization level: none, default or hard.
+        noise: domain randomization level, of an arm with a scene from the next episode on.
         scene: whether there is a table with a marked block in front of the arm.
         max_episode_seconds: maximum duration of an episode [s], after which the next one starts;
             only with a scene.
@@ -66,11 +69,13 @@ class SimulatorNodeConfig:
     """
 
     arm: str = "ur5"
-    unit: str = ""
-    seed: int = 0
-    noise: str = "default"
+    unit: Literal["", "N m", "rad"] = ""
+    seed: NonNegativeInt = 0
+    noise: Literal["none", "default", "hard"] = field(default="default", metadata=RECONFIGURABLE)
     scene: bool = False
-    max_episode_seconds: float = MAX_EPISODE_SECONDS
+    max_episode_seconds: PositiveFloat = field(
+        default=MAX_EPISODE_SECONDS, metadata=RECONFIGURABLE
+    )
     lockstep: bool = False
     wall_clock: bool = True
     headless: bool = True
@@ -88,7 +93,7 @@ class SimulatorNode(DiagnosticNode):
 
     def __init__(self) -> None:
         super().__init__("simulator")
-        self.config = config = load_parameters(self, SimulatorNodeConfig)
+        self.config = config = load_parameters(self, SimulatorNodeConfig, self.reconfigure)
         self.robot = load_robot(config.arm)
         self.names = RobotNames.of(
             self.robot, load_parameters(self, NamesConfig), self.get_namespace()
@@ -122,6 +127,12 @@ class SimulatorNode(DiagnosticNode):
         self.create_service(Trigger, RESET, self.on_reset)
         self.create_service(SetBool, PAUSE, self.on_pause)
         self.next_episode()
+
+    def reconfigure(self, config: SimulatorNodeConfig) -> None:
+        """Change the noise and the time limit of the episodes."""
+        self.config = config
+        self.simulation.set_noise(load_randomization(config.noise))
+        self.simulation.max_episode_seconds = config.max_episode_seconds
 
     def close(self) -> None:
         """Close the simulation."""

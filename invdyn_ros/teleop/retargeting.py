@@ -14,13 +14,13 @@ into the workspace in front of the arm.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from invdyn_ros.config import Fraction, Probability, Validated
+from invdyn_ros.config import RECONFIGURABLE, Fraction, Probability, Validated
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.inverse_kinematics import ClearanceLimit, PositionIKSolver
 from invdyn_ros.robots.obstacles import Obstacles
@@ -64,7 +64,7 @@ class RetargetConfig(Validated):
     """Motion of the robot's hand over that of the person's; 0: computed from the workspace."""
     min_visibility: Probability = 0.5
     """Minimum visibility of shoulder, elbow and wrist, 0..1; below it, the arm holds."""
-    max_age: PositiveFloat = 0.25
+    max_age: PositiveFloat = field(default=0.25, metadata=RECONFIGURABLE)
     """Maximum age of landmarks [s]; if they are older, the arm holds."""
     max_gap: PositiveFloat = 0.3
     """Maximum time between landmarks [s]; after a longer gap, the filters are reset."""

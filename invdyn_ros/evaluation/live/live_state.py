@@ -99,7 +99,9 @@ class LiveState:
         status = self._statuses.get(CONTROLLER)
         if status is None or time - status.time > STATUS_TIMEOUT:
             return "unknown", f"no diagnostics of {CONTROLLER}"
-        if status.level >= LEVELS.index("ERROR"):
+        if status.level == LEVELS.index("STALE"):
+            return "unknown", status.message
+        if status.level == LEVELS.index("ERROR"):
             return "fault", status.message
         if status.message in (NOT_ENGAGED, STOP_REQUESTED):
             return "disengaged", status.message

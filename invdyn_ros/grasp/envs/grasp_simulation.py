@@ -82,6 +82,12 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         """Make the next episode the first one of a seed."""
         self.seed, self.episode = seed, -1
 
+    def set_noise(self, noise: DomainRandomization) -> None:
+        """Change the domain randomization of the next episodes; that of the sensors at once."""
+        self.noise = self._full_noise = noise
+        if self.nominal_scene is None:
+            self.physics.plant = with_sensor_noise(self.plant, noise)
+
     def set_difficulty(self, area: float, noise: float) -> None:
         """Scale the difficulty of the next episodes; 1 is the full task.
 

@@ -8,7 +8,7 @@ const LINK_REASONS = {
   silent: "the server is connected, but nothing new arrives; values below are old",
   lost: "the arm goes on as it was; stop it with the emergency stop or 'invdyn stop'. Connecting again ...",
 };
-const LEVEL_WORDS = { OK: "ok", WARN: "warning", ERROR: "error", STALE: "silent" };
+const LEVEL_WORDS = { OK: "ok", WARN: "warning", ERROR: "error", STALE: "no data" };
 const STOP_KEYS = ["Escape", " "];
 
 const byId = (id) => document.getElementById(id);
