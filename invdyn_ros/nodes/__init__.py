@@ -1,6 +1,7 @@
 """ROS 2 nodes; only this package imports ROS."""
 
-import _signal  # built in; `signal` reads files, in which time an interrupt prints a traceback
+# built in; `signal` reads files, in which time an interrupt would print a traceback
+import _signal  # type: ignore[import-not-found]
 import os
 import sys
 
