@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from node_probe import IMAGES, stamps
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.camera import CameraNode
+from invdyn_ros.nodes.image_publisher import COMPRESSED_PERIOD
 from invdyn_ros.nodes.images import image_to_array
 from invdyn_ros.nodes.messages import latest_qos, to_stamp
 from invdyn_ros.nodes.runner import NodeFinished
@@ -58,6 +59,21 @@ def test_all_frames_of_a_video_are_published_in_order_at_its_rate(start_node, vi
     assert (decode_times > earliest - 1e-3).all(), (
         "decoding delayed the processing of the last frame"
     )
+
+
+def test_compressed_images_for_displays_are_some_of_the_images(start_node, video):
+    probe = start_node(CameraNode, video=video, wait_for_topics="/go")
+    images = probe.subscribe(IMAGES, Image, latest_qos(False))
+    compressed = probe.subscribe(f"{IMAGES}/compressed", CompressedImage, latest_qos(False))
+    probe.node.create_publisher(String, "/go", 1)
+    probe.node.create_subscription(String, "/go", print, 1)
+    probe.wait_until(lambda: len(images) == FRAMES and len(compressed) > 1)
+    assert len(compressed) <= FRAMES / RATE / COMPRESSED_PERIOD + 1
+    brightness_at = dict(zip(stamps(images), brightness(images), strict=True))
+    for stamp, message in zip(stamps(compressed), compressed, strict=True):
+        image = cv2.imdecode(np.array(message.data), cv2.IMREAD_COLOR)
+        assert message.format.startswith("rgb8; jpeg") and image.shape == (120, 160, 3)
+        assert image.mean() == pytest.approx(brightness_at[stamp], abs=2)
 
 
 def test_in_lockstep_a_video_follows_the_simulated_clock(start_node, video):
