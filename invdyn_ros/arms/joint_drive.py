@@ -63,6 +63,8 @@ class JointDrive:
         self._command: Array | None = None
         self.problem: str | None = None
         self._silence = 0  # physics steps since the last command
+        if self.unit == "N m":
+            self._gravity_torque(self.robot.home)  # the first call loads the model
         self._brake()
 
     def actuate(self, command: Array | None) -> None:
@@ -117,13 +119,16 @@ class JointDrive:
             return
         self.problem = GRAVITY_COMPENSATION
         q, qd = np.array([state[:2] for state in self._get_joint_states()]).T
-        zero = np.zeros(self.robot.n)
-        gravity = self.robot.inverse_dynamics(q, zero, zero)
+        gravity = self._gravity_torque(q)
         self.applied_torque = np.clip(gravity, -self.robot.effort, self.robot.effort)
         # a motor that stops the joint with a force proportional to its speed is a damper that is
         # stable for any inertia
         self._set_velocity_motors(self.coulomb + WATCHDOG_DAMPING * self.robot.effort * np.abs(qd))
         self._set_motors(pybullet.TORQUE_CONTROL, forces=self.applied_torque.tolist())
+
+    def _gravity_torque(self, q: Array) -> Array:
+        zero = np.zeros(self.robot.n)
+        return self.robot.inverse_dynamics(q, zero, zero)
 
     def _brake(self) -> None:
         self.problem = BRAKES

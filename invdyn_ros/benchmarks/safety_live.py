@@ -71,7 +71,7 @@ class LiveRow(NamedTuple):
 
 
 OWN_DELAY = ("loop delay", "joint states stopped")
-NO_TARGETS = ("target is stale", "stale time")
+NO_TARGETS = ("target is late", "target is stale", "stale time")
 TWO_STATES = (
     "two publishers of joint states",
     "joint states jumped",
