@@ -17,7 +17,6 @@ from pydantic import Field
 from rclpy.client import Client
 from sensor_msgs.msg import (
     CameraInfo,
-    CompressedImage,
     Image,
     JointState,
     PointCloud2,
@@ -33,7 +32,6 @@ from invdyn_ros.evaluation.live.live_state import LiveState, to_list
 from invdyn_ros.evaluation.live.server import CommandResult, LiveServer
 from invdyn_ros.graph.topics import (
     CAMERA_INFO,
-    COMPRESSED_IMAGE,
     DESIRED_JOINT_STATE,
     DIAGNOSTICS,
     ENGAGE,
@@ -105,7 +103,6 @@ class ViewNode(DiagnosticNode):
         self.monitor = ArmMonitor(self.robot, obstacles)
         self.recorder = Recorder(self, {**RUN_TOPICS[config.graph], **BAG_TOPICS})
         self.page_subscriptions: list[Any] = []  # subscriptions that exist while a page is open
-        self.watched_image = ""  # topic of the images that an open page shows
         self.clearances: dict[str, Any] = {}
         self.next_update = self.next_image = self.next_clearance = 0.0
         self.engage_client = self.create_client(SetBool, ENGAGE)
@@ -149,9 +146,8 @@ class ViewNode(DiagnosticNode):
         self.next_update = time.monotonic() + PERIOD
         self.recorder.handle_requests()
         self.live.recording = self.recorder.path
-        topic = self.image_topic() if self.server.is_watched else ""
-        if topic != self.watched_image:
-            self.watch(topic)
+        if self.server.is_watched != bool(self.page_subscriptions):
+            self.watch(self.server.is_watched)
         if self.page_subscriptions:
             try:
                 self.update(time.monotonic())
@@ -159,29 +155,19 @@ class ViewNode(DiagnosticNode):
                 self.ignore("the live window", str(error))
         spin(0)
 
-    def image_topic(self) -> str:
-        """Return the topic of compressed images, which cost less, if there are any."""
-        return COMPRESSED_IMAGE if self.count_publishers(COMPRESSED_IMAGE) else IMAGE
-
-    def watch(self, image_topic: str) -> None:
-        """Subscribe to what a page shows, with the images of a topic; empty: to nothing."""
-        self.watched_image = image_topic
+    def watch(self, is_watched: bool) -> None:
+        """Subscribe to what a page shows while one is open."""
         for subscription in self.page_subscriptions:
             self.destroy_subscription(subscription)
         self.page_subscriptions = []
-        if not image_topic:
+        if not is_watched:
             return
         self.recorder.prepare()
         c = self.converter
         topics: list[tuple[str, Any, Callable[[Any], None], bool]] = [
             (JOINT_STATES, JointState, partial(c.store, JOINT_STATES), True),
             (DESIRED_JOINT_STATE, JointState, partial(c.store, DESIRED_JOINT_STATE), True),
-            (
-                image_topic,
-                CompressedImage if image_topic == COMPRESSED_IMAGE else Image,
-                partial(c.store_image, image_topic),
-                True,
-            ),
+            (IMAGE, Image, c.store_image, True),
             (TIMING, TimeReference, c.on_timing, False),
         ]
         if self.config.graph == "teleop":

@@ -10,7 +10,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import (
     CameraInfo,
-    CompressedImage,
     Image,
     JointState,
     PointCloud2,
@@ -37,7 +36,6 @@ from invdyn_ros.nodes.images import image_to_array, message_to_intrinsics
 from invdyn_ros.nodes.joint_states import UNMEASURED, gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     REJECTED,
-    ForeignMessage,
     cloud_to_landmarks,
     pose_to_arrays,
     to_nanoseconds,
@@ -74,8 +72,7 @@ class ViewTopics:
         """
         self.names, self.scene, self.state = names, scene, state
         self._raw: dict[str, bytes] = {}
-        # stamp [ns] -> arrival [s], topic, message
-        self._images: dict[int, tuple[float, str, bytes]] = {}
+        self._images: dict[int, tuple[float, bytes]] = {}  # stamp [ns] -> arrival [s], message
         self._detections: dict[int, Any] = {}  # stamp [ns] -> landmarks or markers
         self._intrinsics: tuple[Array, Array] | None = None
         self._image_height = 0  # [px]
@@ -85,10 +82,10 @@ class ViewTopics:
         self.state.count(topic)
         self._raw[topic] = raw
 
-    def store_image(self, topic: str, raw: bytes) -> None:
-        """Store an image of a topic until what is detected in it arrives."""
-        self.state.count(topic)
-        self._images[serialized_stamp(raw)] = (time.monotonic(), topic, raw)
+    def store_image(self, raw: bytes) -> None:
+        """Store an image until what is detected in it arrives."""
+        self.state.count(IMAGE)
+        self._images[serialized_stamp(raw)] = (time.monotonic(), raw)
         _keep_newest(self._images)
 
     def on_landmarks(self, message: PointCloud2) -> None:
@@ -148,11 +145,11 @@ class ViewTopics:
         ready = [stamp for stamp in self._images if stamp in self._detections]
         if not ready:
             late = time.monotonic() - DETECTION_TIMEOUT
-            ready = [stamp for stamp, (arrival, *_) in self._images.items() if arrival < late]
+            ready = [stamp for stamp, (arrival, _) in self._images.items() if arrival < late]
         if not ready:
             return None
         stamp = ready[-1]  # the newest, in the order of arrival
-        _, topic, raw = self._images[stamp]
+        _, raw = self._images[stamp]
         for waiting in [*self._images]:
             del self._images[waiting]
             if waiting == stamp:
@@ -163,7 +160,8 @@ class ViewTopics:
             blocks = self._block_axes(detection)
         elif detection is not None and detection.shape[1] > max(IMAGE_COLUMNS):
             landmarks = detection[:, IMAGE_COLUMNS]
-        return live_image_message(_encoded_image(topic, raw), stamp * 1e-9, landmarks, blocks)
+        jpeg = encode_small_jpeg(image_to_array(deserialize_message(raw, Image)))
+        return live_image_message(jpeg, stamp * 1e-9, landmarks, blocks)
 
     def _read_joints(self, message: JointState) -> None:
         state, joints, fingers = self.state, self.names.joint_names, set(self.names.finger_names)
@@ -197,22 +195,6 @@ class ViewTopics:
             if points is not None:
                 axes.append(BlockAxes(int(marker.id), points))
         return axes
-
-
-def _encoded_image(topic: str, raw: bytes) -> bytes:
-    """Return the JPEG or PNG of a serialized message.
-
-    Raises:
-        ForeignMessage: the image cannot be used.
-    """
-    if topic == IMAGE:
-        return encode_small_jpeg(image_to_array(deserialize_message(raw, Image)))
-    message = deserialize_message(raw, CompressedImage)
-    if not any(name in message.format for name in ("jpeg", "jpg", "png")):
-        raise ForeignMessage(
-            f"compressed image of the format '{message.format[:40]}'; send jpeg or png"
-        )
-    return bytes(message.data)
 
 
 def _keep_newest(items: dict[int, Any]) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from invdyn_ros.data.recording import encode_jpeg
 from invdyn_ros.typing import Array, Image
 
-MAX_SIDE = 640  # [px] of an image on the page
-JPEG_QUALITY = 80
+MAX_SIDE = 480  # [px] of an image on the page
+JPEG_QUALITY = 75
 AXIS_LENGTH = 0.9  # of a block's axes from its centre, relative to its side
 LENGTH = struct.Struct("<I")  # of the header, before it
 
