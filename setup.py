@@ -11,6 +11,7 @@ NODES = (
     "camera",
     "dofbot",
     "grasp",
+    "gripper",
     "inverse_dynamics",
     "pose",
     "report",

@@ -14,6 +14,8 @@ TORQUE_STEP = 0.12  # largest change of a torque at once, as a fraction of the e
 TORQUE_RATE = 8.0  # and in addition, per time since the last torque [1/s]
 SETPOINT_REACH = 0.05  # distance of a setpoint from a joint at rest [rad]: sag under gravity
 SETPOINT_LEAD = 0.1  # and in addition, the planned travel in this time [s]
+START_REACH = 0.02  # SETPOINT_REACH of the first setpoint after a gap [rad]
+REACH_GROWTH = 0.1  # of START_REACH to SETPOINT_REACH [rad/s]
 CLIPPED = "action clipped to the arm's limits"
 
 
@@ -38,6 +40,11 @@ class ActionLimits:
     def reset(self, torque: Array | None) -> None:
         """Start with a torque (n,) [N m]; None: the next one may be any."""
         self._last, self._last_time = torque, -math.inf
+        self._start_time: float | None = None  # of the first setpoint
+
+    def restart(self) -> None:
+        """Let the next setpoint be near the arm, as after a gap."""
+        self._start_time = None
 
     def limit(
         self, action: Array, time: float, measured: Array | None, desired: State
@@ -68,4 +75,24 @@ class ActionLimits:
                 # a joint that stands beyond its limit stays there until it moves inwards
                 lower, upper = np.minimum(lower, measured), np.maximum(upper, measured)
             safe = clip(safe, lower, upper)
-        return safe, CLIPPED if np.count_nonzero(safe != action) else None
+        reason = CLIPPED if np.count_nonzero(safe != action) else None
+        if not self.is_effort and measured is not None:
+            safe = self._near_start(safe, time, measured, reach)
+        return safe, reason
+
+    def _near_start(self, setpoint: Array, time: float, measured: Array, reach: Array) -> Array:
+        """Return a setpoint (n,) that is near the arm after a gap, and further away later.
+
+        Args:
+            setpoint: (n,) within its limits [rad].
+            time: current time [s].
+            measured: (n,) measured position [rad].
+            reach: (n,) distance that is allowed later [rad].
+        """
+        if self._start_time is None:
+            self._start_time = time
+        grown = START_REACH + REACH_GROWTH * max(time - self._start_time, 0.0)
+        if grown > SETPOINT_REACH:
+            return setpoint
+        reach = reach - (SETPOINT_REACH - grown)
+        return clip(setpoint, measured - reach, measured + reach)

@@ -24,6 +24,7 @@ from invdyn_ros.control.fault_response import FaultResponse
 from invdyn_ros.control.faults import (
     NOT_ENGAGED,
     STOP_REQUESTED,
+    STOPPED,
     Fault,
     MeasurementMonitorConfig,
 )
@@ -74,6 +75,7 @@ class ArmController:
         fault: the latched fault, None without one.
         planner: plans the motion.
         monitor: finds the faults of the joint states.
+        pause: why the driver of the arm executes no commands, None if it does; set from outside.
     """
 
     def __init__(
@@ -130,6 +132,7 @@ class ArmController:
             fallback.model.predict(torch.zeros(1, 1, 3 * robot.n), torch.zeros(1, 1))
         self.fault: Fault | None = None
         self.stop_reason: str | None = None
+        self.pause: str | None = None
         self._armed = False
         self._clock: float | None = None
         self._observed_time = -math.inf  # of the last joint state, usable or not, by the clock [s]
@@ -206,6 +209,11 @@ class ArmController:
             self.fault, self._armed = fault, False
         else:
             self._on_fault(fault, None)
+
+    def set_driver_speed(self, speed: float) -> None:
+        """Set the fraction of a planned speed that the arm executes [-]; plans get as slow."""
+        self.planner.driver_speed = speed
+        self.monitor.set_speed(speed)
 
     def set_target(self, target: Target) -> None:
         """Set the newest target; the next `update` acts on it."""
@@ -284,7 +292,9 @@ class ArmController:
             ValueError: the arm is not driven.
         """
         target_stamp = None
-        if state.time < self._settled_time and self._delays.delay is None:
+        if self.pause is not None:
+            self._stay(state, self.pause)
+        elif state.time < self._settled_time and self._delays.delay is None:
             self.planner.stop(SETTLING, state.time)
         else:
             target_stamp = self.planner.update(state.time)
@@ -305,6 +315,18 @@ class ArmController:
             reason = USING_FALLBACK
         return Command(action, desired, reason, target_stamp)
 
+    def _stay(self, state: MeasuredState, reason: str) -> None:
+        """Plan to stay where the arm is measured, so that it does not catch up when it goes on.
+
+        Args:
+            state: measured state.
+            reason: why.
+        """
+        self.planner.start(state.q, state.time, reason)
+        self.monitor.start_following()
+        self.action_limits.restart()
+        self.tracking_controller.reset()
+
     def _time_restarted(self, measured: MeasuredState, clock: float | None) -> bool:
         """Return whether simulated time started again at zero."""
         last = self.monitor.measured
@@ -324,7 +346,8 @@ class ArmController:
             self._response.cut()
         if self.plan is not None and self._armed:
             self.fault, self._armed = cause, False
-            newest = self.monitor.measured if self.monitor.is_new else measured
+            is_known = self.monitor.is_new and fault.reason != STOPPED
+            newest = self.monitor.measured if is_known else measured
             self._start_response(fault, newest)
         self._readiness.add_problem(cause)
 
@@ -355,7 +378,8 @@ class ArmController:
         if self._response is not None:
             is_useful = measured is not None and self.monitor.is_new
             newest = self.monitor.measured if is_useful else None
-            action, desired = self._response.update(self._clock, newest)
+            executes = self.pause is None
+            action, desired = self._response.update(self._clock, newest, executes)
             if self.fault is None and self._response.is_over:
                 self._forget_plan()
         if self.fault is None:

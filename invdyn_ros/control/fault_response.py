@@ -1,7 +1,7 @@
 """What an arm gets after a fault, until it is engaged again.
 
-A position servo gets the way to rest, and that place again and again. A joint torque is worth as
-much as the measurement that it was computed from: it ends at once if the measurement is not to be
+A position servo gets the way to rest, and keeps its last setpoint. A joint torque is worth as much
+as the measurement that it was computed from: it ends at once if the measurement is not to be
 trusted, and after a controlled stop otherwise. Without torques the arm's own watchdog takes over.
 """
 
@@ -18,6 +18,7 @@ from invdyn_ros.control.faults import (
     GAPS,
     MODEL_DOUBTED,
     STOP_REQUESTED,
+    STOPPED,
     Fault,
 )
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
@@ -69,6 +70,8 @@ class FaultResponse:
         time = self.start_time
         if not (fault.is_measurement_trusted or fault.reason in GAPS):
             measured = None
+        # without joint states no setpoint came, so a servo stands at the last one already
+        self._is_silent = fault.reason == STOPPED and measured is None
         if action_limits.is_effort:
             self._is_cut = measured is None or not fault.is_measurement_trusted
             if measured is not None and not self._is_cut:
@@ -77,12 +80,15 @@ class FaultResponse:
         elif measured is not None and not fault.is_measurement_trusted:
             planner.hold(measured.q, time, fault.reason)
 
-    def update(self, clock: float | None, measured: MeasuredState | None) -> Response:
+    def update(
+        self, clock: float | None, measured: MeasuredState | None, executes: bool = True
+    ) -> Response:
         """Return the action (n,) to send, None for nothing, and the planned state.
 
         Args:
             clock: current time by the clock of arrivals [s], None for simulated time.
             measured: a joint state that came now; None if there is none.
+            executes: whether the driver of the arm executes commands.
         """
         if clock is None or self._start_clock is None:
             elapsed = self._count * self._period
@@ -90,6 +96,10 @@ class FaultResponse:
             elapsed = clock - self._start_clock
         self._count += 1
         if not self.action_limits.is_effort:
+            if not executes and measured is not None:
+                return self._stay(self.start_time + elapsed, measured)
+            if self.is_over:
+                return None, None
             return self._setpoint(self.start_time + elapsed, measured)
         if self._is_cut or measured is None or self._stop is None:
             return None, None
@@ -107,7 +117,8 @@ class FaultResponse:
     @property
     def is_over(self) -> bool:
         """Whether nothing more needs to be sent: a servo at rest keeps its last setpoint."""
-        return self._is_cut if self.action_limits.is_effort else self._rest_count > REST_COUNT
+        is_over = self._is_cut if self.action_limits.is_effort else self._rest_count > REST_COUNT
+        return is_over or self._is_silent
 
     def cut(self) -> None:
         """Use no more joint states, since they have a fault too: torques end."""
@@ -124,6 +135,22 @@ class FaultResponse:
             self._is_cut = True
             return None
         return self.action_limits.limit(action, time, measured.q, desired)[0]
+
+    def _stay(self, time: float, measured: MeasuredState) -> Response:
+        """Return the setpoint where the arm is measured.
+
+        The driver keeps the newest setpoint, and executes it when it is ready again.
+        """
+        self._planner.hold(measured.q, time, self.fault.reason)
+        self._rest_count, self._is_silent = 0, False
+        plan = self._planner.plan
+        if plan is None:
+            return None, None
+        self.action_limits.restart()
+        desired = plan.at(time)
+        action = self.tracking_controller(plan, MeasuredState(time, desired.q, desired.qd))
+        setpoint = action if math.isfinite(action.sum()) else desired.q
+        return self.action_limits.limit(setpoint, time, measured.q, desired)[0], desired
 
     def _setpoint(self, time: float, measured: MeasuredState | None) -> Response:
         """Return the setpoint on the way to rest, which no measurement changes."""

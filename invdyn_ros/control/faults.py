@@ -22,6 +22,8 @@ CONTRADICTION = "velocities contradict positions"
 LOOP_DELAY = "loop delay"
 MODEL_NOT_FINITE = "model output is not finite"
 MODEL_IMPLAUSIBLE = "model output is implausible"
+DRIVER_NOT_READY = "driver is not ready"
+CONTROLLER_INACTIVE = "controller is not active"
 STOP_REQUESTED = "stopped"  # no fault: somebody wants the arm to stop
 NOT_ENGAGED = "not engaged"  # no fault: nobody has engaged the arm yet, or it was disengaged
 
@@ -39,10 +41,10 @@ class Fault(NamedTuple):
 
     Attributes:
         reason: one of the constants of this module.
-        joint: name of the joint, None if it concerns all.
+        joint: name of the joint, or other details; None if it concerns all.
         value: measured value.
         limit: largest value that is no fault.
-        unit: unit of both.
+        unit: unit of both; empty: they have no meaning.
     """
 
     reason: str
@@ -58,6 +60,8 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         where = f": {self.joint}" if self.joint else ""
+        if not self.unit:
+            return f"{self.reason}{where}"
         return f"{self.reason}{where}: {self.value:.3g} {self.unit}, limit {self.limit:.3g}"
 
 

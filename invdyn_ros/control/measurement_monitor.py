@@ -68,6 +68,10 @@ class MeasurementMonitor:
         """Set the factor of the tracking errors at the start, of a feedback with less gain [-]."""
         self._tracking.error_scale = scale
 
+    def set_speed(self, speed: float) -> None:
+        """Set the fraction of the speed at which the arm executes commands [-]."""
+        self._tracking.speed = speed
+
     def reset(self) -> None:
         """Forget all measurements."""
         self.measured: MeasuredState | None = None

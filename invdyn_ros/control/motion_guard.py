@@ -140,7 +140,7 @@ class MotionGuard:
             return self._active
         return self._follow(active._replace(hold_reason=self.reason))
 
-    def speed_scale(self, plan: Plan, time: float) -> float:
+    def speed_scale(self, plan: Plan, time: float, driver_speed: float = 1.0) -> float:
         """Return the factor, in (0, 1], for the velocity limits of the next plan to a target.
 
         See `SpeedScaling`: with it, the guard seldom has to refuse a plan because of its speed.
@@ -148,8 +148,10 @@ class MotionGuard:
         Args:
             plan: the last nominal plan.
             time: current time [s].
+            driver_speed: fraction of a planned speed that the arm executes [-]; the speed of the
+                tool is planned with the same fraction.
         """
-        return self._scaling.update(plan, time)
+        return self._scaling.update(plan, time, driver_speed)
 
     def _follow(self, plan: Plan) -> Plan:
         self._active = plan

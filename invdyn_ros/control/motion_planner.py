@@ -13,7 +13,7 @@ from invdyn_ros.control.safety_limits import (
     check_age,
     validate_target,
 )
-from invdyn_ros.control.slow_in import SlowIn
+from invdyn_ros.control.slow_in import SPEED_STEP, SlowIn
 from invdyn_ros.control.target_planning import hold_plan, plan_to_target, stop_plan
 from invdyn_ros.control.target_timing import LATE, TargetTiming
 from invdyn_ros.typing import Array
@@ -28,6 +28,7 @@ class MotionPlanner:
         plan: the verified motion that the arm follows, None while it follows none.
         hold_reason: why the arm does not follow its target, None if it does.
         refusal: why no target is followed, however good; None, and set from outside.
+        driver_speed: fraction of a planned speed that the arm executes now [-], set from outside.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class MotionPlanner:
         self.num_joints, self.limits, self.safety = num_joints, limits, safety
         self._guard, self._slow_in = guard, SlowIn(safety)
         self.refusal: str | None = None
+        self.driver_speed = 1.0
         self._timing = TargetTiming(safety.target_timeout)
         self._scaled = 1.0, limits  # the last speed, and the limits at that speed
+        self._planned_speed = 1.0  # driver_speed of the last plan
         self.clear()
 
     def clear(self) -> None:
@@ -67,7 +70,7 @@ class MotionPlanner:
     @property
     def speed_scale(self) -> float:
         """Fraction of the velocity limits that motions may use now [-]."""
-        return self._slow_in.speed
+        return self._slow_in.speed * self.driver_speed
 
     def set_safety(self, safety: SafetyLimitsConfig) -> None:
         """Change speeds and timeouts of the next plans; the present plan is verified, and goes on.
@@ -85,10 +88,16 @@ class MotionPlanner:
         self._target, self._target_is_new = target, True
         self._target_error = validate_target(target, self.num_joints)
 
-    def start(self, q: Array, time: float) -> None:
-        """Start at rest at a measured position (n,) [rad], with a slow-in."""
+    def start(self, q: Array, time: float, reason: str = NO_TARGET) -> None:
+        """Start at rest, with a slow-in.
+
+        Args:
+            q: (n,) measured position [rad].
+            time: current time [s].
+            reason: why the arm holds at first.
+        """
         self._slow_in.start(time)
-        self.hold(q, time, NO_TARGET)
+        self.hold(q, time, reason)
 
     def hold(self, q: Array, time: float, reason: str) -> None:
         """Stay at a position.
@@ -127,7 +136,8 @@ class MotionPlanner:
             return None
         is_new = self._target_is_new
         is_faster = self._slow_in.follow(time)
-        if is_new or is_faster:
+        is_scaled = abs(self.driver_speed / self._planned_speed - 1.0) > SPEED_STEP
+        if is_new or is_faster or is_scaled:
             self._target_is_new = False
             self._plan_to(target, self._slow_in.speed, time)
         self._admit(time)
@@ -169,8 +179,10 @@ class MotionPlanner:
 
     def _plan_to(self, target: Target, speed: float, time: float) -> None:
         plan, nominal = self._plans()
+        self._planned_speed = self.driver_speed
+        speed *= self.driver_speed
         if self._guard is not None:
-            speed *= self._guard.speed_scale(nominal, time)
+            speed *= self._guard.speed_scale(nominal, time, self.driver_speed)
         if speed != self._scaled[0]:
             self._scaled = speed, self.limits.scaled(speed)
         self._nominal = plan_to_target(plan, target, time, self._scaled[1], self.safety)

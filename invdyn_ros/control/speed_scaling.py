@@ -51,18 +51,20 @@ class SpeedScaling:
         self.scale = 1.0
         self._time: float | None = None
 
-    def update(self, plan: Plan, time: float) -> float:
+    def update(self, plan: Plan, time: float, driver_speed: float = 1.0) -> float:
         """Return the factor, in (0, 1], for the next plan.
 
         Args:
             plan: the last nominal plan, made with the last factor.
             time: current time [s].
+            driver_speed: fraction of the speed limit to use [-].
         """
         if self._time is not None and 0 <= time - self._time < PERIOD:
             return self.scale
         q, qd = plan.sample(time + SAMPLE_TIMES)
         fastest = float(self._tool_speed.speeds(q, qd).max())
-        desired = self.scale * SPEED_FRACTION * self.limit / max(fastest, 1e-3)
+        limit = SPEED_FRACTION * self.limit * driver_speed
+        desired = self.scale * limit / max(fastest, 1e-3)
         if self._robot.n >= 6:
             desired = min(desired, self._singularity_scale(q[0], q[-1]))
         dt = 0.0 if self._time is None else max(time - self._time, 0.0)

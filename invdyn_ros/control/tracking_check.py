@@ -39,6 +39,8 @@ class TrackingCheck:
         stall_travel: planned travel above which it is compared with the measured one [rad].
         stall_ratio: measured divided by planned travel below which a joint does not follow [-].
         error_scale: factor of the tracking errors at the start, of a feedback with less gain [-].
+        speed: fraction of the speed at which the arm executes commands [-]; all times are longer
+            by it.
     """
 
     def __init__(self, robot: Robot, unit: str, config: MeasurementMonitorConfig) -> None:
@@ -51,7 +53,7 @@ class TrackingCheck:
         """
         self.robot, self._is_effort = robot, unit == "N m"
         self.set_config(config)
-        self.error_scale = 1.0
+        self.error_scale = self.speed = 1.0
         self.start_following()
 
     def set_config(self, config: MeasurementMonitorConfig) -> None:
@@ -65,7 +67,6 @@ class TrackingCheck:
         self._start_ratio = c.start_ratio if is_effort else 1.0
         self._velocity_error_limit = (c.velocity_error if is_effort else 1.0) * velocity
         self._overspeed_limit = c.overspeed * velocity
-        self._stall_time = c.stall_window - 1 / self.robot.rate
 
     def start_following(self) -> None:
         """Forget the desired states so far: a plan starts."""
@@ -93,9 +94,9 @@ class TrackingCheck:
         row = _Row(time, measured.q, desired.q)
         self._rows.append(row)
         self._lagged.append(row)
-        while time - self._rows[0].time > self.config.stall_window:
+        while time - self._rows[0].time > self.config.stall_window / self.speed:
             self._rows.popleft()
-        while time - self._lagged[0].time > self._lag:
+        while time - self._lagged[0].time > self._lag / self.speed:
             self._lagged.popleft()
         moved = None if self._standing is None else np.abs(measured.q - self._standing.q)
         if moved is None or np.count_nonzero(moved > STANDSTILL):
@@ -130,7 +131,7 @@ class TrackingCheck:
 
     def _check_standing(self, measured: MeasuredState) -> Fault | None:
         """Return a fault if the plan went away long ago from an arm that stands as a whole."""
-        start, time = self._standing, measured.time - START_WAIT
+        start, time = self._standing, measured.time - START_WAIT / self.speed
         then = next((row for row in reversed(self._rows) if row.time <= time), None)
         if start is None or then is None or then.time < start.time:
             return None
@@ -174,8 +175,8 @@ class TrackingCheck:
 
     def _stalled(self, measured: MeasuredState) -> Array | None:
         """Return which joints (n,) moved much less than the plan over the window."""
-        first = self._rows[0]
-        if measured.time - first.time < self._stall_time:
+        first, window = self._rows[0], self.config.stall_window / self.speed
+        if measured.time - first.time < window - 1 / self.robot.rate:
             return None
         planned = self._lagged[0].desired - first.desired
         distance = np.abs(planned)
@@ -184,7 +185,7 @@ class TrackingCheck:
             return None
         direction = np.sign(planned)
         # a servo is as late as it may be, so it moves as long as the part of the plan compared
-        start = measured.time - (self.config.stall_window - self._lag)
+        start = measured.time - (window - self._lag / self.speed)
         then = next((row for row in self._rows if row.time >= start), first)
         moved = (measured.q - then.q) * direction
         # dry friction holds a joint that was ahead until the plan has overtaken it

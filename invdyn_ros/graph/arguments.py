@@ -52,6 +52,15 @@ class CommonArguments:
             description="sim: PyBullet; real: driver of the arm (UR: start ur_robot_driver first)"
         ),
     ] = "sim"
+    driver: Annotated[
+        str,
+        Field(
+            description=(
+                "FILE.yaml that describes the driver of a real arm, see config/drivers; "
+                "default: that of the arm"
+            )
+        ),
+    ] = ""
     headless: Annotated[bool, Field(description="false opens PyBullet's window")] = True
     checkpoint: Annotated[
         str,

@@ -27,6 +27,7 @@ from invdyn_ros.graph.checkpoints import (
     read_action_unit,
 )
 from invdyn_ros.graph.discovery import discovery_environment
+from invdyn_ros.graph.drivers import resolve_driver
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.graph.topics import (
     DESIRED_JOINT_STATE,
@@ -59,6 +60,8 @@ class NodeSpec:
     """Whether the run goes on without this node."""
     namespace: str = ""
     """Namespace of the node, without a slash at its ends."""
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    """Name -> other name of topics."""
 
     @property
     def module(self) -> str:
@@ -126,19 +129,24 @@ def resolve(graph_name: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
         NodeSpec(
             template.executable,
             template.executable,
-            {
-                name: values[name]
-                for name in template.parameter_names
-                if values.get(name, "") != ""
-            },
+            _parameters(template, values),
             template.ends_graph,
             environment,
             template.is_optional,
             values["namespace"].strip("/"),
+            values["remappings"],
         )
         for template in graph.nodes
         if template.condition(values)
     ]
+
+
+def _parameters(template: NodeTemplate, values: ArgumentValues) -> dict[str, ParameterValue]:
+    """Return the ROS parameters of a node; an empty text is left out."""
+    names = template.parameter_names
+    if "tf_prefix" in names:  # whoever has the prefix of the joints has their other names
+        names += ("joint_map",)
+    return {name: values[name] for name in names if values.get(name, "") != ""}
 
 
 def _simulated(values: ArgumentValues) -> bool:
@@ -162,16 +170,16 @@ def _view_template(*parameter_names: str) -> NodeTemplate:
 
 
 def _needs_driver(node: str, values: ArgumentValues) -> bool:
-    return values["target"] == "real" and ROBOTS[values["arm"]].driver_node == node
+    is_own = ROBOTS[values["arm"]].driver_node == node and not values["driver"]
+    return values["target"] == "real" and is_own
 
 
 def _resolve_common(values: ArgumentValues) -> None:
     """Check the common arguments and derive values from them."""
     arm, real = values["arm"], values["target"] == "real"
-    drivers = {name: spec.driver_node or spec.external_driver for name, spec in ROBOTS.items()}
-    if real and not drivers[arm]:
-        supported = ", ".join(name for name, driver in drivers.items() if driver)
-        raise ValueError(f"there is no driver for a real {arm}; target:=real is for {supported}")
+    driver = resolve_driver(values["driver"], arm, real)
+    values["driver"], values["driver_gripper"] = driver.file, driver.has_gripper
+    values["joint_map"], values["remappings"] = driver.joint_map, driver.remappings()
     if real and values["lockstep"] == "true":
         raise ValueError("lockstep:=true needs target:=sim; a real arm does not wait")
     values["tool_speed"] = values["tool_speed"] or TOOL_SPEEDS[values["target"]]
@@ -182,9 +190,11 @@ def _resolve_common(values: ArgumentValues) -> None:
     values["engaged"] = BOOLEAN_VALUES.get(values["engage"], not real)
     checkpoint = find_checkpoint(values["checkpoint"], arm, real)
     values["checkpoint"], values["unit"] = str(checkpoint), read_action_unit(checkpoint, arm)
-    if real and values["unit"] != "rad":
+    if real and values["unit"] not in driver.units:
+        taken = " or ".join(f"'{name}'" for name in driver.units)
+        unit = values["unit"]
         raise ValueError(
-            f"checkpoint {checkpoint} has actions in '{values['unit']}'; a real {arm} takes 'rad'"
+            f"checkpoint {checkpoint} has actions in '{unit}'; a real {arm} takes {taken}"
         )
     if values["state_predictor"]:
         values["state_predictor"] = str(find_state_predictor(values["state_predictor"], arm))
@@ -285,6 +295,7 @@ CAMERA_PARAMETERS = (
 FASTDDS_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # environment variable of Fast DDS
 INVERSE_DYNAMICS_PARAMETERS = (
     "arm",
+    "driver",
     "checkpoint",
     "device",
     "engaged",
@@ -414,6 +425,9 @@ GRAPHS: dict[str, Graph] = {
             NodeTemplate("grasp", GRASP_PARAMETERS, lambda values: values["policy"] != "none"),
             NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
             *_driver_templates(),
+            NodeTemplate(
+                "gripper", ("arm", "driver", "tf_prefix"), lambda values: values["driver_gripper"]
+            ),
             _view_template(),
             NodeTemplate(
                 "report", (*REPORT_PARAMETERS, *GRASP_REPORT_PARAMETERS), ends_graph=True

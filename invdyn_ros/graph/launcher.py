@@ -73,6 +73,8 @@ def command(spec: NodeSpec, parameters: Path) -> list[str]:
     ros = ["--ros-args", "-r", f"__node:={spec.name}", "--params-file", str(parameters)]
     if spec.namespace:
         ros += ["-r", f"__ns:=/{spec.namespace}"]
+    for name, other in spec.remappings.items():
+        ros += ["-r", f"{name}:={other}"]
     return [sys.executable, "-m", spec.module, *ros]
 
 

@@ -22,6 +22,7 @@ COMPRESSED_IMAGE = f"{IMAGE}/compressed"  # named as image_transport does
 LANDMARKS, POSE_OVERLAY = "pose/landmarks", "pose/overlay"
 MARKERS, BLOCKS_OVERLAY = "blocks/markers", "blocks/overlay"
 OBJECTS, RESET, PAUSE = "sim/objects", "sim/reset", "sim/pause"
+ROBOT_DESCRIPTION = "robot_description"
 CLOCK, TIMING, REPORT_READY = "clock", "timing", "report/ready"
 ECHO_JOINTS, ECHO_COMMANDS = "echo/joint_states", "echo/commands"
 """Of the benchmark of the latency only."""

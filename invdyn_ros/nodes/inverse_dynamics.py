@@ -23,10 +23,12 @@ from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
 from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, TIMING
 from invdyn_ros.models.runtime import load_runtime
+from invdyn_ros.nodes.driver_topics import DriverTopics, monitor_config
 from invdyn_ros.nodes.joint_states import arm_to_message, joints_by_name
 from invdyn_ros.nodes.managed_node import ManagedNode
 from invdyn_ros.nodes.messages import (
     command_to_message,
+    joint_states_qos,
     latest_qos,
     message_to_target,
     to_nanoseconds,
@@ -43,6 +45,7 @@ from invdyn_ros.nodes.topic_monitor import (
     TopicMonitor,
     find_command_topic,
 )
+from invdyn_ros.robots.driver import load_driver
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import load_robot
 
@@ -58,6 +61,7 @@ class InverseDynamicsNodeConfig(Validated):
 
     Attributes:
         arm: name of the arm.
+        driver: YAML file of the driver of a real arm; empty: nothing but joint states is watched.
         checkpoint: folder or .onnx file of the model.
         device: device of the model.
         engaged: whether to start engaged, without a call of the service ~/engage.
@@ -73,6 +77,7 @@ class InverseDynamicsNodeConfig(Validated):
     """
 
     arm: str = "ur5"
+    driver: str = ""
     checkpoint: str = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     engaged: bool = False
@@ -114,9 +119,14 @@ class InverseDynamicsNode(ManagedNode):
         config = self.config
         self.robot = load_robot(config.arm)
         self.names = RobotNames.of(self.robot, self.names_config, self.get_namespace())
+        driver = load_driver(config.driver, self.robot) if config.driver else None
+        if driver is not None:
+            self.robot = driver.limited(self.robot)
         model = load_runtime(config.checkpoint, config.device, self.robot)
         unit = model.meta.action_unit
         command_topic = find_command_topic(unit, config.checkpoint)
+        if driver is not None:
+            command_topic = driver.interface(unit).topic
         self.controller = ArmController(
             self.robot,
             model,
@@ -125,7 +135,7 @@ class InverseDynamicsNode(ManagedNode):
             self.safety,
             fallback=fallback_from_metadata(model.meta),
             obstacles=load_obstacles(config.obstacles) if config.obstacles else None,
-            monitor=self.thresholds,
+            monitor=monitor_config(self.thresholds, driver, self.robot),
         )
         self.diagnostic_values = {
             "checkpoint": config.checkpoint,
@@ -147,9 +157,16 @@ class InverseDynamicsNode(ManagedNode):
         )
         self.timing_publisher = self.create_publisher(TimeReference, TIMING, qos)
         qos = latest_qos(config.lockstep)
-        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos, is_input=True)
+        states = JOINT_STATES if driver is None else driver.joint_states
+        states_qos = joint_states_qos(config.lockstep)
+        self.create_subscription(
+            JointState, states, self.on_joint_state, states_qos, is_input=True
+        )
         self.create_subscription(JointTrajectory, JOINT_TARGET, self.on_target, qos)
         self.topics = TopicMonitor(self, command_topic, self.robot.rate)
+        self.driver: DriverTopics | None = None
+        if driver is not None:
+            self.driver = DriverTopics(self, driver, unit, self.controller)
         self.dropout_controller = self.create_dropout_controller()
         self.create_timer(WATCHDOG_PERIOD, self.on_watchdog_timer)
 
@@ -170,6 +187,8 @@ class InverseDynamicsNode(ManagedNode):
         q, qd, effort = joints_by_name(message, self.names.joint_names)
         stamp = to_nanoseconds(message.header.stamp)
         self.topics.stamps.add(stamp)
+        if self.driver is not None:
+            self.driver.add_stamp(stamp)
         measured = MeasuredState(stamp * 1e-9, q, qd, effort)
         start = self.start_condition
         if start.is_met(clock) or (self.config.lockstep and start.is_waiting):
@@ -218,6 +237,9 @@ class InverseDynamicsNode(ManagedNode):
         self.diagnostic_values["speed scale"] = f"{self.controller.planner.speed_scale:.2f}"
         if (delay := self.controller.loop_delay) is not None:
             self.diagnostic_values["loop delay"] = f"{delay:.3f} s"
+        if self.driver is not None:
+            self.driver.find_publishers()
+            self.driver.act()
         if not self.controller.engaged:
             return
         fault = self.topics.commander()
@@ -226,8 +248,12 @@ class InverseDynamicsNode(ManagedNode):
         elif not self.config.lockstep:
             fault = self.topics.source() or self.topics.listener()
         if fault is not None:
-            self.controller.latch(fault)
-            self.show_fault(fault)
+            self.latch(fault)
+
+    def latch(self, fault: Fault) -> None:
+        """Stop until engaged again because of a fault that the joint states do not show."""
+        self.controller.latch(fault)
+        self.show_fault(fault)
 
     def on_prediction_timer(self) -> None:
         """Publish a command for a missing joint state."""
@@ -279,7 +305,8 @@ class InverseDynamicsNode(ManagedNode):
             if self.config.lockstep:  # the simulator waits for an answer
                 self.command_publisher.publish(command_to_message(np.empty(0), stamp))
             return
-        self.command_publisher.publish(command_to_message(command.action, stamp))
+        action = command.action if self.driver is None else self.driver.command(command.action)
+        self.command_publisher.publish(command_to_message(action, stamp))
         if command.target_stamp is not None:
             self.timing_publisher.publish(
                 TimeReference(
@@ -320,12 +347,18 @@ class InverseDynamicsNode(ManagedNode):
     def try_to_engage(self) -> str | None:
         """Engage the controller; return why it is refused, None if it is done."""
         refusal = None if self.config.lockstep else self.topics.refusal()
+        if self.driver is not None:
+            refusal = refusal or self.driver.refusal()
         refusal = refusal or self.controller.engage(True)
         if refusal is None:
             self.start_condition.end()
             self.silent_after = math.inf
             self.note_engaged(True)
         return refusal
+
+    def engage_note(self) -> str:
+        """Return what to add to the answer when the arm was engaged."""
+        return "" if self.driver is None else self.driver.unwatched()
 
     def disengage(self) -> None:
         """Bring the arm to rest along its verified plan; then it gets no more commands."""
@@ -354,7 +387,9 @@ class InverseDynamicsNode(ManagedNode):
         """Change the thresholds of the faults."""
         self.thresholds = thresholds
         if self.is_configured:
-            self.controller.monitor.set_config(thresholds)
+            driver = None if self.driver is None else self.driver.driver
+            config = monitor_config(thresholds, driver, self.robot)
+            self.controller.monitor.set_config(config)
 
     def end(self, spin: Spin) -> None:
         """Brake to rest before the process ends; simulated time may stand still."""

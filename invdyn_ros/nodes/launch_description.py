@@ -76,6 +76,7 @@ def _node(spec: NodeSpec) -> Node:
         name=spec.name,
         namespace=spec.namespace or None,  # None: that of an including launch file
         parameters=[dict(spec.parameters)],
+        remappings=list(spec.remappings.items()),
         additional_env={**spec.environment, LAUNCHER_VARIABLE: str(os.getpid())},
         output="screen",
         on_exit=_exit_handler(spec),

@@ -60,6 +60,10 @@ class ManagedNode(DiagnosticNode, LifecycleNodeMixin, ABC):  # type: ignore[misc
     def engage(self) -> str | None:
         """Let the arm move; return why it is refused, None if it is done."""
 
+    def engage_note(self) -> str:
+        """Return what to add to the answer when the arm was engaged."""
+        return ""
+
     @abstractmethod
     def disengage(self) -> None:
         """Bring the arm to rest."""
@@ -109,7 +113,9 @@ class ManagedNode(DiagnosticNode, LifecycleNodeMixin, ABC):  # type: ignore[misc
         elif refusal is None:
             self.disengage()
         response.success = refusal is None
-        engaged = "engaged from the measured joints" if request.data else "disengaged"
+        engaged = "disengaged"
+        if request.data and refusal is None:
+            engaged = f"engaged from the measured joints{self.engage_note()}"
         response.message = engaged if refusal is None else f"refused: {refusal}"
         return response
 

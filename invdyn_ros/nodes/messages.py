@@ -21,6 +21,7 @@ REJECTED = "rejected"  # namespace of markers with the reason why a block has no
 LANDMARK_FIELDS = ("x", "y", "z", "visibility")
 IMAGE_FIELDS = ("u", "v")  # position in the image [image heights], may be absent
 NUM_LANDMARKS = 33
+SHARED_DEPTH = 4  # newest messages of a topic on which several devices publish
 MAX_DIGITS = 19  # of a stamp [ns]
 MIN_NORM, MAX_NORM = 1e-3, 1e3  # of a quaternion
 
@@ -56,6 +57,17 @@ def latest_qos(lockstep: bool) -> QoSProfile:
     if lockstep:
         return QoSProfile(depth=10)
     return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def joint_states_qos(lockstep: bool) -> QoSProfile:
+    """Return the QoS of joint states: the latest of the arm, or all in lockstep.
+
+    Other devices publish theirs on the same topic at the same time; with a depth of one, they
+    would take the place of those of the arm.
+    """
+    if lockstep:
+        return QoSProfile(depth=10)
+    return QoSProfile(depth=SHARED_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def landmarks_to_cloud(landmarks: NDArray[Any] | None, header: Header) -> PointCloud2:

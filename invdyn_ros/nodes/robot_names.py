@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from builtin_interfaces.msg import Time
+from pydantic import Field
 from std_msgs.msg import Header
 
 from invdyn_ros.config import Validated
@@ -21,9 +22,17 @@ class NamesConfig(Validated):
 
     Attributes:
         tf_prefix: prefix of all joints and frames, the same as that of the arm's driver.
+        joint_map: pairs NAME=NAME_OF_DRIVER, separated by spaces, of joints that the driver of the
+            arm names differently.
     """
 
     tf_prefix: FrameName = ""
+    joint_map: Annotated[str, Field(pattern=r"^([^ =]+=[^ =]+( [^ =]+=[^ =]+)*)?$")] = ""
+
+    def joint(self, name: str) -> str:
+        """Return the name of a joint in messages."""
+        joints = dict(pair.split("=") for pair in self.joint_map.split())
+        return joints.get(name) or self.frame(name)
 
     def frame(self, name: str) -> str:
         """Return the name of a frame in messages."""
@@ -76,7 +85,7 @@ class RobotNames:
         config = config or NamesConfig()
         fingers = robot.gripper.joint_names if robot.gripper else ()
         return cls(
-            tuple(map(config.frame, robot.joint_names)),
+            tuple(map(config.joint, robot.joint_names)),
             tuple(map(config.frame, fingers)),
             config.frame(robot.base_link),
             namespace,

@@ -39,6 +39,7 @@ T = TypeVar("T")
 HOLD_COUNT_PREFIX = "holds: "  # of the diagnostics keys that count holds by reason
 FAULT_COUNT_PREFIX = "faults: "  # of those that count faults by reason
 IGNORED_COUNT_PREFIX = "ignored: "  # of those that count ignored messages by topic
+LAST_IGNORED = "the last: "  # before the reason in their values
 
 MAX_REASON_LENGTH = 300  # of a reason with words of a message
 
@@ -212,7 +213,9 @@ class DiagnosticNode(Node):
         """
         self.ignored_counts[topic] += 1
         count, reason = self.ignored_counts[topic], " ".join(reason.split())[:MAX_REASON_LENGTH]
-        self.diagnostic_values[f"{IGNORED_COUNT_PREFIX}{topic}"] = f"{count}, the last: {reason}"
+        self.diagnostic_values[f"{IGNORED_COUNT_PREFIX}{topic}"] = (
+            f"{count}, {LAST_IGNORED}{reason}"
+        )
         self.warnings.warn(f"message on {topic} ignored: {reason}", once=True)
 
     def hold(self, reason: str | None) -> None:

@@ -81,8 +81,8 @@ class RobotSpec:
     """Whether the launch files and `invdyn launch` offer the arm."""
     driver_node: str | None = None
     """Executable of this package that drives the real arm."""
-    external_driver: str | None = None
-    """ROS package that drives the real arm and that the user starts."""
+    driver: str | None = None
+    """File of config/drivers that describes the driver of the real arm, which the user starts."""
     real_checkpoint: str | None = None
     """Folder of config/checkpoints for the real arm; None: the folder of the simulated arm, whose
     name is that of the arm."""
@@ -119,7 +119,7 @@ ROBOTS: dict[str, RobotSpec] = {
         plant=PlantConfig(payload=0.1),
         scene=_UR_SCENE,
         grasp=GraspSpec("UR5", physics_rate=250.0),
-        external_driver="ur_robot_driver",
+        driver="ur5",
         real_checkpoint="ur5_position",  # takes positions; the simulated arm takes torques
     ),
     "ur5e": RobotSpec(
@@ -133,7 +133,7 @@ ROBOTS: dict[str, RobotSpec] = {
         plant=PlantConfig(payload=0.1, delay=0.004),
         scene=_UR_SCENE,
         grasp=GraspSpec("UR5e", physics_rate=500.0),
-        external_driver="ur_robot_driver",
+        driver="ur5e",
         real_checkpoint="ur5e_position",
     ),
     "ur10": RobotSpec(

@@ -1,0 +1,69 @@
+"""Lookup of the driver of a real arm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from invdyn_ros.graph.topics import JOINT_STATES
+from invdyn_ros.robots.driver import load_driver, shipped_driver
+from invdyn_ros.robots.robot import ROBOTS, load_robot
+
+
+class ResolvedDriver(NamedTuple):
+    """What a graph needs to know of a driver.
+
+    Attributes:
+        file: description of the driver; empty for a driver of this package, and in simulation.
+        units: units of the commands that it takes.
+        has_gripper: whether the description has a gripper.
+        joint_states: topic of the joint states.
+        joint_map: pairs of names of joints, for the nodes; empty if there are none.
+    """
+
+    file: str = ""
+    units: tuple[str, ...] = ()
+    has_gripper: bool = False
+    joint_states: str = ""
+    joint_map: str = ""
+
+    def remappings(self) -> dict[str, str]:
+        """Return the names of topics that all nodes need changed."""
+        is_usual = self.joint_states in ("", JOINT_STATES)
+        return {} if is_usual else {JOINT_STATES: self.joint_states}
+
+
+def resolve_driver(file: str, arm: str, real: bool) -> ResolvedDriver:
+    """Return the driver of an arm.
+
+    Args:
+        file: launch argument; empty: that of the arm.
+        arm: name of the arm.
+        real: whether the arm is a real one.
+
+    Raises:
+        ValueError: there is no driver, or its description is wrong.
+    """
+    spec = ROBOTS[arm]
+    if not real:
+        if file:
+            raise ValueError(f"driver:={file} needs target:=real")
+        return ResolvedDriver()
+    if not file and spec.driver_node:
+        return ResolvedDriver(units=(spec.action_unit,))
+    if not file and not spec.driver:
+        known = [name for name, other in ROBOTS.items() if other.driver_node or other.driver]
+        raise ValueError(
+            f"there is no driver for a real {arm}; give driver:=FILE.yaml (see config/drivers), "
+            f"or one of the arms {', '.join(known)}"
+        )
+    path = Path(file).absolute() if file else shipped_driver(str(spec.driver))
+    driver = load_driver(path, load_robot(arm))
+    units = {"rad": driver.position, "N m": driver.effort}
+    return ResolvedDriver(
+        str(path),
+        tuple(unit for unit, interface in units.items() if interface is not None),
+        driver.gripper is not None,
+        driver.joint_states,
+        " ".join(f"{name}={other}" for name, other in driver.joints.items()),
+    )
