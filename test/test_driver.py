@@ -18,6 +18,7 @@ from trajectory_msgs.msg import JointTrajectory
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import target_to_message, to_stamp
+from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.robots.robot import load_robot
 
 FIRST_STEP = 0.02  # [rad] at most
@@ -92,7 +93,7 @@ class Rig:
         q[[0, 5]] += 0.25 * np.sin(w * t)
         qd[[0, 5]] = 0.25 * w * np.cos(w * t)
         target = Target(0.0, State(q, qd, np.zeros(self.robot.n)), 0.0)
-        names = self.robot.joint_names
+        names = RobotNames.of(self.robot)
         self.targets.publish(target_to_message(target, names, to_stamp(round(1e9 * t))))
 
     def call(self, on):
