@@ -71,7 +71,7 @@ def markers(stamp):
 
 def joint_target(stamp):
     target = Target(0.0, State(UR5.home + 0.1, STILL, STILL), 0.0)
-    return target_to_message(target, UR5.joint_names, stamp)
+    return target_to_message(target, UR5_NAMES, stamp)
 
 
 VALID = {

@@ -27,21 +27,6 @@ node = rclpy.create_node("x", automatically_declare_parameters_from_overrides=Tr
 values = {n: node.get_parameter(n).value for n in ("flag", "count", "rate", "text", "digits")}
 print(node.get_name(), sorted(values.items()))
 """
-NODES_THAT_FIND_EACH_OTHER = """
-import time, rclpy
-from rclpy.context import Context
-contexts = [Context() for _ in range(8)]
-nodes = []
-for context in contexts:
-    rclpy.init(context=context)
-    nodes.append(rclpy.create_node(f"node_{len(nodes)}", context=context))
-end = time.monotonic() + 20
-while min(len(node.get_node_names()) for node in nodes) < 8 and time.monotonic() < end:
-    time.sleep(0.05)
-print("found", *(len(node.get_node_names()) for node in nodes))
-for context in contexts:
-    rclpy.shutdown(context=context)
-"""
 WAITING_NODE = "import signal, os; print('pid', os.getpid(), flush=True); signal.pause()"
 NODE_IGNORING_SIGNALS = (
     "import signal, os; signal.signal(2, signal.SIG_IGN); signal.signal(15, signal.SIG_IGN)\n"
@@ -256,12 +241,6 @@ def test_nodes_are_discovered_on_this_machine_only_by_default():
     assert child_environment({})["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     values = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "OMP_NUM_THREADS": "4"}
     assert values.items() <= child_environment(values).items()
-
-
-def test_any_number_of_nodes_find_each_other_without_multicast(local_node, capfd):
-    """By default DDS looks for the first four of a machine only."""
-    assert launch([local_node("nodes", NODES_THAT_FIND_EACH_OTHER)]) == 0
-    assert f"[nodes] found {' '.join(['8'] * 8)}" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
