@@ -62,6 +62,7 @@ $(READY): constraints.txt requirements.txt setup.py
 	$(PIP) --use-pep517 --no-build-isolation pybullet
 	$(PIP) -r requirements.txt
 	$(PIP) --no-deps --no-build-isolation -e .
+	@$(BIN)/invdyn install_models >/dev/null
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { $(BIN)/python -c 'import cv2' 2>&1 | tail -n 1 >&2; \
 	echo "OpenCV cannot start; if libGL.so.1 is missing, install the package libgl1" >&2; exit 2; }
 	@# for the tests of pages, which skip without it

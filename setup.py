@@ -9,6 +9,7 @@ NODES = (
     "block_pose",
     "blocks",
     "camera",
+    "composed",
     "dofbot",
     "grasp",
     "gripper",
@@ -23,7 +24,7 @@ NODES = (
 VERBS = (
     *("benchmark", "calibrate", "collect", "compare", "convert", "evaluate", "export"),
     *("label", "launch", "train", "train_grasp", "train_planner", "train_block_pose", "visualize"),
-    *("engage", "stop"),
+    *("engage", "stop", "install_models"),
 )
 
 

@@ -24,13 +24,17 @@ from rclpy.serialization import serialize_message
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 
-from invdyn_ros.arms.pybullet_scene import nominal_scene
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.config import load_yaml
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
-from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, read_camera_pose, to_yaml
+from invdyn_ros.perception.hand_eye.camera_pose import (
+    CameraPose,
+    nominal_scene,
+    read_camera_pose,
+    to_yaml,
+)
 from invdyn_ros.perception.rigid_transforms import invert_transform, transform_from_rotvec
 
 

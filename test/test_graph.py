@@ -12,12 +12,19 @@ from arm_state_models import bridge
 
 from invdyn_ros.config import from_strings
 from invdyn_ros.graph.arguments import ARMS, given_arguments, launch_arguments
+from invdyn_ros.graph.composition import COMPOSED
 from invdyn_ros.graph.discovery import RANGE, open_network_warning
 from invdyn_ros.graph.graph import FASTDDS_PROFILES, GRAPHS, find_graph, resolve
 from invdyn_ros.graph.launcher import command
 from invdyn_ros.graph.topics import MARKERS
 from invdyn_ros.models.timeseries.registry import save_time_series_model
+from invdyn_ros.nodes.camera import CameraNodeConfig
+from invdyn_ros.nodes.pose import PoseNodeConfig
+from invdyn_ros.nodes.retarget import RetargetNodeConfig
+from invdyn_ros.perception.camera import CameraConfig
 from invdyn_ros.robots.robot import ROBOTS
+from invdyn_ros.teleop.pose import PoseEstimatorConfig
+from invdyn_ros.teleop.retargeting import RetargetConfig
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 GRASPING = [arm for arm in ARMS if ROBOTS[arm].gripper]
@@ -41,8 +48,10 @@ def nodes(graph, **values):
 
 def test_simulated_teleop_has_its_nodes_and_parameters(checkpoint):
     resolved = nodes("teleop", checkpoint=checkpoint)
-    names = ["camera", "pose", "retarget", "inverse_dynamics", "simulator", "report"]
-    assert list(resolved) == names
+    names = ["camera", "pose", "retarget", "inverse_dynamics", "simulator"]
+    assert list(resolved) == names, "nothing is to be reported"
+    for argument in ({"report": "a.json"}, {"record": "new"}, {"duration": "3"}):
+        assert [*nodes("teleop", checkpoint=checkpoint, **argument)] == [*names, "report"]
     assert resolved["camera"] == {"camera": 0, "max_size": 480, "loop": False, "lockstep": False}
     assert resolved["inverse_dynamics"] == {
         "arm": "ur5",
@@ -123,13 +132,43 @@ def test_camera_none_starts_no_camera_node(checkpoint):
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_live_window_is_optional_and_its_port_is_checked_before_any_node_starts(graph, checkpoint):
     values = {"checkpoint": checkpoint, "view": "true"}
-    *_, view, report = resolve(graph, values)
+    *_, view, report = resolve(graph, {**values, "duration": "3"})
     assert view.executable == "view" and view.is_optional
     assert not report.is_optional and report.ends_graph
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ValueError, match=f"view_port:={port}: .*; give another one"):
             resolve(graph, {**values, "view_port": str(port)})
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_composed_graph_has_the_same_nodes_in_fewer_processes(graph, checkpoint):
+    values = {"checkpoint": checkpoint}
+    alone = {spec.name: spec for spec in resolve(graph, values)}
+    composed = {spec.name: spec for spec in resolve(graph, {**values, "composed": "true"})}
+    process = composed.pop(COMPOSED)
+    assert len(process.composed) > 1 and composed.items() <= alone.items()
+    assert {*composed, *process.composed} == alone.keys()
+    assert not {"inverse_dynamics", "simulator", "report"} & {*process.composed}
+    parameters = {}
+    for name in process.composed:
+        for key, value in alone[name].parameters.items():
+            assert parameters.setdefault(key, value) == value, "nodes share the parameters"
+    assert process.parameters == parameters
+
+
+def test_nodes_of_one_process_take_only_their_own_parameters(checkpoint):
+    """Otherwise a parameter of one node would change another one that has it, too."""
+    configs = {
+        "camera": (CameraConfig, CameraNodeConfig),
+        "pose": (PoseEstimatorConfig, PoseNodeConfig),
+        "retarget": (RetargetConfig, RetargetNodeConfig),
+    }
+    alone = nodes("teleop", checkpoint=checkpoint)
+    given = {key for name in configs for key in alone[name]}
+    for name, types in configs.items():
+        fields = {field.name for cls in types for field in dataclasses.fields(cls)}
+        assert fields & given == set(alone[name]), name
 
 
 def test_target_rate_in_lockstep_is_the_frame_rate_of_the_video(checkpoint):
@@ -192,8 +231,10 @@ def test_arguments_on_the_command_line_of_ros2_launch_are_checked_unless_it_is_i
 
 def test_shipped_fastdds_profile_is_the_default(checkpoint, monkeypatch):
     monkeypatch.delenv(FASTDDS_PROFILES, raising=False)
-    first = resolve("teleop", {"checkpoint": checkpoint})[0]
-    assert "segment_size" in Path(first.environment[FASTDDS_PROFILES]).read_text()
+    specs = {spec.name: spec for spec in resolve("teleop", {"checkpoint": checkpoint})}
+    files = {name: Path(spec.environment[FASTDDS_PROFILES]) for name, spec in specs.items()}
+    assert "<segment_size>16777216<" in files["camera"].read_text()
+    assert "<segment_size>1048576<" in files["simulator"].read_text(), "it sends no images"
     monkeypatch.setenv(FASTDDS_PROFILES, "mine.xml")
     assert FASTDDS_PROFILES not in resolve("teleop", {"checkpoint": checkpoint})[0].environment
 

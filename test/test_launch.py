@@ -18,6 +18,7 @@ from invdyn_ros.graph.launcher import child_environment, launch
 from invdyn_ros.graph.processes import Processes
 
 ROOT = Path(__file__).parents[1]
+PERSON = ROOT.parent / "shared" / "data" / "teleop" / "person.mp4"
 TIMEOUT = 30.0  # [s] before a test fails
 
 NODE_PRINTING_PARAMETERS = """
@@ -277,6 +278,49 @@ def test_help_lists_every_verb():
     for verb in VERBS:
         assert f"  {verb} " in output.stdout
         assert importlib.util.find_spec(f"invdyn_ros.cli.{verb}") is not None
+
+
+HEAVY = {
+    *("torch", "jax", "onnx", "onnxruntime", "scipy", "sympy", "gymnasium", "stable_baselines3"),
+    *("mujoco", "pybullet", "cv2", "mediapipe", "matplotlib", "PIL", "aiohttp", "jinja2"),
+    *("h5py", "zarr", "pyarrow", "rosbags", "tyro"),
+}
+NODE_IMPORTS = {
+    "camera": ({"cv2"}, "CameraNode()", "-p", f"video:={PERSON}"),
+    "pose": ({"cv2", "mediapipe"}, "PoseNode()"),
+    "retarget": ({"mujoco", "scipy"}, "RetargetNode()"),
+    "report": (set(), "ReportNode()"),
+    "dofbot": (set(), "DofbotNode(ServoBoard(time.monotonic))"),
+    "simulator": ({"pybullet"}, "SimulatorNode()"),
+}
+"""Node -> what it may import, and how it is created with which ROS arguments."""
+CREATED_NODE = """
+import sys, rclpy
+from servo_board import ServoBoard
+from invdyn_ros.nodes.{name} import *
+rclpy.init(args=["node", "--ros-args", *{arguments}])
+node = {call}
+print(*sorted({heavy} & sys.modules.keys()), flush=True)
+import os; os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not PERSON.exists(), reason="the recording person.mp4 is absent")
+def test_created_nodes_import_only_what_they_use():
+    started = {
+        name: subprocess.Popen(
+            [
+                *(sys.executable, "-c"),
+                CREATED_NODE.format(name=name, call=call, arguments=arguments, heavy=HEAVY),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT / "test",
+        )
+        for name, (_, call, *arguments) in NODE_IMPORTS.items()
+    }
+    imported = {name: set(process.communicate()[0].split()) for name, process in started.items()}
+    assert imported == {name: allowed for name, (allowed, *_) in NODE_IMPORTS.items()}
 
 
 def test_nodes_without_a_network_start_without_torch():

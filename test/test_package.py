@@ -24,7 +24,7 @@ PARTS = (
     "config",
     "urdf",
 )
-NODES = {rule.executable for graph in GRAPHS.values() for rule in graph.nodes}
+NODES = {rule.executable for graph in GRAPHS.values() for rule in graph.nodes} | {"composed"}
 
 # looked up in rosdistro's rosdep/python.yaml and, for ROS packages, in its distribution files
 ROSDEP_KEYS = {

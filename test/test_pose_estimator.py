@@ -102,7 +102,9 @@ def test_error_names_missing_model_file():
 def test_invalid_model_file_is_one_error_line(tmp_path, capfd):
     path = tmp_path / "notes.task"
     path.write_text("not a model")
-    with pytest.raises(ValueError, match=r"notes.task is not a pose landmarker") as error:
+    with pytest.raises(
+        ValueError, match=r"notes.task is no .task file of a PoseLandmarker"
+    ) as error:
         PoseEstimator(PoseEstimatorConfig(model=str(path)))
     assert "\n" not in str(error.value)
     assert capfd.readouterr().err == ""

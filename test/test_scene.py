@@ -10,7 +10,8 @@ import pybullet
 import pytest
 from pybullet_utils.bullet_client import BulletClient
 
-from invdyn_ros.arms.pybullet_scene import add_block, add_table, block_texture, place_block
+from invdyn_ros.arms.pybullet_obstacles import add_table
+from invdyn_ros.arms.pybullet_scene import add_block, block_texture, place_block
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneRenderer, render_table
 from invdyn_ros.perception.aruco_cube import detect_markers, face_image, marker_corners

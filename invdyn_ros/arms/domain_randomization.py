@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import NonNegativeFloat
-from scipy.spatial.transform import Rotation
 
 from invdyn_ros.config import Validated
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
@@ -255,6 +254,8 @@ def _stream(seed: int, episode: int, stream: int) -> np.random.Generator:
 
 def _pose_offset(position: Array, rotation: Array) -> Array:
     """Return the transform (4, 4) of a translation (3,) [m] and a rotation vector (3,) [rad]."""
+    from scipy.spatial.transform import Rotation  # slow to import; only a scene needs it
+
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = Rotation.from_rotvec(rotation).as_matrix(), position
     return T

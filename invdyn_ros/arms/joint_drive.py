@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import pybullet
-from pybullet_utils.bullet_client import BulletClient
 
 from invdyn_ros.arms.pybullet_arm import PybulletArm
+from invdyn_ros.arms.pybullet_client import BulletClient, pybullet
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array

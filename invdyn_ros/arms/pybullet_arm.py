@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pybullet
-from pybullet_utils.bullet_client import BulletClient
 
+from invdyn_ros.arms.pybullet_client import BulletClient, pybullet
 from invdyn_ros.native_output import STDOUT, suppress_native_output
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot

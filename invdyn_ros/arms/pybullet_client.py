@@ -1,9 +1,10 @@
-"""Connection to a new PyBullet world."""
+"""Connection to a new PyBullet world, and the one import of PyBullet."""
 
-import pybullet
-from pybullet_utils.bullet_client import BulletClient
+from invdyn_ros.native_output import STDERR, STDOUT, suppress_native_output
 
-from invdyn_ros.native_output import STDOUT, suppress_native_output
+with suppress_native_output(STDERR):  # PyBullet prints its build time at import
+    import pybullet
+    from pybullet_utils.bullet_client import BulletClient
 
 
 def connect(gui: bool = False) -> BulletClient:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pybullet_utils.bullet_client import BulletClient
-
 from invdyn_ros.arms.pybullet_arm import PybulletArm
-from invdyn_ros.arms.pybullet_scene import add_box, add_table
-from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.arms.pybullet_client import BulletClient
+from invdyn_ros.robots.obstacles import Box, Obstacles
 
 TABLE = "table"
+TABLE_FRICTION = 0.8
+BOX_COLOR = (0.55, 0.6, 0.66, 1.0)  # RGBA
 BASE = -1  # link index of the base of a body
 
 
@@ -27,6 +27,27 @@ class Contact(NamedTuple):
     link: str
     other: str
     distance: float
+
+
+def add_table(client: BulletClient) -> int:
+    """Add the table, an infinite plane at z = 0, to a PyBullet world and return its body id."""
+    body = client.createMultiBody(0, client.createCollisionShape(client.GEOM_PLANE))
+    client.changeDynamics(body, -1, lateralFriction=TABLE_FRICTION)
+    return int(body)
+
+
+def add_box(client: BulletClient, box: Box) -> int:
+    """Add a fixed box to a PyBullet world and return its body id."""
+    half = [length / 2 for length in box.size]
+    return int(
+        client.createMultiBody(
+            0,
+            client.createCollisionShape(client.GEOM_BOX, halfExtents=half),
+            client.createVisualShape(client.GEOM_BOX, halfExtents=half, rgbaColor=BOX_COLOR),
+            basePosition=box.position,
+            baseOrientation=client.getQuaternionFromEuler(box.rpy),
+        )
+    )
 
 
 def add_obstacles(client: BulletClient, arm: PybulletArm, obstacles: Obstacles) -> dict[int, str]:

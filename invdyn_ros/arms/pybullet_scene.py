@@ -1,71 +1,27 @@
-"""Table and marked blocks in a PyBullet world, and the scene with a calibrated camera."""
+"""Marked blocks in a PyBullet world."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-from pybullet_utils.bullet_client import BulletClient
 from scipy.spatial.transform import Rotation
 
+from invdyn_ros.arms.pybullet_client import BulletClient
 from invdyn_ros.perception.aruco_cube import FACES, face_corners, face_image, face_normals
-from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
-from invdyn_ros.robots.obstacles import Box
-from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array, Image
 
 FACE_PIXELS = 240  # side of a face in the block's texture [px]
-TABLE_FRICTION = 0.8
-BOX_COLOR = (0.55, 0.6, 0.66, 1.0)  # RGBA
 SPINNING_FRICTION = 0.004  # of a pad's contact patch: keeps a held block from turning [m]
 ROLLING_FRICTION = 0.0002  # [m]
-
-
-def nominal_scene(arm: str, camera_pose: str) -> Scene:
-    """Return the scene of an arm with its camera at a calibrated pose.
-
-    Args:
-        arm: name of the arm.
-        camera_pose: calibration file; empty for the pose of the simulated camera.
-
-    Raises:
-        ValueError: the arm has no scene, or the file is not a camera calibration of this arm.
-    """
-    scene = load_scene(arm)
-    if not camera_pose:
-        return scene
-    T = read_camera_pose(camera_pose, arm).T
-    return replace(scene, camera=replace(scene.camera, T_base_camera=T))
 
 
 def block_texture(block: int) -> Image:
     """Return the six faces of a block side by side, (FACE_PIXELS, 6 FACE_PIXELS) grey."""
     return np.hstack([face_image(FACES * block + face, FACE_PIXELS) for face in range(FACES)])
-
-
-def add_table(client: BulletClient) -> int:
-    """Add the table, an infinite plane at z = 0, to a PyBullet world and return its body id."""
-    body = client.createMultiBody(0, client.createCollisionShape(client.GEOM_PLANE))
-    client.changeDynamics(body, -1, lateralFriction=TABLE_FRICTION)
-    return int(body)
-
-
-def add_box(client: BulletClient, box: Box) -> int:
-    """Add a fixed box to a PyBullet world and return its body id."""
-    half = [length / 2 for length in box.size]
-    return int(
-        client.createMultiBody(
-            0,
-            client.createCollisionShape(client.GEOM_BOX, halfExtents=half),
-            client.createVisualShape(client.GEOM_BOX, halfExtents=half, rgbaColor=BOX_COLOR),
-            basePosition=box.position,
-            baseOrientation=Rotation.from_euler("xyz", box.rpy).as_quat(),
-        )
-    )
 
 
 def add_block(client: BulletClient, scene: Scene, pose: Array, block: int = 0) -> int:

@@ -11,14 +11,11 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import pybullet
-from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.joint_drive import JointDrive
 from invdyn_ros.arms.pybullet_arm import add_arm, apply_plant
-from invdyn_ros.arms.pybullet_client import connect
+from invdyn_ros.arms.pybullet_client import connect, pybullet
 from invdyn_ros.arms.pybullet_obstacles import Contact, add_obstacles, find_contacts
-from invdyn_ros.arms.pybullet_scene import add_block
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_arm_obstacles
@@ -116,6 +113,8 @@ class Simulation(AbstractContextManager["Simulation"]):
         self._find_contacts = partial(find_contacts, self.client, self.arm, bodies)
         self.block: int | None = None
         if scene is not None and scene.num_blocks:
+            from invdyn_ros.arms.pybullet_scene import add_block  # slow to import
+
             self.block = add_block(self.client, scene, np.eye(4))
         self.reset(seed)
 
@@ -252,9 +251,9 @@ class Simulation(AbstractContextManager["Simulation"]):
             self.block, CONTACT_FREE_POSITION, [0, 0, 0, 1]
         )
         self.client.performCollisionDetection()
-        pose = scene.sample_block_pose(self.rng)
-        position, quaternion = pose[:3, 3], Rotation.from_matrix(pose[:3, :3]).as_quat()
-        self.client.resetBasePositionAndOrientation(self.block, position, quaternion)
+        from invdyn_ros.arms.pybullet_scene import place_block  # slow to import
+
+        place_block(self.client, self.block, scene.sample_block_pose(self.rng))
         self.client.resetBaseVelocity(self.block, [0, 0, 0], [0, 0, 0])
         self.client.changeDynamics(
             self.block, -1, mass=scene.block_mass, lateralFriction=scene.friction

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdyn_ros.arms.pybullet_client import connect
-from invdyn_ros.arms.pybullet_scene import add_block, add_box, place_block
+from invdyn_ros.arms.pybullet_obstacles import add_box
+from invdyn_ros.arms.pybullet_scene import add_block, place_block
 from invdyn_ros.perception.aruco_cube import face_corners
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.pinhole_camera import PinholeCamera

@@ -26,6 +26,7 @@ from invdyn_ros.benchmarks.safety_live_graph import (
 )
 from invdyn_ros.benchmarks.safety_live_timeline import Timeline, read_timeline
 from invdyn_ros.graph.checkpoints import find_checkpoint
+from invdyn_ros.graph.composition import COMPOSED
 from invdyn_ros.robots.robot import load_robot
 
 ARM = "ur5"
@@ -56,6 +57,7 @@ class LiveRow(NamedTuple):
         disk_full: whether nothing large can be written.
         by_helper: whether another process does it, some seconds after its start.
         unmeasured: whether the recording does not tell where the arm was.
+        composed: whether the nodes outside the control loop share one process.
     """
 
     act: Act
@@ -68,6 +70,7 @@ class LiveRow(NamedTuple):
     disk_full: bool = False
     by_helper: bool = False
     unmeasured: bool = False
+    composed: bool = False
 
 
 OWN_DELAY = ("loop delay", "joint states stopped")
@@ -107,6 +110,10 @@ def live_table(with_video: bool) -> dict[str, LiveRow]:
         f"{node} stopped for 2 s": paused.get(node, person)._replace(act=pause(node))
         for node in nodes
     }
+    rows["composed killed"] = rows[f"{targets} killed"]._replace(
+        act=kill(COMPOSED), killed=COMPOSED, composed=True
+    )
+    rows["composed stopped for 2 s"] = stale._replace(act=pause(COMPOSED), composed=True)
     rows["two busy loops"] = LiveRow(busy_loops, setpoints=True)
     rows["second publisher of targets"] = LiveRow(
         second_target_publisher(targets), ("two publishers of targets",), by_helper=True
@@ -208,7 +215,8 @@ def _run(name: str, row: LiveRow, checkpoint: str, video: Path | None, seed: int
     arguments = ["grasp_sim", "lockstep:=false", "episodes:=9", f"seed:={seed}"]
     if video:
         arguments = ["teleop", f"video:={video.absolute()}", "loop:=true", f"seed:={seed}"]
-    arguments += [f"arm:={ARM}", f"checkpoint:={folder_of}"]
+    composed = str(row.composed).lower()
+    arguments += [f"arm:={ARM}", f"checkpoint:={folder_of}", f"composed:={composed}"]
     with tempfile.TemporaryDirectory(prefix="invdyn_safety_") as folder:
         limit = FILE_SIZE_LIMIT if row.disk_full else None
         domain = 1 + os.getpid() % MAX_DOMAIN_ID

@@ -69,7 +69,7 @@ class LaunchedGraph:
         with suppress(OSError):
             for child in children.read_text().split():
                 words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
-                if f"__node:={name}" in words:
+                if f"__node:={name}" in words or f"invdyn_ros.nodes.{name}" in words[2:3]:
                     return int(child)
         return None
 

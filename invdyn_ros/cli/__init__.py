@@ -28,6 +28,7 @@ VERBS = {
     "export": "export a model to ONNX and verify the file",
     "compare": "train and evaluate every model family on a dataset",
     "convert": "convert an mlp or gru checkpoint to an equivalent enhanced one",
+    "install_models": "make the files of MediaPipe's pose and hand networks",
     "calibrate": "calibrate the pose of a camera from poses of the arm and a marker",
     "visualize": "write a page or film of a network or a body's motion, or a report's page",
     "benchmark": "measure latency, speed and accuracy",

@@ -40,6 +40,7 @@ BENCHMARKS = {
     "safety": "whether any input moves an arm where it must not go: fuzz, faults, delays, persons",
     "sequence_length": "seconds and memory of time-series models against sequence length",
     "simulation": "physics steps and images per second, compared with raw PyBullet",
+    "startup": "time from launch to the first command, and memory of each process",
     "time_series": "error of time-series models in interpolation and extrapolation",
     "training": "training speed, compared with a plain DataLoader loop",
 }

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import tyro
 from tqdm import tqdm
 
-from invdyn_ros.arms.pybullet_scene import nominal_scene
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.learning.demonstration_dataset import write_demonstrations
 from invdyn_ros.grasp.learning.expert_demonstrations import (
@@ -29,6 +28,7 @@ from invdyn_ros.grasp.learning.recorded_episodes import (
 )
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
+from invdyn_ros.perception.hand_eye.camera_pose import nominal_scene
 from invdyn_ros.robots.registry import load_grasp_spec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.grasp_bag import GraspBag, read_grasp_bag

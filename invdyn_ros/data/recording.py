@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from invdyn_ros.typing import Array, Image
@@ -74,12 +73,16 @@ class EncodedImage(NamedTuple):
     @property
     def image(self) -> Image:
         """The decoded image (H, W, 3) uint8 RGB."""
+        import cv2  # slow to import
+
         decoded = cv2.imdecode(np.frombuffer(self.jpeg, np.uint8), cv2.IMREAD_COLOR)
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def encode_jpeg(image: Image, quality: int = 95) -> bytes:
     """Return an image (H, W, 3) uint8 RGB as JPEG of a quality of 0 to 100."""
+    import cv2  # slow to import
+
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return bytes(encoded.tobytes())

@@ -142,6 +142,10 @@ class CommonArguments:
         FrameName,
         Field(description="frame_id of the images; default: camera_optical_frame with the prefix"),
     ] = ""
+    composed: Annotated[
+        bool,
+        Field(description="nodes outside the control loop share one process, to save memory"),
+    ] = False
     domain: Annotated[
         int, Field(ge=-1, le=232, description="ROS_DOMAIN_ID, 0 to 232; -1: that of the shell")
     ] = -1
@@ -172,7 +176,7 @@ class TeleopArguments(CommonArguments):
     loop: Annotated[bool, Field(description="repeat the video")] = False
     max_size: Annotated[int, Field(ge=32, description="longest side of the image [px]")] = 480
     pose_model: Annotated[
-        str, Field(description="pose_landmarker_*.task file; default: MediaPipe's")
+        str, Field(description="pose_landmarker_*.task file; default: that of install_models")
     ] = ""
     side: Annotated[
         Literal["left", "right"], Field(description="which arm of the person to follow")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from invdyn_ros.config import from_strings
+from invdyn_ros.data.mediapipe_models import POSE_TASK, find_task_file
 from invdyn_ros.graph.arguments import (
     ARMS,
     BOOLEAN_VALUES,
@@ -26,6 +27,7 @@ from invdyn_ros.graph.checkpoints import (
     find_state_predictor,
     read_action_unit,
 )
+from invdyn_ros.graph.composition import compose
 from invdyn_ros.graph.discovery import discovery_environment
 from invdyn_ros.graph.drivers import resolve_driver
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
@@ -62,6 +64,8 @@ class NodeSpec:
     """Namespace of the node, without a slash at its ends."""
     remappings: Mapping[str, str] = field(default_factory=dict)
     """Name -> other name of topics."""
+    composed: tuple[str, ...] = ()
+    """Executables of the nodes that share this process; empty: it is one node of this name."""
 
     @property
     def module(self) -> str:
@@ -123,15 +127,13 @@ def resolve(graph_name: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
     environment = discovery_environment(values["discovery"], os.environ)
     if domain >= 0:
         environment["ROS_DOMAIN_ID"] = str(domain)
-    if FASTDDS_PROFILES not in os.environ:
-        environment[FASTDDS_PROFILES] = str(package_file("config/fastdds.xml"))
-    return [
+    specs = [
         NodeSpec(
             template.executable,
             template.executable,
             _parameters(template, values),
             template.ends_graph,
-            environment,
+            environment | _transport(template.executable),
             template.is_optional,
             values["namespace"].strip("/"),
             values["remappings"],
@@ -139,6 +141,15 @@ def resolve(graph_name: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
         for template in graph.nodes
         if template.condition(values)
     ]
+    return compose(specs) if values["composed"] else specs
+
+
+def _transport(executable: str) -> dict[str, str]:
+    """Return the environment that chooses the transport of a node."""
+    if FASTDDS_PROFILES in os.environ:
+        return {}
+    name = "fastdds_small.xml" if executable in SMALL_SENDERS else "fastdds.xml"
+    return {FASTDDS_PROFILES: str(package_file(f"config/{name}"))}
 
 
 def _parameters(template: NodeTemplate, values: ArgumentValues) -> dict[str, ParameterValue]:
@@ -234,6 +245,10 @@ def _resolve_teleop(values: ArgumentValues) -> None:
     values["model"] = values["pose_model"] and str(Path(values["pose_model"]).absolute())
     if values["model"] and not Path(values["model"]).is_file():
         raise ValueError(f"pose_model:={values['pose_model']} is not a file")
+    if not values["model"]:
+        find_task_file(POSE_TASK)  # raises before any node starts
+    # a run without an end of which nothing is written needs no report node
+    values["reports"] = any(values[k] for k in ("report", "record", "duration", "video"))
     values["uses_camera_node"] = camera != "none"
     if video:
         from invdyn_ros.perception.camera import read_video_info  # slow to import
@@ -292,6 +307,7 @@ CAMERA_PARAMETERS = (
     "tf_prefix",
     "camera_frame",
 )
+SMALL_SENDERS = ("inverse_dynamics", "simulator", "report", "dofbot")  # send no images
 FASTDDS_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # environment variable of Fast DDS
 INVERSE_DYNAMICS_PARAMETERS = (
     "arm",
@@ -400,7 +416,12 @@ GRAPHS: dict[str, Graph] = {
             NodeTemplate("simulator", SIMULATOR_PARAMETERS, _simulated),
             *_driver_templates(),
             _view_template("side"),
-            NodeTemplate("report", (*REPORT_PARAMETERS, "video", "loop", "side"), ends_graph=True),
+            NodeTemplate(
+                "report",
+                (*REPORT_PARAMETERS, "video", "loop", "side"),
+                lambda values: values["reports"],
+                ends_graph=True,
+            ),
         ),
         _resolve_teleop,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import tempfile
@@ -33,7 +34,10 @@ def launch(specs: list[NodeSpec], is_graph: bool = True) -> int:
     Raises:
         ValueError: a graph runs already in this domain and namespace.
     """
-    import cv2  # noqa: F401  reports a missing libGL once, here, instead of in each node
+    try:
+        ctypes.CDLL("libGL.so.1")
+    except OSError:  # OpenCV says it once, here, instead of in each node, if it needs it
+        import cv2  # noqa: F401
 
     start = time.time()
     if (warning := open_network_warning({**os.environ, **specs[0].environment})) is not None:
@@ -70,12 +74,13 @@ def missing_reports(specs: list[NodeSpec], start: float) -> list[Path]:
 
 def command(spec: NodeSpec, parameters: Path) -> list[str]:
     """Return the command line of a node's process."""
-    ros = ["--ros-args", "-r", f"__node:={spec.name}", "--params-file", str(parameters)]
+    name = [] if spec.composed else ["-r", f"__node:={spec.name}"]
+    ros = ["--ros-args", *name, "--params-file", str(parameters)]
     if spec.namespace:
         ros += ["-r", f"__ns:=/{spec.namespace}"]
-    for name, other in spec.remappings.items():
-        ros += ["-r", f"{name}:={other}"]
-    return [sys.executable, "-m", spec.module, *ros]
+    for topic, other in spec.remappings.items():
+        ros += ["-r", f"{topic}:={other}"]
+    return [sys.executable, "-m", spec.module, *spec.composed, *ros]
 
 
 def parameters_yaml(spec: NodeSpec) -> str:

@@ -15,7 +15,6 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.domain_randomization import load_randomization, sample_latency
-from invdyn_ros.arms.pybullet_scene import nominal_scene
 from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.graph.topics import (
@@ -48,6 +47,7 @@ from invdyn_ros.nodes.messages import (
 )
 from invdyn_ros.nodes.robot_names import CameraNamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.perception.hand_eye.camera_pose import nominal_scene
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose, ticks_per_image
 

@@ -73,8 +73,9 @@ def _node(spec: NodeSpec) -> Node:
     return Node(
         package="invdyn_ros",
         executable=spec.executable,
-        name=spec.name,
+        name=None if spec.composed else spec.name,
         namespace=spec.namespace or None,  # None: that of an including launch file
+        arguments=list(spec.composed),
         parameters=[dict(spec.parameters)],
         remappings=list(spec.remappings.items()),
         additional_env={**spec.environment, LAUNCHER_VARIABLE: str(os.getpid())},

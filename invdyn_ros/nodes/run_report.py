@@ -195,8 +195,8 @@ class RunReport:
             self.values |= teleop_report(self.episodes[0], robot, unit, config.side)
             self.values["restarts"] = len(parts) - 1
             return
-        from invdyn_ros.arms.pybullet_scene import nominal_scene
         from invdyn_ros.evaluation.grasp_report import grasp_report
+        from invdyn_ros.perception.hand_eye.camera_pose import nominal_scene
 
         # the episode after the last one has begun meanwhile
         complete, unfinished = parts[:-1][: config.episodes], parts[-1:]

@@ -316,18 +316,23 @@ class DiagnosticNode(Node):
                     )
 
 
-def run(create_node: Callable[[], Node]) -> None:
-    """Run a node until it ends: exit code 0 if finished or interrupted, 2 on bad input."""
+def run(create_node: Callable[[], Any], create_loop: Callable[[Any], Any] = NodeLoop) -> None:
+    """Run a node until it ends: exit code 0 if finished or interrupted, 2 on bad input.
+
+    Args:
+        create_node: creates the node.
+        create_loop: creates its main loop.
+    """
     name, code = _module_name(create_node), 0
-    node: Node | None = None
-    loop: NodeLoop | None = None
+    node: Any = None
+    loop: Any = None
     reset_signals()
     try:
         # signal handlers of rclpy would shut down the context in the middle of a callback
         rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         node = create_node()
         name = node.get_name()
-        loop = NodeLoop(node)
+        loop = create_loop(node)
         handle_signals(loop)
         gc.collect()
         gc.freeze()  # objects that live as long as the node need no garbage collection
@@ -355,6 +360,6 @@ def _type_name(msg_type: Any) -> str:
     return f"{package}/{interface}/{msg_type.__name__}"
 
 
-def _module_name(create_node: Callable[[], Node]) -> str:
+def _module_name(create_node: Callable[[], Any]) -> str:
     """Return the name of a node's module, for errors before the node exists."""
     return Path(inspect.getfile(sys.modules[create_node.__module__])).stem

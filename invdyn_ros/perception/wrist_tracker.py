@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdyn_ros.config import Fraction, Probability, Validated
+from invdyn_ros.data.mediapipe_models import HAND_TASK, find_task_file
+from invdyn_ros.data.mediapipe_task import ImageTask
 from invdyn_ros.native_output import suppress_native_output
 
 MAX_HANDS = 2  # one more than tracked, because the other hand may have the higher score
@@ -33,17 +35,19 @@ class WristTracker(AbstractContextManager["WristTracker"]):
     """
 
     def __init__(self, config: WristTrackerConfig | None = None) -> None:
-        """Load the hand network of MediaPipe."""
-        self.config = config or WristTrackerConfig()
-        with suppress_native_output():
-            import mediapipe as mp  # the import takes half a second
+        """Load the hand network of MediaPipe.
 
-            self._hands = mp.solutions.hands.Hands(
-                max_num_hands=MAX_HANDS,
-                min_detection_confidence=self.config.min_detection_confidence,
-                min_tracking_confidence=self.config.min_tracking_confidence,
-            )
-            self._hands.process(np.zeros((256, 256, 3), np.uint8))
+        Raises:
+            FileNotFoundError: it is not installed.
+        """
+        self.config = config or WristTrackerConfig()
+        self._task = ImageTask(
+            "HandLandmarker",
+            find_task_file(HAND_TASK),
+            num_hands=MAX_HANDS,
+            min_hand_detection_confidence=self.config.min_detection_confidence,
+            min_tracking_confidence=self.config.min_tracking_confidence,
+        )
         self._previous: np.ndarray | None = None
 
     def __call__(self, image: np.ndarray) -> np.ndarray | None:
@@ -55,14 +59,14 @@ class WristTracker(AbstractContextManager["WristTracker"]):
             image: (H, W, 3) uint8 RGB, the image that follows that of the previous call.
         """
         with suppress_native_output():
-            hands = self._hands.process(np.ascontiguousarray(image)).multi_hand_landmarks or []
-        wrists = np.array([[h.landmark[0].x, h.landmark[0].y] for h in hands]).reshape(-1, 2)
+            hands = self._task.detect(image).hand_landmarks
+        wrists = np.array([[hand[0].x, hand[0].y] for hand in hands]).reshape(-1, 2)
         self._previous = nearest_wrist(wrists, self._previous, self.config.max_jump)
         return self._previous
 
     def close(self) -> None:
         """Free the network."""
-        self._hands.close()
+        self._task.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()

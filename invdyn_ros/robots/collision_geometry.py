@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.rotation import matrix_to_quaternion, quaternion_to_matrix, rpy_to_matrix
 from invdyn_ros.robots.urdf import UrdfTree, load_urdf
 from invdyn_ros.typing import Array
 
@@ -144,7 +144,7 @@ def shape_points(model: mujoco.MjModel, geometry: int) -> Array:
         points = revolve(np.array([-size[1], size[1]]), size[:1])
     else:  # the cube around a sphere
         points = _CORNERS * size[0]
-    R = Rotation.from_quat(model.geom_quat[geometry][[1, 2, 3, 0]]).as_matrix()
+    R = quaternion_to_matrix(model.geom_quat[geometry])
     return points @ R.T + model.geom_pos[geometry]
 
 
@@ -186,7 +186,7 @@ def _add_obstacles(spec: mujoco.MjSpec, obstacles: Obstacles) -> None:
         world.add_geom(name=TABLE, type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], **inert)
     for box in obstacles.boxes:
         T = np.eye(4)
-        T[:3, :3] = Rotation.from_euler("xyz", box.rpy).as_matrix()
+        T[:3, :3] = rpy_to_matrix(box.rpy)
         T[:3, 3] = box.position
         pos, quat = _position_quaternion(T)
         half = [edge / 2 for edge in box.size]
@@ -278,11 +278,10 @@ def shape_origin(element: ET.Element) -> Array:
     if origin is not None:
         T[:3, 3] = [float(x) for x in origin.get("xyz", "0 0 0").split()]
         rpy = [float(x) for x in origin.get("rpy", "0 0 0").split()]
-        T[:3, :3] = Rotation.from_euler("xyz", rpy).as_matrix()
+        T[:3, :3] = rpy_to_matrix(rpy)
     return T
 
 
 def _position_quaternion(T: Array) -> tuple[list[float], list[float]]:
     """Return position and quaternion (w, x, y, z) of a pose (4, 4)."""
-    x, y, z, w = Rotation.from_matrix(T[:3, :3]).as_quat().tolist()
-    return T[:3, 3].tolist(), [w, x, y, z]
+    return T[:3, 3].tolist(), matrix_to_quaternion(T[:3, :3]).tolist()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from invdyn_ros.robots.collision_geometry import WORLD, revolve, shape_points
+from invdyn_ros.robots.rotation import quaternion_to_matrix, z_to_axis
 from invdyn_ros.typing import Array, Mask
 
 SYMMETRY_TOLERANCE = 1e-6  # [m, -]
@@ -34,9 +34,9 @@ def motion_radii(model: mujoco.MjModel, body: int, points: Array) -> Array:
         elif joint >= 0:
             reach = np.linalg.norm(points - heights[:, None] * axis, axis=1)
             radii[joint] = reach.max()
-            turn = Rotation.align_vectors(axis[None], [[0.0, 0.0, 1.0]])[0].as_matrix()
+            turn = z_to_axis(axis)
             points = revolve(heights, reach) @ turn.T
-        points = points @ _rotation(model.body_quat[body]).T + model.body_pos[body]
+        points = points @ quaternion_to_matrix(model.body_quat[body]).T + model.body_pos[body]
         body = model.body_parentid[body]
     return radii
 
@@ -89,11 +89,11 @@ def _is_symmetric(model: mujoco.MjModel, shape: int, joint: int) -> bool:
     if moved != body:  # a joint on this body that moves the next one
         if model.body_parentid[moved] != body:
             return False
-        axis, origin = _rotation(model.body_quat[moved]) @ axis, model.body_pos[moved]
+        axis, origin = quaternion_to_matrix(model.body_quat[moved]) @ axis, model.body_pos[moved]
     if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE:
         return False
     kind = model.geom_type[shape]
-    direction = _rotation(model.geom_quat[shape])[:, 2]
+    direction = quaternion_to_matrix(model.geom_quat[shape])[:, 2]
     parallel = np.linalg.norm(np.cross(direction, axis)) < SYMMETRY_TOLERANCE
     offset = np.cross(model.geom_pos[shape] - origin, axis)
     centred = np.linalg.norm(offset) < SYMMETRY_TOLERANCE
@@ -102,8 +102,3 @@ def _is_symmetric(model: mujoco.MjModel, shape: int, joint: int) -> bool:
         or (kind == mujoco.mjtGeom.mjGEOM_CYLINDER and parallel and centred)
         or (kind == mujoco.mjtGeom.mjGEOM_SPHERE and centred)
     )
-
-
-def _rotation(quaternion: Array) -> Array:
-    """Return the matrix (3, 3) of a quaternion (4,) w, x, y, z."""
-    return np.asarray(Rotation.from_quat(quaternion[[1, 2, 3, 0]]).as_matrix())

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import mujoco
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from invdyn_ros.robots.collision_geometry import shape_geometry, shape_origin
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.rotation import quaternion_to_matrix
 from invdyn_ros.robots.urdf import UrdfTree, load_urdf
 from invdyn_ros.typing import Array
 
@@ -134,7 +134,7 @@ def _mesh(file: Path, scale: tuple[float, ...]) -> tuple[Array, Array]:
     except ValueError as error:
         raise ValueError(f"{file} is not a mesh: {' '.join(str(error).split())}") from None
     # MuJoCo moves a mesh to its centre of mass and its principal axes
-    R = Rotation.from_quat(model.geom_quat[0][[1, 2, 3, 0]]).as_matrix()
+    R = quaternion_to_matrix(model.geom_quat[0])
     points = model.mesh_vert[model.mesh_face].astype(float) @ R.T + model.geom_pos[0]
     return points, model.mesh_normal[model.mesh_facenormal].astype(float) @ R.T
 

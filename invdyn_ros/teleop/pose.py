@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from invdyn_ros.config import Probability, Validated
+from invdyn_ros.data.mediapipe_models import POSE_TASK, find_task_file
+from invdyn_ros.data.mediapipe_task import ImageTask
 from invdyn_ros.native_output import suppress_native_output
 from invdyn_ros.teleop.arm_directions import ARM_LANDMARKS
 
@@ -41,7 +43,7 @@ class PoseEstimatorConfig(Validated):
     """Settings of the pose estimator."""
 
     model: str = ""
-    """A `pose_landmarker_*.task` file; empty: the full BlazePose model of MediaPipe 0.10.21."""
+    """A `pose_landmarker_*.task` file; empty: the one that `invdyn install_models` makes."""
     min_detection_confidence: Probability = 0.5
     """Minimum score to detect a person, 0..1."""
     min_tracking_confidence: Probability = 0.5
@@ -53,16 +55,8 @@ class PoseEstimatorConfig(Validated):
         if self.model and not Path(self.model).is_file():
             raise FileNotFoundError(
                 f"no pose model {self.model}; "
-                "give a pose_landmarker_*.task file, or '' for the bundled one"
+                "give a pose_landmarker_*.task file, or '' for the installed one"
             )
-
-
-class _Network(Protocol):
-    def detect(self, image: np.ndarray) -> tuple[Any, Any] | None:
-        """Return the lists of world and image landmarks of the person, or None."""
-
-    def close(self) -> None:
-        """Free the network."""
 
 
 class PoseEstimator(AbstractContextManager["PoseEstimator"]):
@@ -72,14 +66,19 @@ class PoseEstimator(AbstractContextManager["PoseEstimator"]):
         """Load the network and run it once, because its first call is slow.
 
         Raises:
+            FileNotFoundError: there is no model file.
             ValueError: the model file is not a pose landmarker.
         """
         config = config or PoseEstimatorConfig()
+        file = Path(config.model) if config.model else find_task_file(POSE_TASK)
         with suppress_native_output():
-            self._network: _Network = (
-                _TaskFileNetwork(config) if config.model else _BundledNetwork(config)
+            self._task = ImageTask(
+                "PoseLandmarker",
+                file,
+                min_pose_detection_confidence=config.min_detection_confidence,
+                min_tracking_confidence=config.min_tracking_confidence,
             )
-            self._network.detect(np.zeros((256, 256, 3), np.uint8))
+            self._task.detect(np.zeros((256, 256, 3), np.uint8))
         self._first_detection = True  # until the first one, at which TFLite prints a warning
 
     def __call__(self, image: np.ndarray) -> Landmarks | None:
@@ -96,82 +95,24 @@ class PoseEstimator(AbstractContextManager["PoseEstimator"]):
                 f"expected an RGB image (h, w, 3) uint8, got {image.shape} {image.dtype}"
             )
         with suppress_native_output() if self._first_detection else nullcontext():
-            lists = self._network.detect(np.ascontiguousarray(image))
-        if lists is None:
+            result = self._task.detect(image)
+        if not result.pose_world_landmarks:
             return None
         self._first_detection = False
-        world = np.array([(p.x, p.y, p.z, p.visibility) for p in lists[0]])  # (33, 4)
+        world = np.array(
+            [(p.x, p.y, p.z, p.visibility) for p in result.pose_world_landmarks[0]]
+        )  # (33, 4)
         world[:, :3] = world[:, :3] @ HIP_FROM_MEDIAPIPE.T
         height, width = image.shape[:2]
-        return Landmarks(world, np.array([(p.x * width, p.y * height) for p in lists[1]]))
+        pixels = np.array([(p.x * width, p.y * height) for p in result.pose_landmarks[0]])
+        return Landmarks(world, pixels)
 
     def close(self) -> None:
         """Free the network; the estimator cannot be called afterwards."""
-        self._network.close()
+        self._task.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _BundledNetwork:
-    """Full BlazePose model through `mp.solutions`, which the wheel contains until 0.10.30."""
-
-    def __init__(self, config: PoseEstimatorConfig) -> None:
-        import mediapipe as mp  # the import takes half a second
-
-        self._pose = mp.solutions.pose.Pose(
-            model_complexity=1,
-            min_detection_confidence=config.min_detection_confidence,
-            min_tracking_confidence=config.min_tracking_confidence,
-        )
-
-    def detect(self, image: np.ndarray) -> tuple[Any, Any] | None:
-        result = self._pose.process(image)
-        if result.pose_world_landmarks is None:
-            return None
-        return result.pose_world_landmarks.landmark, result.pose_landmarks.landmark
-
-    def close(self) -> None:
-        self._pose.close()
-
-
-class _TaskFileNetwork:
-    """Pose landmarker of the MediaPipe Tasks API, loaded from a file."""
-
-    PERIOD_MS = 33
-    """Nominal period between images; the Tasks API needs increasing stamps for its smoothing."""
-
-    def __init__(self, config: PoseEstimatorConfig) -> None:
-        import mediapipe as mp
-
-        vision = mp.tasks.vision
-        options = vision.PoseLandmarkerOptions(
-            base_options=mp.tasks.BaseOptions(model_asset_buffer=Path(config.model).read_bytes()),
-            running_mode=vision.RunningMode.VIDEO,
-            min_pose_detection_confidence=config.min_detection_confidence,
-            min_tracking_confidence=config.min_tracking_confidence,
-        )
-        try:
-            self._landmarker = vision.PoseLandmarker.create_from_options(options)
-        except (RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:100]
-            raise ValueError(
-                f"{config.model} is not a pose landmarker .task file: {reason}"
-            ) from error
-        self._image = mp.Image
-        self._format = mp.ImageFormat.SRGB
-        self._stamp = 0
-
-    def detect(self, image: np.ndarray) -> tuple[Any, Any] | None:
-        self._stamp += self.PERIOD_MS
-        mp_image = self._image(image_format=self._format, data=image)
-        result = self._landmarker.detect_for_video(mp_image, self._stamp)
-        if not result.pose_world_landmarks:
-            return None
-        return result.pose_world_landmarks[0], result.pose_landmarks[0]
-
-    def close(self) -> None:
-        self._landmarker.close()
 
 
 LEFT_COLOR, RIGHT_COLOR, CENTER_COLOR = (255, 150, 40), (40, 190, 255), (235, 235, 235)  # RGB

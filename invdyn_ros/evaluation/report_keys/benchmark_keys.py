@@ -143,6 +143,15 @@ COLUMNS: Mapping[str, Keys] = {
         "total_timesteps": ReportKey("training steps in all"),
         "total_minutes": ReportKey("training time in all", "min"),
     },
+    "startup": {
+        "s": ReportKey("time from the launch, median over the runs", "s", optional=True),
+        "max s": ReportKey("longest time from the launch", "s", optional=True),
+        "RSS MB": ReportKey("resident memory of the process, median", "MB", optional=True),
+        "PSS MB": ReportKey(
+            "the same, shared pages divided by the number of processes", "MB", optional=True
+        ),
+        "peak MB": ReportKey("largest resident memory so far, median", "MB", optional=True),
+    },
     "live_window": {
         **_quantiles("ms", "p50", "p95", "p99", "max"),
         "commands": ReportKey("commands that were timed", optional=True),

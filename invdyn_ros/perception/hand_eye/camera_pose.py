@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.config import from_mapping, load_yaml
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting
+from invdyn_ros.robots.registry import load_scene
+from invdyn_ros.robots.scene import Scene
 
 NORM_TOLERANCE = 1e-3  # deviation of the norm of a quaternion from 1
 MAX_COORDINATE = 20.0  # [m] a larger coordinate is probably not in metres
@@ -104,3 +106,20 @@ def to_yaml(camera: CameraPose, parent: str) -> str:
             text = f"[{', '.join(map(repr, value))}]" if isinstance(value, tuple) else f"{value}"
             lines.append(f"{name}: {text}" + (f"  # {comment}" if comment else ""))
     return "\n".join(lines) + "\n"
+
+
+def nominal_scene(arm: str, camera_pose: str) -> Scene:
+    """Return the scene of an arm with its camera at a calibrated pose.
+
+    Args:
+        arm: name of the arm.
+        camera_pose: calibration file; empty for the pose of the simulated camera.
+
+    Raises:
+        ValueError: the arm has no scene, or the file is not a camera calibration of this arm.
+    """
+    scene = load_scene(arm)
+    if not camera_pose:
+        return scene
+    T = read_camera_pose(camera_pose, arm).T
+    return replace(scene, camera=replace(scene.camera, T_base_camera=T))
