@@ -18,6 +18,7 @@ from test_sequence_files import arrays, save_hdf5, save_npz
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.models.gravity import convert_actions
 from invdyn_ros.sources.import_result import ImportResult
 from invdyn_ros.sources.registry import SOURCES
 from invdyn_ros.sources.source import Collection, Source
@@ -104,6 +105,23 @@ def test_folders_that_differ_are_not_mixed(tmp_path: Path, capsys: Capture) -> N
     assert "'ur5'" in refused(out, capsys, "dataset", tmp_path / "a", tmp_path / "ur10")
     assert "are N m, not A" in refused(out, capsys, "dataset", tmp_path / "a", "--unit", "A")
     assert "not a LeRobot folder" in refused(out, capsys, "dataset", tmp_path)
+
+
+def test_torques_are_converted_when_asked_for_and_never_silently(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    ur5, out = robot("ur5"), tmp_path / "out"
+    torque = excitation(ur5, 0, seconds=0.5)
+    bare = convert_actions(torque, "N m without gravity", ur5.rigid_body_urdf())
+    write_dataset(tmp_path / "torque", [torque], "ur5", ur5.rate)
+    write_dataset(tmp_path / "bare", [bare], "ur5", ur5.rate)
+    folders = ("dataset", tmp_path / "torque", tmp_path / "bare")
+    assert "--unit" in refused(out, capsys, *folders)
+    assert collect(out, *folders, "--unit", "N m") == 0
+    assert "gravity of the URDF added" in capsys.readouterr().out
+    assert "gravity of the URDF added" in (out / "meta/info.json").read_text()
+    for trajectory in read_dataset(out).trajectories:
+        np.testing.assert_allclose(trajectory.action, torque.action, atol=1e-9)
 
 
 def test_sequence_accounts_for_all_rows(tmp_path: Path, capsys: Capture) -> None:

@@ -24,7 +24,8 @@ PARTS = (
     "config",
     "urdf",
 )
-NODES = {rule.executable for graph in GRAPHS.values() for rule in graph.nodes} | {"composed"}
+NODES = {rule.executable for graph in GRAPHS.values() for rule in graph.nodes}
+NODES |= {"composed", "inverse_dynamics_solver"}  # several nodes; for programs of others
 
 # looked up in rosdistro's rosdep/python.yaml and, for ROS packages, in its distribution files
 ROSDEP_KEYS = {

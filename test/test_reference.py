@@ -88,7 +88,7 @@ def test_the_options_in_the_reference_are_those_of_the_commands():
         assert {o for o in listed if o.startswith("--")} == real, command
 
 
-def topics_in(tree):
+def topics_in(node, tree):
     """Topics and services of a node: private ones, and those whose names it imports."""
     names = {node.id for node in nodes_of(ast.Name, tree) if not node.id.startswith("_")}
     for name in names & vars(topics).keys():
@@ -96,16 +96,17 @@ def topics_in(tree):
         value = value("<id>") if callable(value) else value
         texts = [value] if isinstance(value, str) else value.values()
         yield from (topic if topic.startswith("/") else f"/{topic}" for topic in texts)
-    for node in nodes_of(ast.Constant, tree):
-        if isinstance(node.value, str) and node.value.startswith("~/"):
-            yield node.value.replace("~", "/inverse_dynamics")
+    for part in nodes_of(ast.Constant, tree):
+        if isinstance(part.value, str) and part.value.startswith("~/"):
+            yield part.value.replace("~", f"/{node}")
 
 
 def test_every_topic_and_service_is_documented():
     data = graph_pages.read_yaml("topics.yaml")
     documented = set(data["topics"]) | set(data["services"])
     trees = source_index.trees().items()
-    used = {t for name, tree in trees if name.startswith("nodes.") for t in topics_in(tree)}
+    nodes = {name.split(".")[1]: tree for name, tree in trees if name.startswith("nodes.")}
+    used = {topic for node, tree in nodes.items() for topic in topics_in(node, tree)}
     assert used == documented
     assert all(entry["meaning"] for kind in data.values() for entry in kind.values())
 

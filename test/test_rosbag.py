@@ -23,27 +23,32 @@ def record(
     storage: StoragePlugin = StoragePlugin.SQLITE3,
     effort: bool = True,
     logged: np.ndarray | None = None,
+    unmeasured: slice = slice(0),
+    controllers: tuple[list[int], ...] = ([3, 0, 5, 1, 4, 2],),
 ) -> Path:
     """Write a recording as a driver would: other joint order, a gripper on the same topic.
 
-    It is logged at the stamps, unless other times are given.
+    It is logged at the stamps, unless other times are given. Effort is NaN in the rows
+    `unmeasured`. Each controller publishes some of the joints.
     """
     kinds = TYPES.types
-    order = [3, 0, 5, 1, 4, 2]
 
     def message(stamp: float, names: list[str], *columns: np.ndarray) -> bytes:
         time = kinds["builtin_interfaces/msg/Time"](int(stamp), round(stamp % 1 * 1e9))
         header = kinds["std_msgs/msg/Header"](time, "")
         return bytes(TYPES.serialize_cdr(kinds[JOINT_STATE](header, names, *columns), JOINT_STATE))
 
-    names = [trajectory.joint_names[i] for i in order]
+    action = trajectory.action.copy()
+    action[unmeasured] = np.nan
     with Writer(folder, version=9, storage_plugin=storage) as bag:
         topic = bag.add_connection("/joint_states", JOINT_STATE, typestore=TYPES)
         for i, stamp in enumerate(trajectory.time):
             at = round((stamp if logged is None else logged[i]) * 1e9)
-            tau = trajectory.action[i, order] if effort else np.empty(0)
-            rows = (trajectory.position[i, order], trajectory.velocity[i, order], tau)
-            bag.write(topic, at, message(stamp, names, *rows))
+            for order in controllers:
+                names = [trajectory.joint_names[k] for k in order]
+                tau = action[i, order] if effort else np.empty(0)
+                rows = (trajectory.position[i, order], trajectory.velocity[i, order], tau)
+                bag.write(topic, at, message(stamp, names, *rows))
             if i % 3 == 0:
                 none = np.empty(0)
                 gripper = message(stamp, ["finger"], np.array([0.04]), none, none)
@@ -119,6 +124,32 @@ def test_joints_with_a_prefix_are_those_of_the_robot(tmp_path: Path) -> None:
     (read,) = read_bag(path, JOINTS, BagConfig("A", tf_prefix="left_")).trajectories
     assert read.joint_names == JOINTS
     np.testing.assert_array_equal(read.position, left.position)
+
+
+def test_effort_that_is_nan_is_absent(tmp_path: Path) -> None:
+    """A controller publishes NaN where the hardware has no interface, or before it is read."""
+    original = recorded()
+    path = record(tmp_path / "never", original, unmeasured=slice(None))
+    (read,) = read_bag(path, JOINTS, BagConfig("N m")).trajectories
+    assert read.action.shape == (0, 6) and len(read) == len(original)
+    path = record(tmp_path / "late", original, unmeasured=slice(8))
+    result = read_bag(path, JOINTS, BagConfig("N m"))
+    (read,) = result.trajectories
+    np.testing.assert_array_equal(read.action, original.action[8:])
+    assert "-8 messages without a measured value" in result.summary()
+    path = record(tmp_path / "half", original, unmeasured=slice(100))
+    with pytest.raises(ValueError, match="some messages have effort and some do not"):
+        read_bag(path, JOINTS, BagConfig("N m"))
+
+
+def test_joints_of_two_controllers_are_joined(tmp_path: Path) -> None:
+    original = recorded()
+    path = record(tmp_path / "bag", original, controllers=([1, 0, 2], [5, 3, 4]))
+    result = read_bag(path, JOINTS, BagConfig("A"))
+    (read,) = result.trajectories
+    np.testing.assert_array_equal(read.position, original.position)
+    np.testing.assert_array_equal(read.action, original.action)
+    assert f"-{len(original)} messages joined with the next" in result.summary()
 
 
 def test_errors_of_missing_joints_and_topics_list_those_in_the_bag(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from invdyn_ros.graph import topics
 
 ROOT = Path(__file__).parents[1]
 NODES = sorted((ROOT / "invdyn_ros" / "nodes").glob("*.py"))
-RVIZ_TYPES = {"PoseWithCovariance": "PoseWithCovarianceStamped"}  # display -> type if not the same
-FOREIGN = {"/robot_description"}  # of robot_state_publisher
+# display -> type if not the same
+RVIZ_TYPES = {"PoseWithCovariance": "PoseWithCovarianceStamped", "RobotModel": "String"}
 
 
 def interfaces(method):
@@ -62,8 +62,7 @@ def test_rviz_shows_published_topics_of_the_right_type():
     displays = dict(reversed(pair) for pair in rviz_topics())
     assert len(displays) >= 6
     for topic, display in displays.items():
-        if topic not in FOREIGN:
-            assert PUBLISHED.get(topic) == RVIZ_TYPES.get(display, display), topic
+        assert PUBLISHED.get(topic) == RVIZ_TYPES.get(display, display), topic
 
 
 @pytest.fixture(scope="module")

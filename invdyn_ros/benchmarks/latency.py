@@ -18,6 +18,7 @@ from typing import Any
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
 from invdyn_ros.graph.graph import FASTDDS_PROFILES, NodeSpec, ParameterValue
 from invdyn_ros.graph.launcher import launch
+from invdyn_ros.models.gravity import for_commands
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.robot import load_robot, package_file
 
@@ -62,7 +63,7 @@ def measure_latency(config: LatencyBenchmarkConfig) -> dict[str, Any]:
     """
     robot = load_robot(config.arm)
     checkpoint = config.checkpoint or package_file(f"config/checkpoints/{config.arm}")
-    meta = load_runtime(checkpoint, "cpu", robot).meta
+    meta = for_commands(load_runtime(checkpoint, "cpu", robot)).meta
     machine = machine_info(1)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         output_file = Path(folder) / "latency.json"

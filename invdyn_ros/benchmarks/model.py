@@ -26,6 +26,7 @@ from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, select_device
+from invdyn_ros.models.gravity import for_commands
 from invdyn_ros.models.onnx import export_and_verify
 from invdyn_ros.models.runtime import RUNTIMES, Runtime, fastest_runtime
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, package_file
@@ -135,7 +136,7 @@ def _calls(
     stamps = torch.arange(1 - n_obs_steps, 1, dtype=torch.float64)[None] / robot.rate
     mj_model, data = robot.model(), mujoco.MjData(robot.model())
     rows = motions[:, 0, -1].view(NUM_MOTIONS, 3, n).numpy()
-    live = fastest_runtime(model)
+    live = for_commands(fastest_runtime(model))
 
     def inverse(i: int) -> None:
         data.qpos[:], data.qvel[:], data.qacc[:] = rows[i]

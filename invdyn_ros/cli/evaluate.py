@@ -9,6 +9,7 @@ from typing import Any, Literal
 from invdyn_ros.cli.options import parse, robot_option
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import SplitPredictions, evaluation_report, predict_split
 from invdyn_ros.evaluation.headlines import headline, headline_text
 from invdyn_ros.evaluation.pages.report_page import attempt_page, write_report_page
@@ -16,6 +17,7 @@ from invdyn_ros.evaluation.pages.sections import report_sections
 from invdyn_ros.evaluation.run_info import command_line, run_info
 from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.gravity import conversion_note, convert_actions
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,39 @@ def main(argv: list[str] | None = None) -> int:
             f"{options.data} is of '{info.robot}'; {options.checkpoint} is a model of "
             f"'{model.meta.robot}'"
         )
+    trajectories, conversion = _in_unit_of(model, trajectories)
     predicted = predict_split(model, trajectories)
     if options.plots is not None:
         from invdyn_ros.evaluation.plots.evaluation import plot_evaluation  # imports matplotlib
 
         plot_evaluation(options.plots, model, predicted)
-    report = evaluation_report(model, predicted)
+    report = evaluation_report(model, predicted) | {"action_conversion": conversion}
     report["run"] = run_info("evaluate", command_line("evaluate", argv))
     options.report.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.report, report)
     print(summary(report))
     attempt_page(options.report, lambda: _write_page(options.report, report, model, predicted))
     return 0
+
+
+def _in_unit_of(
+    model: InverseDynamics, trajectories: list[Trajectory]
+) -> tuple[list[Trajectory], str | None]:
+    """Return trajectories with actions in the unit of a model, and how they were converted.
+
+    Raises:
+        ValueError: they cannot be converted.
+    """
+    unit, wanted = trajectories[0].action_unit, model.meta.action_unit
+    if unit == wanted:
+        return trajectories, None
+    try:
+        converted = [convert_actions(t, wanted, model.meta.urdf) for t in trajectories]
+    except ValueError as error:
+        raise ValueError(f"the model has actions in '{wanted}': {error}") from error
+    note = conversion_note(unit, wanted)
+    print(note)
+    return converted, note
 
 
 def _write_page(

@@ -18,6 +18,7 @@ from invdyn_ros.models.fallback_metadata import (
     MAX_STD_KEY,
     RIGID_BODY_PARAMETERS,
 )
+from invdyn_ros.models.gravity import TRAINED_UNIT, Predictor, in_unit
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.typing import Array
@@ -31,7 +32,7 @@ class Fallback(NamedTuple):
         max_std: (n,) largest predicted standard deviation [action unit] without fallback.
     """
 
-    model: MujocoRigidBody
+    model: Predictor
     max_std: Array
 
     def weight(self, std: Array) -> float:
@@ -52,8 +53,11 @@ def fallback_from_metadata(meta: ModelMetadata) -> Fallback | None:
     if FALLBACK_KEY not in meta.data:
         return None
     values = {"compliance": meta.data.get("urdf_compliance")} | meta.data[FALLBACK_KEY]
-    rigid = RigidBody(replace(meta, family="rigid_body", config={"identify": False}))
+    unit = meta.data.get(TRAINED_UNIT, meta.action_unit)
+    trained = replace(meta, family="rigid_body", action_unit=unit, config={"identify": False})
+    rigid = RigidBody(trained)
     for name in RIGID_BODY_PARAMETERS:
         if values.get(name) is not None:
             rigid.get_buffer(name).copy_(torch.tensor(values[name], dtype=rigid.dtype))
-    return Fallback(MujocoRigidBody(rigid), np.array(values[MAX_STD_KEY]))
+    model = in_unit(MujocoRigidBody(rigid), trained, meta.action_unit)
+    return Fallback(model, np.array(values[MAX_STD_KEY]))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invdyn_ros.data.action_units import ACTION_UNITS
 from invdyn_ros.typing import Array, Image, Mask
 
-ACTION_UNITS = ("N m", "A", "rad", "rad/s", "1")
 NO_FRAMES = np.empty((0, 0, 0, 3), np.uint8)
 NO_POINTS = np.empty((0, 0, 2))
 NO_VERB = 255  # class of a motion without narration
@@ -33,9 +33,8 @@ class Trajectory:
         acceleration: (T, n) or (0, n) [rad/s^2].
         action: (T, n) or (0, n) [action_unit].
         joint_names: names of the n joints, in the order of the columns.
-        action_unit: "N m" (torque), "A" (motor current), "rad" (servo setpoint), "rad/s" (joint
-            velocity) or "1" (a dimensionless command, such as a fraction of the actuator's range,
-            or a displacement as a fraction of the image size).
+        action_unit: a key of `action_units.ACTION_UNITS`, such as "N m", "N m without gravity",
+            "A" (motor current) or "rad" (servo setpoint).
         frames: (T, H, W, 3) RGB image of each time, or no images.
         source: recording of the trajectory, as "video" or "participant/video"; "" where each
             trajectory is a separate recording.

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invdyn_ros.data.action_units import conversion_remedy
 from invdyn_ros.data.leakage import check_no_leakage
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.typing import Array
@@ -172,8 +173,10 @@ def check_compatible(trajectories: Sequence[Trajectory]) -> None:
         for name in ("joint_names", "action_unit"):
             first, other = getattr(trajectories[0], name), getattr(trajectory, name)
             if first != other:
+                remedy = conversion_remedy(first, other) if name == "action_unit" else ""
                 raise ValueError(
                     f"trajectories of different {name.replace('_', ' ')}: {first} and {other}"
+                    f"{remedy}"
                 )
 
 

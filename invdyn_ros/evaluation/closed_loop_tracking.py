@@ -11,9 +11,11 @@ import torch
 
 from invdyn_ros.control.computed_torque import InverseDynamicsModel
 from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
+from invdyn_ros.data.action_units import command_unit
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import excitation_motion, replay
 from invdyn_ros.models import InverseDynamics, ModelMetadata, Prediction
+from invdyn_ros.models.gravity import for_commands, in_unit
 from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
@@ -53,15 +55,16 @@ class TrackingTask:
 
         Args:
             robot: the arm.
-            unit: unit of the actions, "N m" or "rad".
+            unit: unit of the actions of the models.
             payload: mass at the tool [kg]; None: that of the simulated arm.
         """
         changes = {} if payload is None else {"payload": payload}
         desired = excitation_motion(robot, MOTION_SEED, SECONDS)
-        return cls(robot, load_plant(robot.name, **changes), unit, desired)
+        return cls(robot, load_plant(robot.name, **changes), command_unit(unit), desired)
 
     def tracking_rms(self, model: InverseDynamics) -> float:
         """Return the RMS tracking error [rad] of a model."""
+        model = for_commands(model)
         return self._drive(model, model.meta.action_delay, fallback_from_metadata(model.meta))
 
     def baseline_rms(self, meta: ModelMetadata) -> dict[str, float]:
@@ -75,9 +78,12 @@ class TrackingTask:
             "zero": ConstantAction(np.zeros_like(mean), servo),
             "mean": ConstantAction(mean, servo),
             "hold_last": ConstantAction(first, False),
-            "rigid_body": urdf_model(self.robot, self.unit, meta.data),
+            "rigid_body": urdf_model(self.robot, meta.action_unit, meta.data),
         }
-        return {name: self._drive(model, meta.action_delay) for name, model in baselines.items()}
+        return {
+            name: self._drive(in_unit(model, meta, self.unit), meta.action_delay)
+            for name, model in baselines.items()
+        }
 
     def describe(self) -> dict[str, Any]:
         """Return the description for reports."""

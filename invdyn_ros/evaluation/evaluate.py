@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from invdyn_ros.data.action_units import conversion_remedy
 from invdyn_ros.data.leakage import check_not_in_sketch, fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, check_compatible
@@ -174,8 +175,9 @@ def check_data(model: InverseDynamics, trajectories: Sequence[Trajectory]) -> No
     for name in ("joint_names", "action_unit"):
         value, expected = getattr(first, name), getattr(meta, name)
         if value != expected:
+            remedy = conversion_remedy(value, expected) if name == "action_unit" else ""
             raise ValueError(
-                f"the data have {name.replace('_', ' ')} {value}; the model has {expected}"
+                f"the data have {name.replace('_', ' ')} {value}; the model has {expected}{remedy}"
             )
     if any(len(t.action) == 0 for t in trajectories):
         raise ValueError("the dataset has no actions to compare with; use labelled data")

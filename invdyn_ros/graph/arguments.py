@@ -132,6 +132,15 @@ class CommonArguments:
         Namespace,
         Field(description="namespace of nodes, topics and services, such as left; default: none"),
     ] = ""
+    description: Annotated[
+        bool,
+        Field(
+            description=(
+                "publish robot_description and frames of a real arm, whose driver does not; a "
+                "simulated arm always does"
+            )
+        ),
+    ] = False
     tf_prefix: Annotated[
         FrameName,
         Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from invdyn_ros.config import load_json
+from invdyn_ros.data.action_units import command_unit
 from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
 
 ONNX_SUFFIX = ".onnx"  # of an exported model
@@ -50,8 +51,8 @@ def find_state_predictor(folder: str, arm: str) -> Path:
     return Path(folder).absolute()
 
 
-def read_action_unit(checkpoint: Path, arm: str) -> str:
-    """Return the unit of a checkpoint's actions.
+def read_command_unit(checkpoint: Path, arm: str) -> str:
+    """Return the unit of the commands that a checkpoint gives to the arm.
 
     Raises:
         ValueError: the checkpoint is damaged, or was trained for another arm.
@@ -60,7 +61,7 @@ def read_action_unit(checkpoint: Path, arm: str) -> str:
     robot, unit = (_read_onnx_metadata if is_onnx else _read_checkpoint_metadata)(checkpoint)
     if robot != arm:
         raise ValueError(f"checkpoint {checkpoint} was trained for '{robot}', not for '{arm}'")
-    return unit
+    return command_unit(unit)
 
 
 def _read_onnx_metadata(checkpoint: Path) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from invdyn_ros.graph.arguments import (
 from invdyn_ros.graph.checkpoints import (
     find_checkpoint,
     find_state_predictor,
-    read_action_unit,
+    read_command_unit,
 )
 from invdyn_ros.graph.composition import compose
 from invdyn_ros.graph.discovery import discovery_environment
@@ -172,6 +172,16 @@ def _driver_templates() -> tuple[NodeTemplate, ...]:
     )
 
 
+def _state_template() -> NodeTemplate:
+    """Return the description of a real arm; the simulator has that of a simulated one."""
+    return NodeTemplate(
+        "robot_state",
+        ("arm", "tf_prefix"),
+        lambda values: values["description"] and not _simulated(values),
+        is_optional=True,
+    )
+
+
 def _view_template(*parameter_names: str) -> NodeTemplate:
     """Return the live window, whose end must not stop an arm."""
     names = ("graph", "arm", "target", "obstacles", "checkpoint", "view_port", "tf_prefix")
@@ -200,7 +210,7 @@ def _resolve_common(values: ArgumentValues) -> None:
         values["obstacles"] = str(file)
     values["engaged"] = BOOLEAN_VALUES.get(values["engage"], not real)
     checkpoint = find_checkpoint(values["checkpoint"], arm, real)
-    values["checkpoint"], values["unit"] = str(checkpoint), read_action_unit(checkpoint, arm)
+    values["checkpoint"], values["unit"] = str(checkpoint), read_command_unit(checkpoint, arm)
     if real and values["unit"] not in driver.units:
         taken = " or ".join(f"'{name}'" for name in driver.units)
         unit = values["unit"]
@@ -415,6 +425,7 @@ GRAPHS: dict[str, Graph] = {
             NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
             NodeTemplate("simulator", SIMULATOR_PARAMETERS, _simulated),
             *_driver_templates(),
+            _state_template(),
             _view_template("side"),
             NodeTemplate(
                 "report",
@@ -449,6 +460,7 @@ GRAPHS: dict[str, Graph] = {
             NodeTemplate(
                 "gripper", ("arm", "driver", "tf_prefix"), lambda values: values["driver_gripper"]
             ),
+            _state_template(),
             _view_template(),
             NodeTemplate(
                 "report", (*REPORT_PARAMETERS, *GRASP_REPORT_PARAMETERS), ends_graph=True

@@ -17,6 +17,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from invdyn_ros.config import Validated
+from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.cross_validation import (
     EPSILON,
@@ -44,7 +45,6 @@ from invdyn_ros.models.least_squares_identification import (
 )
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.variance_components import fit_variance_components
-from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
 JOINT_LENGTH_SCALES = (1.0, 2.0)  # of a joint's own motion, in its standard deviations
 ARM_LENGTH_SCALES = (4.0, 8.0)  # of the motion of the whole arm, in its standard deviations
@@ -197,14 +197,14 @@ class Hybrid(RigidBody):
 
     def _identify(self, subset: TrainingFrames, data: TrainingFrames) -> list[DynamicParameters]:
         """Identify the rigid body on all data; return the parameters without each fold."""
-        is_torque, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
+        has_scale, prior = is_torque(self.meta.action_unit), self.tree.inertial.flatten()
         candidates = [
             torch.full_like(self.friction_filter_time, time)
             for time in self.config.friction_filter_times
         ]
         errors = torch.stack(
             [
-                cross_identify(self._normal_equations(subset, time), prior, is_torque)[2]
+                cross_identify(self._normal_equations(subset, time), prior, has_scale)[2]
                 for time in candidates
             ]
         )
@@ -213,10 +213,10 @@ class Hybrid(RigidBody):
         )
         self.friction_filter_time.copy_(torch.stack(candidates)[best, torch.arange(self.n)])
         final = cross_identify(
-            self._normal_equations(data, self.friction_filter_time), prior, is_torque
+            self._normal_equations(data, self.friction_filter_time), prior, has_scale
         )[0]
         folds = cross_identify(
-            self._normal_equations(subset, self.friction_filter_time), prior, is_torque
+            self._normal_equations(subset, self.friction_filter_time), prior, has_scale
         )[1]
         self._set_parameters(final)
         return folds
@@ -291,9 +291,6 @@ class Hybrid(RigidBody):
             variance.quantile(IN_DISTRIBUTION_QUANTILE, dim=0).clamp_max(IN_DISTRIBUTION_QUANTILE)
         )
         self.variance_weights[:, :3] = fit_variance_components(terms, error)
-        urdf_tree = RigidBodyTree.from_urdf(
-            self.meta.urdf, self.meta.joint_names, dtype=self.dtype
-        )
-        urdf = self.compliance * urdf_tree.torque(*data.motion.split(self.n, dim=-1))
+        urdf = self.compliance * self.urdf_tree().torque(*data.motion.split(self.n, dim=-1))
         model_change = (self.rigid_body_target(data.motion) - urdf).square().mean(0)
         self.variance_weights[:, 3] = torch.maximum(model_change, error.square().mean(0))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Validated, from_mapping
-from invdyn_ros.data.trajectory import ACTION_UNITS
+from invdyn_ros.data.action_units import ACTION_UNITS
 from invdyn_ros.data.windows import InputType, Windows
 from invdyn_ros.typing import Names, Rate
 
@@ -26,7 +26,7 @@ class ModelMetadata(Validated):
         family: key of MODELS.
         robot: name of the arm.
         joint_names: names of the n joints, in the order of all columns.
-        action_unit: one of `trajectory.ACTION_UNITS`.
+        action_unit: one of `action_units.ACTION_UNITS`.
         rate: sample rate of the data [Hz].
         action_delay: [s] an action at time t causes the motion at t + action_delay.
         urdf: URDF text of the arm without geometry; empty if the arm has no URDF.

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.typing import Array
@@ -67,4 +68,4 @@ def _limit(unit: str, robot: Robot) -> Array:
     """Return the largest plausible action (n,), or its distance from the position [rad]."""
     if unit == "rad":
         return np.full(robot.n, MAX_SETPOINT_ERROR)
-    return MAX_EFFORT_RATIO * robot.effort if unit == "N m" else np.full(robot.n, MAX_ACTION)
+    return MAX_EFFORT_RATIO * robot.effort if is_torque(unit) else np.full(robot.n, MAX_ACTION)

@@ -10,6 +10,7 @@ from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from invdyn_ros.config import Validated
+from invdyn_ros.data.action_units import gravity_in, is_torque
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.models.least_squares_identification import (
@@ -39,7 +40,8 @@ class RigidBodyConfig(Validated):
 class RigidBody(InverseDynamics):
     """Newton-Euler dynamics with friction, for each frame; causal.
 
-    The target of joint j is c_j tau_j(q, qd, qdd) + phi_j . [qd_j, tanh(qd_j / v), 1, qdd_j].
+    The target of joint j is c_j tau_j(q, qd, qdd) + phi_j . [qd_j, tanh(qd_j / v), 1, qdd_j];
+    tau has no gravity if the actions have none.
     """
 
     Config: ClassVar[type] = RigidBodyConfig
@@ -51,19 +53,24 @@ class RigidBody(InverseDynamics):
     def __init__(self, meta: ModelMetadata) -> None:
         """Create the model with the parameters of the URDF in `meta`."""
         super().__init__(meta)
-        self.tree = RigidBodyTree.from_urdf(meta.urdf, meta.joint_names, dtype=self.dtype)
+        self.tree = self.urdf_tree()
         self.register_buffer("friction", torch.zeros(self.n, NUM_FRICTION_TERMS, dtype=self.dtype))
         # the URDF gives torques [N m]; for servos and currents the compliance is identified
-        compliance = 1.0 if meta.action_unit == "N m" else 0.0
+        compliance = 1.0 if is_torque(meta.action_unit) else 0.0
         self.register_buffer("compliance", torch.full((self.n,), compliance, dtype=self.dtype))
+
+    def urdf_tree(self) -> RigidBodyTree:
+        """Return the rigid bodies of the URDF; without gravity if the actions are without it."""
+        unit, names = self.meta.action_unit, self.meta.joint_names
+        return RigidBodyTree.from_urdf(self.meta.urdf, names, gravity_in(unit), self.dtype)
 
     def fit(self, train: Windows, val: Windows) -> bool:
         """Identify the parameters by least squares; without `identify`, only the compliance."""
-        is_torque, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
-        if is_torque and not self.config.identify:
+        has_scale, prior = is_torque(self.meta.action_unit), self.tree.inertial.flatten()
+        if has_scale and not self.config.identify:
             return True
         train_equations, val_equations = self.normal_equations(train), self.normal_equations(val)
-        parameters = identify(train_equations, val_equations, prior, is_torque)
+        parameters = identify(train_equations, val_equations, prior, has_scale)
         if self.config.identify:
             self.tree.inertial.copy_(parameters.inertial.view(self.n, 10))
             self.friction.copy_(parameters.friction)
@@ -109,7 +116,7 @@ def urdf_model(robot: Robot, unit: str, data: dict[str, Any] | None = None) -> R
         robot: the arm.
         unit: unit of the actions.
         data: `ModelMetadata.data` of a trained model, which holds the servo compliance
-            [rad/(N m)]; only needed for other units than "N m".
+            [rad/(N m)]; only needed for units other than torques.
     """
     meta = ModelMetadata(
         family="rigid_body",
@@ -122,6 +129,6 @@ def urdf_model(robot: Robot, unit: str, data: dict[str, Any] | None = None) -> R
         config={"identify": False},
     )
     model = RigidBody(meta)
-    if unit != "N m" and data:
+    if not is_torque(unit) and data:
         model.compliance.copy_(torch.tensor(data["urdf_compliance"], dtype=model.dtype))
     return model

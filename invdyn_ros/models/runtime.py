@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from invdyn_ros.models.checkpoint import load
@@ -55,6 +56,24 @@ def load_runtime(path: str | Path, device: str = "auto", robot: Robot | None = N
         return fastest_runtime(model)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def predict_motion(model: Runtime, motion: Tensor, time: Tensor) -> Tensor:
+    """Return the actions (T, n) of a motion, in any runtime.
+
+    Where a prediction depends on several frames, the motion is at rest in its first state before.
+
+    Args:
+        model: the model.
+        motion: (T, 3n) = [q, qd, qdd] of successive frames.
+        time: (T,) of the frames, not decreasing [s].
+    """
+    steps = model.n_obs_steps
+    index = torch.arange(len(motion))[:, None] + torch.arange(1 - steps, 1)  # (T, steps)
+    early = (-index).clamp_min(0)
+    return model.predict(
+        motion[index.clamp_min(0)], time[index.clamp_min(0)] - early / model.meta.rate
+    ).mean[:, -1]
 
 
 def fastest_runtime(model: InverseDynamics) -> Runtime:

@@ -34,6 +34,11 @@ class FramePublisher:
         """Publish poses of frames that move."""
         self._publish(TF, TF_QOS, transforms)
 
+    def has_subscribers(self) -> bool:
+        """Return whether anyone subscribes to the frames that move."""
+        publisher = self._publisher(TF, TF_QOS)
+        return publisher is not None and publisher.get_subscription_count() > 0
+
     def publish_static(self, transforms: Iterable[TransformStamped]) -> None:
         """Publish poses of frames that stay, also for later subscribers."""
         self._static |= {transform.child_frame_id: transform for transform in transforms}
@@ -43,8 +48,11 @@ class FramePublisher:
     def _publish(
         self, topic: str, qos: QoSProfile, transforms: Iterable[TransformStamped]
     ) -> None:
-        if TFMessage is None:
-            return
-        if topic not in self._publishers:
+        publisher = self._publisher(topic, qos)
+        if publisher is not None:
+            publisher.publish(TFMessage(transforms=list(transforms)))
+
+    def _publisher(self, topic: str, qos: QoSProfile) -> Any:
+        if TFMessage is not None and topic not in self._publishers:
             self._publishers[topic] = self._node.create_publisher(TFMessage, topic, qos)
-        self._publishers[topic].publish(TFMessage(transforms=list(transforms)))
+        return self._publishers.get(topic)

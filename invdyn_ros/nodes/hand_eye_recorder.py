@@ -16,7 +16,7 @@ from sensor_msgs.msg import JointState
 from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.graph.topics import JOINT_STATES, block_topic
 from invdyn_ros.nodes.bag import BagWriter
-from invdyn_ros.nodes.joint_states import positions_by_name
+from invdyn_ros.nodes.joint_states import ArmJoints, check_positions
 from invdyn_ros.nodes.messages import pose_to_arrays, to_seconds
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
@@ -78,6 +78,7 @@ class HandEyeRecorderNode(DiagnosticNode):
         self.names = RobotNames.of(
             self.robot, load_parameters(self, NamesConfig), self.get_namespace()
         )
+        self.joints = ArmJoints(self.names.joint_names)
         self.bag = BagWriter(Path(config.record), node=self)
         self.states: list[tuple[float, np.ndarray]] = []
         self.detections: list[tuple[float, np.ndarray, np.ndarray]] = []
@@ -111,9 +112,11 @@ class HandEyeRecorderNode(DiagnosticNode):
 
     def on_joint_state(self, message: JointState) -> None:
         """Store a joint state; those of other devices, such as a gripper, are ignored."""
-        if set(self.names.joint_names) <= set(message.name):
-            stamp = to_seconds(message.header.stamp)
-            q = positions_by_name(message, self.names.joint_names)
+        if not set(self.names.joint_names) & set(message.name):
+            return
+        values = self.joints(message)
+        if values is not None:
+            stamp, q = 1e-9 * values.stamp, check_positions(values.position)
             if not self.states or abs(stamp - self.states[-1][0]) >= JOINT_STATE_PERIOD:
                 self.states.append((stamp, q))
 

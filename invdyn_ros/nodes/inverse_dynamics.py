@@ -22,9 +22,10 @@ from invdyn_ros.control.faults import GAPS, Fault, MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
 from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, TIMING
+from invdyn_ros.models.gravity import for_commands
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.driver_topics import DriverTopics, monitor_config
-from invdyn_ros.nodes.joint_states import arm_to_message, joints_by_name
+from invdyn_ros.nodes.joint_states import ArmJoints, arm_to_message
 from invdyn_ros.nodes.managed_node import ManagedNode
 from invdyn_ros.nodes.messages import (
     command_to_message,
@@ -122,7 +123,8 @@ class InverseDynamicsNode(ManagedNode):
         driver = load_driver(config.driver, self.robot) if config.driver else None
         if driver is not None:
             self.robot = driver.limited(self.robot)
-        model = load_runtime(config.checkpoint, config.device, self.robot)
+        loaded = load_runtime(config.checkpoint, config.device, self.robot)
+        model = for_commands(loaded)
         unit = model.meta.action_unit
         command_topic = find_command_topic(unit, config.checkpoint)
         if driver is not None:
@@ -140,9 +142,11 @@ class InverseDynamicsNode(ManagedNode):
         self.diagnostic_values = {
             "checkpoint": config.checkpoint,
             "family": model.meta.family,
-            "runtime": type(model).__name__,
+            "runtime": type(loaded).__name__,
+            "trained on actions in": loaded.meta.action_unit,
         }
         self.queue = TargetQueue(config.target_rate or self.robot.rate, self.robot.rate)
+        self.joints = ArmJoints(self.names.joint_names)
         self.measured: tuple[int, MeasuredState] | None = None
         self.target_stamp: int | None = None
         self.last_command: tuple[int, Command] | None = None
@@ -184,8 +188,10 @@ class InverseDynamicsNode(ManagedNode):
     def on_joint_state(self, message: JointState) -> None:
         """Publish the command for a joint state; in lockstep, once its target has arrived."""
         clock = time.monotonic()
-        q, qd, effort = joints_by_name(message, self.names.joint_names)
-        stamp = to_nanoseconds(message.header.stamp)
+        values = self.joints(message)
+        if values is None:
+            return  # another message has the other joints
+        stamp, q, qd, effort = values
         self.topics.stamps.add(stamp)
         if self.driver is not None:
             self.driver.add_stamp(stamp)

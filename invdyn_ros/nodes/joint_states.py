@@ -6,11 +6,16 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import JointState
 
+from invdyn_ros.data.joint_states import (
+    UNMEASURED,
+    JointStateParts,
+    JointValues,
+    MissingJoints,
+)
 from invdyn_ros.nodes.messages import ForeignMessage, to_nanoseconds
 from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.typing import Array
 
-UNMEASURED = np.empty(0)
 MAX_POSITION = 100.0  # [rad] or [m] of a measured joint
 
 
@@ -64,47 +69,47 @@ def arm_to_message(
     )
 
 
+class ArmJoints:
+    """Reads the joints of one arm from joint states, whatever else is in them."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        """Create a reader of named joints."""
+        self._parts = JointStateParts(names)
+
+    def __call__(self, message: JointState) -> JointValues | None:
+        """Return the values that a message completes, None if it has only a part of the joints.
+
+        Drivers give NaN or no values for what they do not measure. Positions may be NaN.
+
+        Raises:
+            ForeignMessage: a joint is missing or named twice, or arrays have different lengths.
+        """
+        columns = message.position, message.velocity, message.effort
+        try:
+            return self._parts.add(to_nanoseconds(message.header.stamp), message.name, columns)
+        except ValueError as error:
+            raise ForeignMessage(str(error)) from error
+
+
 def joints_by_name(message: JointState, names: tuple[str, ...]) -> tuple[Array, Array, Array]:
     """Return position, velocity and effort of named joints, (n,) each, empty if not measured.
 
-    Drivers give NaN or no values for what they do not measure. Positions may be NaN.
+    Raises:
+        ForeignMessage: as `ArmJoints`, or the message has only a part of the joints.
+    """
+    values = ArmJoints(names)(message)
+    if values is None:
+        missing = [name for name in names if name not in message.name]
+        raise ForeignMessage(str(MissingJoints(missing, message.name)))
+    return values.position, values.velocity, values.effort
+
+
+def check_positions(q: Array) -> Array:
+    """Return positions (n,) if they are plausible.
 
     Raises:
-        ForeignMessage: a joint is missing or named twice, or arrays have different lengths.
+        ForeignMessage: they are not.
     """
-    available = list(message.name)
-    missing = [name for name in names if name not in available]
-    if len(missing) == len(names):
-        raise ForeignMessage(f"it is of other joints: {available}")
-    if missing:
-        raise ForeignMessage(f"joint_states lacks {missing}; it has {available}")
-    if doubled := [name for name in names if available.count(name) > 1]:
-        raise ForeignMessage(f"joint_states names {doubled} more than once")
-    order = [available.index(name) for name in names]
-    columns = []
-    for kind, values in (
-        ("positions", message.position),
-        ("velocities", message.velocity),
-        ("efforts", message.effort),
-    ):
-        column = np.array(values, float)
-        if column.size != len(available) and (column.size or kind == "positions"):
-            raise ForeignMessage(
-                f"joint_states names {len(available)} joints but has {column.size} {kind}"
-            )
-        column = column[order] if column.size else column
-        measured = kind == "positions" or not np.isnan(column).any()
-        columns.append(column if measured else UNMEASURED)
-    return columns[0], columns[1], columns[2]
-
-
-def positions_by_name(message: JointState, names: tuple[str, ...]) -> Array:
-    """Return the positions (n,) of named joints.
-
-    Raises:
-        ForeignMessage: as `joints_by_name`, or a position is not plausible.
-    """
-    q, _, _ = joints_by_name(message, names)
     if not np.abs(q).max() < MAX_POSITION:
         raise ForeignMessage(f"joint_states has positions {q.tolist()}")
     return q
@@ -118,7 +123,8 @@ def gripper_opening(message: JointState, names: RobotNames) -> float:
     """
     if not names.finger_names:
         return 0.0
-    return float(positions_by_name(message, names.finger_names).sum())
+    q, _, _ = joints_by_name(message, names.finger_names)
+    return float(check_positions(q).sum())
 
 
 class ArmState(NamedTuple):
@@ -141,11 +147,14 @@ class JointStateReader:
     """Joins the joint states of an arm with those of its gripper, which may be other messages."""
 
     def __init__(self, names: RobotNames) -> None:
-        self.names = names
+        self.names, self.joints = names, ArmJoints(names.joint_names)
         self.opening = None if names.finger_names else 0.0
 
     def __call__(self, message: JointState) -> ArmState | None:
-        """Return the state in a message with the last opening; None if it is the gripper's.
+        """Return the state in a message with the last opening.
+
+        Returns:
+            None if the message is the gripper's, or has only a part of the joints.
 
         Raises:
             ForeignMessage: neither arm nor gripper is in the message, or values are not finite.
@@ -159,8 +168,10 @@ class JointStateReader:
             self.opening = gripper_opening(message, self.names)
             if not received & set(joints):
                 return None
-        q = positions_by_name(message, joints)
-        _, qd, _ = joints_by_name(message, joints)
+        values = self.joints(message)
+        if values is None:
+            return None
+        q = check_positions(values.position)
         if self.opening is None:
             raise ForeignMessage("no message on joint_states has the joints of the gripper yet")
-        return ArmState(to_nanoseconds(message.header.stamp), q, qd, self.opening)
+        return ArmState(values.stamp, q, values.velocity, self.opening)

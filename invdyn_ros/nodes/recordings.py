@@ -23,7 +23,7 @@ from invdyn_ros.graph.topics import (
     TIMING,
     block_topic,
 )
-from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
+from invdyn_ros.nodes.joint_states import ArmJoints, gripper_opening, joints_by_name
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,
@@ -94,7 +94,7 @@ class _RunReader:
     """Collects the values of all topics, one message at a time."""
 
     def __init__(self, names: RobotNames) -> None:
-        self.names = names
+        self.names, self._read_joints = names, ArmJoints(names.joint_names)
         self.topics: dict[str, _Topic] = {}
         self.ignored: Counter[str] = Counter()
         self.timing: list[tuple[int, str, float, float]] = []  # part, source, stamp, time
@@ -124,6 +124,8 @@ class _RunReader:
                 value = self.readers[topic](message)
             except (ValueError, IndexError):  # a foreign message
                 self.ignored[topic] += 1
+                return
+            if value is None:  # a part of the joints
                 return
             stamp_ns = to_nanoseconds(message.header.stamp)
             self.topics.setdefault(topic, _Topic()).add(stamp_ns, value)
@@ -167,8 +169,9 @@ class _RunReader:
         recording.images = [EncodedImage(t, jpeg) for t, jpeg in overlays]
         return recording
 
-    def _joints(self, message: JointState) -> tuple[Any, ...]:
-        return (*joints_by_name(message, self.names.joint_names), _opening(message, self.names))
+    def _joints(self, message: JointState) -> tuple[Any, ...] | None:
+        values = self._read_joints(message)
+        return None if values is None else (*values[1:], _opening(message, self.names))
 
     def _detection(self, message: Any) -> tuple[bool, Any]:
         in_base = message.header.frame_id == self.names.base_link

@@ -9,7 +9,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, LANDMARKS
-from invdyn_ros.nodes.joint_states import positions_by_name
+from invdyn_ros.nodes.joint_states import ArmJoints, check_positions
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,
     latest_qos,
@@ -58,6 +58,7 @@ class RetargetNode(DiagnosticNode):
         # A camera waits for /joint_target, so it is advertised only when the state of the arm is
         # known. In lockstep it is advertised at once, because the simulator waits for it.
         self.target_publisher = self.create_target_publisher() if self.config.lockstep else None
+        self.joints = ArmJoints(self.names.joint_names)
         self.measured: np.ndarray | None = None  # (n,) [rad]
         self.measured_time = -np.inf  # [s]
         self.pending: PointCloud2 | None = None  # landmarks whose joint state has not arrived
@@ -81,11 +82,14 @@ class RetargetNode(DiagnosticNode):
 
     def on_joint_state(self, message: JointState) -> None:
         """Note where the arm is, and start there at first."""
-        q = positions_by_name(message, self.names.joint_names)
+        values = self.joints(message)
+        if values is None:
+            return
+        q = check_positions(values.position)
         if self.measured is None:
             self.retargeter.reset(q)
             self.target_publisher = self.target_publisher or self.create_target_publisher()
-        self.measured, self.measured_time = q, to_seconds(message.header.stamp)
+        self.measured, self.measured_time = q, 1e-9 * values.stamp
         if self.pending is not None:
             self.on_landmarks(self.pending)
 

@@ -14,6 +14,7 @@ from invdyn_ros.graph.names import CAMERA_FRAME, FrameName
 
 if TYPE_CHECKING:
     from invdyn_ros.robots.robot import Robot
+    from invdyn_ros.typing import Array
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,16 @@ class RobotNames:
             config.frame(robot.base_link),
             namespace,
         )
+
+    def positions(self, q: Array, opening: float) -> dict[str, float]:
+        """Return joint name -> position.
+
+        Args:
+            q: (n,) position of the arm [rad].
+            opening: distance of the finger pads [m], divided equally among the fingers.
+        """
+        fingers = dict.fromkeys(self.finger_names, opening / max(len(self.finger_names), 1))
+        return dict(zip(self.joint_names, q.tolist(), strict=True)) | fingers
 
     def header(self, stamp: Time) -> Header:
         """Return the header of a state of the robot, in the frame of its base."""

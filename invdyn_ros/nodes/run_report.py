@@ -15,7 +15,7 @@ from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.recording import Recording, join_recordings
 from invdyn_ros.evaluation.run_info import COMMAND_VARIABLE, run_info
-from invdyn_ros.graph.checkpoints import read_action_unit
+from invdyn_ros.graph.checkpoints import read_command_unit
 from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.recordings import to_recordings
@@ -184,7 +184,7 @@ class RunReport:
     def measure(self) -> None:
         """Compute the measured figures."""
         config, robot = self.config, self.robot
-        self.unit = unit = read_action_unit(Path(config.checkpoint), config.arm)
+        self.unit = unit = read_command_unit(Path(config.checkpoint), config.arm)
         parts = to_recordings(self.log, self.names, latency=not config.lockstep)
         for part in parts:
             part.obstacles = load_obstacles(config.obstacles) if config.obstacles else None
@@ -219,10 +219,11 @@ class RunReport:
 
     def _compare_teleop(self) -> None:
         from invdyn_ros.evaluation.teleop_report import compare_desired_states, tracking_errors
+        from invdyn_ros.models.gravity import for_commands
         from invdyn_ros.models.runtime import load_runtime
 
         recording, side = self.episodes[0], self.config.side
-        model = load_runtime(self.config.checkpoint, "cpu", self.robot)
+        model = for_commands(load_runtime(self.config.checkpoint, "cpu", self.robot))
         tracking = self.values["tracking_rms_rad"] | tracking_errors(recording, self.robot, model)
         desired_state = compare_desired_states(recording, self.robot, side)
         self._rewrite({"tracking_rms_rad": tracking, "desired_state": desired_state})

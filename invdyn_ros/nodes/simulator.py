@@ -35,6 +35,7 @@ from invdyn_ros.nodes.messages import (
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.nodes.state_publisher import StatePublisher
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.registry import load_robot_spec
 from invdyn_ros.robots.robot import load_robot
@@ -95,9 +96,8 @@ class SimulatorNode(DiagnosticNode):
         super().__init__("simulator")
         self.config = config = load_parameters(self, SimulatorNodeConfig, self.reconfigure)
         self.robot = load_robot(config.arm)
-        self.names = RobotNames.of(
-            self.robot, load_parameters(self, NamesConfig), self.get_namespace()
-        )
+        names = load_parameters(self, NamesConfig)
+        self.names = RobotNames.of(self.robot, names, self.get_namespace())
         unit = config.unit or self.robot.action_unit
         self.scene = load_robot_spec(config.arm).scene if config.scene else None
         self.simulation = GraspSimulation(
@@ -118,6 +118,7 @@ class SimulatorNode(DiagnosticNode):
         self.waiting_for_topics = not config.wall_clock
         qos = QoSProfile(depth=LOCKSTEP_DEPTH if config.lockstep else 10)
         self.joint_state_publisher = self.create_publisher(JointState, JOINT_STATES, qos)
+        self.state_publisher = StatePublisher(self, self.robot, names.tf_prefix)
         self.clock_publisher = self.create_publisher(Clock, CLOCK, qos)
         self.block_pose_publisher = self.create_publisher(PoseArray, OBJECTS, qos)
         self.create_subscription(
@@ -237,6 +238,8 @@ class SimulatorNode(DiagnosticNode):
         self.joint_state_publisher.publish(
             joints_to_message(self.names, stamp, q, opening, qd, effort)
         )
+        if self.state_publisher.is_due(self.stamp):
+            self.state_publisher.publish(self.stamp, self.names.positions(q, opening))
 
     def on_command(self, message: Float64MultiArray) -> None:
         """Store a command for the arm; in lockstep an empty one means that none is given."""

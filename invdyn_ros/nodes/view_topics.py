@@ -33,7 +33,7 @@ from invdyn_ros.graph.topics import (
     OBJECTS,
 )
 from invdyn_ros.nodes.images import image_to_array, message_to_intrinsics
-from invdyn_ros.nodes.joint_states import UNMEASURED, gripper_opening, joints_by_name
+from invdyn_ros.nodes.joint_states import UNMEASURED, ArmJoints, gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     REJECTED,
     cloud_to_landmarks,
@@ -71,6 +71,7 @@ class ViewTopics:
             state: updated by the messages.
         """
         self.names, self.scene, self.state = names, scene, state
+        self._joints = ArmJoints(names.joint_names)
         self._raw: dict[str, bytes] = {}
         self._images: dict[int, tuple[float, bytes]] = {}  # stamp [ns] -> arrival [s], message
         self._detections: dict[int, Any] = {}  # stamp [ns] -> landmarks or markers
@@ -170,10 +171,12 @@ class ViewTopics:
             state.opening = gripper_opening(message, self.names)
         if fingers and not received & set(joints):
             return  # the gripper's own message
-        q, qd, _ = joints_by_name(message, joints)
-        finite = bool(np.isfinite(qd).all())
-        state.q, state.qd = q, qd if finite else UNMEASURED
-        state.stamp = to_seconds(message.header.stamp)
+        values = self._joints(message)
+        if values is None:
+            return
+        finite = bool(np.isfinite(values.velocity).all())
+        state.q, state.qd = values.position, values.velocity if finite else UNMEASURED
+        state.stamp = 1e-9 * values.stamp
 
     def _read_objects(self, raw: bytes) -> None:
         from geometry_msgs.msg import PoseArray

@@ -10,14 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.perception.hand_eye.static_poses import HandEyeStreams
 from invdyn_ros.perception.rigid_transforms import transform_from_rotvec
-from invdyn_ros.sources.rosbag import (
-    JOINT_STATE_MESSAGE,
-    find_bags,
-    joint_rows,
-    messages,
-    source_stamp,
-    source_times,
-)
+from invdyn_ros.sources.bag_joints import joint_rows, source_stamp, source_times
+from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, find_bags, messages
 
 POSE_MESSAGE = "geometry_msgs/msg/PoseWithCovarianceStamped"
 MAX_VALUE = 1e12  # of a plausible number in SI units

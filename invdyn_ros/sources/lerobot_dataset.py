@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from invdyn_ros.config import load_json
+from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import drop_duplicates
 from invdyn_ros.data.lerobot_format import INFO, STATE, VELOCITY_SUFFIX
 from invdyn_ros.data.windows import check_compatible
+from invdyn_ros.models.gravity import conversion_note, convert_actions
+from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.array_files import read_tables
 from invdyn_ros.sources.import_result import ImportResult, merge_results
 from invdyn_ros.sources.sequence_files import read_episodes
@@ -24,8 +27,9 @@ DUPLICATES = "duplicates of earlier samples"
 class LeRobotConfig:
     """Settings that the metadata of a folder lack, and rows to leave out."""
 
-    unit: Literal["N m", "A", "rad", "1"] | None = None
-    """Unit of the actions; 1: without unit. Not needed for folders of 'invdyn collect'."""
+    unit: Literal["N m", "N m without gravity", "A", "rad", "1"] | None = None
+    """Unit of the actions; 1: without unit. Not needed for folders of 'invdyn collect', whose
+    torques are converted to it: with the URDF's torque of gravity, or without."""
     skip_invalid: bool = False
     """Leave out (and count) rows that are not finite and episodes of one sample."""
     drop_duplicates: bool = False
@@ -33,7 +37,10 @@ class LeRobotConfig:
 
 
 def read_lerobot_folder(
-    path: str | Path, joint_names: tuple[str, ...], config: LeRobotConfig
+    path: str | Path,
+    joint_names: tuple[str, ...],
+    config: LeRobotConfig,
+    urdf: Path | None = None,
 ) -> tuple[ImportResult, str]:
     """Read the episodes of a LeRobot folder, and the name of its robot.
 
@@ -43,6 +50,7 @@ def read_lerobot_folder(
         path: folder with meta/info.json.
         joint_names: names of the joints; empty: those in the folder.
         config: unit of the actions, and what to leave out.
+        urdf: URDF file of an arm that is not known by name.
 
     Raises:
         ValueError: no such folder, a damaged one, or missing or different joints or unit.
@@ -52,14 +60,15 @@ def read_lerobot_folder(
     robot = str(info.get("robot") or info.get("robot_type") or "")
     if "action_unit" in info:
         trajectories, known = read_dataset(path)
-        for what, requested, actual in (
-            ("actions", config.unit, known.action_unit),
-            ("joints", joint_names, known.joint_names),
-        ):
-            if requested and requested != actual:
-                raise ValueError(
-                    f"{path}: {what} are {_to_text(actual)}, not {_to_text(requested)}"
-                )
+        if joint_names and joint_names != known.joint_names:
+            actual, requested = ", ".join(known.joint_names), ", ".join(joint_names)
+            raise ValueError(f"{path}: joints are {actual}, not {requested}")
+        unit = config.unit or known.action_unit
+        if unit != known.action_unit:
+            if not (is_torque(unit) and is_torque(known.action_unit)):
+                raise ValueError(f"{path}: actions are {known.action_unit}, not {unit}")
+            text = load_robot(arm_name(robot, urdf, robot), urdf).rigid_body_urdf()
+            trajectories = [convert_actions(t, unit, text) for t in trajectories]
         return ImportResult(trajectories, sum(map(len, trajectories)), {}), robot
     if config.unit is None:
         raise ValueError(f"{path / INFO} does not specify the unit of the actions; give --unit")
@@ -73,7 +82,10 @@ def read_lerobot_folder(
 
 
 def read_lerobot_folders(
-    paths: list[Path], joint_names: tuple[str, ...], config: LeRobotConfig
+    paths: list[Path],
+    joint_names: tuple[str, ...],
+    config: LeRobotConfig,
+    urdf: Path | None = None,
 ) -> tuple[ImportResult, str]:
     """Read several folders of one robot as one dataset.
 
@@ -81,12 +93,13 @@ def read_lerobot_folders(
         paths: dataset folders.
         joint_names: joints to read; empty: those of the dataset.
         config: options of the source.
+        urdf: URDF file of an arm that is not known by name.
 
     Raises:
         ValueError: as `read_lerobot_folder`, or the folders differ in robot, joints, unit or
             columns.
     """
-    results = [read_lerobot_folder(path, joint_names, config) for path in paths]
+    results = [read_lerobot_folder(path, joint_names, config, urdf) for path in paths]
     for path, (part, robot) in zip(paths, results, strict=True):
         first, name = results[0]
         try:
@@ -144,8 +157,11 @@ def _columns(width: int, n: int, config: LeRobotConfig) -> SequenceConfig:
     )
 
 
-def _to_text(value: Any) -> str:
-    return value if isinstance(value, str) else ", ".join(value)
+def _conversions(paths: tuple[Path, ...], unit: str | None) -> tuple[str, ...]:
+    """Return in words how the actions of folders were converted to a unit."""
+    units = {_info(path).get("action_unit") for path in paths} if unit else set()
+    found = sorted(str(known) for known in units - {None, unit})
+    return tuple(conversion_note(known, str(unit)) for known in found)
 
 
 @dataclass(frozen=True)
@@ -169,9 +185,13 @@ class LeRobotSource(Source):
             raise ValueError("no folder to read; give one or more LeRobot folders")
         requested = arm_name(self.arm, self.urdf, "")
         joint_names = resolve_joint_names(requested, self.urdf, self.joints)
-        result, recorded = read_lerobot_folders(list(self.paths), joint_names, self.folder)
+        result, recorded = read_lerobot_folders(
+            list(self.paths), joint_names, self.folder, self.urdf
+        )
         robot = requested or recorded
         if not robot:
             raise ValueError(f"{self.paths[0]} does not name its robot; state it with --arm")
         resolve_joint_names(robot, self.urdf, result.trajectories[0].joint_names)
-        return Collection(result, robot)
+        notes = _conversions(self.paths, self.folder.unit)
+        metadata = {"action_conversion": "; ".join(notes)} if notes else {}
+        return Collection(result, robot, metadata=metadata, notes=notes)

@@ -14,12 +14,14 @@ import numpy as np
 from invdyn_ros.config import check_nesting, describe_error, read_text
 from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION, Trajectory
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.sources.bag_joints import joint_rows, measured_rows
+from invdyn_ros.sources.effort_fit import effort_notes
 from invdyn_ros.sources.import_result import ImportResult, merge_results
 from invdyn_ros.sources.source import DEFAULT_ARM, Collection, Source, arm_name
 
 JOINT_STATE_MESSAGE = "sensor_msgs/msg/JointState"
 METADATA, FILES = "metadata.yaml", (".db3", ".mcap")
-DUPLICATES, OTHER_JOINTS = "duplicate messages", "messages without these joints"
+DUPLICATES = "duplicate messages"
 TOO_SHORT, RESAMPLED = "messages in trajectories shorter than the window", "by resampling"
 
 
@@ -27,8 +29,9 @@ TOO_SHORT, RESAMPLED = "messages in trajectories shorter than the window", "by r
 class BagConfig:
     """Topic, unit and sampling of a recording."""
 
-    effort_unit: Literal["N m", "A", "rad"]
-    """Unit of `effort`, which depends on the driver (UR: motor current) and is not recorded."""
+    effort_unit: Literal["N m", "N m without gravity", "A", "rad"]
+    """Unit of `effort`, which the driver decides and no recording holds. UR: A with older drivers,
+    N m without gravity with newer ones on PolyScope 5.23 or later."""
     topic: str = "/joint_states"
     """Topic with the joint states."""
     tf_prefix: str = ""
@@ -86,6 +89,7 @@ def _read_recording(path: Path, joints: tuple[str, ...], config: BagConfig) -> I
         rows = joint_rows(messages(path, config.topic, JOINT_STATE_MESSAGE), recorded, changes)
         count = len(rows) - changes.total()
         _check_time(rows, config.max_gap)
+        rows = measured_rows(rows, changes)
         recording = _to_trajectory(rows, joints, config.effort_unit, changes)
         segments = recording.segments(config.max_gap)
         parts = [part for part in segments if len(part) >= max(config.window, 2)]
@@ -167,60 +171,6 @@ def _open(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def joint_rows(
-    states: Iterator[tuple[int, Any]], joints: tuple[str, ...], changes: Counter[str]
-) -> list[tuple[np.ndarray, ...]]:
-    """Return rows (stamp, position, velocity, effort) of some joints; unknown values are empty.
-
-    Args:
-        states: (log time [ns], message) pairs.
-        joints: names of the joints.
-        changes: the number of messages without these joints is subtracted here.
-
-    Raises:
-        ValueError: a message lacks some of the joints, or no message has any.
-    """
-    rows, observed_names, stamps = [], set(), []
-    for logged, message in states:
-        names = list(message.name)
-        observed_names.update(names)
-        if not set(joints) & set(names):  # other publishers, such as a gripper, use the same topic
-            changes[OTHER_JOINTS] -= 1
-            continue
-        missing = [joint for joint in joints if joint not in names]
-        if missing:
-            raise ValueError(f"no joint '{missing[0]}'; the message has {', '.join(names)}")
-        index = [names.index(joint) for joint in joints]
-        values = (message.position, message.velocity, message.effort)
-        if len(message.position) != len(names):
-            raise ValueError(
-                f"a message names {len(names)} joints but holds {len(message.position)} positions"
-            )
-        rows.append([v[index] if len(v) == len(names) else v[:0] for v in values])
-        stamps.append((source_stamp(message), logged))
-    if not rows:
-        raise ValueError(
-            f"no message has joint '{joints[0]}'; there are "
-            f"{', '.join(sorted(observed_names)) or 'none'}"
-        )
-    times = source_times(stamps)
-    return [(time, *row) for time, row in zip(times, rows, strict=True)]
-
-
-def source_stamp(message: Any) -> float:
-    """Return the stamp in the header of a message [s]."""
-    return float(message.header.stamp.sec + message.header.stamp.nanosec * 1e-9)
-
-
-def source_times(stamps: Sequence[tuple[float, int]]) -> np.ndarray:
-    """Return the times (T,) [s] of messages from (stamp [s], log time [ns]) pairs.
-
-    A source without a clock stamps all messages with zero; then the log times are returned.
-    """
-    stamp, logged = np.array(stamps, float).reshape(-1, 2).T
-    return stamp if stamp.any() else 1e-9 * logged
-
-
 def _check_time(rows: list[tuple[np.ndarray, ...]], gap: float) -> None:
     """Check that time does not jump back; the network may swap neighbouring messages.
 
@@ -286,4 +236,5 @@ class BagSource(Source):
         """Read all recordings at the path."""
         robot = load_robot(arm_name(self.arm, self.urdf, DEFAULT_ARM), self.urdf)
         result = read_bag(self.path, robot.joint_names, self.bag)
-        return Collection(result, robot.name, self.bag.rate)
+        notes = effort_notes(robot, result.trajectories, self.bag.effort_unit)
+        return Collection(result, robot.name, self.bag.rate, notes=notes)

@@ -30,7 +30,7 @@ class SequenceConfig:
 
     position: str
     """Column of the joint positions [rad]."""
-    unit: Literal["N m", "A", "rad", "1"]
+    unit: Literal["N m", "N m without gravity", "A", "rad", "1"]
     """Unit of the actions; 1: without unit, such as a fraction of the range."""
     velocity: str | None = None
     """Column of the joint velocities [rad/s]."""

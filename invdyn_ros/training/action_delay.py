@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, Windows, windows
 from invdyn_ros.models import ModelMetadata, build
@@ -64,6 +65,6 @@ def _unexplained_fraction(model: RigidBody, data: Split, action_delay: float) ->
         model.normal_equations(_subsample(part, action_delay)) for part in (data.train, data.test)
     )
     prior = model.tree.inertial.flatten()
-    parameters = identify(train, val, prior, model.meta.action_unit == "N m")
+    parameters = identify(train, val, prior, is_torque(model.meta.action_unit))
     power = (val.target_power / val.num_rows).clamp_min(1e-30)
     return float((mean_squared_error(val, parameters) / power).mean())

@@ -28,7 +28,7 @@ ERRORS = metric_keys("nmse", NMSE) | metric_keys("r2", R2) | metric_keys("rmse",
 
 DATA = {
     "robot": ReportKey("arm of the dataset"),
-    "action_unit": ReportKey("unit of the actions: N m, A or rad"),
+    "action_unit": ReportKey("unit of the actions: N m, N m without gravity, A or rad"),
     "target": ReportKey(
         "quantity whose error is measured: the action, or for position servos the offset u - q"
     ),
@@ -81,6 +81,11 @@ BASELINES = {
 EVALUATE_KEYS = {
     "family": ReportKey("model family"),
     **DATA,
+    "action_conversion": ReportKey(
+        "how the actions of the dataset were converted to those of the model, in words; none if "
+        "they have the same unit",
+        optional=True,
+    ),
     "action_delay": DELAY,
     **ERRORS,
     "moving": ReportKey(

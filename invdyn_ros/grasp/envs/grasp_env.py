@@ -27,6 +27,7 @@ from invdyn_ros.grasp.policies.observation import OBSERVATION_LIMIT, Observation
 from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.grasp.policies.visual_servo import VisualServoConfig, visual_servo
+from invdyn_ros.models.gravity import for_commands
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.registry import load_grasp_spec, load_scene
 from invdyn_ros.robots.robot import load_robot, package_file
@@ -146,7 +147,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             config.control_mode, self.robot, config.action_space
         )
         path = config.checkpoint or package_file(f"config/checkpoints/{config.arm}")
-        model = load_runtime(path, "cpu", self.robot)
+        model = for_commands(load_runtime(path, "cpu", self.robot))
         unit, fallback = model.meta.action_unit, fallback_from_metadata(model.meta)
         self.controller = ArmController(
             self.robot, model, unit, model.meta.action_delay, fallback=fallback

@@ -1,0 +1,154 @@
+"""Check of the unit of a recorded effort against the rigid body of the URDF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from invdyn_ros.data.action_units import (
+    CURRENT,
+    SETPOINT,
+    TORQUE,
+    TORQUE_WITHOUT_GRAVITY,
+)
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
+
+MAX_ROWS = 4000  # enough for a few parameters of each joint
+UNITS = (TORQUE, TORQUE_WITHOUT_GRAVITY, CURRENT, SETPOINT)
+COULOMB_VELOCITY = 0.02  # [rad/s] at which Coulomb friction is fully developed
+MAX_UNEXPLAINED = 0.5  # of the variance of the effort [-]; with more the URDF does not tell
+LIKELIER = 0.5  # of the unexplained variance of another unit [-]
+# current per torque [A/(N m)] of geared arms is 0.05 to 0.2; a torque has 1
+MAX_CURRENT_PER_TORQUE = 0.5
+
+
+class EffortFit(NamedTuple):
+    """How well a URDF explains an effort in each unit.
+
+    Attributes:
+        unexplained: unit -> fraction of the variance of the effort that URDF and friction do not
+            explain [-], the mean over the joints.
+        by_friction: fraction that friction alone does not explain [-].
+        current_per_torque: (n,) factor with which the torque of the URDF explains the effort best.
+    """
+
+    unexplained: dict[str, float]
+    by_friction: float
+    current_per_torque: Array
+
+    @property
+    def factor(self) -> float:
+        """Median factor of the joints with which the torque explains the effort [A/(N m)]."""
+        return float(np.median(self.current_per_torque))
+
+    @property
+    def may_be_current(self) -> bool:
+        """Whether the factor is one of motors; it explains a torque, too, and is then about 1."""
+        return 0 < self.factor < MAX_CURRENT_PER_TORQUE
+
+    def likeliest(self) -> str | None:
+        """Return the likeliest unit, None if the URDF explains too little in any unit."""
+        errors = {k: v for k, v in self.unexplained.items() if k != CURRENT or self.may_be_current}
+        best = min(errors, key=lambda unit: errors[unit])
+        is_explained = errors[best] < min(MAX_UNEXPLAINED, LIKELIER * self.by_friction)
+        return best if is_explained else None
+
+    def contradicts(self, unit: str) -> bool:
+        """Return whether another unit than the stated one is clearly likelier."""
+        likeliest = self.likeliest()
+        if likeliest is None or likeliest == unit:
+            return False
+        if unit == CURRENT and not self.may_be_current:
+            return True
+        return self.unexplained[likeliest] < LIKELIER * self.unexplained[unit]
+
+
+def fit_effort(robot: Robot, trajectories: Sequence[Trajectory]) -> EffortFit:
+    """Fit friction, and a factor for currents, to the effort of recordings.
+
+    Args:
+        robot: the arm.
+        trajectories: recordings with accelerations and efforts.
+    """
+    motion = np.concatenate([t.motion for t in trajectories])
+    effort = np.concatenate([t.action for t in trajectories])
+    rows = np.linspace(0, len(motion) - 1, min(len(motion), MAX_ROWS)).astype(int)
+    motion, effort = motion[rows], effort[rows]
+    q, qd, qdd = np.split(motion, 3, axis=1)
+    tree = RigidBodyTree.from_urdf(robot.rigid_body_urdf(), robot.joint_names)
+    position, *rates = (torch.as_tensor(values) for values in (q, qd, qdd))
+    still = torch.zeros_like(position)
+    torque = tree.torque(position, *rates).numpy()
+    gravity = tree.torque(position, still, still).numpy()
+    friction = np.stack([qd, np.tanh(qd / COULOMB_VELOCITY), np.ones_like(qd), qdd], axis=-1)
+    variance = effort.var(0)
+    moves = variance > 1e-12 * np.maximum(effort**2, 1e-12).mean(0)
+    rows_of_joints, factors = [], []
+    for j in np.flatnonzero(moves):
+        columns = (effort[:, j], q[:, j], torque[:, j], gravity[:, j])
+        residuals, factor = _residuals(*columns, friction[:, j])
+        rows_of_joints.append([(r**2).mean() / variance[j] for r in residuals])
+        factors.append(factor)
+    if not factors:
+        return EffortFit(dict.fromkeys(UNITS, 1.0), 1.0, np.ones(1))
+    *unexplained, by_friction = np.mean(rows_of_joints, axis=0).tolist()
+    return EffortFit(dict(zip(UNITS, unexplained, strict=True)), by_friction, np.array(factors))
+
+
+def _residuals(
+    effort: Array, q: Array, torque: Array, gravity: Array, friction: Array
+) -> tuple[list[Array], float]:
+    """Return the residuals (T,) of one joint in UNITS and by friction alone, and its factor.
+
+    Args:
+        effort: (T,) recorded.
+        q: (T,) position [rad].
+        torque: (T,) of the URDF, gravity included [N m].
+        gravity: (T,) torque of gravity [N m].
+        friction: (T, 4) terms of friction.
+    """
+    as_current, solution = _residual(np.column_stack([torque, friction]), effort)
+    fits = (effort - torque, effort - torque + gravity)
+    as_torque = [_residual(friction, values)[0] for values in fits]
+    by_friction = _residual(friction, effort)[0]
+    return [*as_torque, as_current, effort - q, by_friction], float(solution[0])
+
+
+def effort_notes(robot: Robot, trajectories: Sequence[Trajectory], unit: str) -> tuple[str, ...]:
+    """Return what the URDF says about the unit of an effort, in lines for the user.
+
+    Args:
+        robot: the arm.
+        trajectories: recordings, with or without accelerations and efforts.
+        unit: unit that the user stated.
+    """
+    known = [t for t in trajectories if len(t.action) and len(t.acceleration)]
+    if not known:
+        return ()
+    fit = fit_effort(robot, known)
+    shares = [f"{100 * max(1 - fit.unexplained[name], 0.0):.0f}% as {name}" for name in UNITS[:3]]
+    line = (
+        f"effort: URDF and friction explain {', '.join(shares)} (with {fit.factor:.2g} A per N m)"
+    )
+    likeliest = fit.likeliest()
+    if likeliest is None:
+        return (f"{line}: it cannot tell the unit",)
+    if not fit.contradicts(unit):
+        return (line,)
+    return (
+        line,
+        f"warning: --effort-unit {unit!r} is stated, but {likeliest!r} is likelier; see what the "
+        "driver publishes as effort",
+    )
+
+
+def _residual(columns: Array, values: Array) -> tuple[Array, Array]:
+    """Return the residual (T,) of a least-squares fit of columns (T, K), and its solution (K,)."""
+    solution = np.linalg.lstsq(columns, values, rcond=None)[0]
+    return values - columns @ solution, solution
