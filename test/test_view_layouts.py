@@ -15,6 +15,8 @@ NODES = sorted((ROOT / "invdyn_ros" / "nodes").glob("*.py"))
 # display -> type if not the same
 RVIZ_TYPES = {"PoseWithCovariance": "PoseWithCovarianceStamped", "RobotModel": "String"}
 
+PRIVATE_OF = {"managed_node": "inverse_dynamics"}  # base class -> node
+
 
 def interfaces(method):
     """Return topic or service -> type of all calls of a method of the nodes, from their source."""
@@ -25,7 +27,8 @@ def interfaces(method):
                 kind, name = (ast.unparse(a) for a in call.args[:2])
                 private = re.fullmatch(r"'~/(.+)'", name)
                 if private:
-                    kinds[f"/{file.stem}/{private[1]}"] = kind
+                    node = PRIVATE_OF.get(file.stem, file.stem)
+                    kinds[f"/{node}/{private[1]}"] = kind
                 elif name.startswith("block_topic("):
                     kinds[f"/{topics.block_topic(0)}"] = kind
                 elif isinstance(topic := getattr(topics, name, None), str):
