@@ -9,7 +9,6 @@ from __future__ import annotations
 
 JOINT_STATES = "joint_states"
 JOINT_TARGET = "joint_target"
-ROBOT_DESCRIPTION = "robot_description"
 DESIRED_JOINT_STATE = "inverse_dynamics/desired_joint_state"
 ENGAGE, STOP = "inverse_dynamics/engage", "inverse_dynamics/stop"
 COMMANDS = {

@@ -115,6 +115,15 @@ def check_positions(q: Array) -> Array:
     return q
 
 
+def positions_by_name(message: JointState, names: tuple[str, ...]) -> Array:
+    """Return the positions (n,) of named joints.
+
+    Raises:
+        ForeignMessage: as `joints_by_name`, or a position is not plausible.
+    """
+    return check_positions(joints_by_name(message, names)[0])
+
+
 def gripper_opening(message: JointState, names: RobotNames) -> float:
     """Return the distance of the finger pads [m], zero without a gripper.
 
@@ -123,8 +132,7 @@ def gripper_opening(message: JointState, names: RobotNames) -> float:
     """
     if not names.finger_names:
         return 0.0
-    q, _, _ = joints_by_name(message, names.finger_names)
-    return float(check_positions(q).sum())
+    return float(positions_by_name(message, names.finger_names).sum())
 
 
 class ArmState(NamedTuple):
