@@ -67,12 +67,12 @@ def test_torques_are_converted_by_the_gravity_of_the_urdf() -> None:
 def test_no_other_unit_is_ever_converted() -> None:
     torques = {TORQUE, TORQUE_WITHOUT_GRAVITY}
     for unit in ACTION_UNITS:
-        for wanted in ACTION_UNITS:
-            if unit == wanted or {unit, wanted} == torques:
-                assert abs(gravity_sign(unit, wanted)) == (unit != wanted)
+        for requested in ACTION_UNITS:
+            if unit == requested or {unit, requested} == torques:
+                assert abs(gravity_sign(unit, requested)) == (unit != requested)
             else:
                 with pytest.raises(ValueError, match="cannot be converted"):
-                    gravity_sign(unit, wanted)
+                    gravity_sign(unit, requested)
 
 
 def test_model_of_torques_without_gravity_gives_whole_torques_as_commands() -> None:

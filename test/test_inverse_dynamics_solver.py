@@ -42,9 +42,9 @@ def test_batch_is_answered_by_name_with_the_torques_of_the_model(start_node, tmp
     publisher.publish(request(3, NAMES, [[0.0, 0.0]]))  # ignored
     publisher.publish(message)
     probe.wait_until(lambda: answers)
-    (answer,) = answers
-    assert (answer.header, answer.joint_names) == (message.header, message.joint_names)
-    for point, motion in zip(answer.points, motions, strict=True):
+    (reply,) = answers
+    assert (reply.header, reply.joint_names) == (message.header, message.joint_names)
+    for point, motion in zip(reply.points, motions, strict=True):
         held = UR5.inverse_dynamics(motion[0], still, still)
         expected = UR5.inverse_dynamics(*motion) - held
         np.testing.assert_allclose(point.effort, expected[order], atol=1e-6)

@@ -73,14 +73,14 @@ def _in_unit_of(
     Raises:
         ValueError: they cannot be converted.
     """
-    unit, wanted = trajectories[0].action_unit, model.meta.action_unit
-    if unit == wanted:
+    unit, requested = trajectories[0].action_unit, model.meta.action_unit
+    if unit == requested:
         return trajectories, None
     try:
-        converted = [convert_actions(t, wanted, model.meta.urdf) for t in trajectories]
+        converted = [convert_actions(t, requested, model.meta.urdf) for t in trajectories]
     except ValueError as error:
-        raise ValueError(f"the model has actions in '{wanted}': {error}") from error
-    note = conversion_note(unit, wanted)
+        raise ValueError(f"the model has actions in '{requested}': {error}") from error
+    note = conversion_note(unit, requested)
     print(note)
     return converted, note
 

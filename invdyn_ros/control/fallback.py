@@ -18,7 +18,7 @@ from invdyn_ros.models.fallback_metadata import (
     MAX_STD_KEY,
     RIGID_BODY_PARAMETERS,
 )
-from invdyn_ros.models.gravity import TRAINED_UNIT, Predictor, in_unit
+from invdyn_ros.models.gravity import TRAINED_UNIT, TorqueModel, in_unit
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.typing import Array
@@ -32,7 +32,7 @@ class Fallback(NamedTuple):
         max_std: (n,) largest predicted standard deviation [action unit] without fallback.
     """
 
-    model: Predictor
+    model: TorqueModel
     max_std: Array
 
     def weight(self, std: Array) -> float:

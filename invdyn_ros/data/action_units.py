@@ -57,12 +57,12 @@ def gravity_in(unit: str) -> tuple[float, float, float]:
     return ACTION_UNITS[unit].gravity or GRAVITY
 
 
-def gravity_sign(unit: str, wanted: str) -> int:
+def gravity_sign(unit: str, requested: str) -> int:
     """Return how often the torque of gravity is added to actions to have them in another unit.
 
     Args:
         unit: unit of the actions.
-        wanted: the other unit.
+        requested: the other unit.
 
     Returns:
         0 if the units are the same, 1 or -1.
@@ -70,11 +70,11 @@ def gravity_sign(unit: str, wanted: str) -> int:
     Raises:
         ValueError: actions of the one unit cannot be converted to the other.
     """
-    if unit == wanted:
+    if unit == requested:
         return 0
-    if not (is_torque(unit) and is_torque(wanted)):
-        raise ValueError(f"actions in '{unit}' cannot be converted to '{wanted}'")
-    return 1 if wanted == TORQUE else -1
+    if not (is_torque(unit) and is_torque(requested)):
+        raise ValueError(f"actions in '{unit}' cannot be converted to '{requested}'")
+    return 1 if requested == TORQUE else -1
 
 
 def command_unit(unit: str) -> str:

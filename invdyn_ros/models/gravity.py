@@ -21,7 +21,7 @@ TRAINED_UNIT = "trained_unit"
 """Key of `ModelMetadata.data`: unit of the actions that a converted model was trained on."""
 
 
-class Predictor(Protocol):
+class TorqueModel(Protocol):
     """What the conversion needs of a model."""
 
     @property
@@ -39,7 +39,7 @@ class ConvertedTorque:
         meta: metadata with the unit after the conversion.
     """
 
-    def __init__(self, model: Predictor, meta: ModelMetadata, unit: str) -> None:
+    def __init__(self, model: TorqueModel, meta: ModelMetadata, unit: str) -> None:
         """Convert the actions of a model.
 
         Args:
@@ -83,8 +83,17 @@ class ConvertedTorque:
         return action
 
 
-def in_unit(model: Predictor, meta: ModelMetadata, unit: str) -> Any:
-    """Return a model whose actions are in a unit; see `ConvertedTorque` for the arguments."""
+def in_unit(model: TorqueModel, meta: ModelMetadata, unit: str) -> Any:
+    """Return a model whose actions are in a unit.
+
+    Args:
+        model: the model.
+        meta: its metadata.
+        unit: unit of the actions.
+
+    Raises:
+        ValueError: the actions cannot be converted, or there is no URDF.
+    """
     return model if meta.action_unit == unit else ConvertedTorque(model, meta, unit)
 
 
@@ -114,7 +123,7 @@ def convert_actions(trajectory: Trajectory, unit: str, urdf: str) -> Trajectory:
     return replace(trajectory, action=action, action_unit=unit)
 
 
-def conversion_note(unit: str, wanted: str) -> str:
+def conversion_note(unit: str, requested: str) -> str:
     """Return in words how actions were converted to another unit."""
-    verb = "added to" if gravity_sign(unit, wanted) > 0 else "subtracted from"
+    verb = "added to" if gravity_sign(unit, requested) > 0 else "subtracted from"
     return f"torque of gravity of the URDF {verb} actions in '{unit}'"

@@ -160,8 +160,8 @@ def _columns(width: int, n: int, config: LeRobotConfig) -> SequenceConfig:
 def _conversions(paths: tuple[Path, ...], unit: str | None) -> tuple[str, ...]:
     """Return in words how the actions of folders were converted to a unit."""
     units = {_info(path).get("action_unit") for path in paths} if unit else set()
-    found = sorted(str(known) for known in units - {None, unit})
-    return tuple(conversion_note(known, str(unit)) for known in found)
+    others = sorted(str(known) for known in units - {None, unit})
+    return tuple(conversion_note(known, str(unit)) for known in others)
 
 
 @dataclass(frozen=True)
