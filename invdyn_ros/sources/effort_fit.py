@@ -132,10 +132,9 @@ def effort_notes(robot: Robot, trajectories: Sequence[Trajectory], unit: str) ->
     if not known:
         return ()
     fit = fit_effort(robot, known)
-    fractions = [
-        f"{100 * max(1 - fit.unexplained[name], 0.0):.0f}% as {name}" for name in UNITS[:3]
-    ]
-    line = f"effort: URDF and friction explain {', '.join(fractions)} (with {fit.factor:.2g} A per N m)"
+    explained = {unit: max(1 - fit.unexplained[unit], 0.0) for unit in UNITS[:3]}
+    words = ", ".join(f"{100 * fraction:.0f}% as {name}" for name, fraction in explained.items())
+    line = f"effort: URDF and friction explain {words} (with {fit.factor:.2g} A per N m)"
     likeliest = fit.likeliest()
     if likeliest is None:
         return (f"{line}: it cannot tell the unit",)
