@@ -127,9 +127,15 @@ def test_graph_of_a_real_arm_has_its_driver_and_gripper(tmp_path):
     values = {"target": "real", "arm": "kuka_iiwa", "driver": str(own)}
     (spec,) = (s for s in resolve("teleop", values) if s.name == "inverse_dynamics")
     assert spec.parameters["driver"] == str(own)
-    own = write(tmp_path, joint_states="my/joints", joints={"lbr_iiwa_joint_1": "j1"})
+    own = write(
+        tmp_path,
+        joint_states="my/joints",
+        position={"topic": "my/positions", "controller": "mine"},
+        joints={"lbr_iiwa_joint_1": "j1"},
+    )
+    renamed = {"joint_states": "my/joints", "forward_position_controller/commands": "my/positions"}
     for spec in resolve("teleop", {**values, "tf_prefix": "left_"}):
-        assert spec.remappings == {"joint_states": "my/joints"}
+        assert spec.remappings == renamed
         joints = spec.parameters.get("joint_map")
         assert (joints == "lbr_iiwa_joint_1=j1") == ("tf_prefix" in spec.parameters)
     own = write(tmp_path)

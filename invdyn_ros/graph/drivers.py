@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from invdyn_ros.graph.topics import JOINT_STATES
+from invdyn_ros.graph.topics import COMMANDS, JOINT_STATES
 from invdyn_ros.robots.driver import load_driver, shipped_driver
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 
@@ -17,20 +18,19 @@ class ResolvedDriver(NamedTuple):
         file: description of the driver; empty for a driver of this package, and in simulation.
         units: units of the commands that it takes.
         has_gripper: whether the description has a gripper.
-        joint_states: topic of the joint states.
+        topics: topic of this package: that of the driver instead, for joint states and commands.
         joint_map: pairs of names of joints, for the nodes; empty if there are none.
     """
 
     file: str = ""
     units: tuple[str, ...] = ()
     has_gripper: bool = False
-    joint_states: str = ""
+    topics: Mapping[str, str] = {}
     joint_map: str = ""
 
     def remappings(self) -> dict[str, str]:
         """Return the names of topics that all nodes need changed."""
-        is_usual = self.joint_states in ("", JOINT_STATES)
-        return {} if is_usual else {JOINT_STATES: self.joint_states}
+        return {usual: other for usual, other in self.topics.items() if other != usual}
 
 
 def resolve_driver(file: str, arm: str, real: bool) -> ResolvedDriver:
@@ -59,11 +59,12 @@ def resolve_driver(file: str, arm: str, real: bool) -> ResolvedDriver:
         )
     path = Path(file).absolute() if file else shipped_driver(str(spec.driver))
     driver = load_driver(path, load_robot(arm))
-    units = {"rad": driver.position, "N m": driver.effort}
+    interfaces = {"rad": driver.position, "N m": driver.effort}
+    topics = {unit: i.topic for unit, i in interfaces.items() if i is not None}
     return ResolvedDriver(
         str(path),
-        tuple(unit for unit, interface in units.items() if interface is not None),
+        tuple(topics),
         driver.gripper is not None,
-        driver.joint_states,
+        {JOINT_STATES: driver.joint_states, **{COMMANDS[u]: topics[u] for u in topics}},
         " ".join(f"{name}={other}" for name, other in driver.joints.items()),
     )
