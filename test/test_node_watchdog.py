@@ -20,6 +20,7 @@ from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import target_to_message, to_stamp
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
+from invdyn_ros.nodes.start_condition import StartCondition
 from invdyn_ros.nodes.topic_monitor import StampMonitor
 
 PERIOD = 1 / 125  # [s]
@@ -242,6 +243,14 @@ def test_two_publishers_that_agree_are_found_by_the_rate_of_their_joint_states()
     for k in range(40):
         fast.add(START + k * TICK // 4)
     assert not fast.is_doubled(1) and not fast.is_doubled(2)
+
+
+def test_arm_that_starts_engaged_waits_until_other_commanders_are_discovered():
+    waiting = StartCondition(True, earliest=1.2)
+    engaged = [k * 0.04 for k in range(50) if waiting.is_met(k * 0.04)]
+    assert engaged[0] == pytest.approx(1.2, abs=0.05)
+    fast = StartCondition(True)
+    assert fast.is_met(0.0) is False and any(fast.is_met(k * 0.04) for k in range(1, 15))
 
 
 def run_engage_verb(arm, *options):

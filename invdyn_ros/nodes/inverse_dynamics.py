@@ -38,7 +38,7 @@ from invdyn_ros.nodes.messages import (
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.runner import load_parameters, run
-from invdyn_ros.nodes.start_condition import StartCondition
+from invdyn_ros.nodes.start_condition import DISCOVERY_TIME, StartCondition
 from invdyn_ros.nodes.target_queue import TargetQueue
 from invdyn_ros.nodes.topic_monitor import (
     CHECK_PERIOD,
@@ -101,6 +101,7 @@ class InverseDynamicsNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("inverse_dynamics")
+        discovered = time.monotonic() + DISCOVERY_TIME
         self.config = load_parameters(self, InverseDynamicsNodeConfig)
         self.safety = load_parameters(self, SafetyLimitsConfig, self.set_safety)
         self.thresholds = load_parameters(self, MeasurementMonitorConfig, self.set_thresholds)
@@ -109,7 +110,7 @@ class InverseDynamicsNode(ManagedNode):
         torch.set_num_threads(1)
         self.start(self.config.autostart)
         if self.config.autostart:
-            self.start_condition = StartCondition(self.config.engaged)
+            self.start_condition = StartCondition(self.config.engaged, discovered)
 
     def configure(self) -> None:
         """Load the model, and create the controller with its topics.

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray, Header
+from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.config import Validated
@@ -164,7 +164,7 @@ class LatencyProbeNode(Node):
         node, stamp = self.measured_nodes[name], time.time_ns()
         state = self.motion(stamp * 1e-9)
         message = JointState(
-            header=Header(stamp=to_stamp(stamp)),
+            header=RobotNames.of(self.robot).header(to_stamp(stamp)),
             name=list(self.robot.joint_names),
             position=state.q.tolist(),
             velocity=state.qd.tolist(),

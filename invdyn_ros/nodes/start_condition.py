@@ -2,6 +2,7 @@
 
 import math
 
+DISCOVERY_TIME = 1.2  # [s] after its start in which a node discovers those that run already
 STEADY_TIME = 0.5  # [s] of joint states without a gap
 MAX_GAP = 0.08  # [s]
 RETRY_PERIOD = 0.1  # [s] after a refusal
@@ -15,8 +16,14 @@ class StartCondition:
         refusal: why it was not engaged, None if it was not tried yet.
     """
 
-    def __init__(self, is_waiting: bool) -> None:
-        self.is_waiting = is_waiting
+    def __init__(self, is_waiting: bool, earliest: float = -math.inf) -> None:
+        """Create a condition.
+
+        Args:
+            is_waiting: whether the arm is to be engaged.
+            earliest: time before which it is not [s]: when other commanders have been discovered.
+        """
+        self.is_waiting, self._earliest = is_waiting, earliest
         self.refusal: str | None = None
         self._last_arrival = self._steady_since = self._last_try = -math.inf
 
@@ -27,7 +34,7 @@ class StartCondition:
         self._last_arrival = clock
         if not self.is_waiting or clock - self._last_try < RETRY_PERIOD:
             return False
-        if clock - self._steady_since < STEADY_TIME:
+        if clock < max(self._steady_since + STEADY_TIME, self._earliest):
             return False
         self._last_try = clock
         return True
