@@ -29,6 +29,7 @@ from invdyn_ros.evaluation.live.live_state import LiveState
 from invdyn_ros.evaluation.live.server import MAX_UNCONFIRMED, CommandResult, LiveServer
 from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.checkpoint import save
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.robots.obstacles import Box, Obstacles
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
@@ -310,11 +311,12 @@ def test_block_axes_are_projected_as_the_camera_does():
     T_base_block = np.eye(4)
     T_base_block[:3, 3] = load_scene("dofbot").goal
     T = np.linalg.inv(camera.T_base_camera) @ T_base_block
-    points = project_axes(T, 0.04, (camera.intrinsics(), np.zeros(5)), camera.height)
+    intrinsics = CameraIntrinsics(camera.intrinsics(), width=camera.width, height=camera.height)
+    points = project_axes(T, 0.04, intrinsics)
     tips = T_base_block[:3, 3] + np.vstack([np.zeros(3), 0.9 * 0.04 * np.eye(3)])
     assert points * camera.height == pytest.approx(camera.project(tips), abs=1e-3)
     T[2, 3] = -1.0
-    assert project_axes(T, 0.04, (camera.intrinsics(), np.zeros(5)), camera.height) is None
+    assert project_axes(T, 0.04, intrinsics) is None
 
 
 # ---- the page ----

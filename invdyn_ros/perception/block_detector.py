@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple
 
 import cv2
@@ -11,21 +11,30 @@ import numpy as np
 from pydantic import Field, PositiveFloat
 
 from invdyn_ros.config import Validated
-from invdyn_ros.perception.aruco_cube import FACES, MAX_BLOCKS, detect_markers, marker_corners
+from invdyn_ros.perception.aruco_cube import (
+    FACES,
+    MAX_BLOCKS,
+    MarkerDetections,
+    detect_markers,
+    detect_markers_opencv,
+    marker_corners,
+)
 from invdyn_ros.perception.block_overlay import draw_block
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.perception.duplicate_markers import are_separate_blocks
+from invdyn_ros.perception.lens_view import LensView
 from invdyn_ros.perception.photometric_alignment import align_poses
 from invdyn_ros.perception.pose_disambiguation import (
     PoseHypothesis,
     rank_hypotheses,
     tracking_costs,
+    transform_hypotheses,
 )
 from invdyn_ros.perception.pose_from_edges import PoseFit, corner_errors, fit_block_poses
 from invdyn_ros.perception.rigid_transforms import skew
 
 UNAMBIGUOUS_COST_GAP = 25.0  # above it, the corners alone determine which pose is correct
 MAX_ROTATION_STD = np.radians(1.0)  # [rad] less certain poses are aligned with the image
-DISTORTION_SIZES = (4, 5, 8, 12, 14)  # numbers of distortion coefficients in OpenCV's models
 
 
 @dataclass(frozen=True)
@@ -103,38 +112,19 @@ class BlockPoseInBase(NamedTuple):
 class BlockDetector:
     """Detector of marked blocks for one camera."""
 
-    def __init__(
-        self,
-        config: BlockDetectorConfig,
-        camera_matrix: np.ndarray,
-        dist_coeffs: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, config: BlockDetectorConfig, camera: np.ndarray | CameraIntrinsics) -> None:
         """Create a detector.
 
         Args:
             config: geometry of the blocks.
-            camera_matrix: (3, 3) pinhole matrix [px], pixel centers at integers.
-            dist_coeffs: (4,), (5,), (8,), (12,) or (14,) distortion coefficients of OpenCV; None
-                for no distortion.
+            camera: intrinsics, or the camera matrix (3, 3) [px] of a camera without distortion,
+                pixel centers at integers.
         """
         self.config = config
-        self.camera_matrix = np.array(camera_matrix, float)
-        if self.camera_matrix.shape != (3, 3) or not self.camera_matrix[0, 0] > 0:
-            raise ValueError(
-                f"camera_matrix is {camera_matrix}; it must be a (3, 3) pinhole matrix with "
-                "positive focal length"
-            )
-        # empty in a camera_info without distortion
-        if dist_coeffs is None or np.size(dist_coeffs) == 0:
-            dist_coeffs = np.zeros(5)
-        self.dist_coeffs = np.array(dist_coeffs, float).ravel()
-        if (
-            self.dist_coeffs.size not in DISTORTION_SIZES
-            or not np.isfinite(self.dist_coeffs).all()
-        ):
-            raise ValueError(
-                f"dist_coeffs is {dist_coeffs}; its size must be one of {DISTORTION_SIZES}"
-            )
+        if not isinstance(camera, CameraIntrinsics):
+            camera = CameraIntrinsics(camera)
+        self.intrinsics = camera
+        self.camera_matrix = camera.camera_matrix
 
     def detect(self, image: np.ndarray, previous: Sequence[BlockPose] = ()) -> list[BlockPose]:
         """Detect the blocks in an image.
@@ -155,46 +145,82 @@ class BlockDetector:
         """Detect blocks, duplicate ids and unknown ids; see `detect` for the arguments."""
         check_image(image)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        ids, corners = detect_markers(gray)
-        unique = np.bincount(ids, minlength=1)[ids] == 1  # one of two equal markers is wrong
-        hypotheses = {pose.block_id: pose.hypotheses for pose in previous}
+        before = {pose.block_id: pose.hypotheses for pose in previous}
+        distorted = self.intrinsics.is_distorted
+        markers = detect_markers_opencv(gray) if distorted else detect_markers(gray)
+        detect_block = self._detect_in_view if distorted else self._detect_block
         poses, duplicates = [], []
         for block_id in range(self.config.num_blocks):
-            of_block = ids // FACES == block_id
-            if self._is_duplicate(ids[of_block], corners[of_block]):
-                duplicates.append(block_id)
-                continue
-            of_block &= unique
-            fits = self._fit_poses(ids[of_block], corners[of_block]) if of_block.any() else []
-            if fits:
-                observed = ids[of_block][fits[0].inliers], corners[of_block][fits[0].inliers]
-                previous_hypotheses = hypotheses.get(block_id, ())
-                best, ranked = self._select_pose(fits, observed[0], gray, previous_hypotheses)
-                T = best.T_camera_block
-                error = self._reprojection_error(T, *observed)
-                poses.append(BlockPose(block_id, T, best.covariance, *observed, error, ranked))
-        unknown = ids[ids >= FACES * self.config.num_blocks] // FACES
+            pose, is_duplicate = detect_block(block_id, markers, gray, before.get(block_id, ()))
+            poses += [pose] if pose is not None else []
+            duplicates += [block_id] if is_duplicate else []
+        unknown = markers.ids[markers.ids >= FACES * self.config.num_blocks] // FACES
         return DetectionResult(poses, tuple(duplicates), tuple(np.unique(unknown).tolist()))
+
+    def _detect_block(
+        self,
+        block_id: int,
+        markers: MarkerDetections,
+        gray: np.ndarray,
+        previous: tuple[PoseHypothesis, ...],
+    ) -> tuple[BlockPose | None, bool]:
+        """Return the pose of a block in an image without distortion, and whether there are two."""
+        ids, corners = markers
+        of_block = ids // FACES == block_id
+        if self._is_duplicate(ids[of_block], corners[of_block]):
+            return None, True
+        of_block &= np.bincount(ids, minlength=1)[ids] == 1  # one of two equal markers is wrong
+        fits = self._fit_poses(ids[of_block], corners[of_block]) if of_block.any() else []
+        if not fits:
+            return None, False
+        observed = ids[of_block][fits[0].inliers], corners[of_block][fits[0].inliers]
+        best, ranked = self._select_pose(fits, observed[0], gray, previous)
+        T = best.T_camera_block
+        error = self._reprojection_error(T, *observed)
+        return BlockPose(block_id, T, best.covariance, *observed, error, ranked), False
+
+    def _detect_in_view(
+        self,
+        block_id: int,
+        markers: MarkerDetections,
+        gray: np.ndarray,
+        previous: tuple[PoseHypothesis, ...],
+    ) -> tuple[BlockPose | None, bool]:
+        """Return the pose of a block in an image with distortion, and whether there are two."""
+        quads = markers.corners[markers.ids // FACES == block_id]
+        view = LensView.around(self.intrinsics, quads) if len(quads) else None
+        if view is None:
+            return None, False
+        rectified = view.rectify(gray)
+        pose, is_duplicate = BlockDetector(self.config, view.camera_matrix)._detect_block(
+            block_id,
+            detect_markers(rectified),
+            rectified,
+            transform_hypotheses(previous, view.pose_in_view),
+        )
+        if pose is None:
+            return None, is_duplicate
+        return replace(
+            pose,
+            T_camera_block=view.pose_in_camera(pose.T_camera_block),
+            covariance=view.covariance_in_camera(pose.covariance),
+            corners=view.to_camera_pixels(pose.corners),
+            hypotheses=transform_hypotheses(pose.hypotheses, view.pose_in_camera),
+        ), False
 
     def _fit_poses(self, ids: np.ndarray, corners: np.ndarray) -> list[PoseFit]:
         """Return poses of a block that explain the corners (k, 4, 2) [px] of its markers."""
-        c, k, quads = self.config, self.camera_matrix, self._undistort(corners)
+        c, k = self.config, self.camera_matrix
         return fit_block_poses(
-            ids % FACES, quads, c.block_size, k, c.edge_noise_std, c.max_reprojection_error
+            ids % FACES, corners, c.block_size, k, c.edge_noise_std, c.max_reprojection_error
         )
 
     def _is_duplicate(self, ids: np.ndarray, corners: np.ndarray) -> bool:
         """Return whether markers with corners (k, 4, 2) [px] belong to more than one block."""
         if len(ids) < 2:
             return False
-        quads = self._undistort(corners)
-        return are_separate_blocks(ids % FACES, quads, self.config.block_size, self.camera_matrix)
-
-    def _undistort(self, corners: np.ndarray) -> np.ndarray:
-        """Return corners (k, 4, 2) [px] without lens distortion."""
-        k = self.camera_matrix
-        ideal = cv2.undistortPoints(corners.reshape(-1, 1, 2), k, self.dist_coeffs, P=k)
-        return np.asarray(ideal).reshape(-1, 4, 2)
+        size, k = self.config.block_size, self.camera_matrix
+        return are_separate_blocks(ids % FACES, corners, size, k)
 
     def _select_pose(
         self,
@@ -211,18 +237,16 @@ class BlockDetector:
         ambiguous = len(fits) > 1 and np.diff(np.sort(costs))[0] < UNAMBIGUOUS_COST_GAP
         variance = np.linalg.eigvalsh(fits[0].covariance[3:, 3:])[-1]  # of the rotation
         if len(ids) == 1 and (ambiguous or variance > MAX_ROTATION_STD**2):
-            camera = self.camera_matrix, self.dist_coeffs
             previous_hypotheses = [hypothesis.T_camera_block for hypothesis in previous]
-            fits = align_poses(
-                fits, previous_hypotheses, int(ids[0]), gray, self.config.block_size, camera
-            )
+            size, k = self.config.block_size, self.camera_matrix
+            fits = align_poses(fits, previous_hypotheses, int(ids[0]), gray, size, k)
             costs = np.array([fit.cost for fit in fits]) + tracking_costs(fits, previous)
         return rank_hypotheses(fits, costs)
 
     def _reprojection_error(self, T: np.ndarray, ids: np.ndarray, corners: np.ndarray) -> float:
         """Return the RMS distance [px] of observed corners (k, 4, 2) from those of a pose."""
         points = marker_corners(self.config.block_size)[ids % FACES]
-        errors = corner_errors(T, points, self._undistort(corners), self.camera_matrix)
+        errors = corner_errors(T, points, corners, self.camera_matrix)
         return float(np.sqrt(np.mean(errors**2)))
 
     def draw(self, image: np.ndarray, poses: list[BlockPose]) -> np.ndarray:
@@ -238,9 +262,8 @@ class BlockDetector:
         check_image(image)
         canvas = image.copy()
         for pose in poses:
-            rvec, _ = cv2.Rodrigues(pose.T_camera_block[:3, :3])
-            camera = (rvec, pose.T_camera_block[:3, 3], self.camera_matrix, self.dist_coeffs)
-            draw_block(canvas, pose.block_id, pose.corners, self.config.block_size, camera)
+            T, size = pose.T_camera_block, self.config.block_size
+            draw_block(canvas, pose.block_id, pose.corners, size, T, self.intrinsics)
         return canvas
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from invdyn_ros.perception.aruco_cube import face_corners, face_normals
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 
 AXIS_COLORS = ((239, 71, 61), (72, 199, 98), (64, 140, 255))  # RGB of x, y, z
 OUTLINE_COLOR = (255, 199, 31)
@@ -17,12 +18,14 @@ LABEL_GAP = 20  # between block and label [px]
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 FIXED_POINT_BITS = 4  # OpenCV draws at multiples of 1 / 2^FIXED_POINT_BITS px
 
-ProjectionArgs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""rvec (3,), tvec (3,) [m], camera matrix (3, 3) [px], distortion coefficients."""
-
 
 def draw_block(
-    canvas: np.ndarray, block_id: int, corners: np.ndarray, side: float, camera: ProjectionArgs
+    canvas: np.ndarray,
+    block_id: int,
+    corners: np.ndarray,
+    side: float,
+    T_camera_block: np.ndarray,
+    intrinsics: CameraIntrinsics,
 ) -> None:
     """Draw the markers, edges, axes and position of a block on an image.
 
@@ -31,37 +34,44 @@ def draw_block(
         block_id: index of the block.
         corners: (k, 4, 2) observed marker corners [px].
         side: side of the block [m].
-        camera: pose of the block in the camera, and the intrinsics.
+        T_camera_block: (4, 4) pose of the block in the camera.
+        intrinsics: of the camera.
     """
-    if camera[1][2] <= side:  # too close to project
+    T = T_camera_block
+    if T[2, 3] <= side:  # too close to project
         return
-    _draw_edges(canvas, side, camera)
+    _draw_edges(canvas, side, T, intrinsics)
     for quad in corners:
         _line(canvas, np.vstack([quad, quad[:1]]), OUTLINE_COLOR, 2)
-    _draw_axes(canvas, side, camera)
-    x, y, z = 1e3 * camera[1].ravel()
-    outline = _pixels(face_corners(side).reshape(-1, 3), camera)
+    _draw_axes(canvas, side, T, intrinsics)
+    x, y, z = 1e3 * T[:3, 3]
+    outline = _pixels(face_corners(side).reshape(-1, 3), T, intrinsics)
     _label(canvas, outline, [f"block {block_id}", f"{x:+.0f} {y:+.0f} {z:.0f} mm"])
 
 
-def _pixels(points: np.ndarray, camera: ProjectionArgs) -> np.ndarray:
-    """Return the pixels (N, 2) of points (N, 3) [m] in the block frame."""
-    return cv2.projectPoints(np.asarray(points, float), *camera)[0].reshape(-1, 2)
+def _pixels(points: np.ndarray, T: np.ndarray, intrinsics: CameraIntrinsics) -> np.ndarray:
+    """Return the pixels (N, 2) of points (N, 3) [m] in the frame of a block at T (4, 4)."""
+    return intrinsics.project(np.asarray(points, float) @ T[:3, :3].T + T[:3, 3])
 
 
-def _draw_edges(canvas: np.ndarray, side: float, camera: ProjectionArgs) -> None:
+def _draw_edges(
+    canvas: np.ndarray, side: float, T: np.ndarray, intrinsics: CameraIntrinsics
+) -> None:
     """Draw the edges of the visible faces."""
-    R = cv2.Rodrigues(camera[0])[0]
+    R = T[:3, :3]
     for face, normal in zip(face_corners(side), face_normals(), strict=True):
-        if (R @ normal) @ (R @ face.mean(axis=0) + camera[1].ravel()) < 0:
-            _line(canvas, _pixels(np.vstack([face, face[:1]]), camera), EDGE_COLOR, 1)
+        if (R @ normal) @ (R @ face.mean(axis=0) + T[:3, 3]) < 0:
+            outline = np.vstack([face, face[:1]])
+            _line(canvas, _pixels(outline, T, intrinsics), EDGE_COLOR, 1)
 
 
-def _draw_axes(canvas: np.ndarray, side: float, camera: ProjectionArgs) -> None:
+def _draw_axes(
+    canvas: np.ndarray, side: float, T: np.ndarray, intrinsics: CameraIntrinsics
+) -> None:
     """Draw the x, y and z axes in red, green and blue, the farthest first."""
     tips = AXIS_LENGTH * side * np.eye(3)
-    center, *ends = _pixels(np.vstack([np.zeros(3), tips]), camera)
-    depth = cv2.Rodrigues(camera[0])[0][2]  # of each axis
+    center, *ends = _pixels(np.vstack([np.zeros(3), tips]), T, intrinsics)
+    depth = T[2, :3]  # of each axis
     for axis in np.argsort(-depth):
         for color, width in ((LABEL_BACKGROUND, 5), (AXIS_COLORS[axis], 3)):
             start, end = _to_fixed_point(np.array([center, ends[axis]]))

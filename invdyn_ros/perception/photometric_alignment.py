@@ -21,6 +21,7 @@ from invdyn_ros.perception.levenberg_marquardt import minimize_pose
 from invdyn_ros.perception.pose_from_edges import PoseFit, project
 from invdyn_ros.perception.rigid_transforms import rigid_transform
 
+NO_DISTORTION = np.zeros(5)
 TEXTURE_SIZE = 60  # side of the image of a face [px]
 COARSE_SAMPLES, FINE_SAMPLES = 2, 4  # rendered samples per pixel and axis: selection, alignment
 LENS_BLUR_STD = 0.7  # standard deviation of the blur of a typical lens [px]
@@ -63,7 +64,7 @@ class BlockImage:
         poses: list[np.ndarray],
         block_id: int,
         block_size: float,
-        camera: tuple[np.ndarray, np.ndarray],
+        camera_matrix: np.ndarray,
     ) -> None:
         """Crop the image.
 
@@ -72,9 +73,10 @@ class BlockImage:
             poses: candidate poses (4, 4) that the crop must contain.
             block_id: index of the block, which determines the ids of its markers.
             block_size: side of the block [m].
-            camera: camera matrix (3, 3) [px] and distortion coefficients.
+            camera_matrix: (3, 3) [px].
         """
-        self.block_id, self.block_size, self.camera = block_id, block_size, camera
+        self.block_id, self.block_size = block_id, block_size
+        self.camera_matrix = camera_matrix
         self.samples = FINE_SAMPLES
         self.corners = face_corners(block_size)
         outlines = np.array([self._outline(T) for T in poses])
@@ -129,7 +131,7 @@ class BlockImage:
             face: index of the face.
             pixels: (n, 2) x and y [px].
         """
-        camera_matrix, R = self.camera[0], T[:3, :3]
+        camera_matrix, R = self.camera_matrix, T[:3, :3]
         normal = R @ face_normals()[face]
         rays = np.column_stack([pixels, np.ones(len(pixels))]) @ np.linalg.inv(camera_matrix).T
         distance = (normal @ T[:3, 3] + self.block_size / 2) / (rays @ normal)
@@ -140,7 +142,7 @@ class BlockImage:
         """Return the corners (6, 4, 2) [px] of the faces of a block at T (4, 4)."""
         rvec = cv2.Rodrigues(T[:3, :3])[0]
         points = self.corners.reshape(-1, 3)
-        pixels = cv2.projectPoints(points, rvec, T[:3, 3], *self.camera)[0]
+        pixels = cv2.projectPoints(points, rvec, T[:3, 3], self.camera_matrix, NO_DISTORTION)[0]
         return np.asarray(pixels).reshape(6, 4, 2)
 
     def _visible_faces(self, T: np.ndarray) -> np.ndarray:
@@ -174,7 +176,7 @@ def align_poses(
     marker_id: int,
     gray: np.ndarray,
     block_size: float,
-    camera: tuple[np.ndarray, np.ndarray],
+    camera_matrix: np.ndarray,
 ) -> list[PoseFit]:
     """Align poses of a block with one visible marker to the image.
 
@@ -184,7 +186,7 @@ def align_poses(
         marker_id: id of the marker.
         gray: (H, W) uint8.
         block_size: side of the block [m].
-        camera: camera matrix (3, 3) [px] and distortion coefficients.
+        camera_matrix: (3, 3) [px] of a camera without distortion.
 
     Returns:
         Aligned poses with their covariance and cost, the best first.
@@ -193,7 +195,7 @@ def align_poses(
     starts = [fit.T_camera_block for fit in fits] + previous
     if not previous and tilt_angle(starts[0], face, block_size) < FRONTAL_TILT:
         starts += tilted_poses(starts[0], face, block_size)
-    image = BlockImage(gray, starts, block_id, block_size, camera)
+    image = BlockImage(gray, starts, block_id, block_size, camera_matrix)
     if not image.crop.size:
         return fits
     image.samples = COARSE_SAMPLES

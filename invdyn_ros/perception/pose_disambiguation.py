@@ -5,6 +5,7 @@ All costs are -2 log likelihoods and can be added.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -69,6 +70,13 @@ def tracking_costs(fits: list[PoseFit], previous: tuple[PoseHypothesis, ...]) ->
 
     costs = [min(cost(fit.T_camera_block, hypothesis) for hypothesis in previous) for fit in fits]
     return np.minimum(costs, MAX_TRACKING_COST)
+
+
+def transform_hypotheses(
+    hypotheses: tuple[PoseHypothesis, ...], transform: Callable[[np.ndarray], np.ndarray]
+) -> tuple[PoseHypothesis, ...]:
+    """Return hypotheses with poses in another frame, to which `transform` maps a pose (4, 4)."""
+    return tuple(h._replace(T_camera_block=transform(h.T_camera_block)) for h in hypotheses)
 
 
 def _pose_difference(T: np.ndarray, T_reference: np.ndarray) -> np.ndarray:

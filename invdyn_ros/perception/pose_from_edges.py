@@ -21,6 +21,7 @@ OUTLIER_THRESHOLD = 4.0  # markers with a larger error are rejected [standard de
 PRIOR_DEGREES_OF_FREEDOM = 4  # weight of the expected variance relative to the measured one
 NUM_STARTS = 3  # initial poses to refine: the two of one marker, and one more
 MAX_ITERATIONS = 30
+SYMMETRY_BREAK = 1e-3  # shift of a corner [px]
 STEP_TOLERANCE = 1e-6  # [m, rad]
 DUPLICATE_POSE_ANGLE = 0.02  # [rad] minima with a smaller angle between them are the same
 
@@ -177,9 +178,13 @@ def single_marker_poses(
     """
     half = block_size * MARKER_FRACTION / 2
     square = half * np.array([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]], float)
-    _, rvecs, tvecs, _ = cv2.solvePnPGeneric(
-        square, quad, camera_matrix, np.zeros(5), flags=cv2.SOLVEPNP_IPPE_SQUARE
-    )
+    # OpenCV divides by zero for a square that exactly faces the camera
+    for corners in (quad, quad + SYMMETRY_BREAK * np.array([[0, 0], [1, 1], [0, 0], [0, 0]])):
+        _, rvecs, tvecs, _ = cv2.solvePnPGeneric(
+            square, corners, camera_matrix, np.zeros(5), flags=cv2.SOLVEPNP_IPPE_SQUARE
+        )
+        if np.isfinite(tvecs).all():
+            break
     top_left, top_right, bottom_right, _ = marker_corners(block_size)[face]
     x, y = (top_right - top_left) / (2 * half), (top_right - bottom_right) / (2 * half)
     R_block_face = np.column_stack([x, y, np.cross(x, y)])

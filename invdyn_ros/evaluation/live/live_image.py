@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from invdyn_ros.data.recording import encode_jpeg
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.typing import Array, Image
 
 MAX_SIDE = 480  # [px] of an image on the page
@@ -62,20 +63,15 @@ def live_image_message(
     return LENGTH.pack(len(encoded)) + encoded + encoded_image
 
 
-def project_axes(
-    T: Array, side: float, intrinsics: tuple[Array, Array], image_height: int
-) -> Array | None:
+def project_axes(T: Array, side: float, intrinsics: CameraIntrinsics) -> Array | None:
     """Return the axes of a block (4, 2) [image heights], None if it is too close to the camera.
 
     Args:
         T: (4, 4) pose of the block in the optical frame.
         side: side of the block [m].
-        intrinsics: camera matrix (3, 3) [px] and distortion coefficients.
-        image_height: height of the image [px].
+        intrinsics: of the camera.
     """
     if not T[2, 3] > side:
         return None
     points = np.vstack([np.zeros(3), AXIS_LENGTH * side * np.eye(3)])
-    rotation = cv2.Rodrigues(T[:3, :3])[0]
-    pixels = cv2.projectPoints(points, rotation, T[:3, 3], *intrinsics)[0].reshape(-1, 2)
-    return np.asarray(pixels, float) / image_height
+    return intrinsics.project(points @ T[:3, :3].T + T[:3, 3]) / intrinsics.height

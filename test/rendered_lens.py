@@ -1,0 +1,73 @@
+"""Images of flat patterns and of a marked block, taken through a lens with known intrinsics."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from invdyn_ros.perception.aruco_cube import face_corners, face_image, face_normals
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
+
+SAMPLES = 2  # rendered pixels per pixel and axis
+BACKGROUND = 120
+
+
+def pixel_rays(lens: CameraIntrinsics) -> np.ndarray:
+    """Return the ray (h, w, 3) with z = 1 of each rendered pixel; SAMPLES per pixel and axis."""
+    rows, columns = (
+        (np.arange(SAMPLES * n) + 0.5) / SAMPLES - 0.5 for n in (lens.height, lens.width)
+    )
+    pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
+    rays = lens.undistort(pixels)
+    if lens.distortion_model != "equidistant":  # OpenCV stops after five iterations
+        rays[..., :2] += (pixels - lens.project(rays)) / lens.camera_matrix[[0, 1], [0, 1]]
+    return rays.astype(np.float32)
+
+
+def render_plane(
+    canvas: np.ndarray, rays: np.ndarray, pattern: np.ndarray, corners: np.ndarray
+) -> None:
+    """Draw a rectangle with a pattern on an image of rendered pixels.
+
+    Args:
+        canvas: (h, w) uint8, modified in place.
+        rays: (h, w, 3) of its pixels.
+        pattern: (m, n) uint8.
+        corners: (4, 3) in the optical frame [m], clockwise from the top left of the pattern.
+    """
+    origin, x, y = corners[0], corners[1] - corners[0], corners[3] - corners[0]
+    # ray = a x + b y + c origin, so the plane is met at origin + a / c x + b / c y
+    height, width = pattern.shape
+    to_pixels = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]])
+    H = to_pixels @ np.linalg.inv(np.column_stack([x, y, origin]))
+    u, v, w = cv2.split(cv2.transform(rays, H.astype(np.float32)))
+    w[~(w > 0)] = np.nan  # behind the camera
+    cv2.remap(
+        pattern,
+        np.nan_to_num(u / w, nan=-9),
+        np.nan_to_num(v / w, nan=-9),
+        cv2.INTER_LINEAR,
+        dst=canvas,
+        borderMode=cv2.BORDER_TRANSPARENT,
+    )
+
+
+def shrink(canvas: np.ndarray, lens: CameraIntrinsics) -> np.ndarray:
+    """Return the RGB image (H, W, 3) of rendered pixels (h, w)."""
+    image = cv2.resize(canvas, (lens.width, lens.height), interpolation=cv2.INTER_AREA)
+    return np.repeat(image[..., None], 3, axis=2)
+
+
+def blank(lens: CameraIntrinsics) -> np.ndarray:
+    """Return an empty image of rendered pixels (h, w)."""
+    return np.full((SAMPLES * lens.height, SAMPLES * lens.width), BACKGROUND, np.uint8)
+
+
+def render_cube(T: np.ndarray, lens: CameraIntrinsics, side: float = 0.04) -> np.ndarray:
+    """Render block 0 at T (4, 4) in the optical frame, (H, W, 3) RGB."""
+    canvas, rays = blank(lens), pixel_rays(lens)
+    corners, normals = face_corners(side) @ T[:3, :3].T + T[:3, 3], face_normals() @ T[:3, :3].T
+    for face in range(6):
+        if normals[face] @ corners[face].mean(axis=0) < 0:
+            render_plane(canvas, rays, face_image(face, 480), corners[face])
+    return shrink(canvas, lens)
