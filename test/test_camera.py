@@ -1,6 +1,10 @@
+import struct
+import subprocess
+from itertools import islice
 from pathlib import Path
 
 import cv2
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -57,6 +61,71 @@ def test_lower_rate_drops_frames_and_keeps_time_stamps(video):
 
 def test_video_info_has_size_rate_and_duration(video):
     assert read_video_info(video) == (320, 160, RATE, FRAMES, FRAMES / RATE)
+
+
+def convert(source, target, *options):
+    """Write a video with FFmpeg."""
+    options = ["-loglevel", "error", *options, str(target)]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *options], check=True, input=source)
+    return str(target)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_video_with_a_rotation_is_upright(video, tmp_path, degrees):
+    """As a phone stores it: the pixels lie on their side, and the file says so."""
+    file = convert(
+        b"", tmp_path / "phone.mp4", "-display_rotation", str(degrees), "-i", video, "-c", "copy"
+    )
+    upright = next(open_camera(CameraConfig(video=video))).image
+    frame = next(open_camera(CameraConfig(video=file)))
+    np.testing.assert_allclose(frame.image, np.rot90(upright, degrees // 90), atol=8)
+    info = read_video_info(file)
+    assert (info.width, info.height) == frame.full_size == frame.image.shape[1::-1]
+    looped = open_camera(CameraConfig(video=file, loop=True))
+    assert {f.image.shape for f in islice(looped, 2 * FRAMES)} == {frame.image.shape}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_mirrored_video_is_shown_as_players_do(video, tmp_path, turned):
+    """FFmpeg, which OpenCV uses, reads a rotation from the matrix of a mirroring."""
+    file = Path(convert(b"", tmp_path / "mirrored.mp4", "-i", video, "-c", "copy"))
+    content = bytearray(file.read_bytes())
+    matrix = struct.pack(">9i", *_matrix(turned))
+    offset = content.index(b"tkhd") + 44
+    assert struct.unpack(">9i", content[offset : offset + 36])[0] == 1 << 16
+    content[offset : offset + 36] = matrix
+    file.write_bytes(content)
+    stored = next(open_camera(CameraConfig(video=video))).image
+    displayed = next(open_camera(CameraConfig(video=str(file)))).image
+    expected = stored.transpose(1, 0, 2) if turned else stored[:, ::-1]
+    np.testing.assert_allclose(displayed, expected, atol=8)
+
+
+def _matrix(turned):
+    """A display matrix that swaps x and y, or mirrors x."""
+    one = 1 << 16
+    a, b, c, d, x = (0, one, one, 0, 0) if turned else (-one, 0, 0, one, 320 << 16)
+    return a, b, 0, c, d, 0, x, 0, 1 << 30
+
+
+def test_recording_of_a_browser_has_no_duration_but_frames(video, tmp_path):
+    """It is written to a pipe, so its header does not know how long it is."""
+    file = tmp_path / "browser.webm"
+    with file.open("wb") as stream:
+        subprocess.run(
+            [
+                *(imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", video),
+                *("-c:v", "libvpx", "-f", "webm", "-live", "1", "-"),
+            ],
+            check=True,
+            stdout=stream,
+        )
+    info = read_video_info(file)
+    assert info.num_frames == 0 and info.frame_rate == pytest.approx(RATE, rel=0.05)
+    frames = list(open_camera(CameraConfig(video=str(file))))
+    assert len(frames) == FRAMES
+    looped = list(islice(open_camera(CameraConfig(video=str(file), loop=True)), 2 * FRAMES))
+    assert np.allclose(np.diff([f.time for f in looped]), 1 / RATE, atol=2e-3)
 
 
 def test_error_names_missing_video():

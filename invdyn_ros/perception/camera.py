@@ -16,8 +16,10 @@ from pydantic import Field
 
 from invdyn_ros.config import Validated
 from invdyn_ros.native_output import suppress_native_output
-from invdyn_ros.typing import MAX_RATE
+from invdyn_ros.perception.video_mirroring import read_mirroring
+from invdyn_ros.typing import MAX_RATE, Image
 
+MEASURED_FRAMES = 60  # at the start of a video without a number of frames
 # threads of FFmpeg report damaged frames at any time; OpenCV reads this when it opens a video
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
@@ -26,12 +28,14 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 class Frame:
     """One image of a camera or a video."""
 
-    image: np.ndarray
+    image: Image
     """(height, width, 3) uint8 RGB."""
     time: float
     """Time of exposure [s], since the start of a video file or, of a camera, since the epoch."""
     index: int
     """Number of yielded frames before this one, including all repetitions of a looped video."""
+    full_size: tuple[int, int] = (0, 0)
+    """Width and height of the image before it was scaled down [px]; zeros if unknown."""
 
 
 class VideoInfo(NamedTuple):
@@ -40,8 +44,8 @@ class VideoInfo(NamedTuple):
     width: int  # [px]
     height: int  # [px]
     frame_rate: float  # [Hz]
-    num_frames: int
-    duration: float  # [s]
+    num_frames: int  # 0: unknown, as of the recording of a browser
+    duration: float  # [s], 0: unknown
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,22 @@ def read_video_info(video: str | Path) -> VideoInfo:
     )
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    if frames <= 0:
+        rate, frames = _measure_rate(capture, rate), 0
     capture.release()
-    if not (0 < rate <= MAX_RATE and frames > 0):
+    if not 0 < rate <= MAX_RATE:
         raise ValueError(f"{video} has no frames; expected a video such as .mp4, .avi or .mkv")
     return VideoInfo(width, height, rate, frames, frames / rate)
+
+
+def _measure_rate(capture: cv2.VideoCapture, rate: float) -> float:
+    """Return the rate of the first frames [Hz]: `rate` if there is only one, 0 without one."""
+    stamps: list[float] = []  # [s]
+    while len(stamps) < MEASURED_FRAMES and capture.grab():
+        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3)
+    if len(stamps) > 1 and stamps[-1] > stamps[0]:
+        return (len(stamps) - 1) / (stamps[-1] - stamps[0])
+    return rate if stamps else 0.0
 
 
 def _open_video(video: str | Path) -> cv2.VideoCapture:
@@ -112,6 +128,8 @@ def _open_video(video: str | Path) -> cv2.VideoCapture:
         raise ValueError(
             f"cannot read {video} as a video; expected a file such as .mp4, .avi or .mkv"
         )
+    # as players show it; OpenCV's default differs from version to version
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
 
 
@@ -135,7 +153,8 @@ def _video_frames(
 ) -> Iterator[Frame]:
     """Yield the frames of a file; if a rate is given, the first frame of each period."""
     index = position = 0
-    start = due = 0.0  # [s] start of this repetition, time of the next frame to yield
+    flip = read_mirroring(config.video)
+    start = due = stamp = 0.0  # [s] of this repetition, of the next frame, of the last one
     try:
         while True:
             with suppress_native_output():  # FFmpeg reports each damaged frame
@@ -145,17 +164,20 @@ def _video_frames(
                     raise ValueError(f"{config.video} has no frame that can be decoded")
                 if not config.loop:
                     return
-                start, position = start + max(info.duration, position / info.frame_rate), 0
-                capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+                start += max(info.duration, stamp + 1 / info.frame_rate)
+                position = 0
+                capture.release()
+                capture = _open_video(config.video)  # not every file can be sought
                 continue
             # containers without time stamps report 0 for every frame
             stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3 or position / info.frame_rate
             position += 1
             if start + stamp < due - 1e-6:
                 continue
+            bgr = bgr if flip is None else cv2.flip(bgr, flip)
             if config.rate:
                 due = max(due + 1 / config.rate, start + stamp)
-            yield Frame(_rgb(bgr, config.max_size), start + stamp, index)
+            yield _frame(bgr, start + stamp, index, config.max_size)
             index += 1
     finally:
         capture.release()
@@ -170,17 +192,18 @@ def _device_frames(capture: cv2.VideoCapture, config: CameraConfig) -> Iterator[
             success, bgr = capture.retrieve() if success else (False, None)
             if not success or bgr is None:
                 raise ValueError(f"camera {config.camera} returned no image after {index} frames")
-            yield Frame(_rgb(bgr, config.max_size), stamp, index)
+            yield _frame(bgr, stamp, index, config.max_size)
             index += 1
     finally:
         capture.release()
 
 
-def _rgb(bgr: np.ndarray, max_size: int) -> np.ndarray:
-    """Scale the longer side down to `max_size` and convert BGR to RGB."""
+def _frame(bgr: np.ndarray, stamp: float, index: int, max_size: int) -> Frame:
+    """Return a frame of an image (H, W, 3) BGR, whose longer side is at most `max_size`."""
     height, width = bgr.shape[:2]
     scale = max_size / max(height, width)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return Frame(rgb, stamp, index, (width, height))
