@@ -29,7 +29,8 @@ VERBS = {
     "compare": "train and evaluate every model family on a dataset",
     "convert": "convert an mlp or gru checkpoint to an equivalent enhanced one",
     "install_models": "make the files of MediaPipe's pose and hand networks",
-    "calibrate": "calibrate the pose of a camera from poses of the arm and a marker",
+    "calibrate": "calibrate the lens of a camera with a board, or its pose with the arm",
+    "print_board": "write a board to print, for the calibration of a camera",
     "visualize": "write a page or film of a network or a body's motion, or a report's page",
     "benchmark": "measure latency, speed and accuracy",
 }
@@ -42,6 +43,7 @@ def main() -> None:
     """Run the verb named on the command line and exit with its code."""
     end_on_interrupt()
     name, *rest = sys.argv[1:] or ["--help"]
+    name = name if name.startswith("-") else name.replace("-", "_")
     if name in ("-h", "--help"):
         print("\n".join([USAGE, "", *(f"  {verb:<16} {text}" for verb, text in VERBS.items())]))
         sys.exit(0)

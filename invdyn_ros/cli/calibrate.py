@@ -1,4 +1,4 @@
-"""`invdyn calibrate`: hand-eye calibration from a recording or from a running arm.
+"""`invdyn calibrate`: lens of a camera, or its pose from a recording or from a running arm.
 
 The marker is a block in the gripper of an arm with a camera beside it, or a static block in front
 of a camera on the hand.
@@ -15,6 +15,7 @@ import numpy as np
 import tyro
 from pydantic import NonNegativeInt
 
+from invdyn_ros.cli.calibrate_camera import CalibrateCameraOptions, run_calibration
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Validated
 from invdyn_ros.data.atomic_file import write_atomically
@@ -45,7 +46,7 @@ INTERRUPTED = 130  # exit code of a recording that the user has ended with Ctrl-
 
 @dataclass(frozen=True)
 class CalibrateOptions:
-    """Options of both sub-commands."""
+    """Options of the calibration of a camera's pose."""
 
     out: Path
     """YAML file to write."""
@@ -110,10 +111,13 @@ class CalibrateLiveOptions(Validated, CalibrateOptions):
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     subcommands: Any = (
-        Annotated[CalibrateBagOptions, tyro.conf.subcommand("bag")]
+        Annotated[CalibrateCameraOptions, tyro.conf.subcommand("camera")]
+        | Annotated[CalibrateBagOptions, tyro.conf.subcommand("bag")]
         | Annotated[CalibrateLiveOptions, tyro.conf.subcommand("live")]
     )
     options = parse(Annotated[subcommands, tyro.conf.OmitArgPrefixes], argv, "calibrate")
+    if isinstance(options, CalibrateCameraOptions):
+        return run_calibration(options)
     robot = load_robot(options.arm)
     _check_files(options)
     if isinstance(options, CalibrateBagOptions):

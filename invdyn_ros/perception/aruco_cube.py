@@ -1,6 +1,7 @@
 """A cube with an ArUco marker on each face: geometry, face images, marker detection.
 
-All code that depends on the version of OpenCV (4.6 to 5.0) is in this file.
+Code that depends on the version of OpenCV (4.6 to 5.0) is in this file and in
+calibration_board.py.
 """
 
 from __future__ import annotations
