@@ -103,7 +103,7 @@ class DofbotNode(DiagnosticNode):
     def publish(self, reading: Reading) -> None:
         """Publish a reading with the time of its measurement."""
         age = time.monotonic() - reading.time
-        stamp = to_stamp(time.time_ns() - round(1e9 * age))
+        stamp = to_stamp(max(self.get_clock().now().nanoseconds - round(1e9 * age), 0))
         self.joint_state_publisher.publish(
             joints_to_message(self.names, stamp, reading.q, reading.opening)
         )

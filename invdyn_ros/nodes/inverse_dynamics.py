@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -104,7 +104,8 @@ class InverseDynamicsNode(ManagedNode):
         discovered = time.monotonic() + DISCOVERY_TIME
         self.config = load_parameters(self, InverseDynamicsNodeConfig)
         self.safety = load_parameters(self, SafetyLimitsConfig, self.set_safety)
-        self.thresholds = load_parameters(self, MeasurementMonitorConfig, self.set_thresholds)
+        thresholds = load_parameters(self, MeasurementMonitorConfig, self.set_thresholds)
+        self.thresholds = self.with_clock(thresholds)
         self.predictor_config = load_parameters(self, StatePredictorConfig)
         self.names_config = load_parameters(self, NamesConfig)
         torch.set_num_threads(1)
@@ -392,11 +393,16 @@ class InverseDynamicsNode(ManagedNode):
 
     def set_thresholds(self, thresholds: MeasurementMonitorConfig) -> None:
         """Change the thresholds of the faults."""
-        self.thresholds = thresholds
+        self.thresholds = self.with_clock(thresholds)
         if self.is_configured:
             driver = None if self.driver is None else self.driver.driver
-            config = monitor_config(thresholds, driver, self.robot)
+            config = monitor_config(self.thresholds, driver, self.robot)
             self.controller.monitor.set_config(config)
+
+    def with_clock(self, thresholds: MeasurementMonitorConfig) -> MeasurementMonitorConfig:
+        """Return thresholds for stamps of the node's clock."""
+        simulated = thresholds.simulated_time or self.uses_simulated_time
+        return replace(thresholds, simulated_time=simulated)
 
     def end(self, spin: Spin) -> None:
         """Brake to rest before the process ends; simulated time may stand still."""

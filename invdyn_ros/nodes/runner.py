@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -159,7 +160,7 @@ class DiagnosticNode(Node):
     def create_timer(
         self, timer_period_sec: float, callback: Callable[..., Any], *options: Any, **named: Any
     ) -> Any:
-        """Create a timer; an exception of its callback ends the node.
+        """Create a timer of real time, also with `use_sim_time`; an exception ends the node.
 
         Args:
             timer_period_sec: period [s].
@@ -168,6 +169,8 @@ class DiagnosticNode(Node):
             **named: further options of rclpy.
         """
         callback = self._store_exception(callback)
+        # a watchdog must notice that simulated time stands still
+        named = {"clock": Clock(clock_type=ClockType.STEADY_TIME), **named}
         return super().create_timer(timer_period_sec, callback, *options, **named)
 
     def create_service(
@@ -203,6 +206,11 @@ class DiagnosticNode(Node):
             self.count_publishers(topic) and self.count_subscribers(topic)
             for topic in topics.split()
         )
+
+    @property
+    def uses_simulated_time(self) -> bool:
+        """Whether the node's clock is that of /clock."""
+        return bool(self.get_parameter("use_sim_time").value)
 
     def ignore(self, topic: str, reason: str) -> None:
         """Count a message that the node cannot use; log each kind of reason once.
@@ -271,6 +279,11 @@ class DiagnosticNode(Node):
 
     def _on_timer(self) -> None:
         self._check_topic_types()
+        if self.uses_simulated_time and not self.get_clock().now().nanoseconds:
+            self.warnings.warn(
+                "use_sim_time is true, but no time has come on /clock; start what publishes it",
+                once=True,
+            )
         is_alone = self.nodes_of_this_name() < 2
         problem = f"another node has the name {self.get_fully_qualified_name()}"
         if self._namesakes.must_end(is_alone, time.monotonic()):

@@ -65,7 +65,8 @@ class RetargetConfig(Validated):
     min_visibility: Probability = 0.5
     """Minimum visibility of shoulder, elbow and wrist, 0..1; below it, the arm holds."""
     max_age: PositiveFloat = field(default=0.25, metadata=RECONFIGURABLE)
-    """Maximum age of landmarks [s]; if they are older, the arm holds."""
+    """Maximum difference between the stamp of landmarks and the present [s]; above it, the arm
+    holds."""
     max_gap: PositiveFloat = 0.3
     """Maximum time between landmarks [s]; after a longer gap, the filters are reset."""
     min_cutoff: float = 1.0
@@ -225,7 +226,7 @@ class Retargeter:
             return self._hold("repeated time", 0.0)
         self._time = time
         dt = 0.0 if np.isinf(elapsed) else min(elapsed, self.config.max_gap)
-        if now is not None and now - time > self.config.max_age:
+        if now is not None and abs(now - time) > self.config.max_age:
             reason: str | None = "stale time"
         else:
             reason = self._person.update(landmarks, time)
