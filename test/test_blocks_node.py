@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from dataclasses import replace
 
 import numpy as np
@@ -10,15 +11,22 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from node_probe import IMAGES, START, TICK, UR5, stamps
-from sensor_msgs.msg import CameraInfo, Image
+from rendered_lens import render_cube
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.pybullet_scene import _apply_marker_texture
 from invdyn_ros.arms.rendering import SceneRenderer
+from invdyn_ros.data.image_codec import encode_image
 from invdyn_ros.nodes.blocks import BlocksNode
+from invdyn_ros.nodes.camera_info import camera_info_message
 from invdyn_ros.nodes.frames import FramePublisher
-from invdyn_ros.nodes.images import camera_info_message, image_to_message
+from invdyn_ros.nodes.images import image_to_message
 from invdyn_ros.nodes.messages import REJECTED, pose_to_arrays, pose_to_transform, to_stamp
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
+from invdyn_ros.perception.rigid_transforms import rigid_transform
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.scene import block_pose
 
@@ -34,8 +42,51 @@ def image_and_pose():
 
 
 def info_message(calibrated=True):
-    k = load_scene("ur5").camera.intrinsics() * calibrated
-    return camera_info_message(k, 640, 480, to_stamp(START), "camera")
+    intrinsics = CameraIntrinsics(load_scene("ur5").camera.intrinsics())
+    size = (640, 480)
+    return camera_info_message(intrinsics if calibrated else None, size, to_stamp(START), "camera")
+
+
+def compressed(image, stamp):
+    data = array.array("B", encode_image(image))
+    return CompressedImage(header=Header(stamp=to_stamp(stamp)), format="png", data=data)
+
+
+def test_lens_region_and_binning_of_camera_info_are_used_when_they_change(start_node):
+    """The images are compressed. Only the true camera_info gives the true pose."""
+    k = np.array([[300.0, 0, 320], [0, 300, 240], [0, 0, 1]])
+    lens = CameraIntrinsics(k, "equidistant", np.array([-0.15, 0.02, 0.0, 0.0]), 640, 480)
+    R = Rotation.from_euler("xyz", [2.6, 0.35, 0.3]).as_matrix()
+    T = rigid_transform(R, np.array([0.09, 0.05, 0.17]))
+    image = render_cube(T, lens)
+    probe, poses = start_node(
+        BlocksNode,
+        [("/blocks/block_0", PoseWithCovarianceStamped)],
+        lockstep=True,
+        image_transport="compressed",
+    )
+    images = probe.advertise(f"{IMAGES}/compressed", CompressedImage)
+    infos = probe.advertise("/camera/camera_info", CameraInfo)
+    true = camera_info_message(lens, (640, 480), to_stamp(START), "camera")
+    flat = camera_info_message(replace(lens, distortion=np.zeros(4)), (640, 480), Time(), "camera")
+    part = camera_info_message(lens, (640, 480), Time(), "camera")
+    part.roi.x_offset, part.roi.y_offset, part.roi.width, part.roi.height = 200, 80, 400, 400
+    part.binning_x = part.binning_y = 2
+    binned = image[80:480, 200:600].reshape(200, 2, 200, 2, 3).mean(axis=(1, 3)).astype(np.uint8)
+    errors = []
+    for info, picture in ((flat, image), (true, image), (part, binned)):
+        count, detector = len(poses), probe.tested_node.detector
+        infos.publish(info)
+        probe.wait_until(lambda last=detector: probe.tested_node.detector is not last)
+        images.publish(compressed(picture, START + len(errors) * TICK))
+        probe.wait_until(lambda count=count: len(poses) > count)
+        errors.append(np.linalg.norm(pose_to_arrays(poses[-1].pose.pose)[0] - T[:3, 3]))
+    assert errors[1] < 1e-3 and errors[2] < 2e-3 < errors[0], errors
+    counts = probe.tested_node.ignored_counts
+    images.publish(compressed(image, START + 9 * TICK))
+    images.publish(CompressedImage(format="png", data=b"no picture"))
+    probe.wait_until(lambda: counts[f"{IMAGES}/compressed"] == 2)
+    assert "is damaged" in str(probe.tested_node.diagnostic_values) and len(poses) == 3
 
 
 def test_image_before_camera_info_is_processed_later(start_node, image_and_pose):

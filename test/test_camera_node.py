@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 from node_probe import IMAGES, stamps
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from invdyn_ros.nodes import runner
@@ -18,8 +19,10 @@ from invdyn_ros.nodes.image_publisher import COMPRESSED_PERIOD
 from invdyn_ros.nodes.images import image_to_array
 from invdyn_ros.nodes.messages import latest_qos, to_stamp
 from invdyn_ros.nodes.runner import NodeFinished
+from invdyn_ros.perception.calibration_file import to_calibration_yaml
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 
-FRAMES, RATE = 12, 30.0
+FRAMES, RATE, INFOS = 12, 30.0, "/camera/camera_info"
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,88 @@ def test_in_lockstep_a_video_follows_the_simulated_clock(start_node, video):
     at(9.0, 2 * FRAMES + 2)
     with pytest.raises(NodeFinished):
         at(9.1, 2 * FRAMES + 3)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.0])
+def test_camera_info_is_published_with_each_image(start_node, video, tmp_path, scale):
+    """Scaled to the published images, with their stamp and frame; without a file, K is zero."""
+    k = np.array([[150.0, 0, 79.5], [0, 151, 59.5], [0, 0, 1]])
+    file, d = tmp_path / "camera.yaml", np.array([-0.2, 0.05, 0.0, 0.0, 0.0])
+    lens = CameraIntrinsics(k, "plumb_bob", d, 160, 120)
+    file.write_text(to_calibration_yaml(lens, "film"))
+    parameters = {"camera_info": file} if scale else {}
+    probe = start_node(CameraNode, video=video, max_size=80, lockstep=True, **parameters)
+    images, infos = probe.subscribe(IMAGES, Image), probe.subscribe(INFOS, CameraInfo)
+    probe.advertise("/clock", Clock).publish(Clock(clock=to_stamp(50_000_000)))
+    probe.wait_until(lambda: len(images) == len(infos) == 2)
+    assert [m.header for m in images] == [m.header for m in infos]
+    info = infos[0]
+    assert (info.width, info.height) == (images[0].width, images[0].height) == (80, 60)
+    expected = np.array([[150 * scale, 0, 39.5], [0, 151 * scale, 29.5], [0, 0, 1]])
+    np.testing.assert_allclose(np.reshape(info.k, (3, 3)), expected if scale else 0 * k)
+    np.testing.assert_array_equal(info.d, d if scale else [])
+
+
+RELIABLE, SENSOR_DATA = QoSProfile(depth=5), latest_qos(False)
+OVERRIDE = "qos_overrides./camera/image_raw.publisher.reliability"
+
+
+@pytest.mark.parametrize("parameters", [{}, {OVERRIDE: "best_effort"}])
+def test_viewers_get_images_unless_overridden(start_node, video, parameters):
+    """Viewers subscribe reliably, as rqt and RViz do, or as to sensor data."""
+    probe = start_node(CameraNode, video=video, lockstep=True, **parameters)
+    published = {p.topic_name: p.qos_profile for p in probe.tested_node.publishers}
+    for topic in (IMAGES, f"{IMAGES}/compressed", INFOS):
+        compatible = [
+            qos_check_compatible(published[topic], qos)[0] != QoSCompatibility.ERROR
+            for qos in (RELIABLE, SENSOR_DATA)
+        ]
+        assert compatible == [not (parameters and topic == IMAGES), True]
+    images = probe.subscribe(IMAGES, Image, SENSOR_DATA if parameters else RELIABLE)
+    probe.advertise("/clock", Clock).publish(Clock(clock=to_stamp(0)))
+    probe.wait_until(lambda: images)
+
+
+def test_wrong_quality_of_service_ends_the_node(run_until_error, video):
+    line = run_until_error(CameraNode, video=video, **{OVERRIDE: "maybe"})
+    assert line.startswith("camera: qos_overrides: ") and "`maybe`" in line
+
+
+def test_calibration_of_other_images_ends_the_node(run_until_error, video, tmp_path):
+    file = tmp_path / "camera.yaml"
+    lens = CameraIntrinsics(np.diag([150.0, 150, 1]), width=640, height=480)
+    file.write_text(to_calibration_yaml(lens, "film"))
+    line = run_until_error(CameraNode, video=video, camera_info=file)
+    assert line == (
+        f"camera: {file} is of images of 640x480, the camera gives 160x120; calibrate it at this "
+        "size"
+    )
+
+
+@pytest.mark.parametrize("rate", [0.5, 4.0])
+def test_with_simulated_time_a_video_follows_the_clock_at_any_rate(start_node, video, rate):
+    """Its epoch is not that of the wall clock, and it may be set back."""
+    probe = start_node(CameraNode, video=video, use_sim_time=True)
+    images = probe.subscribe(IMAGES, Image, latest_qos(False))
+    clock = probe.advertise("/clock", Clock)
+    epoch, start = 5_000.0, time.monotonic()
+    probe.wait_until(lambda: time.monotonic() > start + 0.3)
+    assert not images, "no time is known yet"
+    start = time.monotonic()
+
+    def now():
+        elapsed = rate * (time.monotonic() - start)
+        return epoch + elapsed - 100.0 * (elapsed > 0.2)
+
+    def tick():
+        clock.publish(Clock(clock=to_stamp(round(1e9 * now()))))
+        return len(images) == FRAMES
+
+    probe.wait_until(tick)
+    assert time.monotonic() - start == pytest.approx((FRAMES - 1) / RATE / rate, abs=0.25)
+    steps = 1e-9 * np.diff(stamps(images))
+    assert steps.sum() == pytest.approx((FRAMES - 1) / RATE - 100, abs=0.1)
+    assert np.sum(steps < 0) == 1 and epoch <= stamps(images)[0] * 1e-9 < epoch + 0.1
 
 
 def test_missing_video_ends_the_node(run_until_error, tmp_path):

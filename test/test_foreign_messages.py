@@ -31,9 +31,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.nodes.blocks import BlocksNode
+from invdyn_ros.nodes.camera_info import camera_info_message
 from invdyn_ros.nodes.dofbot import DofbotNode
 from invdyn_ros.nodes.grasp import GraspNode
-from invdyn_ros.nodes.images import camera_info_message, image_to_message
+from invdyn_ros.nodes.images import image_to_message
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
@@ -48,12 +49,13 @@ from invdyn_ros.nodes.pose import PoseNode
 from invdyn_ros.nodes.retarget import RetargetNode
 from invdyn_ros.nodes.scene_camera import SceneCameraNode
 from invdyn_ros.nodes.simulator import SimulatorNode
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.robots.registry import load_scene
 
 COUNT = 120  # messages on each topic
 POSE = np.array([0.4, 0.0, 0.02]), np.array([0.0, 0.0, 0.0, 1.0])
 LANDMARKS = np.random.default_rng(1).normal(size=(33, 4))
-INTRINSICS = load_scene("ur5").camera.intrinsics()
+INTRINSICS = CameraIntrinsics(load_scene("ur5").camera.intrinsics())
 STILL = np.zeros(6)
 
 
@@ -79,7 +81,7 @@ VALID = {
     TARGETS: joint_target,
     IMAGES: image,
     "/pose/landmarks": lambda stamp: landmarks_to_cloud(LANDMARKS, Header(stamp=stamp)),
-    "/camera/camera_info": lambda s: camera_info_message(INTRINSICS, 64, 48, s, "camera"),
+    "/camera/camera_info": lambda s: camera_info_message(INTRINSICS, (64, 48), s, "camera"),
     "/blocks/markers": markers,
     "/blocks/block_0": lambda stamp: block_to_message(
         *POSE, 1e-6 * np.eye(6), Header(stamp=stamp, frame_id=UR5.base_link)

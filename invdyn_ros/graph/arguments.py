@@ -122,6 +122,13 @@ class CommonArguments:
     duration: Annotated[
         NonNegativeFloat, Field(description="duration of the run [s]; 0: no limit")
     ] = 0.0
+    image_transport: Annotated[
+        Literal["raw", "compressed"],
+        Field(description="images of another node's camera: raw, or /camera/image_raw/compressed"),
+    ] = "raw"
+    use_sim_time: Annotated[
+        bool, Field(description="take the time of all nodes from /clock, as with Gazebo")
+    ] = False
     view: Annotated[
         bool, Field(description="serve the live window, a web page whose address is printed")
     ] = False
@@ -184,6 +191,10 @@ class TeleopArguments(CommonArguments):
     ] = ""
     loop: Annotated[bool, Field(description="repeat the video")] = False
     max_size: Annotated[int, Field(ge=32, description="longest side of the image [px]")] = 480
+    camera_info: Annotated[
+        str,
+        Field(description="FILE.yaml of 'invdyn calibrate camera'; default: not calibrated"),
+    ] = ""
     pose_model: Annotated[
         str, Field(description="pose_landmarker_*.task file; default: that of install_models")
     ] = ""

@@ -154,7 +154,7 @@ def _transport(executable: str) -> dict[str, str]:
 
 def _parameters(template: NodeTemplate, values: ArgumentValues) -> dict[str, ParameterValue]:
     """Return the ROS parameters of a node; an empty text is left out."""
-    names = template.parameter_names
+    names = (*template.parameter_names, "use_sim_time")
     if "tf_prefix" in names:  # whoever has the prefix of the joints has their other names
         names += ("joint_map",)
     return {name: values[name] for name in names if values.get(name, "") != ""}
@@ -208,6 +208,7 @@ def _resolve_common(values: ArgumentValues) -> None:
         file = Path(values["obstacles"]).absolute()
         load_obstacles(file)  # raises before any node starts
         values["obstacles"] = str(file)
+    values["use_sim_time"] = values["use_sim_time"] or ""  # else not set
     values["engaged"] = BOOLEAN_VALUES.get(values["engage"], not real)
     checkpoint = find_checkpoint(values["checkpoint"], arm, real)
     values["checkpoint"], values["unit"] = str(checkpoint), read_command_unit(checkpoint, arm)
@@ -260,6 +261,13 @@ def _resolve_teleop(values: ArgumentValues) -> None:
     # a run without an end of which nothing is written needs no report node
     values["reports"] = any(values[k] for k in ("report", "record", "duration", "video"))
     values["uses_camera_node"] = camera != "none"
+    if values["image_transport"] != "raw" and values["uses_camera_node"]:
+        raise ValueError(
+            f"image_transport:={values['image_transport']} needs camera:=none and another node "
+            "that publishes the images"
+        )
+    if values["camera_info"]:
+        _resolve_camera_info(values)
     if video:
         from invdyn_ros.perception.camera import read_video_info  # slow to import
 
@@ -273,6 +281,17 @@ def _resolve_teleop(values: ArgumentValues) -> None:
         values["camera"] = int(camera or 0)
 
 
+def _resolve_camera_info(values: ArgumentValues) -> None:
+    """Check the calibration file of the camera node."""
+    from invdyn_ros.perception.calibration_file import read_calibration  # slow to import
+
+    file = values["camera_info"]
+    if not values["uses_camera_node"]:
+        raise ValueError(f"camera_info:={file} needs camera:=N or video:=FILE, not camera:=none")
+    read_calibration(file)  # raises before any node starts
+    values["camera_info"] = str(Path(file).absolute())
+
+
 def _resolve_grasp_sim(values: ArgumentValues) -> None:
     """Check the arguments of grasp_sim and derive values from them."""
     arm = values["arm"]
@@ -280,6 +299,8 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
         supported = ", ".join(name for name in ARMS if ROBOTS[name].gripper)
         raise ValueError(f"{arm} has no gripper; grasp_sim is for {supported}")
     real, lockstep = values["target"] == "real", values["lockstep"]
+    if values["image_transport"] != "raw" and not real:
+        raise ValueError("image_transport:=compressed needs target:=real, with its own camera")
     manual = values["policy"] == "none"  # another node publishes targets in real time
     values["lockstep"] = BOOLEAN_VALUES.get(
         lockstep, values["headless"] and not real and not manual
@@ -314,6 +335,7 @@ CAMERA_PARAMETERS = (
     "loop",
     "lockstep",
     "wait_for_topics",
+    "camera_info",
     "tf_prefix",
     "camera_frame",
 )
@@ -400,6 +422,7 @@ SCENE_CAMERA_PARAMETERS = (
 BLOCKS_PARAMETERS = (
     "arm",
     "lockstep",
+    "image_transport",
     "publish_camera",
     "camera_pose",
     "tf_prefix",
@@ -420,7 +443,7 @@ GRAPHS: dict[str, Graph] = {
         TeleopArguments,
         (
             NodeTemplate("camera", CAMERA_PARAMETERS, lambda values: values["uses_camera_node"]),
-            NodeTemplate("pose", ("model", "lockstep", "tf_prefix")),
+            NodeTemplate("pose", ("model", "lockstep", "image_transport", "tf_prefix")),
             NodeTemplate("retarget", ("arm", "side", "lockstep", "obstacles", "tf_prefix")),
             NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
             NodeTemplate("simulator", SIMULATOR_PARAMETERS, _simulated),
@@ -451,7 +474,7 @@ GRAPHS: dict[str, Graph] = {
             ),
             NodeTemplate(
                 "block_pose",
-                ("arm", "block_pose_model", "lockstep", "tf_prefix"),
+                ("arm", "block_pose_model", "lockstep", "image_transport", "tf_prefix"),
                 lambda values: bool(values["block_pose_model"]),
             ),
             NodeTemplate("grasp", GRASP_PARAMETERS, lambda values: values["policy"] != "none"),

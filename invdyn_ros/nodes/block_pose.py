@@ -12,17 +12,17 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.graph.topics import BLOCKS_OVERLAY, IMAGE, JOINT_STATES, MARKERS, block_topic
+from invdyn_ros.graph.topics import BLOCKS_OVERLAY, JOINT_STATES, MARKERS, block_topic
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
-from invdyn_ros.nodes.images import image_to_array, image_to_message
+from invdyn_ros.nodes.image_transport import Transport, create_image_publisher, subscribe_images
+from invdyn_ros.nodes.images import Channels, image_to_message
 from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
     ForeignMessage,
     arrays_to_pose,
     block_to_message,
-    latest_qos,
     to_nanoseconds,
     to_stamp,
 )
@@ -46,11 +46,13 @@ class BlockPoseNodeConfig:
         arm: name of the arm.
         block_pose_model: folder of a network of `invdyn train_block_pose`.
         lockstep: process every image, instead of only the latest one.
+        image_transport: raw, or compressed for the images of /camera/image_raw/compressed.
     """
 
     arm: str = "ur5"
     block_pose_model: str = ""
     lockstep: bool = False
+    image_transport: Transport = "raw"
 
 
 class BlockPoseNode(DiagnosticNode):
@@ -74,13 +76,11 @@ class BlockPoseNode(DiagnosticNode):
         qos = QoSProfile(depth=10)
         self.pose_publisher = self.create_publisher(PoseWithCovarianceStamped, block_topic(0), qos)
         self.marker_publisher = self.create_publisher(MarkerArray, MARKERS, qos)
-        self.overlay_publisher = self.create_publisher(Image, BLOCKS_OVERLAY, latest_qos(False))
+        self.overlay_publisher = create_image_publisher(self, Image, BLOCKS_OVERLAY)
         self.create_subscription(
             JointState, JOINT_STATES, self.on_joint_state, QoSProfile(depth=200), is_input=True
         )
-        self.create_subscription(
-            Image, IMAGE, self.on_image, latest_qos(config.lockstep), is_input=True
-        )
+        subscribe_images(self, self.on_image, config.image_transport, config.lockstep)
 
     def on_joint_state(self, message: JointState) -> None:
         """Store a joint state, and process an image that waits for it."""
@@ -94,19 +94,19 @@ class BlockPoseNode(DiagnosticNode):
             self.joint_states.pop(next(iter(self.joint_states)))
         self.process_image()
 
-    def on_image(self, message: Image) -> None:
+    def on_image(self, image: Channels, header: Header) -> None:
         """Store an image of the size of the network, and process it."""
-        image, pixels = image_to_array(message), self.estimator.pixels
-        if message.width != message.height or message.width < pixels:
+        pixels, (height, width) = self.estimator.pixels, image.shape[:2]
+        if width != height or width < pixels:
             raise ForeignMessage(
-                f"image of {message.width}x{message.height}; the network takes square images of "
+                f"image of {width}x{height}; the network takes square images of "
                 f"{pixels} pixels or more"
             )
-        stamp = to_nanoseconds(message.header.stamp)
+        stamp = to_nanoseconds(header.stamp)
         if stamp < self.last_stamp:
             self.joint_states = {}  # those of the last episode
         self.last_stamp = stamp
-        self.pending_image = image, stamp, message.header.frame_id
+        self.pending_image = image, stamp, header.frame_id
         self.process_image()
 
     def process_image(self) -> None:

@@ -11,19 +11,20 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.graph.topics import BLOCKS_OVERLAY, CAMERA_INFO, IMAGE, MARKERS, block_topic
+from invdyn_ros.graph.topics import BLOCKS_OVERLAY, CAMERA_INFO, MARKERS, block_topic
+from invdyn_ros.nodes.camera_info import check_size, message_to_intrinsics
 from invdyn_ros.nodes.frames import FramePublisher
-from invdyn_ros.nodes.images import (
-    image_to_array,
-    image_to_message,
-    message_to_intrinsics,
+from invdyn_ros.nodes.image_transport import (
+    Transport,
+    create_image_publisher,
+    create_image_subscription,
+    subscribe_images,
 )
+from invdyn_ros.nodes.images import Channels, image_to_message
 from invdyn_ros.nodes.messages import (
     REJECTED,
-    ForeignMessage,
     arrays_to_pose,
     block_to_message,
-    latest_qos,
     pose_to_transform,
     to_seconds,
 )
@@ -54,12 +55,14 @@ class BlocksNodeConfig:
         publish_camera: publish the pose of the camera as a static frame: that of camera_pose, or
             that of the simulated camera.
         camera_pose: file of `invdyn calibrate`; empty: the pose of the simulated camera.
+        image_transport: raw, or compressed for the images of /camera/image_raw/compressed.
     """
 
     arm: str = "ur5"
     lockstep: bool = False
     publish_camera: bool = False
     camera_pose: str = ""
+    image_transport: Transport = "raw"
 
 
 class BlocksNode(DiagnosticNode):
@@ -74,7 +77,7 @@ class BlocksNode(DiagnosticNode):
         )
         self.detector: BlockDetector | None = None
         self.camera_info: CameraInfo | None = None
-        self.pending_image: Image | None = None
+        self.pending_image: tuple[Channels, Header] | None = None
         # poses in the last image and in the one before, with their stamps [s]
         self.last_poses: tuple[float, list[BlockPose]] = (-np.inf, [])
         self.poses_before = self.last_poses
@@ -85,16 +88,14 @@ class BlocksNode(DiagnosticNode):
             for block in range(self.detector_config.num_blocks)
         ]
         self.marker_publisher = self.create_publisher(MarkerArray, MARKERS, qos)
-        self.overlay_publisher = self.create_publisher(Image, BLOCKS_OVERLAY, latest_qos(False))
+        self.overlay_publisher = create_image_publisher(self, Image, BLOCKS_OVERLAY)
         self.frames = FramePublisher(self)
         self.frame_names = load_parameters(self, CameraNamesConfig)
         if config.publish_camera:
             self.publish_camera(config)
-        image_qos = latest_qos(config.lockstep)
-        self.create_subscription(
-            CameraInfo, CAMERA_INFO, self.on_camera_info, image_qos, is_input=True
-        )
-        self.create_subscription(Image, IMAGE, self.on_image, image_qos, is_input=True)
+        lockstep = config.lockstep
+        create_image_subscription(self, CameraInfo, CAMERA_INFO, self.on_camera_info, lockstep)
+        subscribe_images(self, self.on_image, config.image_transport, lockstep)
 
     def publish_camera(self, config: BlocksNodeConfig) -> None:
         """Publish the pose of the camera in the frame of the arm's base."""
@@ -114,25 +115,19 @@ class BlocksNode(DiagnosticNode):
             return
         intrinsics = message_to_intrinsics(message)
         self.camera_info = message
-        self.detector = BlockDetector(self.detector_config, *intrinsics)
+        self.detector = BlockDetector(self.detector_config, intrinsics)
         if self.pending_image is not None:
             image, self.pending_image = self.pending_image, None
-            self.on_image(image)
+            self.on_image(*image)
 
-    def on_image(self, message: Image) -> None:
+    def on_image(self, image: Channels, header: Header) -> None:
         """Detect the blocks in an image."""
-        image = image_to_array(message)
-        if self.detector is None or self.camera_info is None:
-            self.pending_image = message
+        if self.detector is None:
+            self.pending_image = image, header
             self.hold("no camera_info on /camera/camera_info; publish it with the images")
             return
-        calibrated = self.camera_info.width, self.camera_info.height
-        if any(calibrated) and calibrated != (message.width, message.height):
-            raise ForeignMessage(
-                f"image of {message.width}x{message.height}; camera_info is of an image of "
-                f"{calibrated[0]}x{calibrated[1]}"
-            )
-        stamp = to_seconds(message.header.stamp)
+        check_size(self.detector.intrinsics, (image.shape[1], image.shape[0]))
+        stamp = to_seconds(header.stamp)
         if stamp != self.last_poses[0]:  # a repeated image gives the same poses again
             self.poses_before = self.last_poses
         last_stamp, last_poses = self.poses_before
@@ -142,11 +137,10 @@ class BlocksNode(DiagnosticNode):
         self.last_poses = stamp, poses
         self.hold(detection.describe_problem(self.detector_config.num_blocks))
         for pose in poses:
-            self.publish_pose(pose, message.header)
-        self.publish_markers(detection, message.header)
+            self.publish_pose(pose, header)
+        self.publish_markers(detection, header)
         if self.overlay_publisher.get_subscription_count():
             overlay = self.detector.draw(image, poses)
-            header = message.header
             self.overlay_publisher.publish(
                 image_to_message(overlay, header.stamp, header.frame_id)
             )

@@ -14,9 +14,11 @@ from invdyn_ros.nodes.messages import to_seconds, to_stamp
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.robot_names import CameraNamesConfig
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, load_parameters, run
+from invdyn_ros.perception.calibration_file import load_intrinsics
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
 
 DECODE_DELAY = 0.75  # delay before a video's next frame is decoded [frame periods]
+MAX_WAIT = 0.1  # [s] for a message; simulated time may be faster than that
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,13 @@ class CameraNodeConfig:
         lockstep: publish the frames of a video by the simulated clock.
         wait_for_topics: topics, separated by spaces, that need a publisher and a subscriber before
             a video starts.
+        camera_info: calibration file of `invdyn calibrate camera`, camera_calibration or
+            camera_info_manager; empty: camera_info says that the camera is not calibrated.
     """
 
     lockstep: bool = False
     wait_for_topics: str = ""
+    camera_info: str = ""
 
 
 class CameraNode(DiagnosticNode):
@@ -47,8 +52,9 @@ class CameraNode(DiagnosticNode):
         self.frames = open_camera(config)
         self.is_live = not config.video
         self.next_frame: Frame | None = next(self.frames)
-        frame = load_parameters(self, CameraNamesConfig).image_frame
-        self.images = ImagePublisher(self, self.lockstep, frame)
+        frame_id = load_parameters(self, CameraNamesConfig).image_frame
+        intrinsics = load_intrinsics(node_config.camera_info, self.next_frame)
+        self.images = ImagePublisher(self, self.lockstep, frame_id, intrinsics)
         self.timing_publisher = self.create_publisher(TimeReference, TIMING, QoSProfile(depth=100))
         self.start_time: float | None = None
         self.last_time = self.last_stamp = 0.0  # [s] of the clock and of the last image
@@ -67,30 +73,44 @@ class CameraNode(DiagnosticNode):
             spin(0.5)
             return
         if self.start_time is None:
-            if not self.is_connected():
+            if not self.is_connected() or not self.now():  # simulated time is 0 until it is known
                 spin(0.1)
                 return
-            self.start_time = time.time()
+            self.start_time = self.now()
         if self.next_frame is None:
             raise NodeFinished
-        due = self.next_frame.time if self.is_live else self.start_time + self.next_frame.time
-        self.wait(spin, due)
+        frame_time = self.next_frame.time
+        if not self.is_live:
+            self.wait(spin, frame_time)
         spin(0)
-        # The time of exposure is `due` for a camera, and now for a video.
-        self.publish(self.next_frame, due if self.is_live else time.time())
+        # A frame of a camera was exposed some time ago, that of a video is exposed now.
+        age = time.time() - frame_time if self.is_live else 0.0
+        self.publish(self.next_frame, self.now() - age)
         # Encoding and decoding at once would take a core from the nodes that process this frame.
-        self.wait(spin, due + self.decode_delay)
+        if not self.is_live:
+            self.wait(spin, frame_time + self.decode_delay)
         self.images.publish_compressed()
         self.next_frame = next(self.frames, None)
 
-    def wait(self, spin: Spin, until: float) -> None:
-        """Process messages until a time [s]."""
-        while (remaining := until - time.time()) > 0:
-            spin(remaining)
+    def now(self) -> float:
+        """Return the time of the node's clock [s], which is simulated with `use_sim_time`."""
+        return 1e-9 * float(self.get_clock().now().nanoseconds)
+
+    def wait(self, spin: Spin, video_time: float) -> None:
+        """Process messages until a time since the start of the video [s]."""
+        start, last = self.start_time or 0.0, self.now()
+        while (remaining := start + video_time - self.now()) > 0:
+            spin(min(remaining, MAX_WAIT))
+            now = self.now()
+            if now < last:  # the clock was set back, but the video goes on
+                start += now - last
+            last = now
+        self.start_time = start
 
     def is_connected(self) -> bool:
         """Return whether the images and all topics to wait for have subscribers."""
-        return self.images.is_connected and self.topics_connected(self.wait_for_topics)
+        connected = self.images.is_connected or (self.is_live and self.images.is_viewed)
+        return connected and self.topics_connected(self.wait_for_topics)
 
     def on_clock(self, message: Clock) -> None:
         """Publish all frames up to the simulated time; repeat the last one for a repeated time.

@@ -8,9 +8,10 @@ from sensor_msgs.msg import Image, PointCloud2, TimeReference
 from std_msgs.msg import Header
 
 from invdyn_ros.graph.names import PERSON_FRAME
-from invdyn_ros.graph.topics import IMAGE, LANDMARKS, POSE_OVERLAY, TIMING
-from invdyn_ros.nodes.images import image_to_array, image_to_message
-from invdyn_ros.nodes.messages import landmarks_to_cloud, latest_qos
+from invdyn_ros.graph.topics import LANDMARKS, POSE_OVERLAY, TIMING
+from invdyn_ros.nodes.image_transport import Transport, create_image_publisher, subscribe_images
+from invdyn_ros.nodes.images import Channels, image_to_message
+from invdyn_ros.nodes.messages import landmarks_to_cloud
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.robot_names import NamesConfig
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
@@ -25,9 +26,11 @@ class PoseNodeConfig:
 
     Attributes:
         lockstep: repeat the landmarks of an image that comes again, since time is simulated.
+        image_transport: raw, or compressed for the images of /camera/image_raw/compressed.
     """
 
     lockstep: bool = False
+    image_transport: Transport = "raw"
 
 
 class PoseNode(DiagnosticNode):
@@ -42,27 +45,25 @@ class PoseNode(DiagnosticNode):
             PointCloud2, LANDMARKS, QoSProfile(depth=10)
         )
         self.timing_publisher = self.create_publisher(TimeReference, TIMING, QoSProfile(depth=100))
-        self.overlay = self.create_publisher(Image, POSE_OVERLAY, latest_qos(False))
-        self.lockstep = load_parameters(self, PoseNodeConfig).lockstep
+        self.overlay = create_image_publisher(self, Image, POSE_OVERLAY)
+        config = load_parameters(self, PoseNodeConfig)
+        self.lockstep = config.lockstep
         self.frame_id = load_parameters(self, NamesConfig).frame(PERSON_FRAME)
         self.last_cloud: PointCloud2 | None = None
         self.landmarks: Landmarks | None = None
         self.last_image = np.empty(0, np.uint8)
         self.num_empty = 0
         self.pending_overlay: tuple[np.ndarray, Landmarks | None, Header] | None = None
-        self.create_subscription(
-            Image, IMAGE, self.on_image, latest_qos(self.lockstep), is_input=True
-        )
+        subscribe_images(self, self.on_image, config.image_transport, config.lockstep)
 
-    def on_image(self, message: Image) -> None:
+    def on_image(self, image: Channels, header: Header) -> None:
         """Estimate the pose of the person in an image."""
-        stamp = message.header.stamp
+        stamp = header.stamp
         if self.lockstep and self.last_cloud is not None and self.last_cloud.header.stamp == stamp:
             # a repeated image must not enter the tracker twice
             self.landmark_publisher.publish(self.last_cloud)
             return
         self.publish_overlay()
-        image = image_to_array(message)
         start = self.get_clock().now()
         if not np.array_equal(image, self.last_image):
             self.landmarks, self.last_image = self.estimator(image), image
@@ -75,14 +76,14 @@ class PoseNode(DiagnosticNode):
         self.landmark_publisher.publish(self.last_cloud)
         for source, clock_time in (("pose begin", start), ("pose end", end)):
             self.timing_publisher.publish(
-                TimeReference(header=message.header, time_ref=clock_time.to_msg(), source=source)
+                TimeReference(header=header, time_ref=clock_time.to_msg(), source=source)
             )
         # Not `hold()`: without a person the retarget node holds, and reports count that hold.
         self.hold_reason = None if landmarks else "no person in the image"
         self.num_empty += landmarks is None
         self.diagnostic_values["images without a person"] = str(self.num_empty)
         if self.overlay.get_subscription_count():
-            self.pending_overlay = image, landmarks, message.header
+            self.pending_overlay = image, landmarks, header
 
     def step(self, spin: Spin) -> None:
         """Draw the overlay late, so that it takes no CPU time from the nodes that move the arm."""

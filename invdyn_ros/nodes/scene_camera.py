@@ -8,7 +8,7 @@ from geometry_msgs.msg import PoseArray
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, JointState
+from sensor_msgs.msg import JointState
 
 from invdyn_ros.arms.domain_randomization import (
     load_randomization,
@@ -17,19 +17,17 @@ from invdyn_ros.arms.domain_randomization import (
 )
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.config import RECONFIGURABLE, Validated
-from invdyn_ros.graph.topics import CAMERA_INFO, JOINT_STATES, OBJECTS
+from invdyn_ros.graph.topics import JOINT_STATES, OBJECTS
 from invdyn_ros.nodes.image_publisher import ImagePublisher
-from invdyn_ros.nodes.images import camera_info_message
 from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
     ForeignMessage,
-    latest_qos,
     pose_to_arrays,
     to_nanoseconds,
-    to_stamp,
 )
 from invdyn_ros.nodes.robot_names import CameraNamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.scene import quaternion_pose
@@ -75,9 +73,10 @@ class SceneCameraNode(DiagnosticNode):
         self.read_joint_state = JointStateReader(names)
         # by stamp [ns]: state of the arm and poses (4, 4) of the blocks
         self.pending: dict[int, tuple[ArmState | None, NDArray[np.float64] | None]] = {}
-        image_qos = latest_qos(self.config.lockstep)
-        self.images = ImagePublisher(self, self.config.lockstep, frames.image_frame)
-        self.info_publisher = self.create_publisher(CameraInfo, CAMERA_INFO, image_qos)
+        camera = load_scene(self.config.arm).camera
+        calibrated = None if self.config.image_size else CameraIntrinsics(camera.intrinsics())
+        lockstep = self.config.lockstep
+        self.images = ImagePublisher(self, lockstep, frames.image_frame, calibrated)
         qos = QoSProfile(depth=MAX_PENDING)
         self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos, is_input=True)
         self.create_subscription(PoseArray, OBJECTS, self.on_objects, qos, is_input=True)
@@ -129,17 +128,9 @@ class SceneCameraNode(DiagnosticNode):
         self.publish(stamp)
 
     def publish(self, nanoseconds: int) -> None:
-        """Publish image and camera_info with the stamp [ns] of their state."""
+        """Publish the image with the stamp [ns] of its state."""
         if self.image is None:
             return
-        stamp = to_stamp(nanoseconds)
-        height, width = self.image.shape[:2]
-        intrinsics = load_scene(self.config.arm).camera.intrinsics()
-        if self.config.image_size:
-            intrinsics = np.zeros((3, 3))  # CameraInfo of an uncalibrated camera
-        self.info_publisher.publish(
-            camera_info_message(intrinsics, width, height, stamp, self.images.frame_id)
-        )
         self.images.publish(self.image, nanoseconds)
         self.images.publish_compressed()
 

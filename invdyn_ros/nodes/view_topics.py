@@ -32,7 +32,8 @@ from invdyn_ros.graph.topics import (
     MARKERS,
     OBJECTS,
 )
-from invdyn_ros.nodes.images import image_to_array, message_to_intrinsics
+from invdyn_ros.nodes.camera_info import message_to_intrinsics
+from invdyn_ros.nodes.images import image_to_array
 from invdyn_ros.nodes.joint_states import UNMEASURED, ArmJoints, gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     REJECTED,
@@ -44,8 +45,8 @@ from invdyn_ros.nodes.messages import (
 from invdyn_ros.nodes.recordings import serialized_stamp
 from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.nodes.statuses import own_statuses
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.robots.scene import Scene, quaternion_pose
-from invdyn_ros.typing import Array
 
 IMAGE_COLUMNS = [4, 5, 3]  # of landmarks: position in the image and visibility
 MAX_IMAGES = 6  # that wait for what is detected in them
@@ -75,8 +76,7 @@ class ViewTopics:
         self._raw: dict[str, bytes] = {}
         self._images: dict[int, tuple[float, bytes]] = {}  # stamp [ns] -> arrival [s], message
         self._detections: dict[int, Any] = {}  # stamp [ns] -> landmarks or markers
-        self._intrinsics: tuple[Array, Array] | None = None
-        self._image_height = 0  # [px]
+        self._intrinsics: CameraIntrinsics | None = None
 
     def store(self, topic: str, raw: bytes) -> None:
         """Store a message of a topic until it is shown."""
@@ -106,7 +106,6 @@ class ViewTopics:
     def on_camera_info(self, message: CameraInfo) -> None:
         """Store the intrinsics of the camera."""
         self._intrinsics = message_to_intrinsics(message)
-        self._image_height = message.height
 
     def on_diagnostics(self, message: DiagnosticArray) -> None:
         """Store the state of a node."""
@@ -185,7 +184,7 @@ class ViewTopics:
         self.state.blocks = [quaternion_pose(*pose_to_arrays(pose)) for pose in poses]
 
     def _block_axes(self, message: MarkerArray) -> list[BlockAxes]:
-        if self._intrinsics is None or self.scene is None or not self._image_height:
+        if self._intrinsics is None or self.scene is None or not self._intrinsics.height:
             return []
         axes = []
         for marker in message.markers:
@@ -194,7 +193,7 @@ class ViewTopics:
             T = quaternion_pose(*pose_to_arrays(marker.pose))
             if marker.header.frame_id == self.names.base_link:
                 T = np.linalg.inv(self.scene.camera.T_base_camera) @ T
-            points = project_axes(T, self.scene.block_size, self._intrinsics, self._image_height)
+            points = project_axes(T, self.scene.block_size, self._intrinsics)
             if points is not None:
                 axes.append(BlockAxes(int(marker.id), points))
         return axes
