@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from node_probe import EFFORT, MODEL, STATES, TARGETS, UR5, state
+from node_probe import EFFORT, MODEL, STATES, TARGETS, UR5, UR5_NAMES, state
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState, PointCloud2
 from servo_board import ServoBoard
@@ -62,7 +62,7 @@ def test_arm_is_driven_by_simulated_time_and_stopped_by_real_time(start_node, ra
             q, qd, _ = node.controller.plan.at(stamp * 1e-9)
         states.publish(state(stamp, q, qd))
         target = Target(stamp * 1e-9, State(goal, still, still), 0.0)
-        targets.publish(target_to_message(target, UR5.joint_names, to_stamp(stamp)))
+        targets.publish(target_to_message(target, UR5_NAMES, to_stamp(stamp)))
         probe.executor.spin_once(timeout_sec=PERIOD / rate)
     assert len(commands) > 20
     stopped = time.monotonic()
