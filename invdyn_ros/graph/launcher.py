@@ -19,6 +19,8 @@ from invdyn_ros.graph.graph_lock import take_lock
 from invdyn_ros.graph.processes import Processes
 from invdyn_ros.robots.robot import package_file
 
+SLOWEST = "inverse_dynamics"  # node that takes longest to start, and so starts first
+
 
 def launch(specs: list[NodeSpec], is_graph: bool = True) -> int:
     """Start each node in its own process and wait for the end of the run.
@@ -48,7 +50,7 @@ def launch(specs: list[NodeSpec], is_graph: bool = True) -> int:
         processes = stack.enter_context(Processes())
         if lock is not None and lock.socket is not None:
             processes.watch(lock.socket, lock.report_attempts)
-        for spec in specs:
+        for spec in sorted(specs, key=lambda spec: spec.executable != SLOWEST):
             file = Path(folder) / f"{spec.name}.yaml"
             file.write_text(parameters_yaml(spec), encoding="utf-8")
             environment = {**child_environment(os.environ), **spec.environment}

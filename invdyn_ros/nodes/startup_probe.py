@@ -35,7 +35,7 @@ class StartupProbeNode(Node):
     def __init__(self) -> None:
         super().__init__("startup_probe")
         config = load_parameters(self, StartupProbeNodeConfig)
-        self.end = time.monotonic() + config.seconds
+        self.deadline = time.monotonic() + config.seconds
         self.noted: set[str] = set()
         qos = QoSProfile(depth=10)
         self.create_subscription(
@@ -62,7 +62,7 @@ class StartupProbeNode(Node):
             NodeFinished: it is.
         """
         spin(0.2)
-        if time.monotonic() > self.end:
+        if time.monotonic() > self.deadline:
             raise NodeFinished
 
 
