@@ -6,16 +6,19 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from node_probe import Probe
 
 from invdyn_ros.cli import VERBS
 from invdyn_ros.cli.launch import show_arguments
 from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS, NodeSpec
 from invdyn_ros.graph.launcher import child_environment, launch
-from invdyn_ros.graph.processes import Processes
+from invdyn_ros.graph.processes import LAUNCHER_VARIABLE, Processes
 
 ROOT = Path(__file__).parents[1]
 PERSON = ROOT.parent / "shared" / "data" / "teleop" / "person.mp4"
@@ -236,6 +239,51 @@ def test_no_process_outlives_a_killed_launcher():
     launcher.kill()
     launcher.wait(TIMEOUT)
     assert all(has_ended(pid) for pid in pids)
+
+
+NODE = [sys.executable, "-m", "invdyn_ros.nodes.retarget"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl of Linux")
+def test_node_ends_with_the_launcher_of_ros2_that_is_killed():
+    source = (
+        "import os, subprocess\n"
+        f"environment = {{**os.environ, {LAUNCHER_VARIABLE!r}: str(os.getpid())}}\n"
+        f"node = subprocess.Popen({NODE!r}, env=environment)\n"
+        "print(node.pid, flush=True)\nnode.wait()\n"
+    )
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    pid = int(launcher.stdout.readline())
+    launcher.kill()
+    launcher.wait(TIMEOUT)
+    assert has_ended(pid)
+
+
+def test_interrupted_node_ends_without_words_while_it_starts_and_while_it_runs():
+    """A launcher blocks the signal until the node takes it; Python would print a traceback."""
+
+    def start():
+        block = partial(signal.pthread_sigmask, signal.SIG_BLOCK, [signal.SIGINT])
+        return subprocess.Popen(
+            NODE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+            preexec_fn=block,
+        )  # fmt: skip
+
+    starting = start()
+    starting.send_signal(signal.SIGINT)
+    assert starting.communicate(timeout=TIMEOUT)[0] == ""
+    assert starting.returncode == -signal.SIGINT
+    running, probe = start(), Probe()
+    probe.wait_until(lambda: "retarget" in probe.node.get_node_names())
+    status = probe.node.create_subscription(DiagnosticArray, "/diagnostics", lambda _: None, 10)
+    probe.wait_until(lambda: status.get_publisher_count() > 0)
+    probe.executor.spin_once(timeout_sec=2.0)  # its loop runs: it tells its state once a second
+    running.send_signal(signal.SIGINT)
+    assert "Traceback" not in running.communicate(timeout=TIMEOUT)[0]
+    assert running.returncode == 0
+    probe.close()
 
 
 def test_nodes_are_discovered_on_this_machine_only_by_default():

@@ -6,9 +6,11 @@ Needs the ROS packages launch and launch_ros, which are installed wherever launc
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +83,24 @@ def _node(spec: NodeSpec) -> Node:
         additional_env={**spec.environment, LAUNCHER_VARIABLE: str(os.getpid())},
         output="screen",
         on_exit=_exit_handler(spec),
+        prefix=_interrupt_later(),
         # the node that ends the graph may have a report to write
         **({"sigterm_timeout": str(REPORT_TIMEOUT)} if spec.ends_graph else {}),
     )
+
+
+@cache
+def _interrupt_later() -> str | None:
+    """Return a command that blocks SIGINT until the first import of a node, None without one.
+
+    Python would print a traceback if Ctrl-C, which reaches all processes, comes before.
+    """
+    command = ["env", "--block-signal=INT"]  # coreutils 8.31
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return " ".join(command)
 
 
 def _exit_handler(spec: NodeSpec) -> Callable[[ProcessExited, LaunchContext], Any]:

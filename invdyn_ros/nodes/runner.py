@@ -15,6 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -37,6 +38,7 @@ from invdyn_ros.nodes.statuses import status_name
 from invdyn_ros.nodes.warning_log import WarningLog
 
 T = TypeVar("T")
+RCLError = rclpy_implementation.RCLError  # of the middleware, such as a missing key
 HOLD_COUNT_PREFIX = "holds: "  # of the diagnostics keys that count holds by reason
 FAULT_COUNT_PREFIX = "faults: "  # of those that count faults by reason
 IGNORED_COUNT_PREFIX = "ignored: "  # of those that count ignored messages by topic
@@ -355,7 +357,7 @@ def run(create_node: Callable[[], Any], create_loop: Callable[[Any], Any] = Node
         pass
     except NodeFailed:
         code = 1
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, RCLError) as error:
         print(f"{name}: {error_line(error)}", file=sys.stderr, flush=True)
         code = 2
     finally:
