@@ -170,6 +170,8 @@ class ManagedNode(DiagnosticNode, LifecycleNodeMixin, ABC):  # type: ignore[misc
             self.destroy_subscription(entity)
         for entity in self._entities & set(self.publishers):
             self.destroy_publisher(entity)
+        for entity in self._entities & set(self.clients):
+            self.destroy_client(entity)
         self.release()
         self.is_configured, self.missing_inputs = False, []
         self.set_fault(None)
@@ -177,7 +179,7 @@ class ManagedNode(DiagnosticNode, LifecycleNodeMixin, ABC):  # type: ignore[misc
         return None
 
     def _all_entities(self) -> set[Any]:
-        return {*self.publishers, *self.subscriptions, *self.timers}
+        return {*self.publishers, *self.subscriptions, *self.timers, *self.clients}
 
     @contextmanager
     def _done(self) -> Iterator[None]:
