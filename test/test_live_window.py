@@ -108,6 +108,13 @@ class Window:
         return self.request("GET", "/live", **upgrade, Sec_WebSocket_Protocol=offered, **headers)
 
 
+def test_title_of_a_page_tells_two_arms_apart():
+    page = render_live_page(
+        ROBOT, OBSTACLES, None, graph="teleop", side="left", target="sim", namespace="cell/left"
+    )
+    assert "<title>Live: teleop, dofbot, cell/left</title>" in page
+
+
 @pytest.fixture(scope="module")
 def shared_window():
     window = Window()

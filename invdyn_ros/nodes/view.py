@@ -117,6 +117,7 @@ class ViewNode(DiagnosticNode):
             side=side,
             target=config.target,
             network=has_network(config.checkpoint),
+            namespace=self.get_namespace().strip("/"),
         )
         self.server = LiveServer(
             {"/": lambda: page, "/network": lambda: render_network_page(config.checkpoint)},

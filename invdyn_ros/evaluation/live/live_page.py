@@ -40,6 +40,7 @@ def render_live_page(
     side: str,
     target: str,
     network: bool = False,
+    namespace: str = "",
 ) -> str:
     """Return the HTML of the live window.
 
@@ -51,6 +52,7 @@ def render_live_page(
         side: arm of the person that is followed, "left" or "right"; empty if none is.
         target: "sim" or "real".
         network: whether /network shows the network of the model.
+        namespace: of the graph; empty for none.
     """
     data = {
         "arm": robot.name,
@@ -74,7 +76,7 @@ def render_live_page(
         "graph": graph,
         "real": target == "real",
     }
-    title = f"Live: {graph}, {robot.name}"
+    title = ", ".join(filter(None, (f"Live: {graph}", robot.name, namespace)))
     values = {
         "network": network,
         "side": side,
