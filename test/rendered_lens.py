@@ -12,10 +12,16 @@ SAMPLES = 2  # rendered pixels per pixel and axis
 BACKGROUND = 120
 
 
-def pixel_rays(lens: CameraIntrinsics) -> np.ndarray:
-    """Return the ray (h, w, 3) with z = 1 of each rendered pixel; SAMPLES per pixel and axis."""
+def pixel_rays(lens: CameraIntrinsics, part: tuple[slice, slice] | None = None) -> np.ndarray:
+    """Return the ray (h, w, 3) with z = 1 of each rendered pixel; SAMPLES per pixel and axis.
+
+    Args:
+        lens: the camera.
+        part: rows and columns of the image; None: all.
+    """
     rows, columns = (
-        (np.arange(SAMPLES * n) + 0.5) / SAMPLES - 0.5 for n in (lens.height, lens.width)
+        (np.arange(SAMPLES * s.start, SAMPLES * s.stop) + 0.5) / SAMPLES - 0.5
+        for s in part or (slice(0, lens.height), slice(0, lens.width))
     )
     pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
     rays = lens.undistort(pixels)
@@ -52,22 +58,26 @@ def render_plane(
     )
 
 
-def shrink(canvas: np.ndarray, lens: CameraIntrinsics) -> np.ndarray:
+def shrink(canvas: np.ndarray) -> np.ndarray:
     """Return the RGB image (H, W, 3) of rendered pixels (h, w)."""
-    image = cv2.resize(canvas, (lens.width, lens.height), interpolation=cv2.INTER_AREA)
+    height, width = canvas.shape
+    size = (width // SAMPLES, height // SAMPLES)
+    image = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
     return np.repeat(image[..., None], 3, axis=2)
-
-
-def blank(lens: CameraIntrinsics) -> np.ndarray:
-    """Return an empty image of rendered pixels (h, w)."""
-    return np.full((SAMPLES * lens.height, SAMPLES * lens.width), BACKGROUND, np.uint8)
 
 
 def render_cube(T: np.ndarray, lens: CameraIntrinsics, side: float = 0.04) -> np.ndarray:
     """Render block 0 at T (4, 4) in the optical frame, (H, W, 3) RGB."""
-    canvas, rays = blank(lens), pixel_rays(lens)
     corners, normals = face_corners(side) @ T[:3, :3].T + T[:3, 3], face_normals() @ T[:3, :3].T
+    outline = lens.project(corners.reshape(-1, 3))
+    low = np.clip(outline.min(axis=0) - 4, 0, lens.size).astype(int)
+    high = np.clip(outline.max(axis=0) + 5, 0, lens.size).astype(int)
+    part = slice(low[1], high[1]), slice(low[0], high[0])
+    rays = pixel_rays(lens, part)
+    canvas = np.full(rays.shape[:2], BACKGROUND, np.uint8)
     for face in range(6):
         if normals[face] @ corners[face].mean(axis=0) < 0:
             render_plane(canvas, rays, face_image(face, 480), corners[face])
-    return shrink(canvas, lens)
+    image = np.full((lens.height, lens.width, 3), BACKGROUND, np.uint8)
+    image[part] = shrink(canvas)
+    return image

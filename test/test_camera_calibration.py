@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
-from rendered_lens import blank, pixel_rays, render_plane, shrink
+from rendered_lens import BACKGROUND, pixel_rays, render_plane, shrink
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.cli import calibrate, print_board
@@ -60,9 +60,9 @@ def render_views(model: str) -> list[np.ndarray]:
         z = rng.uniform(1.8, 2.6) * size[0] * focal / width  # about half as wide as the image
         x, y = np.array([k % 3 - 1, k // 3 % 3 - 1]) * [0.16, 0.11] * width * z / focal
         position = np.array([x, y, z])
-        canvas = blank(lens)
+        canvas = np.full(rays.shape[:2], BACKGROUND, np.uint8)
         render_plane(canvas, rays, pattern, outline @ R.T + position)
-        images.append(shrink(canvas, lens))
+        images.append(shrink(canvas))
     return images
 
 
