@@ -77,9 +77,10 @@ def run_calibration(options: CalibrateCameraOptions) -> int:
     """Calibrate the camera, write the files and return the exit code."""
     board = CalibrationBoard(options.board)
     selection, size, unused = _select_views(options, board)
+    print("\n".join(unused))
     views = selection.sample(options.views)
     calibration = calibrate_camera(board, views, size, options.model)
-    print("\n".join([*unused, *_summary(calibration)]))
+    print("\n".join(_summary(calibration)))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     if options.plot is not None:
         from invdyn_ros.evaluation.plots.camera_corners import (
