@@ -44,6 +44,7 @@ FAULT_COUNT_PREFIX = "faults: "  # of those that count faults by reason
 IGNORED_COUNT_PREFIX = "ignored: "  # of those that count ignored messages by topic
 LAST_IGNORED = "the last: "  # before the reason in their values
 
+MAX_TIMELESS_CHECKS = 2  # of a simulator that starts [s]
 MAX_REASON_LENGTH = 300  # of a reason with words of a message
 
 
@@ -117,6 +118,7 @@ class DiagnosticNode(Node):
         self.missing_inputs: list[str] = []
         self.warnings = WarningLog(lambda text: self.get_logger().warning(text))
         self._hold_is_logged = False
+        self._timeless_checks = 0  # without a time on /clock, in a row
         self._namesakes = NamesakeMonitor(time.monotonic())
         self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS, 10)
         self.create_timer(1.0, self._on_timer)
@@ -281,10 +283,11 @@ class DiagnosticNode(Node):
 
     def _on_timer(self) -> None:
         self._check_topic_types()
-        if self.uses_simulated_time and not self.get_clock().now().nanoseconds:
+        is_timeless = self.uses_simulated_time and not self.get_clock().now().nanoseconds
+        self._timeless_checks = self._timeless_checks + 1 if is_timeless else 0
+        if self._timeless_checks == MAX_TIMELESS_CHECKS:
             self.warnings.warn(
-                "use_sim_time is true, but no time has come on /clock; start what publishes it",
-                once=True,
+                "use_sim_time is true, but no time has come on /clock; start what publishes it"
             )
         is_alone = self.nodes_of_this_name() < 2
         problem = f"another node has the name {self.get_fully_qualified_name()}"
