@@ -17,12 +17,14 @@ from synthetic_person import FORWARD, with_noise
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.graph.graph import resolve
 from invdyn_ros.nodes.dofbot import DofbotNode
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import landmarks_to_cloud, target_to_message, to_seconds, to_stamp
 from invdyn_ros.nodes.retarget import RetargetNode
 
 EPOCH = 5_000.0  # [s] of simulated time
+PATIENT = {"joint_state_timeout": 0.5, "max_gap": 1.0}  # this process also runs the arm
 PERIOD = 1 / 125  # [s] of joint states, in simulated time
 
 
@@ -46,7 +48,7 @@ def test_arm_is_driven_by_simulated_time_and_stopped_by_real_time(start_node, ra
     probe, commands = start_node(
         InverseDynamicsNode,
         [(EFFORT, Float64MultiArray)],
-        **{**MODEL, "engaged": True, "use_sim_time": True, "joint_state_timeout": 0.5},
+        **{**MODEL, "engaged": True, "use_sim_time": True, **PATIENT},
     )
     node, clock = probe.tested_node, SimulatedClock(probe, rate)
     states, targets = (
@@ -92,6 +94,15 @@ def test_age_of_landmarks_is_that_of_the_clock_of_their_stamps(start_node):
     probe.wait_until(
         lambda: (clock.tick() and publish(time.time_ns())) or "stale" in str(node.hold_reason)
     )
+
+
+def test_simulated_graph_takes_the_clock_of_its_own_namespace():
+    arguments = {"use_sim_time": "true", "namespace": "left", "camera": "none"}
+    for spec in resolve("teleop", arguments):
+        assert spec.parameters["use_sim_time"] is True and spec.remappings["/clock"] == "clock"
+    for spec in resolve("teleop", {**arguments, "arm": "dofbot", "target": "real"}):
+        assert spec.parameters["use_sim_time"] is True and "/clock" not in spec.remappings
+    assert not any("use_sim_time" in s.parameters for s in resolve("teleop", {"camera": "none"}))
 
 
 def test_missing_clock_is_named_and_diagnostics_go_on(start_node, capfd):

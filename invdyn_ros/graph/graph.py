@@ -32,6 +32,7 @@ from invdyn_ros.graph.discovery import discovery_environment
 from invdyn_ros.graph.drivers import resolve_driver
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.graph.topics import (
+    CLOCK,
     DESIRED_JOINT_STATE,
     GRIPPER_COMMAND,
     IMAGE,
@@ -209,6 +210,8 @@ def _resolve_common(values: ArgumentValues) -> None:
         load_obstacles(file)  # raises before any node starts
         values["obstacles"] = str(file)
     values["use_sim_time"] = values["use_sim_time"] or ""  # else not set
+    if values["use_sim_time"] and not real:  # rclpy has one clock for all namespaces
+        values["remappings"] = {**values["remappings"], "/clock": CLOCK}
     values["engaged"] = BOOLEAN_VALUES.get(values["engage"], not real)
     checkpoint = find_checkpoint(values["checkpoint"], arm, real)
     values["checkpoint"], values["unit"] = str(checkpoint), read_command_unit(checkpoint, arm)
