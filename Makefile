@@ -1,13 +1,13 @@
-# make test, make demo, make docs: everything from an empty machine with Python 3.10, 3.11 or 3.12.
+# make test, make demo, make docs: everything from an empty machine with Python 3.10 to 3.13.
 # Another Python: make test PYTHON=python3.11. Another environment: VENV=DIR.
 # torch is PyPI's CUDA build unless pip is given an index or folder with the CPU build:
 #   PIP_EXTRA_INDEX_URL=URL make test   or   PIP_FIND_LINKS=DIR make test
 
 VENV ?= .venv
-SUPPORTED := import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
-# 3.11 and 3.10 first: PyBullet has no wheel for 3.12, so pip compiles it there (about ten
+SUPPORTED := import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))
+# 3.11 and 3.10 first: PyBullet has no wheel for 3.12 and 3.13, so pip compiles it there (about ten
 # minutes), against the installed numpy, without which its camera images are slow
-PYTHON ?= $(firstword $(foreach p,python3.11 python3.10 python3 python3.12,\
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.10 python3 python3.12 python3.13,\
 	$(if $(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo yes),$(p))))
 COMPILES := import sys, sysconfig, shutil, pathlib; sys.exit(sys.version_info >= (3, 12) and not (\
 	shutil.which("c++") and pathlib.Path(sysconfig.get_path("include"), "Python.h").exists()))
@@ -52,11 +52,11 @@ docs: $(READY) # out/site/index.html, for a browser without a network
 
 install: $(READY)
 
-$(READY): constraints.txt requirements.txt setup.py
-	@$(or $(PYTHON),false) -c '$(SUPPORTED)' 2>/dev/null || { echo "Python 3.10, 3.11 or 3.12 with venv is \
-	needed: install python3 and python3-venv, or give a path with PYTHON=..." >&2; exit 2; }
-	@$(PYTHON) -c '$(COMPILES)' || { echo "On Python 3.12 PyBullet is compiled: install g++ and \
-	python3-dev, or use Python 3.11 or 3.10 with PYTHON=..." >&2; exit 2; }
+$(READY): constraints.txt requirements.txt $(wildcard requirements/*.txt) setup.py
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' 2>/dev/null || { echo "Python 3.10, 3.11, 3.12 or 3.13 with venv \
+	is needed: install python3 and python3-venv, or give a path with PYTHON=..." >&2; exit 2; }
+	@$(PYTHON) -c '$(COMPILES)' || { echo "On Python 3.12 and 3.13 PyBullet is compiled: install \
+	g++ and python3-dev, or use Python 3.11 or 3.10 with PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) setuptools numpy
 	$(PIP) --use-pep517 --no-build-isolation pybullet

@@ -1,4 +1,5 @@
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -46,6 +47,25 @@ def shared(folder: str) -> list[tuple[str, list[str]]]:
     ]
 
 
+def requirements(part: str) -> list[str]:
+    """Read the requirements of an extra, or of every installation ("base")."""
+    text = (HERE / "requirements" / f"{part}.txt").read_text(encoding="utf-8")
+    lines = (line.split("#")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+def executables() -> list[str]:
+    """Return the entry points: all for `ros2 run`; with pip one, since others shadow programs.
+
+    Among them are `view`, `convert` and `stop`. Only colcon runs `install` or `develop`.
+    """
+    entries = [f"invdyn = {NAME}.cli:main"]
+    if {"install", "develop"} & set(sys.argv):
+        entries += [f"{verb} = {NAME}.cli:verb_main" for verb in VERBS]
+        entries += [f"{node} = {NAME}.cli:node_main" for node in NODES]
+    return entries
+
+
 setup(
     name=NAME,
     version=version(),
@@ -56,7 +76,12 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={f"{NAME}.evaluation.pages": ["assets/*"]},
     python_requires=">=3.10",
-    install_requires=["setuptools"],  # the rest: package.xml with ROS, requirements.txt without
+    install_requires=requirements("base"),
+    extras_require={
+        file.stem: requirements(file.stem)
+        for file in sorted((HERE / "requirements").glob("*.txt"))
+        if file.stem != "base"
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -64,12 +89,6 @@ setup(
         *shared("config"),
         *shared("urdf"),
     ],
-    zip_safe=True,
-    entry_points={
-        "console_scripts": [
-            "invdyn = invdyn_ros.cli:main",
-            *(f"{verb} = invdyn_ros.cli:verb_main" for verb in VERBS),
-            *(f"{node} = invdyn_ros.nodes.{node}:main" for node in NODES),
-        ],
-    },
+    zip_safe=False,
+    entry_points={"console_scripts": executables()},
 )

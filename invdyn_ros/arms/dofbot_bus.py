@@ -203,7 +203,10 @@ def open_bus(number: int = 1) -> I2CBus:
     try:
         from smbus2 import SMBus
     except ImportError as error:
-        raise OSError("a real DofBot needs the Python package smbus2: install it") from error
+        raise OSError(
+            "a real DofBot needs the Python package smbus2: pip install 'invdyn_ros[dofbot]', or "
+            "-r requirements/dofbot.txt in its source folder"
+        ) from error
     try:
         return SMBus(number)  # type: ignore[no-any-return]
     except OSError as error:

@@ -62,6 +62,16 @@ def verb_main() -> None:
     sys.exit(run_verb(Path(sys.argv[0]).stem, sys.argv[1:]))
 
 
+def node_main() -> None:
+    """Run the node of the executable's name, as in `ros2 run invdyn_ros view`."""
+    name = Path(sys.argv[0]).stem
+    try:
+        node = importlib.import_module(f"invdyn_ros.nodes.{name}")
+    except ImportError as error:
+        sys.exit(_report_import_error(name, error))
+    node.main()
+
+
 def end_on_interrupt() -> None:
     """Let Ctrl-C end this process without words while it starts, in the middle of imports."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -85,9 +95,17 @@ def run_verb(name: str, arguments: list[str]) -> int:
         print(f"invdyn {name}: {error_line(error)}", file=sys.stderr)
         return 2
     except ImportError as error:
-        if "libGL" not in str(error):
-            raise
-        print(f"invdyn {name}: OpenCV needs {MISSING_LIBGL}", file=sys.stderr)
-        return 2
+        return _report_import_error(f"invdyn {name}", error)
     except KeyboardInterrupt:
         return 130
+
+
+def _report_import_error(program: str, error: ImportError) -> int:
+    """Print one line about a part that is not installed and return the exit code 2."""
+    from invdyn_ros.graph.extras import missing_module
+
+    line = f"OpenCV needs {MISSING_LIBGL}" if "libGL" in str(error) else missing_module(error)
+    if line is None:
+        raise error
+    print(f"{program}: {line}", file=sys.stderr)
+    return 2

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from invdyn_ros.graph.discovery import discovery_environment, open_network_warning
+from invdyn_ros.graph.extras import check_modules
 from invdyn_ros.graph.graph import FASTDDS_PROFILES, NodeSpec
 from invdyn_ros.graph.graph_lock import take_lock
 from invdyn_ros.graph.processes import Processes
@@ -35,12 +36,14 @@ def launch(specs: list[NodeSpec], is_graph: bool = True) -> int:
 
     Raises:
         ValueError: a graph runs already in this domain and namespace.
+        ModuleNotFoundError: an extra that a node needs is not installed.
     """
     try:
         ctypes.CDLL("libGL.so.1")
     except OSError:  # OpenCV says it once, here, instead of in each node, if it needs it
         import cv2  # noqa: F401
 
+    check_modules(spec.executable for spec in specs)
     start = time.time()
     if (warning := open_network_warning({**os.environ, **specs[0].environment})) is not None:
         print(warning, file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from functools import cached_property
@@ -193,12 +192,15 @@ class Robot:
 def package_file(path: str) -> Path:
     """Return the path of a data file or folder of this package, in the source or install tree.
 
+    The install tree is the one that this module is in, whatever pip's or colcon's prefix is.
+
     Raises:
         FileNotFoundError: it is in neither.
     """
+    _, source, *above = Path(__file__).resolve().parents
     prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
-    candidates = [Path(__file__).resolve().parents[2]]
-    candidates += [Path(prefix) / "share" / "invdyn_ros" for prefix in (*prefixes, sys.prefix)]
+    installed = [folder / "share" / "invdyn_ros" for folder in (*above, *map(Path, prefixes))]
+    candidates = [source.parent, *(folder for folder in installed if folder.is_dir())]
     for folder in candidates:
         if (folder / path).exists():
             return folder / path
