@@ -21,7 +21,7 @@ from invdyn_ros.robots.robot_description import description_problem
 
 FORWARD = shipped_driver("forward_controller")
 SHIPPED = [(spec.driver, name) for name, spec in ROBOTS.items() if spec.driver]
-ANY = [("forward_controller", name) for name in ROBOTS]
+ANY = [(file, name) for file in ("forward_controller", "joint_trajectory") for name in ROBOTS]
 
 
 def write(folder, base="forward_controller", **changes):
@@ -35,7 +35,9 @@ def write(folder, base="forward_controller", **changes):
 @pytest.mark.parametrize(("name", "arm"), [*SHIPPED, *ANY])
 def test_shipped_description_fits_its_arm(name, arm):
     driver = load_driver(shipped_driver(name), robot(arm))
-    assert driver.interface("rad").topic == "forward_position_controller/commands"
+    interface = driver.interface("rad")
+    kind = "joint_trajectory" if interface.takes_trajectories else "commands"
+    assert interface.topic == f"{interface.controller}/{kind}"
     assert driver.limited(robot(arm)) is robot(arm)
 
 
@@ -47,6 +49,7 @@ def test_shipped_description_fits_its_arm(name, arm):
         ({"position": None, "effort": None}, "takes no commands"),
         ({"position": {"topic": "a b"}}, r"position.topic is 'a b'"),
         ({"position": {"topic": "a", "gravity_compensated": True}}, "is for torques"),
+        ({"effort": {"topic": "a", "takes_trajectories": True}}, "is for setpoints"),
         ({"joints": {"elbow": "j3"}}, r"joints has \['elbow'\]; the arm has"),
         ({"joints": {"elbow_joint": "wrist_1_joint"}}, "two joints have the same name"),
         ({"limits": {"velocity": [1.0]}}, "limits.velocity has 1 values for 6 joints"),

@@ -46,9 +46,11 @@ from invdyn_ros.nodes.topic_monitor import (
     TopicMonitor,
     find_command_topic,
 )
+from invdyn_ros.nodes.trajectory_publisher import TrajectoryPublisher
 from invdyn_ros.robots.driver import load_driver
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.typing import Array
 
 PREDICTION_PERIOD = 0.25  # [samples] between checks whether a joint state is missing
 WATCHDOG_PERIOD = 0.01  # [s] between checks of the age of the joint states
@@ -157,7 +159,12 @@ class InverseDynamicsNode(ManagedNode):
         self.shown_fault: Fault | None = None
         self.silent_after = math.inf  # [s] from when on the arm is left to another commander
         qos = QoSProfile(depth=10)
-        self.command_publisher = self.create_publisher(Float64MultiArray, command_topic, qos)
+        self.trajectories: TrajectoryPublisher | None = None
+        if driver is not None and driver.interface(unit).takes_trajectories:
+            names, velocity = self.names.joint_names, self.robot.velocity
+            self.trajectories = TrajectoryPublisher(self, command_topic, names, velocity)
+        else:
+            self.command_publisher = self.create_publisher(Float64MultiArray, command_topic, qos)
         self.desired_state_publisher = self.create_publisher(
             JointState, "~/desired_joint_state", qos
         )
@@ -313,8 +320,7 @@ class InverseDynamicsNode(ManagedNode):
             if self.config.lockstep:  # the simulator waits for an answer
                 self.command_publisher.publish(command_to_message(np.empty(0), stamp))
             return
-        action = command.action if self.driver is None else self.driver.command(command.action)
-        self.command_publisher.publish(command_to_message(action, stamp))
+        self.send(command.action, stamp)
         if command.target_stamp is not None:
             self.timing_publisher.publish(
                 TimeReference(
@@ -327,6 +333,20 @@ class InverseDynamicsNode(ManagedNode):
             q, qd, _ = command.desired
             message = arm_to_message(self.names, to_stamp(stamp), q, qd, command.action)
             self.desired_state_publisher.publish(message)
+
+    def send(self, action: Array, stamp: int) -> None:
+        """Send an action to the arm, or the plan to a controller of trajectories.
+
+        Args:
+            action: (n,) of the controller.
+            stamp: time of the joint state that it is for [ns].
+        """
+        if self.trajectories is not None:
+            if self.controller.plan is not None:
+                self.trajectories.publish(self.controller.plan, stamp)
+            return
+        action = action if self.driver is None else self.driver.command(action)
+        self.command_publisher.publish(command_to_message(action, stamp))
 
     def resume_after(self, fault: Fault) -> None:
         """Hold until the joint states of a simulated arm come steadily again."""
@@ -361,6 +381,8 @@ class InverseDynamicsNode(ManagedNode):
         if refusal is None:
             self.start_condition.end()
             self.silent_after = math.inf
+            if self.trajectories is not None:
+                self.trajectories.reset()
             self.note_engaged(True)
         return refusal
 

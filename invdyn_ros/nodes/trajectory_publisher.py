@@ -33,6 +33,10 @@ class TrajectoryPublisher:
         self._joint_names, self._output = joint_names, TrajectoryOutput(velocity)
         self._publisher = node.create_publisher(JointTrajectory, topic, 10)
 
+    def reset(self) -> None:
+        """Forget what the controller has, before the arm is driven again."""
+        self._output.reset()
+
     def publish(self, plan: Plan, stamp: int) -> None:
         """Publish the plan at a time [ns], if the controller does not have it."""
         waypoints = self._output.update(plan, 1e-9 * stamp)

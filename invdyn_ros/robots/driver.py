@@ -29,12 +29,15 @@ class CommandInterface(Validated):
     Attributes:
         topic: topic of the commands (std_msgs/Float64MultiArray), in the order of the joints.
         controller: name in the controller manager; empty: the driver has no controller manager.
+        takes_trajectories: whether the topic takes trajectories (trajectory_msgs/JointTrajectory)
+            instead, as that of a joint_trajectory_controller; for setpoints only.
         gravity_compensated: whether the arm adds the torques that hold it against gravity, so that
             commands must not contain them; for torques only.
     """
 
     topic: TopicName
     controller: str = ""
+    takes_trajectories: bool = False
     gravity_compensated: bool = False
 
     def command(self, robot: Robot, action: Array, q: Array) -> Array:
@@ -257,6 +260,8 @@ def _check(driver: DriverConfig, robot: Robot) -> None:
         raise ValueError("neither 'position' nor 'effort' is given, so the arm takes no commands")
     if driver.position is not None and driver.position.gravity_compensated:
         raise ValueError("gravity_compensated is for torques ('effort'), not for 'position'")
+    if driver.effort is not None and driver.effort.takes_trajectories:
+        raise ValueError("takes_trajectories is for setpoints ('position'), not for 'effort'")
     unknown = [name for name in driver.joints if name not in robot.joint_names]
     if unknown:
         raise ValueError(f"joints has {unknown}; the arm has {list(robot.joint_names)}")
