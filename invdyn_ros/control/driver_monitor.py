@@ -106,7 +106,7 @@ class DriverMonitor:
             return str(self.fault(clock))
         if self._scaling is None or self._scaling >= PAUSE_SPEED:
             return None
-        return f"{PAUSED}: its speed scaling is {100 * self._scaling:.0f}%"
+        return f"{PAUSED}: its speed scaling is below {100 * PAUSE_SPEED:.0f}%"
 
     def fault(self, clock: float) -> Fault | None:
         """Return why the driver executes no commands any more, None if it does.

@@ -11,6 +11,7 @@ from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, LANDMARKS
 from invdyn_ros.nodes.joint_states import ArmJoints, check_positions
 from invdyn_ros.nodes.messages import (
+    SHARED_DEPTH,
     cloud_to_landmarks,
     latest_qos,
     target_to_message,
@@ -70,7 +71,9 @@ class RetargetNode(DiagnosticNode):
             latest_qos(self.config.lockstep),
             is_input=True,
         )
-        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, 1, is_input=True)
+        self.create_subscription(
+            JointState, JOINT_STATES, self.on_joint_state, SHARED_DEPTH, is_input=True
+        )
 
     def reconfigure(self, config: RetargetConfig) -> None:
         """Change the largest age of landmarks."""

@@ -43,7 +43,7 @@ from invdyn_ros.graph.topics import (
     STOP,
     TIMING,
 )
-from invdyn_ros.nodes.messages import ForeignMessage, latest_qos
+from invdyn_ros.nodes.messages import ForeignMessage, joint_states_qos, latest_qos
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.run_topics import BAG_TOPICS, RUN_TOPICS
@@ -179,8 +179,9 @@ class ViewNode(DiagnosticNode):
                 (CAMERA_INFO, CameraInfo, c.on_camera_info, False),
                 (OBJECTS, PoseArray, partial(c.store, OBJECTS), True),
             ]
+        special, usual = {JOINT_STATES: joint_states_qos(False)}, latest_qos(False)
         self.page_subscriptions = [
-            self.create_subscription(kind, topic, callback, latest_qos(False), raw=raw)
+            self.create_subscription(kind, topic, callback, special.get(topic, usual), raw=raw)
             for topic, kind, callback, raw in topics
         ]
 
