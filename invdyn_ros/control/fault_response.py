@@ -142,7 +142,7 @@ class FaultResponse:
         The driver keeps the newest setpoint, and executes it when it is ready again.
         """
         self._planner.hold(measured.q, time, self.fault.reason)
-        self._rest_count, self._is_silent = 0, False
+        self._rest_count += 1
         plan = self._planner.plan
         if plan is None:
             return None, None
