@@ -106,6 +106,7 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
     file = tmp_path / "out" / "report.json"
     probe = start_node(
         ReportNode,
+        remaps={"joint_states": "driver/joint_states"},
         **MODEL,
         graph="teleop",
         report=file,
@@ -114,7 +115,9 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
         duration=0.5,
         lockstep=True,
     )
-    states, desired = probe.advertise(STATES, JointState), probe.advertise(DESIRED, JointState)
+    measured_topic = "/driver/joint_states"
+    states = probe.advertise(measured_topic, JointState)
+    desired = probe.advertise(DESIRED, JointState)
     clouds = probe.advertise("/pose/landmarks", PointCloud2)
     diagnostics = probe.advertise("/diagnostics", DiagnosticArray)
     fault = Fault("overspeed", "elbow_joint", 3.3, 3.15, "rad/s")
@@ -151,7 +154,7 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
     assert report["limit_violations"] == 0 and report["latency_ms"]["p50"] is None
     with Reader(tmp_path / "bag") as reader:
         recorded = {c.topic: c.ext.offered_qos_profiles for c in reader.connections}
-    assert {STATES, DESIRED, EFFORT, "/pose/landmarks", "/diagnostics"} == recorded.keys()
+    assert {measured_topic, DESIRED, EFFORT, "/pose/landmarks", "/diagnostics"} == recorded.keys()
     assert recorded[EFFORT][0].reliability is QosReliability.RELIABLE
     assert (tmp_path / "bag" / "bag.mcap").is_file()
     assert cv2.imread(str(file.with_name("summary.png"))) is not None
