@@ -82,6 +82,14 @@ def test_headless_grasp_sim_runs_in_lockstep(arm, tmp_path):
     )
 
 
+def test_description_of_a_real_arm_is_published_when_asked_for():
+    values = {"target": "real", "camera": "none", "tf_prefix": "left_"}
+    assert "robot_state" not in nodes("teleop", **values)
+    described = nodes("teleop", description="true", **values)["robot_state"]
+    assert described == {"arm": "ur5", "tf_prefix": "left_"}
+    assert "robot_state" not in nodes("teleop", camera="none", description="true")
+
+
 def test_obstacles_are_those_of_all_nodes_and_checked_before_any_starts(checkpoint, tmp_path):
     file = tmp_path / "cell.yaml"
     file.write_text("boxes: [{name: wall, size: [0.1, 1, 1], position: [0.6, 0, 0.5]}]")
