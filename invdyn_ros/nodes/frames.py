@@ -19,7 +19,7 @@ except ImportError:  # part of ROS, not on PyPI
     TFMessage = None
 
 TF_QOS = QoSProfile(depth=100)
-TF_STATIC_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class FramePublisher:
@@ -43,7 +43,7 @@ class FramePublisher:
         """Publish poses of frames that stay, also for later subscribers."""
         self._static |= {transform.child_frame_id: transform for transform in transforms}
         # a later subscriber gets the last message only
-        self._publish(TF_STATIC, TF_STATIC_QOS, self._static.values())
+        self._publish(TF_STATIC, LATCHED_QOS, self._static.values())
 
     def _publish(
         self, topic: str, qos: QoSProfile, transforms: Iterable[TransformStamped]

@@ -23,9 +23,8 @@ from invdyn_ros.graph.topics import (
     LANDMARKS,
     PAUSE,
     REPORT_READY,
-    TF_STATIC,
 )
-from invdyn_ros.nodes.frames import TF_STATIC_QOS
+from invdyn_ros.nodes.frames import LATCHED_QOS
 from invdyn_ros.nodes.images import image_to_array
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import latest_qos
@@ -34,7 +33,7 @@ from invdyn_ros.nodes.recordings import is_restart, serialized_stamp
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.run_end import mute_closed_output, read_end_reason
 from invdyn_ros.nodes.run_report import NUM_VIDEO_EPISODES, Parts, ReportNodeConfig, RunReport
-from invdyn_ros.nodes.run_topics import BAG_TOPICS, OVERLAY_TOPICS, RUN_TOPICS
+from invdyn_ros.nodes.run_topics import BAG_TOPICS, LATCHED_TOPICS, OVERLAY_TOPICS, RUN_TOPICS
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFailed, NodeFinished, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
@@ -137,7 +136,7 @@ class ReportNode(DiagnosticNode):
         for topic, msg_type in BAG_TOPICS.items():
             write = partial(self._write_to_bag, topic, msg_type)
             qos = RELIABLE_QOS if self.config.lockstep else BEST_EFFORT_QOS
-            qos = TF_STATIC_QOS if topic == TF_STATIC else qos
+            qos = LATCHED_QOS if topic in LATCHED_TOPICS else qos
             self.create_subscription(msg_type, topic, write, qos, raw=True)
 
     def log_image(self, topic: str, raw: bytes) -> None:

@@ -6,7 +6,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, JointState, PointCloud2, TimeReference
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.graph.topics import (
@@ -22,6 +22,7 @@ from invdyn_ros.graph.topics import (
     LANDMARKS,
     OBJECTS,
     POSE_OVERLAY,
+    ROBOT_DESCRIPTION,
     TF,
     TF_STATIC,
     TIMING,
@@ -49,8 +50,11 @@ BAG_TOPICS: dict[str, Any] = {
     **dict.fromkeys(COMMANDS.values(), Float64MultiArray),
     CLOCK: Clock,
     CAMERA_INFO: CameraInfo,
+    ROBOT_DESCRIPTION: String,
     **({} if TFMessage is None else {TF: TFMessage, TF_STATIC: TFMessage}),
 }
 """Message type of each topic that recordings have, too, if somebody publishes on it."""
+LATCHED_TOPICS = (ROBOT_DESCRIPTION, TF_STATIC)
+"""Topics of a recording whose last message later subscribers get, too."""
 OVERLAY_TOPICS = {"teleop": POSE_OVERLAY, "grasp_sim": BLOCKS_OVERLAY}
 """Topic of the images with what was detected, by graph; drawn only for a subscriber."""

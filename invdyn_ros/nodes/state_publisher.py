@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from geometry_msgs.msg import TransformStamped
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header, String
 
 from invdyn_ros.graph.topics import ROBOT_DESCRIPTION
-from invdyn_ros.nodes.frames import FramePublisher
+from invdyn_ros.nodes.frames import LATCHED_QOS, FramePublisher
 from invdyn_ros.nodes.messages import to_stamp
 from invdyn_ros.robots.link_frames import LinkFrames, LinkPose, description_text
 from invdyn_ros.robots.robot import Robot
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 FRAME_PERIOD = 20_000_000  # [ns] between two states of the frames, at least
-DESCRIPTION_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class StatePublisher:
@@ -40,7 +38,7 @@ class StatePublisher:
         text = description_text(robot, prefix)
         self._links, self._frames = LinkFrames(text), FramePublisher(node)
         self._last_stamp = -FRAME_PERIOD  # [ns]
-        self._publisher = node.create_publisher(String, ROBOT_DESCRIPTION, DESCRIPTION_QOS)
+        self._publisher = node.create_publisher(String, ROBOT_DESCRIPTION, LATCHED_QOS)
         self._publisher.publish(String(data=text))
         header = Header(stamp=node.get_clock().now().to_msg())
         self._frames.publish_static(_to_message(pose, header) for pose in self._links.fixed)

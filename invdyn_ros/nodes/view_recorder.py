@@ -13,8 +13,8 @@ from typing import Any
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from invdyn_ros.evaluation.live.server import CommandResult
-from invdyn_ros.graph.topics import TF_STATIC
-from invdyn_ros.nodes.frames import TF_STATIC_QOS
+from invdyn_ros.nodes.frames import LATCHED_QOS
+from invdyn_ros.nodes.run_topics import LATCHED_TOPICS
 from invdyn_ros.nodes.runner import DiagnosticNode
 
 RECORDING_QOS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -76,7 +76,7 @@ class Recorder:
                 kind,
                 topic,
                 partial(self._write, topic, kind),
-                TF_STATIC_QOS if topic == TF_STATIC else RECORDING_QOS,
+                LATCHED_QOS if topic in LATCHED_TOPICS else RECORDING_QOS,
                 raw=True,
             )
             for topic, kind in self.topics.items()
