@@ -6,24 +6,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
-from rclpy.clock import Clock, ClockType
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
 from invdyn_ros.config import error_line, from_mapping, to_mapping
 from invdyn_ros.graph.topics import DIAGNOSTICS
-from invdyn_ros.nodes.messages import ForeignMessage
+from invdyn_ros.nodes.callback_node import CallbackNode
 from invdyn_ros.nodes.namesakes import NamesakeMonitor
 from invdyn_ros.nodes.node_loop import NodeLoop
 from invdyn_ros.nodes.node_process import handle_signals, reset_signals
@@ -32,7 +29,6 @@ from invdyn_ros.nodes.parameters import (
     default_values,
     describe_fields,
     set_descriptor,
-    with_declared_type,
 )
 from invdyn_ros.nodes.statuses import status_name
 from invdyn_ros.nodes.warning_log import WarningLog
@@ -88,7 +84,7 @@ def load_parameters(
     return result
 
 
-class DiagnosticNode(Node):
+class DiagnosticNode(CallbackNode):
     """Node that publishes diagnostics and checks the message types of its topics once a second.
 
     A message that the node cannot use is ignored and counted; its reason is logged once.
@@ -99,13 +95,10 @@ class DiagnosticNode(Node):
         hold_counts: number of holds by reason.
         fault: why the node stopped its task until somebody intervenes; None if it did not.
         ignored_counts: number of ignored messages by topic.
-        missing_inputs: names of the topics of which the node needs a first message.
         hardware_id: what the node works with; by default the arm of its parameters.
         warnings: log of repeated warnings.
-        exception: exception of a callback, which `NodeLoop` raises.
     """
 
-    exception: BaseException | None = None
     hardware_id = ""
 
     def __init__(self, name: str) -> None:
@@ -115,106 +108,12 @@ class DiagnosticNode(Node):
         self.hold_counts: Counter[str] = Counter()
         self.fault: str | None = None
         self.ignored_counts: Counter[str] = Counter()
-        self.missing_inputs: list[str] = []
         self.warnings = WarningLog(lambda text: self.get_logger().warning(text))
         self._hold_is_logged = False
         self._timeless_checks = 0  # without a time on /clock, in a row
         self._namesakes = NamesakeMonitor(time.monotonic())
         self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS, 10)
         self.create_timer(1.0, self._on_timer)
-
-    def create_subscription(
-        self,
-        msg_type: Any,
-        topic: str,
-        callback: Callable[[Any], None],
-        qos_profile: QoSProfile | int,
-        is_input: bool = False,
-        **options: Any,
-    ) -> Any:
-        """Create a subscription; an exception of its callback ends the node.
-
-        The exception `ForeignMessage` means that the message is ignored.
-
-        Args:
-            msg_type: type of the messages.
-            topic: name of the topic.
-            callback: called with each message.
-            qos_profile: quality of service, or the queue depth.
-            is_input: whether the status is STALE until a message has come that can be used.
-            **options: further options of rclpy.
-        """
-        name = self.resolve_topic_name(topic)
-        if is_input:
-            self.missing_inputs.append(name)
-
-        def on_message(message: Any) -> None:
-            try:
-                callback(message)
-            except ForeignMessage as error:
-                self.ignore(name, str(error))
-            else:
-                if self.missing_inputs and name in self.missing_inputs:
-                    self.missing_inputs.remove(name)
-                    self._publish_diagnostics()
-
-        on_message = self._store_exception(on_message)
-        return super().create_subscription(msg_type, topic, on_message, qos_profile, **options)
-
-    def create_timer(
-        self, timer_period_sec: float, callback: Callable[..., Any], *options: Any, **named: Any
-    ) -> Any:
-        """Create a timer of real time, also with `use_sim_time`; an exception ends the node.
-
-        Args:
-            timer_period_sec: period [s].
-            callback: called in each period.
-            *options: further options of rclpy.
-            **named: further options of rclpy.
-        """
-        callback = self._store_exception(callback)
-        # a watchdog must notice that simulated time stands still
-        named = {"clock": Clock(clock_type=ClockType.STEADY_TIME), **named}
-        return super().create_timer(timer_period_sec, callback, *options, **named)
-
-    def create_service(
-        self, srv_type: Any, srv_name: str, callback: Callable[..., Any], **options: Any
-    ) -> Any:
-        """Create a service; an exception of its callback ends the node.
-
-        Args:
-            srv_type: type of the service.
-            srv_name: name of the service.
-            callback: called with each request and the response to fill.
-            **options: further options of rclpy.
-        """
-        callback = self._store_exception(callback)
-        return super().create_service(srv_type, srv_name, callback, **options)
-
-    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """Set parameters at once; an integer is accepted for a float."""
-        converted = [with_declared_type(self, parameter) for parameter in parameter_list]
-        return super().set_parameters_atomically(converted)
-
-    def count_publishers(self, topic_name: str) -> int:
-        """Return the number of publishers of a topic, whose name is remapped like all others."""
-        return int(super().count_publishers(self.resolve_topic_name(topic_name)))
-
-    def count_subscribers(self, topic_name: str) -> int:
-        """Return the number of subscribers of a topic, whose name is remapped like all others."""
-        return int(super().count_subscribers(self.resolve_topic_name(topic_name)))
-
-    def topics_connected(self, topics: str) -> bool:
-        """Return whether each topic, separated by spaces, has a publisher and a subscriber."""
-        return all(
-            self.count_publishers(topic) and self.count_subscribers(topic)
-            for topic in topics.split()
-        )
-
-    @property
-    def uses_simulated_time(self) -> bool:
-        """Whether the node's clock is that of /clock."""
-        return bool(self.get_parameter("use_sim_time").value)
 
     def ignore(self, topic: str, reason: str) -> None:
         """Count a message that the node cannot use; log each kind of reason once.
@@ -264,23 +163,6 @@ class DiagnosticNode(Node):
             self.diagnostic_values[key] = str(count)
         self._publish_diagnostics()
 
-    def nodes_of_this_name(self) -> int:
-        """Return the number of running nodes with the full name of this one, itself included."""
-        name = (self.get_name(), self.get_namespace())
-        return sum(other == name for other in self.get_node_names_and_namespaces())
-
-    def _store_exception(self, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """Store the exception of a callback, SystemExit too; rclpy would print a traceback."""
-
-        @wraps(callback)
-        def call(*arguments: Any) -> Any:
-            try:
-                return callback(*arguments)
-            except BaseException as error:
-                self.exception = self.exception or error
-
-        return call
-
     def _on_timer(self) -> None:
         self._check_topic_types()
         is_timeless = self.uses_simulated_time and not self.get_clock().now().nanoseconds
@@ -295,6 +177,10 @@ class DiagnosticNode(Node):
             raise ValueError(f"{problem}; end it, or start this one in another namespace")
         if not is_alone:
             self.warnings.warn(f"{problem}; end one of the two")
+        self._publish_diagnostics()
+
+    def on_input(self) -> None:
+        """Publish the diagnostics, since their level may change."""
         self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
