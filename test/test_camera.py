@@ -87,7 +87,7 @@ def test_video_with_a_rotation_is_upright(video, tmp_path, degrees):
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_mirrored_video_is_shown_as_players_do(video, tmp_path, turned):
-    """FFmpeg, which OpenCV uses, reads a rotation from the matrix of a mirroring."""
+    """OpenCV takes the matrix of a mirroring for that of a rotation."""
     file = Path(convert(b"", tmp_path / "mirrored.mp4", "-i", video, "-c", "copy"))
     content = bytearray(file.read_bytes())
     matrix = struct.pack(">9i", *_matrix(turned))

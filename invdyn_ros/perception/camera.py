@@ -16,7 +16,7 @@ from pydantic import Field
 
 from invdyn_ros.config import Validated
 from invdyn_ros.native_output import suppress_native_output
-from invdyn_ros.perception.video_mirroring import read_mirroring
+from invdyn_ros.perception.video_orientation import Orientation, read_orientation
 from invdyn_ros.typing import MAX_RATE, Image
 
 MEASURED_FRAMES = 60  # at the start of a video without a number of frames
@@ -99,6 +99,8 @@ def read_video_info(video: str | Path) -> VideoInfo:
     width, height = (
         int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
     )
+    if (read_orientation(video) or Orientation()).is_transposed:
+        width, height = height, width
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     if frames <= 0:
@@ -129,7 +131,7 @@ def _open_video(video: str | Path) -> cv2.VideoCapture:
             f"cannot read {video} as a video; expected a file such as .mp4, .avi or .mkv"
         )
     # as players show it; OpenCV's default differs from version to version
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, int(read_orientation(video) is None))
     return capture
 
 
@@ -153,7 +155,7 @@ def _video_frames(
 ) -> Iterator[Frame]:
     """Yield the frames of a file; if a rate is given, the first frame of each period."""
     index = position = 0
-    flip = read_mirroring(config.video)
+    orientation = read_orientation(config.video) or Orientation()
     start = due = stamp = 0.0  # [s] of this repetition, of the next frame, of the last one
     try:
         while True:
@@ -174,10 +176,9 @@ def _video_frames(
             position += 1
             if start + stamp < due - 1e-6:
                 continue
-            bgr = bgr if flip is None else cv2.flip(bgr, flip)
             if config.rate:
                 due = max(due + 1 / config.rate, start + stamp)
-            yield _frame(bgr, start + stamp, index, config.max_size)
+            yield _frame(orientation.upright(bgr), start + stamp, index, config.max_size)
             index += 1
     finally:
         capture.release()

@@ -19,8 +19,9 @@ OUTLIER_FACTOR, MIN_OUTLIER_ERROR = 2.5, 0.5  # of a rejected view: over the med
 MAX_ROUNDS = 4  # of calibration and rejection
 MAX_FOCAL_STD = 0.01  # relative standard error of the focal length, above which tilts are missing
 GRID = (6, 4)  # cells of the image in which corners are counted
+_FLAGS: Any = cv2.fisheye if hasattr(cv2.fisheye, "CALIB_FIX_SKEW") else cv2  # since 5.0
 FISHEYE_OPTIONS: dict[str, Any] = {
-    "flags": cv2.fisheye.CALIB_RECOMPUTE_EXTRINSIC | cv2.fisheye.CALIB_FIX_SKEW,
+    "flags": _FLAGS.CALIB_RECOMPUTE_EXTRINSIC | _FLAGS.CALIB_FIX_SKEW,
     "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-8),
 }
 NUM_COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, EQUIDISTANT: 4}

@@ -1,4 +1,7 @@
-"""Mirroring in the display matrix of an MP4 or MOV file, which OpenCV takes for a rotation."""
+"""Orientation in which an MP4 or MOV file is to be shown: turned by right angles, or mirrored.
+
+OpenCV 4.6 turns some of these videos the wrong way, and no version mirrors one.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import cv2
+import numpy as np
+
 HEADER, LARGE_SIZE, MATRIX = struct.Struct(">I4s"), struct.Struct(">Q"), struct.Struct(">9i")
 MATRIX_OFFSETS = {0: 40, 1: 52}  # in a track header, by its version
 HANDLER_OFFSET = 8  # of the kind of a track, in its handler box
-UP_DOWN, LEFT_RIGHT = 0, 1  # flips, as cv2.flip has them
+UP_DOWN, LEFT_RIGHT = 0, 1  # of cv2.flip
 
 
 class FileBox(NamedTuple):
@@ -27,18 +33,37 @@ class FileBox(NamedTuple):
     end: int
 
 
-def read_mirroring(video: str | Path) -> int | None:
-    """Return the flip that an upright frame of OpenCV still needs, None if it needs none."""
+class Orientation(NamedTuple):
+    """How to turn the stored images of a video.
+
+    Attributes:
+        is_transposed: whether rows become columns, before the flips.
+        flips: of cv2.flip, in order.
+    """
+
+    is_transposed: bool = False
+    flips: tuple[int, ...] = ()
+
+    def upright(self, image: np.ndarray) -> np.ndarray:
+        """Return a stored image (H, W, 3) as it is to be shown."""
+        image = np.asarray(cv2.transpose(image)) if self.is_transposed else image
+        for flip in self.flips:
+            image = np.asarray(cv2.flip(image, flip))
+        return image
+
+
+def read_orientation(video: str | Path) -> Orientation | None:
+    """Return the orientation of a video, None if the file is neither MP4 nor MOV."""
     with Path(video).open("rb") as stream:
         for movie in _boxes(stream, FileBox(b"", 0, stream.seek(0, 2)), b"moov"):
             for track in _boxes(stream, movie, b"trak"):
                 if _is_video(stream, track):
-                    return _flip(stream, track)
+                    return _orientation(stream, track)
     return None
 
 
-def _flip(stream: BinaryIO, track: FileBox) -> int | None:
-    """Return the flip of a track: OpenCV turns its x axis to the right place, but not its y axis.
+def _orientation(stream: BinaryIO, track: FileBox) -> Orientation:
+    """Return the orientation of a track: x becomes a x + c y, and y becomes b x + d y.
 
     Args:
         stream: the file.
@@ -50,9 +75,10 @@ def _flip(stream: BinaryIO, track: FileBox) -> int | None:
         content = b"" if offset is None else _read(stream, header.start + offset, MATRIX.size)
         if len(content) == MATRIX.size:
             a, b, _, c, d, *_ = MATRIX.unpack(content)
-            if a * d - b * c < 0:
-                return LEFT_RIGHT if a == 0 else UP_DOWN
-    return None
+            is_transposed = abs(b) > abs(a)
+            x, y = (c, b) if is_transposed else (a, d)
+            return Orientation(is_transposed, (LEFT_RIGHT,) * (x < 0) + (UP_DOWN,) * (y < 0))
+    return Orientation()
 
 
 def _is_video(stream: BinaryIO, track: FileBox) -> bool:
