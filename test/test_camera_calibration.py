@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from functools import cache
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 from rendered_lens import BACKGROUND, pixel_rays, render_plane, shrink
 from scipy.spatial.transform import Rotation
 
+from invdyn_ros import cli
 from invdyn_ros.cli import calibrate, print_board
 from invdyn_ros.data.image_codec import encode_image
 from invdyn_ros.perception.calibration_board import (
@@ -136,11 +138,13 @@ def test_command_calibrates_from_a_folder_and_names_what_it_does_not_use(tmp_pat
 
 
 @pytest.mark.parametrize("pattern", ["charuco", "chessboard"])
-def test_printed_board_has_true_scale(tmp_path, pattern):
+def test_printed_board_has_true_scale(tmp_path, monkeypatch, pattern):
     pdf, png = tmp_path / "board.pdf", tmp_path / "board.png"
-    for file in (pdf, png):
-        options = ["--pattern", pattern, "--square", "0.025", "--marker", "0.0185"]
-        assert print_board.main(["--out", str(file), *options]) == 0
+    options = ["--pattern", pattern, "--square", "0.025", "--marker", "0.0185"]
+    assert print_board.main(["--out", str(pdf), *options]) == 0
+    monkeypatch.setattr(sys, "argv", ["invdyn", "print-board", "--out", str(png), *options])
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
     box = re.search(rb"/MediaBox \[\s*0 0 ([\d.]+) ([\d.]+)", pdf.read_bytes())
     np.testing.assert_allclose([float(v) / 72 * 25.4 for v in box.groups()], [297, 210], atol=0.1)
     with PIL.Image.open(png) as image:

@@ -20,10 +20,7 @@ MAX_ROUNDS = 4  # of calibration and rejection
 MAX_FOCAL_STD = 0.01  # relative standard error of the focal length, above which tilts are missing
 GRID = (6, 4)  # cells of the image in which corners are counted
 _FLAGS: Any = cv2.fisheye if hasattr(cv2.fisheye, "CALIB_FIX_SKEW") else cv2  # since 5.0
-FISHEYE_OPTIONS: dict[str, Any] = {
-    "flags": _FLAGS.CALIB_RECOMPUTE_EXTRINSIC | _FLAGS.CALIB_FIX_SKEW,
-    "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-8),
-}
+FISHEYE_FLAGS = _FLAGS.CALIB_RECOMPUTE_EXTRINSIC | _FLAGS.CALIB_FIX_SKEW
 NUM_COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, EQUIDISTANT: 4}
 
 
@@ -148,13 +145,13 @@ def _calibrate(
     board: CalibrationBoard, views: list[NamedView], size: tuple[int, int], model: str
 ) -> tuple[CameraIntrinsics, list[Array], float | None]:
     """Return intrinsics, errors (k, 2) of each view [px], relative error of the focal length."""
-    points = [board.points[view.ids].reshape(-1, 1, 3) for _, view in views]
-    corners = [view.corners.reshape(-1, 1, 2) for _, view in views]
+    points = [board.points[view.ids].reshape(1, -1, 3) for _, view in views]
+    corners = [view.corners.reshape(1, -1, 2) for _, view in views]
     focal_std = None
     try:
         if model == EQUIDISTANT:
             _, K, d, rvecs, tvecs = cv2.fisheye.calibrate(
-                points, corners, size, np.eye(3), np.zeros((4, 1)), **FISHEYE_OPTIONS
+                points, corners, size, np.eye(3), np.zeros((4, 1)), flags=FISHEYE_FLAGS
             )
         else:
             flags = cv2.CALIB_RATIONAL_MODEL if model == "rational_polynomial" else 0
