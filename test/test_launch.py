@@ -339,7 +339,7 @@ NODE_IMPORTS = {
     "retarget": ({"mujoco", "scipy"}, "RetargetNode()"),
     "report": (set(), "ReportNode()"),
     "dofbot": (set(), "DofbotNode(ServoBoard(time.monotonic))"),
-    "simulator": ({"pybullet"}, "SimulatorNode()"),
+    "simulator": ({"mujoco", "pybullet"}, "SimulatorNode()"),
 }
 """Node -> what it may import, and how it is created with which ROS arguments."""
 CREATED_NODE = """

@@ -156,8 +156,8 @@ def _pose(
     joint: UrdfJoint,
 ) -> tuple[tuple[float, float, float], tuple[float, float, float, float]]:
     """Return position and quaternion (x, y, z, w) of a joint at zero."""
-    from scipy.spatial.transform import Rotation  # slow to import; a comparison needs none
+    from invdyn_ros.robots.rotation import matrix_to_quaternion  # a comparison needs none
 
     x, y, z = joint.T[:3, 3].tolist()
-    qx, qy, qz, qw = Rotation.from_matrix(joint.T[:3, :3]).as_quat().tolist()
+    qw, qx, qy, qz = matrix_to_quaternion(joint.T[:3, :3]).tolist()
     return (x, y, z), (qx, qy, qz, qw)
