@@ -25,7 +25,7 @@ FIRST_STEP = 0.02  # [rad] at most
 PATIENCE = 0.5  # [s] for which the arm waits for a command
 TARGET_PERIOD = 1 / 30  # [s]
 # driver and node share this process, so joint states may stay away while others run
-PATIENT = {"joint_state_timeout": 0.6, "max_gap": 0.6, "simulated_time": True}
+PATIENT = {"joint_state_timeout": 1.0, "max_gap": 1.0, "simulated_time": True}
 
 
 class Rig:
