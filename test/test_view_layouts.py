@@ -17,14 +17,18 @@ RVIZ_TYPES = {"PoseWithCovariance": "PoseWithCovarianceStamped", "RobotModel": "
 
 PRIVATE_OF = {"managed_node": "inverse_dynamics"}  # base class -> node
 
+IMAGE_METHODS = {"create_publisher": "create_image_publisher"}
+
 
 def interfaces(method):
     """Return topic or service -> type of all calls of a method of the nodes, from their source."""
     kinds = {}
     for file in NODES:
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == method:
-                kind, name = (ast.unparse(a) for a in call.args[:2])
+            called = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+            if called.rpartition(".")[2] == method or called == IMAGE_METHODS.get(method):
+                first = called == IMAGE_METHODS.get(method)  # its first argument is the node
+                kind, name = (ast.unparse(a) for a in call.args[first : first + 2])
                 private = re.fullmatch(r"'~/(.+)'", name)
                 if private:
                     node = PRIVATE_OF.get(file.stem, file.stem)
