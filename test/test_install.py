@@ -241,4 +241,4 @@ def test_list_wheels_tells_wheels_from_sources(tmp_path):
     )
     assert ended.returncode == 0, ended.stderr
     assert f"| pybullet | {version['pybullet']} | yes | source |" in ended.stdout
-    assert f"For every Python and machine: tqdm {version['tqdm']}." in ended.stdout
+    assert f"A wheel for each Python and machine: tqdm {version['tqdm']}." in ended.stdout

@@ -16,6 +16,7 @@ from std_msgs.msg import Empty
 from std_srvs.srv import SetBool
 
 from invdyn_ros.data.recording import encode_jpeg
+from invdyn_ros.graph.extras import missing_module
 from invdyn_ros.graph.topics import (
     COMMANDS,
     IMAGE,
@@ -290,6 +291,10 @@ class ReportNode(DiagnosticNode):
         """Write one part and return whether it succeeded; a failure concerns only this part."""
         try:
             write()
+        except ModuleNotFoundError as error:  # films need PyBullet
+            line = missing_module(error) or str(error)
+            self.get_logger().warning(f"{name} not written: {line}")
+            return False
         except Exception as error:  # whatever fails, the other parts are still written
             reason = str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
             self.fail(f"{name} not written: {' '.join(reason.split())}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.grasp_report import detect_success
 from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
@@ -31,6 +30,9 @@ from invdyn_ros.evaluation.run_events import Event, active_events
 from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, LIFT_HEIGHT
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
+
+if TYPE_CHECKING:  # needs PyBullet
+    from invdyn_ros.arms.rendering import SceneRenderer
 
 SCENE_SIZE = (800, HEIGHT - HEADER - FOOTER)  # [px] of the view of the whole arm
 CAMERA_BOX = (SCENE_SIZE[0], HEADER, 480, 360)  # [px] of the camera image

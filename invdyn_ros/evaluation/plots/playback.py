@@ -5,15 +5,18 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.robots.pinhole_camera import FAR_PLANE, PinholeCamera
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose
+
+if TYPE_CHECKING:  # needs PyBullet, which only films do
+    from invdyn_ros.arms.rendering import SceneRenderer
 
 VIEW_DIRECTION = (0.74, -0.70, 0.44)  # from the arm to the camera
 FILLED_FRACTION = 0.78  # of the image, by arm and block
@@ -112,6 +115,8 @@ def overview_camera(
     camera = fit_camera(np.vstack(points), width, height, right_margin)
     sharp = replace(scene, camera=camera, num_blocks=blocks, blur=0.5, pixel_noise=0.0)
     obstacles = playbacks[0].recording.obstacles if playbacks else None
+    from invdyn_ros.arms.rendering import SceneRenderer
+
     return SceneRenderer(robot, sharp, obstacles=obstacles)
 
 
