@@ -7,6 +7,7 @@ only the arm, the boxes and the blocks. The static table is rendered once, by ra
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import Any
 
 import cv2
 import numpy as np
@@ -177,7 +178,7 @@ def render_table(scene: Scene, radius: float = TABLE_RADIUS) -> Image:
     eye = camera.T_base_camera[:3, 3].astype(np.float32)
     slope = rays[..., 2:]  # (h, w, 1), negative where the ray hits the table plane
     distance = np.where(slope < 0, -eye[2] / np.minimum(slope, -1e-9), np.inf)
-    points = eye[:2] + np.minimum(distance, 1e3) * rays[..., :2]
+    points: Any = eye[:2] + np.minimum(distance, 1e3) * rays[..., :2]
     colors = np.where(
         np.isfinite(distance) & (np.linalg.norm(points, axis=2, keepdims=True) < radius),
         _table_colors(scene, points),

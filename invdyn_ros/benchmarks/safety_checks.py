@@ -195,7 +195,7 @@ class MotionChecker:
             tally: to add to.
         """
         bounds, robot, tolerance = self.bounds, self.robot, 1 + 1e-6
-        action, sent = ticks.action, np.isfinite(ticks.action).all(axis=1)
+        action, sent = ticks.action, np.all(np.isfinite(ticks.action), axis=1)
         if self.unit == "rad":
             speed = np.abs(ticks.reference[:, robot.n : 2 * robot.n])
             distance = np.abs(action - ticks.joints) / (bounds.reach + bounds.lead * speed)

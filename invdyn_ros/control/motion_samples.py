@@ -44,7 +44,7 @@ class MotionSamples:
         duration = max(plan.end_time - start, 1e-3)
         count = min(max(math.ceil(duration / STEP), 1), MAX_INTERVALS)
         step = duration / count
-        q, qd = plan.sample(start + step * np.arange(count + 1))
+        q, qd = plan.sample(start + step * np.arange(count + 1, dtype=float))
         return cls(q, qd, step, step**3 / 24 * jerk)
 
     @cached_property

@@ -82,7 +82,7 @@ class ToolSpeed:
             step /= REFINEMENT
             fast = (REFINEMENT * fast[:, None] + np.arange(REFINEMENT)).ravel()
             times = np.union1d(fast, fast + 1)
-            q, qd = plan.sample(start + step * times)
+            q, qd = plan.sample(start + step * times.astype(float))
             speeds, begin = self.speeds(q, qd), np.searchsorted(times, fast)
             if (speeds >= limit).any():
                 return False

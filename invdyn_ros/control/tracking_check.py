@@ -18,7 +18,7 @@ from invdyn_ros.control.faults import (
 )
 from invdyn_ros.control.motion_profile import State
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.typing import Array
+from invdyn_ros.typing import Array, Mask
 
 START_WAIT = 0.15  # [s] that an arm of position servos may take to start
 STANDSTILL = 0.002  # [rad] of travel of an arm that stands; encoders of bus servos step by 0.0015
@@ -173,7 +173,7 @@ class TrackingCheck:
                 return bool(abs(newest.q[j] - row.q[j]) < self.stall_ratio * planned)
         return False
 
-    def _stalled(self, measured: MeasuredState) -> Array | None:
+    def _stalled(self, measured: MeasuredState) -> Mask | None:
         """Return which joints (n,) moved much less than the plan over the window."""
         first, window = self._rows[0], self.config.stall_window / self.speed
         if measured.time - first.time < window - 1 / self.robot.rate:

@@ -92,7 +92,7 @@ def count_duplicates(train: Sequence[Trajectory], test: Sequence[Trajectory]) ->
 def at_rest(trajectory: Trajectory) -> Mask:
     """Return a mask (T,) of the rows at rest, by velocity or else by comparison of rows."""
     if len(trajectory.velocity):
-        return (np.abs(trajectory.velocity) < MAX_REST_VELOCITY).all(1)
+        return np.asarray(np.all(np.abs(trajectory.velocity) < MAX_REST_VELOCITY, axis=1))
     values = trajectory.position if len(trajectory.position) else trajectory.pixels
     change = (values[1:] != values[:-1]).any(1)
     return ~np.concatenate([change[:1] if len(change) else np.ones(1, dtype=bool), change])

@@ -76,12 +76,12 @@ def _outside(robot: Robot, samples: JointSamples, unit: str) -> dict[str, Array]
     none = np.zeros(len(samples.time), bool)
     if not len(samples.time):
         return {"position": none, "velocity": none, "effort": none}
-    position = (samples.q < robot.lower).any(1) | (samples.q > robot.upper).any(1)
+    position = np.any((samples.q < robot.lower) | (samples.q > robot.upper), axis=1)
     velocity = effort = none
     if samples.qd.shape[1]:
-        velocity = (np.abs(samples.qd) > VELOCITY_TOLERANCE * robot.velocity).any(1)
+        velocity = np.any(np.abs(samples.qd) > VELOCITY_TOLERANCE * robot.velocity, axis=1)
     if unit == "N m" and samples.effort.shape[1]:
-        effort = (np.abs(samples.effort) > robot.effort * (1 + 1e-9)).any(1)
+        effort = np.any(np.abs(samples.effort) > robot.effort * (1 + 1e-9), axis=1)
     return {"position": position, "velocity": velocity, "effort": effort}
 
 

@@ -280,7 +280,7 @@ def _pseudo_inertia_basis() -> Array:
     basis[0, 3, 3] = 1.0
     for i in range(3):
         basis[1 + i, i, 3] = basis[1 + i, 3, i] = 1.0
-    for k, (i, j) in enumerate(zip(*np.triu_indices(3), strict=True)):
+    for k, (i, j) in enumerate(zip(*np.array(np.triu_indices(3)).tolist(), strict=True)):
         I = np.zeros((3, 3))  # noqa: E741
         I[i, j] = I[j, i] = 1.0
         basis[4 + k, :3, :3] = np.trace(I) / 2 * np.eye(3) - I

@@ -149,5 +149,5 @@ def effort_notes(robot: Robot, trajectories: Sequence[Trajectory], unit: str) ->
 
 def _residual(columns: Array, values: Array) -> tuple[Array, Array]:
     """Return the residual (T,) of a least-squares fit of columns (T, K), and its solution (K,)."""
-    solution = np.linalg.lstsq(columns, values, rcond=None)[0]
+    solution = np.asarray(np.linalg.lstsq(columns, values, rcond=None)[0], float)
     return values - columns @ solution, solution

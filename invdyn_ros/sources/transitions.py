@@ -82,7 +82,7 @@ def _successors(state: np.ndarray, following: np.ndarray, last: np.ndarray) -> n
     for row, values in enumerate(state):
         rows_by_state[values.tobytes()].append(row)
     taken = set(successor[adjacent].tolist())
-    for row in np.flatnonzero((successor < 0) & ~last):
+    for row in np.flatnonzero((successor < 0) & ~last).tolist():
         candidates = [k for k in rows_by_state.get(following[row].tobytes(), []) if k != row]
         if len(candidates) == 1 and candidates[0] not in taken:
             successor[row] = candidates[0]

@@ -120,5 +120,5 @@ def _run_episode(
         observation = next_observation
     if not (rows and terminated):
         return None
-    time = np.arange(len(rows)) * period
+    time = np.arange(len(rows), dtype=float) * period
     return ReplayedEpisode(time, Transitions.from_rows(rows), estimated_reward=False)

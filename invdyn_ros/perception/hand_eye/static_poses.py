@@ -86,7 +86,7 @@ def find_static_poses(
     covariances = complete_covariances(streams.covariance[first])
     q, static = _joints_at_detections(streams, time, config)
     groups: list[list[int]] = []
-    for k in np.flatnonzero(static):
+    for k in np.flatnonzero(static).tolist():
         near = groups and np.abs(q[k] - q[groups[-1][0]]).max() < config.merge_tolerance
         if near and groups[-1][-1] == k - 1:
             groups[-1].append(k)
