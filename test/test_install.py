@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -105,6 +106,8 @@ def test_installed_wheel_runs_outside_of_the_repository(wheel, tmp_path):
     site = next(folder.glob("lib/python3*/site-packages"))
     (site / "others.pth").write_text(sysconfig.get_path("purelib"))
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    models = Path("share") / "invdyn_ros" / "mediapipe"  # what `invdyn install_models` makes
+    shutil.copytree(Path(sys.prefix) / models, folder / models)
     for command in ([folder / "bin" / "invdyn", "--version"], [python, "-c", INSTALLED]):
         ended = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100

@@ -37,7 +37,7 @@ def test_value_that_is_not_finite_is_refused_with_its_joint_and_row() -> None:
 def test_wrong_shape_and_unit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"velocity has shape \(9, 2\).*\(10, 2\)"):
         replace(sine(10), velocity=np.zeros((9, 2)))
-    with pytest.raises(ValueError, match="'Nm', not one of N m, A, rad"):
+    with pytest.raises(ValueError, match="'Nm', not one of N m, N m without gravity, A, rad"):
         replace(sine(10), action_unit="Nm")
 
 

@@ -125,7 +125,7 @@ class _RunReader:
             except (ValueError, IndexError):  # a foreign message
                 self.ignored[topic] += 1
                 return
-            if value is None:  # a part of the joints
+            if value is None and topic == JOINT_STATES:  # a part of the joints
                 return
             stamp_ns = to_nanoseconds(message.header.stamp)
             self.topics.setdefault(topic, _Topic()).add(stamp_ns, value)
