@@ -14,9 +14,10 @@ from invdyn_ros.config import from_strings
 from invdyn_ros.graph.arguments import ARMS, given_arguments, launch_arguments
 from invdyn_ros.graph.composition import COMPOSED
 from invdyn_ros.graph.discovery import RANGE, open_network_warning
-from invdyn_ros.graph.graph import FASTDDS_PROFILES, GRAPHS, find_graph, resolve
+from invdyn_ros.graph.graph import GRAPHS, find_graph, resolve
 from invdyn_ros.graph.launcher import command
 from invdyn_ros.graph.topics import MARKERS
+from invdyn_ros.graph.transport import FASTDDS_PROFILES
 from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.nodes.camera import CameraNodeConfig
 from invdyn_ros.nodes.pose import PoseNodeConfig

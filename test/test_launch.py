@@ -16,8 +16,9 @@ from node_probe import Probe
 from invdyn_ros.cli import VERBS
 from invdyn_ros.cli.launch import show_arguments
 from invdyn_ros.graph.arguments import launch_arguments
-from invdyn_ros.graph.graph import GRAPHS, NodeSpec
+from invdyn_ros.graph.graph import GRAPHS
 from invdyn_ros.graph.launcher import child_environment, launch
+from invdyn_ros.graph.node_spec import NodeSpec
 from invdyn_ros.graph.processes import LAUNCHER_VARIABLE, Processes
 
 ROOT = Path(__file__).parents[1]

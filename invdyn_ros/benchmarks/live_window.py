@@ -25,8 +25,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from invdyn_ros.benchmarks.report import benchmark_report, machine_info, quantiles
 from invdyn_ros.config import Validated
 from invdyn_ros.evaluation.live.access import KEY_PREFIX, SUBPROTOCOL
-from invdyn_ros.graph.graph import NodeSpec, resolve
+from invdyn_ros.graph.graph import resolve
 from invdyn_ros.graph.launcher import child_environment, command, launch, parameters_yaml
+from invdyn_ros.graph.node_spec import NodeSpec
 from invdyn_ros.sources.rosbag import messages
 
 MAX_DOMAIN_ID = 101  # above, the DDS ports overlap with ephemeral ports

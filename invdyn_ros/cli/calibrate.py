@@ -20,9 +20,9 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Validated
 from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.graph.arguments import ARMS
-from invdyn_ros.graph.graph import NodeSpec
 from invdyn_ros.graph.launcher import launch
 from invdyn_ros.graph.names import FrameName, Namespace, in_namespace
+from invdyn_ros.graph.node_spec import NodeSpec
 from invdyn_ros.graph.topics import JOINT_STATES, block_topic
 from invdyn_ros.perception.hand_eye.camera_pose import to_yaml
 from invdyn_ros.perception.hand_eye.hand_eye_calibration import (

@@ -7,8 +7,9 @@ import sys
 
 from invdyn_ros.evaluation.run_info import COMMAND_VARIABLE, command_line
 from invdyn_ros.graph.arguments import launch_arguments
-from invdyn_ros.graph.graph import GRAPHS, Graph, find_graph, resolve
+from invdyn_ros.graph.graph import GRAPHS, find_graph, resolve
 from invdyn_ros.graph.launcher import launch
+from invdyn_ros.graph.templates import Graph
 
 USAGE = "usage: invdyn launch {} [name:=value ...] [--show-args]".format("|".join(GRAPHS))
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from invdyn_ros.graph.graph import NodeSpec
+from invdyn_ros.graph.node_spec import NodeSpec
 
 COMPOSED = "composed"  # executable and name of the process
 # In the order in which they are created, that which feeds the others last. None of them is part of

@@ -11,8 +11,8 @@ import sys
 from contextlib import suppress
 from types import TracebackType
 
-from invdyn_ros.graph.graph import NodeSpec
 from invdyn_ros.graph.names import in_namespace
+from invdyn_ros.graph.node_spec import NodeSpec
 
 CREDENTIALS = struct.Struct("3i")  # process, user and group, of unix(7)
 

@@ -15,9 +15,10 @@ import yaml
 
 from invdyn_ros.graph.discovery import discovery_environment, open_network_warning
 from invdyn_ros.graph.extras import check_modules
-from invdyn_ros.graph.graph import FASTDDS_PROFILES, NodeSpec
 from invdyn_ros.graph.graph_lock import take_lock
+from invdyn_ros.graph.node_spec import NodeSpec
 from invdyn_ros.graph.processes import Processes
+from invdyn_ros.graph.transport import FASTDDS_PROFILES
 from invdyn_ros.robots.robot import package_file
 
 SLOWEST = "inverse_dynamics"  # node that takes longest to start, and so starts first

@@ -21,8 +21,9 @@ from launch_ros.actions import Node
 
 from invdyn_ros.graph.arguments import LaunchArgument, given_arguments, launch_arguments
 from invdyn_ros.graph.discovery import open_network_warning
-from invdyn_ros.graph.graph import GRAPHS, NodeSpec, resolve
+from invdyn_ros.graph.graph import GRAPHS, resolve
 from invdyn_ros.graph.graph_lock import GraphLock, take_lock
+from invdyn_ros.graph.node_spec import NodeSpec
 from invdyn_ros.graph.processes import LAUNCHER_VARIABLE, REPORT_TIMEOUT
 
 LOCKS: list[GraphLock] = []  # of the graphs of this process

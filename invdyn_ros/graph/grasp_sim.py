@@ -1,0 +1,142 @@
+"""Graph in which an arm locates, grasps and places a block."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from invdyn_ros.graph.arguments import ARMS, BOOLEAN_VALUES, GraspSimArguments
+from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
+from invdyn_ros.graph.templates import (
+    INVERSE_DYNAMICS_PARAMETERS,
+    REPORT_PARAMETERS,
+    SIMULATOR_PARAMETERS,
+    ArgumentValues,
+    Graph,
+    NodeTemplate,
+    driver_templates,
+    is_simulated,
+    state_template,
+    view_template,
+)
+from invdyn_ros.graph.topics import (
+    DESIRED_JOINT_STATE,
+    GRIPPER_COMMAND,
+    IMAGE,
+    JOINT_TARGET,
+    MARKERS,
+    REPORT_READY,
+)
+from invdyn_ros.robots.robot import ROBOTS
+
+# topics that need a publisher and a subscriber before the simulation starts
+GRASP_SIM_TOPICS = (
+    IMAGE,
+    JOINT_TARGET,
+    GRIPPER_COMMAND,
+    DESIRED_JOINT_STATE,
+    REPORT_READY,
+)
+MANUAL_EPISODE_TIMEOUT = 120.0  # [s] longest episode without a policy
+
+GRASP_PARAMETERS = (
+    "arm",
+    "policy",
+    "policy_checkpoint",
+    "noise",
+    "seed",
+    "lockstep",
+    "camera_pose",
+    "tf_prefix",
+    "camera_frame",
+)
+SCENE_CAMERA_PARAMETERS = (
+    "arm",
+    "seed",
+    "noise",
+    "lockstep",
+    "image_size",
+    "tf_prefix",
+    "camera_frame",
+)
+BLOCKS_PARAMETERS = (
+    "arm",
+    "lockstep",
+    "image_transport",
+    "publish_camera",
+    "camera_pose",
+    "tf_prefix",
+    "camera_frame",
+)
+GRASP_REPORT_PARAMETERS = (
+    "policy",
+    "noise",
+    "seed",
+    "episodes",
+    "camera_pose",
+    "block_pose_model",
+)
+
+
+def _resolve_grasp_sim(values: ArgumentValues) -> None:
+    """Check the arguments of grasp_sim and derive values from them."""
+    arm = values["arm"]
+    if ROBOTS[arm].gripper is None:
+        supported = ", ".join(name for name in ARMS if ROBOTS[name].gripper)
+        raise ValueError(f"{arm} has no gripper; grasp_sim is for {supported}")
+    real, lockstep = values["target"] == "real", values["lockstep"]
+    if values["image_transport"] != "raw" and not real:
+        raise ValueError("image_transport:=compressed needs target:=real, with its own camera")
+    manual = values["policy"] == "none"  # another node publishes targets in real time
+    values["lockstep"] = BOOLEAN_VALUES.get(
+        lockstep, values["headless"] and not real and not manual
+    )
+    if values["camera_pose"]:
+        from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose  # slow to import
+
+        file = Path(values["camera_pose"]).absolute()
+        read_camera_pose(file, arm)  # raises before any node starts
+        values["camera_pose"] = str(file)
+    values["block_pose_model"], values["image_size"] = find_block_pose_model(
+        values["policy"], values["block_pose_model"], arm
+    )
+    values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
+    values["wall_clock"] = False  # simulated time starts again with each episode
+    values["simulated_time"] = not real
+    values["resume"] = not real and not values["lockstep"]
+    values["scene"] = values["publish_camera"] = True
+    topics = list(GRASP_SIM_TOPICS)
+    if manual:
+        values["max_episode_seconds"] = MANUAL_EPISODE_TIMEOUT
+    else:
+        topics.append(MARKERS)
+    values["wait_for_topics"] = " ".join(topics)
+
+
+GRASP_SIM = Graph(
+    "a simulated or real arm locates a block with a camera, grasps it and places it at a goal",
+    GraspSimArguments,
+    (
+        NodeTemplate(
+            "simulator",
+            (*SIMULATOR_PARAMETERS, "scene", "noise", "max_episode_seconds"),
+            is_simulated,
+        ),
+        NodeTemplate("scene_camera", SCENE_CAMERA_PARAMETERS, is_simulated),
+        NodeTemplate("blocks", BLOCKS_PARAMETERS, lambda values: not values["block_pose_model"]),
+        NodeTemplate(
+            "block_pose",
+            ("arm", "block_pose_model", "lockstep", "image_transport", "tf_prefix"),
+            lambda values: bool(values["block_pose_model"]),
+        ),
+        NodeTemplate("grasp", GRASP_PARAMETERS, lambda values: values["policy"] != "none"),
+        NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
+        *driver_templates(),
+        NodeTemplate(
+            "gripper", ("arm", "driver", "tf_prefix"), lambda values: values["driver_gripper"]
+        ),
+        state_template(),
+        view_template(),
+        NodeTemplate("report", (*REPORT_PARAMETERS, *GRASP_REPORT_PARAMETERS), ends_graph=True),
+    ),
+    _resolve_grasp_sim,
+)

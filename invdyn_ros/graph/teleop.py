@@ -1,0 +1,128 @@
+"""Graph in which an arm follows the arm of a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from invdyn_ros.data.mediapipe_models import POSE_TASK, find_task_file
+from invdyn_ros.graph.arguments import TeleopArguments
+from invdyn_ros.graph.templates import (
+    INVERSE_DYNAMICS_PARAMETERS,
+    REPORT_PARAMETERS,
+    SIMULATOR_PARAMETERS,
+    ArgumentValues,
+    Graph,
+    NodeTemplate,
+    driver_templates,
+    is_simulated,
+    state_template,
+    view_template,
+)
+from invdyn_ros.graph.topics import (
+    DESIRED_JOINT_STATE,
+    JOINT_STATES,
+    JOINT_TARGET,
+    LANDMARKS,
+    REPORT_READY,
+)
+
+# topics that need a publisher and a subscriber before a video starts
+TELEOP_TOPICS = (
+    JOINT_STATES,
+    LANDMARKS,
+    JOINT_TARGET,
+    DESIRED_JOINT_STATE,
+    REPORT_READY,
+)
+CAMERA_PARAMETERS = (
+    "video",
+    "camera",
+    "max_size",
+    "loop",
+    "lockstep",
+    "wait_for_topics",
+    "camera_info",
+    "tf_prefix",
+    "camera_frame",
+)
+
+
+def _resolve_teleop(values: ArgumentValues) -> None:
+    """Check the arguments of teleop and derive values from them."""
+    _resolve_images(values)
+    values["lockstep"] = values["lockstep"] == "true"
+    if values["lockstep"] and not values["video"]:
+        raise ValueError("lockstep:=true needs video:=FILE; a camera does not wait")
+    values["wall_clock"] = not values["lockstep"]
+    values["simulated_time"] = values["lockstep"]
+    values["resume"] = values["target"] == "sim" and not values["lockstep"]
+    values["model"] = values["pose_model"] and str(Path(values["pose_model"]).absolute())
+    if values["model"] and not Path(values["model"]).is_file():
+        raise ValueError(f"pose_model:={values['pose_model']} is not a file")
+    if not values["model"]:
+        find_task_file(POSE_TASK)  # raises before any node starts
+    # a run without an end of which nothing is written needs no report node
+    values["reports"] = any(values[k] for k in ("report", "record", "duration", "video"))
+    if values["video"]:
+        from invdyn_ros.perception.camera import read_video_info  # slow to import
+
+        frame_rate = read_video_info(values["video"]).frame_rate
+        # a video and a simulation wait until all nodes are connected; a live camera does not
+        values["wait_for_topics"] = " ".join(TELEOP_TOPICS)
+        if values["lockstep"]:
+            values["target_rate"] = frame_rate
+
+
+def _resolve_images(values: ArgumentValues) -> None:
+    """Check where the images come from, and the calibration of their camera."""
+    video, camera, transport = values["video"], values["camera"], values["image_transport"]
+    if video and camera:
+        raise ValueError(f"video:={video} and camera:={camera} are both given; give one")
+    if camera not in ("", "none") and not camera.isdecimal():
+        raise ValueError(f"camera:={camera} is not the index of a camera (0, 1, ...) or none")
+    values["uses_camera_node"] = camera != "none"
+    if transport != "raw" and values["uses_camera_node"]:
+        raise ValueError(
+            f"image_transport:={transport} needs camera:=none and another node that publishes "
+            "the images"
+        )
+    if values["camera_info"]:
+        _resolve_camera_info(values)
+    if video:
+        values["video"] = str(Path(video).absolute())
+    elif values["uses_camera_node"]:
+        values["camera"] = int(camera or 0)
+
+
+def _resolve_camera_info(values: ArgumentValues) -> None:
+    """Check the calibration file of the camera node."""
+    from invdyn_ros.perception.calibration_file import read_calibration  # slow to import
+
+    file = values["camera_info"]
+    if not values["uses_camera_node"]:
+        raise ValueError(f"camera_info:={file} needs camera:=N or video:=FILE, not camera:=none")
+    read_calibration(file)  # raises before any node starts
+    values["camera_info"] = str(Path(file).absolute())
+
+
+TELEOP = Graph(
+    "an arm follows the arm of a person in front of a camera",
+    TeleopArguments,
+    (
+        NodeTemplate("camera", CAMERA_PARAMETERS, lambda values: values["uses_camera_node"]),
+        NodeTemplate("pose", ("model", "lockstep", "image_transport", "tf_prefix")),
+        NodeTemplate("retarget", ("arm", "side", "lockstep", "obstacles", "tf_prefix")),
+        NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
+        NodeTemplate("simulator", SIMULATOR_PARAMETERS, is_simulated),
+        *driver_templates(),
+        state_template(),
+        view_template("side"),
+        NodeTemplate(
+            "report",
+            (*REPORT_PARAMETERS, "video", "loop", "side"),
+            lambda values: values["reports"],
+            ends_graph=True,
+        ),
+    ),
+    _resolve_teleop,
+)

@@ -1,0 +1,114 @@
+"""Graphs and their nodes before the launch arguments have values, and the nodes of every graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from invdyn_ros.graph.arguments import CommonArguments
+from invdyn_ros.robots.robot import ROBOTS
+
+ArgumentValues = dict[str, Any]  # values of the launch arguments, and values derived from them
+
+
+@dataclass(frozen=True)
+class NodeTemplate:
+    """A node of a graph, before the values of the launch arguments are known."""
+
+    executable: str
+    parameter_names: tuple[str, ...] = ()
+    """Values that are set as ROS parameters of the same name."""
+    condition: Callable[[ArgumentValues], bool] = lambda values: True
+    """Whether the node is started."""
+    ends_graph: bool = False
+    is_optional: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A set of nodes and the launch arguments that configure them."""
+
+    description: str
+    arguments: type[CommonArguments]
+    nodes: tuple[NodeTemplate, ...]
+    resolve_values: Callable[[ArgumentValues], None]
+    """Checks the values against each other and adds derived values."""
+
+
+INVERSE_DYNAMICS_PARAMETERS = (
+    "arm",
+    "driver",
+    "checkpoint",
+    "device",
+    "engaged",
+    "lockstep",
+    "target_rate",
+    "state_predictor",
+    "simulated_time",
+    "resume",
+    "speed",
+    "tool_speed",
+    "obstacles",
+    "tf_prefix",
+)
+SIMULATOR_PARAMETERS = (
+    "arm",
+    "unit",
+    "seed",
+    "lockstep",
+    "wall_clock",
+    "headless",
+    "wait_for_topics",
+    "obstacles",
+    "tf_prefix",
+)
+REPORT_PARAMETERS = (
+    "graph",
+    "arm",
+    "checkpoint",
+    "lockstep",
+    "report",
+    "record",
+    "storage",
+    "duration",
+    "obstacles",
+    "tf_prefix",
+)
+
+
+def is_simulated(values: ArgumentValues) -> bool:
+    """Return whether the arm is a simulated one."""
+    return values["target"] == "sim"
+
+
+def driver_templates() -> tuple[NodeTemplate, ...]:
+    """Return the driver nodes of real arms, each started for its own arm."""
+    nodes = dict.fromkeys(spec.driver_node for spec in ROBOTS.values() if spec.driver_node)
+    return tuple(
+        NodeTemplate(node, ("tf_prefix",), partial(_needs_driver, node)) for node in nodes
+    )
+
+
+def state_template() -> NodeTemplate:
+    """Return the description of a real arm; the simulator has that of a simulated one."""
+    return NodeTemplate(
+        "robot_state",
+        ("arm", "tf_prefix"),
+        lambda values: values["description"] and not is_simulated(values),
+        is_optional=True,
+    )
+
+
+def view_template(*parameter_names: str) -> NodeTemplate:
+    """Return the live window, whose end must not stop an arm."""
+    names = ("graph", "arm", "target", "obstacles", "checkpoint", "view_port", "tf_prefix")
+    return NodeTemplate(
+        "view", (*names, *parameter_names), lambda values: values["view"], is_optional=True
+    )
+
+
+def _needs_driver(node: str, values: ArgumentValues) -> bool:
+    is_own = ROBOTS[values["arm"]].driver_node == node and not values["driver"]
+    return values["target"] == "real" and is_own
