@@ -146,12 +146,13 @@ class BlockDetector:
         check_image(image)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         before = {pose.block_id: pose.hypotheses for pose in previous}
-        distorted = self.intrinsics.is_distorted
-        markers = detect_markers_opencv(gray) if distorted else detect_markers(gray)
-        detect_block = self._detect_in_view if distorted else self._detect_block
+        detect = detect_markers_opencv if self.intrinsics.is_distorted else detect_markers
+        markers = detect(gray)
         poses, duplicates = [], []
         for block_id in range(self.config.num_blocks):
-            pose, is_duplicate = detect_block(block_id, markers, gray, before.get(block_id, ()))
+            pose, is_duplicate = self._detect_block(
+                block_id, markers, gray, before.get(block_id, ())
+            )
             poses += [pose] if pose is not None else []
             duplicates += [block_id] if is_duplicate else []
         unknown = markers.ids[markers.ids >= FACES * self.config.num_blocks] // FACES
@@ -164,9 +165,21 @@ class BlockDetector:
         gray: np.ndarray,
         previous: tuple[PoseHypothesis, ...],
     ) -> tuple[BlockPose | None, bool]:
-        """Return the pose of a block in an image without distortion, and whether there are two."""
+        """Return the pose of a block, and whether there are two of it.
+
+        An image with distortion is first freed from it around the block.
+        """
         ids, corners = markers
         of_block = ids // FACES == block_id
+        if self.intrinsics.is_distorted:
+            if (view := LensView.around(self.intrinsics, corners[of_block])) is None:
+                return None, False
+            rectified = view.rectify(gray)
+            before = transform_hypotheses(previous, view.pose_in_view)
+            pose, is_duplicate = BlockDetector(self.config, view.camera_matrix)._detect_block(
+                block_id, detect_markers(rectified), rectified, before
+            )
+            return pose and _pose_in_camera(pose, view), is_duplicate
         if self._is_duplicate(ids[of_block], corners[of_block]):
             return None, True
         of_block &= np.bincount(ids, minlength=1)[ids] == 1  # one of two equal markers is wrong
@@ -178,35 +191,6 @@ class BlockDetector:
         T = best.T_camera_block
         error = self._reprojection_error(T, *observed)
         return BlockPose(block_id, T, best.covariance, *observed, error, ranked), False
-
-    def _detect_in_view(
-        self,
-        block_id: int,
-        markers: MarkerDetections,
-        gray: np.ndarray,
-        previous: tuple[PoseHypothesis, ...],
-    ) -> tuple[BlockPose | None, bool]:
-        """Return the pose of a block in an image with distortion, and whether there are two."""
-        quads = markers.corners[markers.ids // FACES == block_id]
-        view = LensView.around(self.intrinsics, quads) if len(quads) else None
-        if view is None:
-            return None, False
-        rectified = view.rectify(gray)
-        pose, is_duplicate = BlockDetector(self.config, view.camera_matrix)._detect_block(
-            block_id,
-            detect_markers(rectified),
-            rectified,
-            transform_hypotheses(previous, view.pose_in_view),
-        )
-        if pose is None:
-            return None, is_duplicate
-        return replace(
-            pose,
-            T_camera_block=view.pose_in_camera(pose.T_camera_block),
-            covariance=view.covariance_in_camera(pose.covariance),
-            corners=view.to_camera_pixels(pose.corners),
-            hypotheses=transform_hypotheses(pose.hypotheses, view.pose_in_camera),
-        ), False
 
     def _fit_poses(self, ids: np.ndarray, corners: np.ndarray) -> list[PoseFit]:
         """Return poses of a block that explain the corners (k, 4, 2) [px] of its markers."""
@@ -291,6 +275,17 @@ def block_pose_in_base(
         lever[:3, 3:] = -skew(R @ T_camera_block[:3, 3])
         covariance = covariance + lever @ camera_covariance @ lever.T
     return BlockPoseInBase(T_base_camera @ T_camera_block, covariance)
+
+
+def _pose_in_camera(pose: BlockPose, view: LensView) -> BlockPose:
+    """Transform a pose in a view without distortion to the camera with distortion."""
+    return replace(
+        pose,
+        T_camera_block=view.pose_in_camera(pose.T_camera_block),
+        covariance=view.covariance_in_camera(pose.covariance),
+        corners=view.to_camera_pixels(pose.corners),
+        hypotheses=transform_hypotheses(pose.hypotheses, view.pose_in_camera),
+    )
 
 
 def check_image(image: np.ndarray) -> None:
