@@ -170,7 +170,7 @@ def test_the_report_node_records_every_topic_that_is_read(start_node):
     probe = start_node(ReportNode, **MODEL, graph="grasp_sim", lockstep=True)
     topics = {JOINT_STATES, GRIPPER_COMMANDS, BLOCK_POSES, TARGETS, DETECTIONS}
     node = probe.tested_node
-    assert topics <= {node.resolve_topic_name(topic) for topic in node.log.types}
+    assert topics <= {node.resolve_topic_name(topic) for topic in node.recorder.log.types}
 
 
 def test_without_true_block_poses_rewards_use_the_detections(episodes, tmp_path, capsys):

@@ -132,7 +132,7 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
             clouds.publish(landmarks_to_cloud(FORWARD, joint_state.header))
     commands = probe.advertise(EFFORT, Float64MultiArray)
     commands.publish(command_to_message(np.zeros(6), TICK))
-    counts = probe.tested_node.log.counts
+    counts = probe.tested_node.recorder.log.counts
     probe.wait_until(lambda: counts[DESIRED_JOINT_STATE] == 65 and counts[LANDMARKS] == 11)
     for joint_state in measured[:10]:
         states.publish(joint_state)

@@ -4,47 +4,34 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
 from types import FrameType
-from typing import Any
 
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 from std_msgs.msg import Empty
 from std_srvs.srv import SetBool
 
-from invdyn_ros.data.recording import encode_jpeg
 from invdyn_ros.graph.extras import missing_module
 from invdyn_ros.graph.topics import (
-    COMMANDS,
     IMAGE,
     JOINT_STATES,
     LANDMARKS,
     PAUSE,
     REPORT_READY,
 )
-from invdyn_ros.nodes.frames import LATCHED_QOS
-from invdyn_ros.nodes.images import image_to_array
-from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import latest_qos
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.recordings import is_restart, serialized_stamp
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.run_end import mute_closed_output, read_end_reason
+from invdyn_ros.nodes.run_recorder import RELIABLE_QOS, RunRecorder
 from invdyn_ros.nodes.run_report import NUM_VIDEO_EPISODES, Parts, ReportNodeConfig, RunReport
-from invdyn_ros.nodes.run_topics import BAG_TOPICS, LATCHED_TOPICS, OVERLAY_TOPICS, RUN_TOPICS
+from invdyn_ros.nodes.run_topics import OVERLAY_TOPICS, RUN_TOPICS
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFailed, NodeFinished, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
-RELIABLE_QOS = QoSProfile(depth=2000)  # deep: a reader that falls behind loses no message
-BEST_EFFORT_QOS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
 VIDEO_END_DELAY = 1.0  # [s] after the last landmarks, once the camera node has finished a video
 MAX_DRAWING_TIME = 100  # [s] after the signal that ended a run; the launcher then kills the node
 PAUSE_TIMEOUT = 2.0  # [s] for which to wait until the simulation pauses
-FILM_SECONDS = 60.0  # from the first image on, in which every image is kept for the video
-LATER_IMAGE_PERIOD = 2.0  # [s] between the images that are kept after that, for the summary
 
 
 class ReportNode(DiagnosticNode):
@@ -64,106 +51,29 @@ class ReportNode(DiagnosticNode):
         self.names = RobotNames.of(
             self.robot, load_parameters(self, NamesConfig), self.get_namespace()
         )
-        self.log = MessageLog()
-        # a run without an end, and without a report, is not kept
-        is_finite = config.duration > 0 or (config.video and not config.loop)
-        self.is_logged = bool(config.report or config.graph == "grasp_sim" or is_finite)
-        self.bag = None
-        if config.record:
-            from invdyn_ros.nodes.bag import BagWriter  # slow to import
-
-            self.bag = BagWriter(Path(config.record), config.storage, self)
+        self.recorder = RunRecorder(self, config, self.fail)
         self.end_reason: str | None = None
         self.is_complete = False
         self.skips_plots = self.is_drawing = False
         self.failures: list[str] = []
         self.start_time: float | None = None
         self.last_image_time = 0.0
-        self.next_image_time, self.first_image_time = -1.0, 0.0
         self.resets = 0
         self.last_stamp = -1
         self.ready = False
         self.pause_client = self.create_client(SetBool, PAUSE)
         callbacks = {JOINT_STATES: self.on_joint_state, LANDMARKS: self.on_landmarks}
         for topic, msg_type in RUN_TOPICS[config.graph].items():
-            self.record(topic, msg_type, callbacks.get(topic))
-        if self.bag is not None:
-            self.record_to_bag_only()
+            self.recorder.record(topic, msg_type, callbacks.get(topic))
+        self.recorder.record_to_bag_only()
         if config.report:
             overlay = OVERLAY_TOPICS[config.graph]
-            self.overlay_subscription = self.record(overlay, Image, qos=latest_qos(False))
-
-    def record(
-        self,
-        topic: str,
-        msg_type: Any,
-        callback: Callable[[bytes], None] | None = None,
-        qos: QoSProfile | None = None,
-    ) -> Any:
-        """Record the serialized messages of a topic.
-
-        Args:
-            topic: name of the topic.
-            msg_type: class of its messages.
-            callback: also called with each message.
-            qos: by default reliable in lockstep, else best effort.
-
-        Returns:
-            The subscription.
-        """
-        is_image = msg_type is Image
-        self.log.add_topic(topic, CompressedImage if is_image else msg_type)
-
-        def on_message(raw: bytes) -> None:
-            if is_image:
-                self.log_image(topic, raw)
-            elif self.is_logged:
-                self.log.append(topic, raw)
-            self._write_to_bag(topic, msg_type, raw)
-            if callback is not None:
-                callback(raw)
-
-        qos = qos or (RELIABLE_QOS if self.config.lockstep else BEST_EFFORT_QOS)
-        return self.create_subscription(
-            msg_type, topic, on_message, qos, is_input=topic == JOINT_STATES, raw=True
-        )
+            qos = latest_qos(False)
+            self.overlay_subscription = self.recorder.record(overlay, Image, qos=qos)
 
     def reconfigure(self, config: ReportNodeConfig) -> None:
         """Change when the run ends."""
         self.config = config
-
-    def record_to_bag_only(self) -> None:
-        """Record what a report does not need."""
-        for topic, msg_type in BAG_TOPICS.items():
-            write = partial(self._write_to_bag, topic, msg_type)
-            qos = RELIABLE_QOS if self.config.lockstep else BEST_EFFORT_QOS
-            qos = LATCHED_QOS if topic in LATCHED_TOPICS else qos
-            self.create_subscription(msg_type, topic, write, qos, raw=True)
-
-    def log_image(self, topic: str, raw: bytes) -> None:
-        """Log an image as JPEG, after FILM_SECONDS only a few of them."""
-        stamp = serialized_stamp(raw) * 1e-9
-        if self.log.counts[topic] == 0:
-            self.first_image_time = stamp
-        if self.first_image_time <= stamp < self.next_image_time:
-            return
-        message = deserialize_message(raw, Image)
-        data = encode_jpeg(image_to_array(message))
-        image = CompressedImage(header=message.header, format="jpeg", data=data)
-        self.log.append(topic, serialize_message(image))
-        is_late = stamp > self.first_image_time + FILM_SECONDS
-        self.next_image_time = stamp + LATER_IMAGE_PERIOD if is_late else stamp
-
-    def _write_to_bag(self, topic: str, msg_type: Any, raw: bytes) -> None:
-        """Write a message to the rosbag2 recording; after a failure, go on without it."""
-        if self.bag is None:
-            return
-        try:
-            self.bag.write(topic, msg_type, time.time_ns(), raw)
-        except OSError as error:
-            bag, self.bag = self.bag, None
-            bag.remove()
-            self.fail(f"the recording {self.config.record} is lost: {error}")
 
     def fail(self, failure: str) -> None:
         """Log and store what could not be written."""
@@ -176,10 +86,7 @@ class ReportNode(DiagnosticNode):
 
         Nodes with the parameter `wait_for_topics` wait for it, so that every message is recorded.
         """
-        topics = [*self.log.types, *([IMAGE] if self.config.video else [])]
-        self.ready = all(self.count_publishers(topic) for topic in topics)
-        if self.bag is not None:
-            self.ready &= any(self.count_publishers(topic) for topic in COMMANDS.values())
+        self.ready = self.recorder.has_publishers()
         if self.ready:
             self.create_publisher(Empty, REPORT_READY, RELIABLE_QOS)
             self.create_subscription(Empty, REPORT_READY, lambda _: None, RELIABLE_QOS)
@@ -258,8 +165,9 @@ class ReportNode(DiagnosticNode):
             NodeFinished: all is written.
             NodeFailed: something could not be written.
         """
-        report = RunReport(self.config, self.robot, self.names, self.log, str(self.end_reason))
-        if not self.config.report and self.is_logged and self.is_complete:
+        log, reason = self.recorder.log, str(self.end_reason)
+        report = RunReport(self.config, self.robot, self.names, log, reason)
+        if not self.config.report and self.recorder.is_logged and self.is_complete:
             if self.attempt("result", report.measure):
                 self.get_logger().info(report.headline)
         elif self.config.report:
@@ -303,13 +211,7 @@ class ReportNode(DiagnosticNode):
 
     def close(self) -> None:
         """Close the rosbag2 recording, also of an interrupted run, and the log."""
-        bag, self.bag = self.bag, None
-        if bag is not None:
-            try:
-                bag.close()
-            except OSError as error:
-                bag.remove()
-                self.fail(f"the recording {self.config.record} is lost: {error}")
+        self.recorder.close()
 
 
 def _create_node() -> ReportNode:
