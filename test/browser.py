@@ -1,45 +1,34 @@
 """Headless Chromium for the tests of pages: `browser`, `open_page`, `check_accessible`."""
 
+import contextlib
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from invdyn_ros.benchmarks.headless_chromium import start_chromium
+
 AXE = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"
-OPTIONS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--hide-scrollbars",
-    "--force-device-scale-factor=1",
-    "--enable-unsafe-swiftshader",
-]
 WIDTHS = (1280, 400)
+
+
+@contextlib.contextmanager
+def needs_chromium():
+    """Skip the test where Chromium is missing."""
+    try:
+        yield
+    except ValueError as error:
+        if "chromium or chromedriver is missing" not in str(error):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     """Yield a Selenium driver of a headless Chromium."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("chromium or chromedriver is missing: install chromium and chromium-driver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(driver)
-    chrome = webdriver.Chrome(options, service)
-    chrome.set_script_timeout(20)
+    with needs_chromium():
+        chrome = start_chromium(tmp_path_factory.mktemp("chromium"))
     yield chrome
     chrome.quit()
 

@@ -6,11 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from browser import check_accessible, check_quiet, open_page
+from browser import check_accessible, check_quiet, needs_chromium, open_page
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from invdyn_ros.benchmarks.network_page import (
+    NetworkPageBenchmarkConfig,
+    measure_network_page,
+)
 from invdyn_ros.cli import run_verb
 from invdyn_ros.evaluation.pages.network import read_network_page, write_network_page
 from invdyn_ros.evaluation.plots.network_video import network_frames, write_network_video
@@ -339,3 +343,13 @@ def test_film_shows_the_training(xor, tmp_path):
     film = write_network_video(tmp_path / "xor.gif", [xor], 8)
     with Image.open(film) as gif:
         assert gif.n_frames == 5
+
+
+@pytest.mark.slow
+def test_benchmark_measures_page_and_film():
+    config = NetworkPageBenchmarkConfig(width=8, depth=1, epochs=1, openings=1, moves=3)
+    with needs_chromium():
+        rows = measure_network_page(config)["rows"]
+    assert 0 < rows["open"]["p50"] <= rows["open"]["max"]
+    assert rows["move of the time slider"]["p50"] > 0 and rows["film"]["frames_per_s"] > 0
+    assert 0.01 < rows["file"]["megabytes"] < 1

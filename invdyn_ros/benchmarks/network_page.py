@@ -1,20 +1,20 @@
 """Benchmark of the page and the film of a large network: opening, scrubbing, frames per second.
 
-The page is opened in a headless Chromium, which draws without a graphics card.
+The page is opened in a headless Chromium.
 """
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from pydantic import PositiveInt
 
+from invdyn_ros.benchmarks.headless_chromium import start_chromium
 from invdyn_ros.benchmarks.report import (
     Row,
     benchmark_report,
@@ -24,29 +24,17 @@ from invdyn_ros.benchmarks.report import (
 )
 from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.pages.network import write_network_page
 from invdyn_ros.evaluation.plots.network_video import network_frames
 from invdyn_ros.evaluation.plots.video_writer import VideoWriter
 from invdyn_ros.models.network_history import NetworkHistory
-from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.sources.excitation import ExcitationConfig
-from invdyn_ros.sources.simulation import simulate
+from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.training.network_recorder import NetworkRecorder
 from invdyn_ros.training.run_config import TrainConfig
 from invdyn_ros.training.train import train
 from invdyn_ros.training.trainer import TrainerConfig
 
-if TYPE_CHECKING:
-    from selenium.webdriver import Chrome
-
-OPTIONS = (
-    "--headless=new",
-    "--no-sandbox",  # the only page is our own
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--window-size=1280,900",
-)
 # moves the time slider as a hand does, and waits each time until the page has been painted
 SCRUB = """
 const count = arguments[0], done = arguments[1], times = [];
@@ -63,6 +51,8 @@ function move() {
 }
 move();
 """
+FILM_FRAMES = 100
+SWING_TIME, AMPLITUDE = 5.0, 0.3  # [s], [rad]
 OPENED = "return performance.getEntriesByType('navigation')[0].loadEventEnd"
 
 
@@ -92,7 +82,10 @@ def measure_network_page(config: NetworkPageBenchmarkConfig) -> dict[str, Any]:
         ValueError: Chromium is not installed.
     """
     machine = machine_info(1)
-    with tempfile.TemporaryDirectory(prefix="invdyn_") as folder, _chromium(folder) as browser:
+    with (
+        tempfile.TemporaryDirectory(prefix="invdyn_") as folder,
+        start_chromium(Path(folder) / "chromium") as browser,
+    ):
         history = _train(config, Path(folder))
         page = write_network_page(Path(folder) / "network.html", [history])
         opened = []
@@ -105,7 +98,7 @@ def measure_network_page(config: NetworkPageBenchmarkConfig) -> dict[str, Any]:
             "open": quantiles(opened, (50, 95, 99)),
             "move of the time slider": quantiles(scrubbed, (50, 95, 99)),
             "file": {"megabytes": round(page.stat().st_size / 1e6, 2)},
-            "film": {"frames_per_s": _frames_per_second(history, Path(folder) / "network.mp4")},
+            "film": {"frames_per_s": _frames_per_second(history, Path(folder) / "film.mp4")},
         }
     return benchmark_report(
         "network_page",
@@ -116,33 +109,20 @@ def measure_network_page(config: NetworkPageBenchmarkConfig) -> dict[str, Any]:
     )
 
 
-def _chromium(folder: str) -> AbstractContextManager[Chrome]:
-    """Start a headless Chromium, which ends with the context.
-
-    Args:
-        folder: where it keeps its profile.
-    """
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        raise ValueError(
-            "chromium or chromedriver is missing; install the packages chromium and "
-            "chromium-driver"
-        )
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for option in (*OPTIONS, f"--user-data-dir={folder}/chromium"):
-        options.add_argument(option)
-    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    browser.set_script_timeout(120)
-    return browser
+def _swing(robot: Robot, frequency: float) -> Trajectory:
+    """Return a few seconds of all joints swinging at a frequency [Hz], with the URDF's torques."""
+    time, w = np.arange(0.0, SWING_TIME, 1 / robot.rate), 2 * np.pi * frequency
+    phase = w * time[:, None] + np.arange(robot.n)
+    q, qd = robot.home + AMPLITUDE * np.sin(phase), AMPLITUDE * w * np.cos(phase)
+    qdd = -AMPLITUDE * w**2 * np.sin(phase)
+    torque = [robot.inverse_dynamics(*state) for state in zip(q, qd, qdd, strict=True)]
+    return Trajectory(time, q, qd, qdd, np.array(torque), robot.joint_names, "N m")
 
 
 def _train(config: NetworkPageBenchmarkConfig, folder: Path) -> NetworkHistory:
-    """Return the history of a network that learns a minute of a simulated UR5."""
+    """Return the history of a network that learns the torques of a swinging UR5."""
     robot = load_robot("ur5")
-    trajectories = list(simulate(robot, ExcitationConfig(minutes=1.0)))
+    trajectories = [_swing(robot, frequency) for frequency in np.linspace(0.2, 1.0, 10)]
     write_dataset(folder / "data", trajectories, robot.name, robot.rate)
     train_config = TrainConfig(
         "mlp",
@@ -158,7 +138,7 @@ def _frames_per_second(history: NetworkHistory, file: Path) -> float:
     """Return how many frames of a film are drawn and encoded per second."""
     start, count = time.perf_counter(), 0
     with VideoWriter(file) as video:
-        for frame in network_frames([history]):
+        for frame in network_frames([history], FILM_FRAMES):
             video.add(frame)
             count += 1
     return round(count / (time.perf_counter() - start), 1)
