@@ -7,12 +7,14 @@ from invdyn_ros.data.recording import JointSamples, Recording, StampedImage, Sta
 from invdyn_ros.evaluation import plots as plot
 from invdyn_ros.evaluation.grasp_report import grasp_report
 from invdyn_ros.evaluation.plots.grasp_video import episode_events
-from invdyn_ros.evaluation.plots.playback import Playback, fit_camera
+from invdyn_ros.evaluation.plots.playback import Playback, fit_camera, overview_camera
 from invdyn_ros.evaluation.plots.style import short_names
 from invdyn_ros.evaluation.plots.teleop_video import arm_state
 from invdyn_ros.evaluation.plots.video_writer import RATE, Canvas, Curve, VideoWriter, fit_image
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.robots.urdf import load_urdf
+from invdyn_ros.robots.visual_geometry import load_surfaces
 
 SECONDS = 1.0
 LIE = np.array([0.0, 0.0, 0.0, 1.0])
@@ -248,6 +250,25 @@ def test_overview_contains_all_points_and_leaves_the_margin_free():
     assert (pixels > 0).all()
     assert (pixels < [640 - 150, 480]).all()
     assert np.ptp(pixels, axis=0).max() > 300
+
+
+@pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa", "dofbot"])
+def test_overview_shows_the_whole_body_of_the_arm_and_what_else_it_must(arm):
+    robot, target = load_robot(arm), np.array([[0.2, 0.6, 0.5]])
+    playback = Playback(Recording(*swing(robot)), robot)
+    scene = load_scene("kuka_iiwa")
+    with overview_camera([playback], scene, robot, 120, 90, others=target) as view:
+        camera = view.camera
+    tree, points = load_urdf(robot.urdf), [target]
+    for surface in load_surfaces(robot):
+        if 0 <= surface.frame < robot.n:
+            link = tree.joints[robot.joint_names[surface.frame]].child
+            for time in np.linspace(0, SECONDS, 5):
+                T = robot.forward_kinematics(playback.joints(time), link)
+                points.append(surface.points.reshape(-1, 3) @ T[:3, :3].T + T[:3, 3])
+    pixels = camera.project(np.vstack(points))
+    assert (pixels > 0).all() and (pixels < [120, 90]).all()
+    assert (np.ptp(pixels, axis=0) > [50, 45]).any(), "the arm fills the view"
 
 
 def test_curve_is_bright_up_to_now():

@@ -90,6 +90,22 @@ def load_surfaces(robot: Robot) -> list[Surface]:
     ]
 
 
+def link_corners(robot: Robot) -> dict[str, Array]:
+    """Return corners (8 m, 3) [m] of boxes around the surfaces that move with a link, by link.
+
+    Fingers are left out.
+    """
+    tree, corners = load_urdf(robot.urdf), defaultdict(list)
+    for surface in load_surfaces(robot):
+        if surface.frame < robot.n:
+            joint = robot.joint_names[surface.frame]
+            link = tree.root if surface.frame == BASE else tree.joints[joint].child
+            points = surface.points.reshape(-1, 3)
+            ends = np.array([points.min(axis=0), points.max(axis=0)])
+            corners[link].append(np.stack(np.meshgrid(*ends.T), axis=-1).reshape(-1, 3))
+    return {link: np.concatenate(boxes) for link, boxes in corners.items()}
+
+
 def _moving(robot: Robot) -> tuple[str, ...]:
     return (*robot.joint_names, *(robot.gripper.joint_names if robot.gripper else ()))
 

@@ -14,12 +14,15 @@ from invdyn_ros.data.recording import Recording
 from invdyn_ros.robots.pinhole_camera import FAR_PLANE, PinholeCamera
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose
+from invdyn_ros.robots.visual_geometry import link_corners
+from invdyn_ros.typing import Array
 
 if TYPE_CHECKING:  # needs PyBullet, which only films do
     from invdyn_ros.arms.rendering import SceneRenderer
 
 VIEW_DIRECTION = (0.74, -0.70, 0.44)  # from the arm to the camera
-FILLED_FRACTION = 0.78  # of the image, by arm and block
+FILLED_FRACTION = 0.92  # of the image, by arm and block
+NO_POINTS = np.empty((0, 3))
 DISTANCE_FACTOR = 2.4  # distance of the camera, relative to the radius of the scene
 NUM_POSTURES = 24  # of a recording, which the view must show
 
@@ -80,11 +83,15 @@ class Playback:
 
     def view_points(self) -> np.ndarray:
         """Return points (P, 3) [m] that a view of the whole recording must show."""
-        model = self.robot.model()
-        links = [model.body(i).name for i in range(1, model.nbody)]
-        postures = [self.joints(t) for t in np.linspace(*self.span, NUM_POSTURES)]
-        arm = [self.robot.forward_kinematics(q, link)[:3, 3] for q in postures for link in links]
-        return np.vstack([np.zeros((1, 3)), arm, self.block_centres])
+        points = [np.zeros((1, 3)), self.block_centres]
+        corners = link_corners(self.robot)
+        for time in np.linspace(*self.span, NUM_POSTURES):
+            q = self.joints(time)
+            points.append(self.robot.forward_kinematics(q)[None, :3, 3])
+            for link, local in corners.items():
+                T = self.robot.forward_kinematics(q, link)
+                points.append(local @ T[:3, :3].T + T[:3, 3])
+        return np.vstack(points)
 
 
 def overview_camera(
@@ -94,6 +101,7 @@ def overview_camera(
     width: int,
     height: int,
     right_margin: int = 0,
+    others: Array = NO_POINTS,
 ) -> SceneRenderer:
     """Return a camera whose view contains whole recordings.
 
@@ -104,11 +112,12 @@ def overview_camera(
         width: of the image [px].
         height: of the image [px].
         right_margin: free columns at the right [px].
+        others: (P, 3) further points that the view must show [m].
     """
     blocks = int(
         any(len(playback.block_centres) for playback in playbacks) and scene.num_blocks > 0
     )
-    points = [playback.view_points() for playback in playbacks] or [np.zeros((1, 3))]
+    points = [others, *(playback.view_points() for playback in playbacks), np.zeros((1, 3))]
     if blocks:
         corners = [(x, y, 0.0) for x in scene.area_x for y in scene.area_y]
         points += [np.array(corners), np.array([scene.goal])]

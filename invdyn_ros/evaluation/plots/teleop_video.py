@@ -85,7 +85,9 @@ def teleop_video(
     times = np.arange(start, end + 0.5 / RATE, 1 / RATE)
     with (
         VideoWriter(file) as video,
-        overview_camera([playback], EMPTY_SCENE, robot, *ARM_BOX[2:]) as camera,
+        overview_camera(
+            [playback], EMPTY_SCENE, robot, *ARM_BOX[2:], others=targets.hand
+        ) as camera,
     ):
         for time in tqdm(times, "video", unit=" frames", mininterval=1):
             canvas = base.copy()
