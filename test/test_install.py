@@ -177,7 +177,11 @@ def test_errors_that_are_no_missing_package_are_not_hidden():
 
 @pytest.mark.parametrize(
     ("module", "words"),
-    [("aiohttp", ["camera:=none", "view:=true"]), ("pybullet", ["camera:=none"])],
+    [
+        ("aiohttp", ["camera:=none", "view:=true"]),
+        ("pybullet", ["camera:=none"]),
+        ("rclpy", ["camera:=none"]),
+    ],
 )
 def test_launch_without_an_extra_is_one_line(module, words, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, module, None)

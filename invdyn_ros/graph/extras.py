@@ -16,13 +16,14 @@ EXTRAS = {
 }
 """Extra -> modules that are imported from it; its packages are in `requirements/EXTRA.txt`."""
 
+MODULE_OF_ALL_NODES = "rclpy"
 NODE_MODULES = {
     "dofbot": ("smbus2",),
     "scene_camera": ("pybullet",),
     "simulator": ("pybullet",),
     "view": ("aiohttp",),
 }
-"""Executable of a node -> modules of extras that it needs."""
+"""Executable of a node -> modules of extras that it needs, too."""
 
 
 def missing_module(error: ImportError) -> str | None:
@@ -51,7 +52,7 @@ def check_modules(executables: Iterable[str]) -> None:
         ModuleNotFoundError: a module of an extra is not installed.
     """
     for executable in executables:
-        for name in NODE_MODULES.get(executable, ()):
+        for name in (MODULE_OF_ALL_NODES, *NODE_MODULES.get(executable, ())):
             if find_spec(name) is None:
                 raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
