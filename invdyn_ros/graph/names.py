@@ -25,7 +25,8 @@ def check_namespace(text: str) -> str:
     """
     if not NAMESPACE.fullmatch(text) or len(text) > MAX_LENGTH:
         raise ValueError(
-            f"{text!r} is not a namespace; give letters, digits and _, as in left or cell_1/left"
+            f"{text!r} is not a namespace; give letters, digits and _, with single / between "
+            f"names, at most {MAX_LENGTH}, as in left or cell_1/left"
         )
     return text
 
