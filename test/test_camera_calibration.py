@@ -218,6 +218,10 @@ def test_file_of_camera_info_manager_is_read_and_written(tmp_path):
         ("cols: 5", "cols: 4", "distortion_coefficients is 1 x 4 with 5 values"),
         ("image_width: 1280\n", "", "image_width"),
         ("-0.28", ".nan", "nan|finite|lens"),
+        ("rows: 1", "rows: -1", "rows is -1"),
+        ("880", "0", "projection_matrix is .*positive focal length"),
+        ("[1, 0, 0, 0, 1, 0,", "[0, 0, 0, 0, 0, 0,", "rectification_matrix is .*rotation"),
+        (FILE, "fx: 500\nfy: 500\n", "image_width.*; give a file of 'invdyn calibrate camera'"),
     ],
 )
 def test_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, old, new, words):

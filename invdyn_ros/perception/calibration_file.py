@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from invdyn_ros.config import from_mapping, load_yaml
 from invdyn_ros.perception.camera import Frame
@@ -19,9 +19,9 @@ from invdyn_ros.typing import Array
 class MatrixValues:
     """A matrix in the file."""
 
-    rows: int
+    rows: NonNegativeInt
     """Number of rows."""
-    cols: int
+    cols: NonNegativeInt
     """Number of columns."""
     data: tuple[float, ...]
     """Values, row by row."""
@@ -68,10 +68,15 @@ def read_calibration(path: str | Path) -> CameraIntrinsics:
     Raises:
         ValueError: no such file, another format, or an unsupported distortion model.
     """
-    content = load_yaml(path)
-    known = {f.name: content[f.name] for f in fields(CalibrationFile) if f.name in content}
-    values = {name: _without_other_keys(value) for name, value in known.items()}
-    file = from_mapping(CalibrationFile, values, str(path))
+    try:
+        content = load_yaml(path)
+        known = {f.name: content[f.name] for f in fields(CalibrationFile) if f.name in content}
+        values = {name: _without_other_keys(value) for name, value in known.items()}
+        file = from_mapping(CalibrationFile, values, str(path))
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; give a file of 'invdyn calibrate camera' or of ROS camera_calibration"
+        ) from None
     d, r, p = file.distortion_coefficients, file.rectification_matrix, file.projection_matrix
     try:
         return CameraIntrinsics(

@@ -17,6 +17,7 @@ DISTORTION_SIZES = {
 }
 """Number of distortion coefficients of each model, named as in `sensor_msgs/CameraInfo`."""
 MAX_PIXELS, MAX_COEFFICIENT = 1e6, 1e4  # of values that a camera may have
+ROTATION_TOLERANCE = 1e-2  # of R R^T from the identity; files have rounded values
 MAX_TANGENT = 50.0  # of the angle to the optical axis; beyond it, a pixel has no pinhole image
 
 
@@ -51,7 +52,8 @@ class CameraIntrinsics:
         """Check shapes and values.
 
         Raises:
-            ValueError: no focal length, an unknown model, or a value that is not finite.
+            ValueError: no focal length, an unknown model, no rotation, or a value that is not
+                finite.
         """
         k, d = np.asarray(self.camera_matrix, float), np.asarray(self.distortion, float).ravel()
         object.__setattr__(self, "camera_matrix", k)
@@ -70,6 +72,14 @@ class CameraIntrinsics:
             )
         if not np.abs(d).max(initial=0.0) < MAX_COEFFICIENT:
             raise ValueError(f"distortion coefficients {d.tolist()} are not those of a lens")
+        R, P = np.asarray(self.rectification), self.projection
+        if not np.abs(R @ R.T - np.eye(3)).max() < ROTATION_TOLERANCE:
+            raise ValueError(f"rectification_matrix is {R.tolist()}; it must be a rotation")
+        if P is not None and not _is_pinhole_matrix(P[:, :3]):
+            raise ValueError(
+                f"projection_matrix is {P.tolist()}; its left part must be a (3, 3) pinhole "
+                "matrix with positive focal length"
+            )
 
     @property
     def size(self) -> tuple[int, int]:
