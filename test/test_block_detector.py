@@ -255,6 +255,17 @@ def test_lens_distortion_is_corrected(model: str) -> None:
     assert not wrong or np.linalg.norm((wrong[0].T_camera_block - T_true)[:3, 3]) > 3e-3
 
 
+def test_block_far_from_the_axis_of_a_fisheye_lens_is_located() -> None:
+    k = np.array([[220.0, 0, 120], [0, 220, 240], [0, 0, 1]])
+    lens = CameraIntrinsics(k, "equidistant", np.array(LENSES["equidistant"]), 640, 480)
+    turn = Rotation.from_euler("y", 75, degrees=True)
+    R = (turn * Rotation.from_euler("xyz", [2.6, 0.35, 0.3])).as_matrix()
+    T_true = rigid_transform(R, turn.apply([0.0, 0.01, 0.28]))
+    (pose,) = BlockDetector(BlockDetectorConfig(), lens).detect(render_cube(T_true, lens))
+    assert np.linalg.norm((pose.T_camera_block - T_true)[:3, 3]) < 1e-3
+    assert rotation_angle(pose.T_camera_block, T_true) < np.radians(1)
+
+
 def test_face_that_exactly_faces_the_camera_is_located() -> None:
     """OpenCV has no pose for its marker, whose image is an exact square."""
     lens = CameraIntrinsics(
