@@ -9,8 +9,9 @@ from importlib.util import find_spec
 EXTRAS = {
     "benchmark": "selenium torchdiffeq",
     "dofbot": "smbus2",
-    "ros": "ament_index_python builtin_interfaces diagnostic_msgs geometry_msgs rcl_interfaces "
-    "rclpy rosgraph_msgs sensor_msgs std_msgs std_srvs trajectory_msgs visualization_msgs",
+    "ros": "ament_index_python builtin_interfaces diagnostic_msgs geometry_msgs "
+    "lifecycle_msgs rcl_interfaces rclpy rosgraph_msgs sensor_msgs std_msgs std_srvs "
+    "trajectory_msgs visualization_msgs",
     "sim": "gymnasium imageio pybullet pybullet_data pybullet_utils sb3_contrib stable_baselines3",
     "view": "aiohttp",
 }
