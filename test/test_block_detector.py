@@ -277,7 +277,7 @@ def test_face_that_exactly_faces_the_camera_is_located() -> None:
 
 
 def test_camera_rotation_error_increases_covariance_with_distance() -> None:
-    pose = BlockPose(0, np.eye(4), 1e-8 * np.eye(6), np.zeros(1), np.zeros((1, 4, 2)), 0.1)
+    pose = BlockPose(0, np.eye(4), 1e-8 * np.eye(6), np.zeros(1), np.zeros((1, 4, 2)))
     pose.T_camera_block[:3, 3] = 0.0, 0.0, 0.5
     exact = block_pose_in_base(
         pose.T_camera_block, pose.covariance, load_scene("ur5").camera.T_base_camera

@@ -17,7 +17,6 @@ from invdyn_ros.perception.aruco_cube import (
     MarkerDetections,
     detect_markers,
     detect_markers_opencv,
-    marker_corners,
 )
 from invdyn_ros.perception.block_overlay import draw_block
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
@@ -30,7 +29,7 @@ from invdyn_ros.perception.pose_disambiguation import (
     tracking_costs,
     transform_hypotheses,
 )
-from invdyn_ros.perception.pose_from_edges import PoseFit, corner_errors, fit_block_poses
+from invdyn_ros.perception.pose_from_edges import PoseFit, fit_block_poses
 from invdyn_ros.perception.rigid_transforms import skew
 
 UNAMBIGUOUS_COST_GAP = 25.0  # above it, the corners alone determine which pose is correct
@@ -64,8 +63,6 @@ class BlockPose:
     """(k,) ids of the markers that the pose is fitted to."""
     corners: np.ndarray
     """(k, 4, 2) their observed corners [px]."""
-    reprojection_error: float
-    """RMS distance between observed and projected corners [px]."""
     hypotheses: tuple[PoseHypothesis, ...] = ()
     """Poses that explain the corners, the most likely first; one marker may give several."""
 
@@ -188,9 +185,7 @@ class BlockDetector:
             return None, False
         observed = ids[of_block][fits[0].inliers], corners[of_block][fits[0].inliers]
         best, ranked = self._select_pose(fits, observed[0], gray, previous)
-        T = best.T_camera_block
-        error = self._reprojection_error(T, *observed)
-        return BlockPose(block_id, T, best.covariance, *observed, error, ranked), False
+        return BlockPose(block_id, best.T_camera_block, best.covariance, *observed, ranked), False
 
     def _fit_poses(self, ids: np.ndarray, corners: np.ndarray) -> list[PoseFit]:
         """Return poses of a block that explain the corners (k, 4, 2) [px] of its markers."""
@@ -226,12 +221,6 @@ class BlockDetector:
             fits = align_poses(fits, previous_hypotheses, int(ids[0]), gray, size, k)
             costs = np.array([fit.cost for fit in fits]) + tracking_costs(fits, previous)
         return rank_hypotheses(fits, costs)
-
-    def _reprojection_error(self, T: np.ndarray, ids: np.ndarray, corners: np.ndarray) -> float:
-        """Return the RMS distance [px] of observed corners (k, 4, 2) from those of a pose."""
-        points = marker_corners(self.config.block_size)[ids % FACES]
-        errors = corner_errors(T, points, corners, self.camera_matrix)
-        return float(np.sqrt(np.mean(errors**2)))
 
     def draw(self, image: np.ndarray, poses: list[BlockPose]) -> np.ndarray:
         """Draw marker outlines, edges, axes and position of each block on a copy of an image.
