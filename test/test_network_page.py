@@ -312,24 +312,23 @@ def test_page_is_accessible_and_stable(browser, page, width):
 
 
 @pytest.mark.slow
-def test_large_network_opens_and_scrubs_quickly(browser, tmp_path):
+def test_large_network_is_drawn_between_its_snapshots(browser, tmp_path):
     model = untrained("mlp", width=512, depth=4)
-    snapshots = SnapshotList(dense_network(model).layers)
-    for epoch in range(12):
+    layers = dense_network(model).layers
+    snapshots = SnapshotList(layers)
+    for epoch in range(6):
+        layers[1].weight.data.mul_(1.1)
         snapshots.record(epoch)
-    history = checkpoint_history([model])
-    history = replace(history, snapshots=snapshots.up_to(12))
-    path = write_network_page(tmp_path / "large.html", [history])
-    open_page(browser, path)
-    opened = value_of(browser, "performance.getEntriesByType('navigation')[0].loadEventEnd")
+    history = replace(checkpoint_history([model]), snapshots=snapshots.up_to(6))
+    open_page(browser, write_network_page(tmp_path / "large.html", [history]))
+    weight = "networkPage.views[0].layers[1].weight[0]"
+    set_range(browser, "time", 3)
+    earlier = value_of(browser, weight)
+    set_range(browser, "time", 4)
+    later = value_of(browser, weight)
     set_range(browser, "time", 3.5)
-    times = browser.execute_script(
-        "const times = []; for (let k = 0; k < 9; k++) { const start = performance.now();"
-        "networkPage.state.time = k + 0.5; networkPage.draw(true);"
-        "times.push(performance.now() - start); } return times"
-    )
-    # a busy machine takes a multiple of its own time
-    assert opened < 12_000 and np.median(times) < 200
+    assert earlier != later
+    assert value_of(browser, weight) == pytest.approx((earlier + later) / 2)
     assert value_of(browser, "networkPage.views[0].drawing.columns[1].grid") is True
     check_quiet(browser)
 
