@@ -6,13 +6,11 @@ from functools import partial
 
 import pytest
 from browser import browser  # noqa: F401
-from domain import claim
 
-# the lock is held until this process ends
-DOMAIN, DOMAIN_LOCK = claim(os.getpid())
+from invdyn_ros.graph.ros_domain import own_domain
 
 # set before rclpy or numpy is imported; inherited by the nodes that a test starts
-os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
+os.environ["ROS_DOMAIN_ID"] = str(own_domain())
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="invdyn_ros_log_"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -19,7 +19,7 @@ from invdyn_ros.benchmarks.safety_checks import (
 from invdyn_ros.benchmarks.safety_fault_runs import run_faults
 from invdyn_ros.benchmarks.safety_faults import FAULT_TABLE, FaultRow
 from invdyn_ros.benchmarks.safety_fuzz import FuzzJob, run_fuzz
-from invdyn_ros.benchmarks.safety_live import live_table
+from invdyn_ros.benchmarks.safety_live_faults import live_faults
 from invdyn_ros.benchmarks.safety_live_timeline import Timeline
 from invdyn_ros.benchmarks.safety_rig import (
     START_TIME,
@@ -224,7 +224,7 @@ def test_live_table_tries_every_node_killed_and_stopped() -> None:
         (True, "camera pose retarget"),
         (False, "scene_camera blocks grasp"),
     ):
-        table = live_table(with_video)
+        table = live_faults(with_video)
         for node in ["inverse_dynamics", "simulator", "report", *nodes.split()]:
             assert table[f"{node} killed"].killed == node
             assert table[f"{node} stopped for 2 s"].deadline > 0

@@ -19,12 +19,12 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, qu
 from invdyn_ros.graph.launcher import launch
 from invdyn_ros.graph.node_spec import NodeSpec, ParameterValue
 from invdyn_ros.graph.transport import FASTDDS_PROFILES
+from invdyn_ros.graph.ros_domain import own_domain
 from invdyn_ros.models.gravity import for_commands
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.robot import load_robot, package_file
 
 NODE, BASELINE = "inverse_dynamics", "echo"
-MAX_DOMAIN_ID = 101  # above, the DDS ports overlap with ephemeral ports
 INTERRUPTED = 130  # exit code
 
 
@@ -41,7 +41,7 @@ class LatencyBenchmarkConfig:
     turn_seconds: float = 2.0
     """Time for which one node is measured before the other [s]."""
     domain: int | None = None
-    """ROS domain id, 1 to 232; default: derived from the process id."""
+    """ROS domain id, 1 to 232; default: one that is free."""
     report: Path | None = None
     """JSON file to write."""
 
@@ -95,7 +95,7 @@ def measure_latency(config: LatencyBenchmarkConfig) -> dict[str, Any]:
 def _node_specs(
     config: LatencyBenchmarkConfig, checkpoint: Path, unit: str, output_file: Path
 ) -> list[NodeSpec]:
-    domain = config.domain or 1 + os.getpid() % MAX_DOMAIN_ID
+    domain = config.domain or own_domain()
     environment = {
         "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",

@@ -28,9 +28,9 @@ from invdyn_ros.evaluation.live.access import KEY_PREFIX, SUBPROTOCOL
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.graph.launcher import child_environment, command, launch, parameters_yaml
 from invdyn_ros.graph.node_spec import NodeSpec
+from invdyn_ros.graph.ros_domain import own_domain
 from invdyn_ros.sources.rosbag import messages
 
-MAX_DOMAIN_ID = 101  # above, the DDS ports overlap with ephemeral ports
 WARMUP = 3.0  # [s] of a run that are not measured
 WITH, WITHOUT = "with an open page", "without"
 ADDRESS = "view: "  # before the address in the output of the node
@@ -50,7 +50,7 @@ class LiveWindowBenchmarkConfig(Validated):
     seconds: PositiveFloat = 20.0
     """Duration of each run [s]."""
     domain: Annotated[int, Field(ge=1, le=232)] | None = None
-    """ROS domain id, 1 to 232; default: derived from the process id."""
+    """ROS domain id, 1 to 232; default: one that is free."""
     report: Path | None = None
     """JSON file to write."""
 
@@ -104,7 +104,7 @@ def _run(config: LiveWindowBenchmarkConfig, received: Counter[str] | None) -> li
             "duration": str(config.seconds),
             "record": str(recording),
             "view": str(received is not None).lower(),
-            "domain": str(config.domain or 1 + os.getpid() % MAX_DOMAIN_ID),
+            "domain": str(config.domain or own_domain()),
         }
         specs = resolve("teleop", arguments)
         views = [spec for spec in specs if spec.executable == "view"]

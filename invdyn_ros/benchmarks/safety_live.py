@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import inf, nan
+from math import nan
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from invdyn_ros.benchmarks.report import Row
-from invdyn_ros.benchmarks.safety_live_graph import (
-    Act,
-    LaunchedGraph,
-    busy_loops,
-    kill,
-    nothing,
-    pause,
-    second_arm,
-    second_commander,
-    second_target_publisher,
-)
+from invdyn_ros.benchmarks.safety_live_faults import LiveFault, live_faults
+from invdyn_ros.benchmarks.safety_live_graph import LaunchedGraph
 from invdyn_ros.benchmarks.safety_live_timeline import Timeline, read_timeline
 from invdyn_ros.graph.checkpoints import find_checkpoint
-from invdyn_ros.graph.composition import COMPOSED
+from invdyn_ros.graph.ros_domain import own_domain
 from invdyn_ros.robots.robot import load_robot
 
 ARM = "ur5"
@@ -37,100 +27,8 @@ MAX_EXCURSION = 0.05  # [rad] from plan and place
 MAX_FIRST_COMMAND = 0.02  # [rad]
 STILL = 0.01  # [rad] of travel of an arm that stands
 FILE_SIZE_LIMIT = 400_000  # [bytes] of a disk that is full
-MAX_DOMAIN_ID = 101  # above, the DDS ports overlap with ephemeral ports
 INTERRUPTED = 130  # exit code after Ctrl-C
 KILLED = 137
-
-
-class LiveRow(NamedTuple):
-    """One live fault.
-
-    Attributes:
-        act: what happens.
-        reasons: any of them must be named; empty: none need be.
-        deadline: time from the fault until it is named [s].
-        from_end: whether that time counts from the end of the fault: a process that stands still
-            can say nothing.
-        latched: whether the arm stays stopped.
-        killed: node that ends the run.
-        setpoints: whether setpoints are tried, too.
-        disk_full: whether nothing large can be written.
-        by_helper: whether another process does it, some seconds after its start.
-        unmeasured: whether the recording does not tell where the arm was.
-        composed: whether the nodes outside the control loop share one process.
-    """
-
-    act: Act
-    reasons: tuple[str, ...] = ()
-    deadline: float = inf
-    from_end: bool = False
-    latched: bool = False
-    killed: str = ""
-    setpoints: bool = False
-    disk_full: bool = False
-    by_helper: bool = False
-    unmeasured: bool = False
-    composed: bool = False
-
-
-OWN_DELAY = ("loop delay", "joint states stopped")
-NO_TARGETS = ("target is late", "target is stale", "stale time")
-TWO_STATES = (
-    "two publishers of joint states",
-    "joint states jumped",
-    "stamps of joint states jumped",
-    "velocities contradict positions",
-)
-TARGET_AGE = 0.3  # [s] after which a target of 20 Hz is stale
-
-
-def live_table(with_video: bool) -> dict[str, LiveRow]:
-    """Return the live faults by name.
-
-    Args:
-        with_video: whether the arm follows a person; else it grasps blocks.
-    """
-    targets = "retarget" if with_video else "grasp"
-    sensors = ("camera", "pose") if with_video else ("scene_camera", "blocks")
-    nodes = ("inverse_dynamics", "simulator", targets, *sensors, "report")
-    stale = LiveRow(pause(targets), NO_TARGETS, TARGET_AGE, setpoints=True)
-    own = LiveRow(pause("inverse_dynamics"), OWN_DELAY, 0.1, True, setpoints=True)
-    arm = LiveRow(pause("simulator"), OWN_DELAY, 0.1, setpoints=True)
-    person = stale if with_video else LiveRow(nothing)
-    paused = {
-        "inverse_dynamics": own,
-        "simulator": arm,
-        targets: stale,
-        "report": LiveRow(nothing, unmeasured=True),
-    }
-    rows = {"none": LiveRow(nothing, setpoints=True)}
-    for node in nodes:
-        rows[f"{node} killed"] = LiveRow(kill(node), killed=node, unmeasured=node == "report")
-    rows |= {
-        f"{node} stopped for 2 s": paused.get(node, person)._replace(act=pause(node))
-        for node in nodes
-    }
-    rows["composed killed"] = rows[f"{targets} killed"]._replace(
-        act=kill(COMPOSED), killed=COMPOSED, composed=True
-    )
-    rows["composed stopped for 2 s"] = stale._replace(act=pause(COMPOSED), composed=True)
-    rows["two busy loops"] = LiveRow(busy_loops, setpoints=True)
-    rows["second publisher of targets"] = LiveRow(
-        second_target_publisher(targets), ("two publishers of targets",), by_helper=True
-    )
-    latched = LiveRow(nothing, latched=True, by_helper=True)
-    rows["second publisher of joint states"] = latched._replace(
-        act=second_arm, reasons=TWO_STATES, unmeasured=True
-    )
-    rows["second publisher of commands"] = latched._replace(
-        act=second_commander("second_inverse_dynamics"), reasons=("several publishers",)
-    )
-    rows["second node of the same name"] = latched._replace(
-        act=second_commander("inverse_dynamics"),
-        reasons=("two nodes of one name", "several publishers"),
-    )
-    rows["disk full"] = LiveRow(nothing, disk_full=True)
-    return rows
 
 
 @dataclass
@@ -200,7 +98,7 @@ def run_live_faults(
     Raises:
         ValueError: no fault has one of these names.
     """
-    table = live_table(video is not None)
+    table = live_faults(video is not None)
     if unknown := set(only) - set(table):
         raise ValueError(f"no live fault '{min(unknown)}'; there are {', '.join(table)}")
     for checkpoint in CHECKPOINTS:
@@ -209,7 +107,7 @@ def run_live_faults(
                 yield _run(name, table[name], checkpoint, video, seed)
 
 
-def _run(name: str, row: LiveRow, checkpoint: str, video: Path | None, seed: int) -> LiveRun:
+def _run(name: str, row: LiveFault, checkpoint: str, video: Path | None, seed: int) -> LiveRun:
     """Run the graph with one fault and measure it."""
     folder_of = find_checkpoint("", ARM, real=False).parent / checkpoint
     arguments = ["grasp_sim", "lockstep:=false", "episodes:=9", f"seed:={seed}"]
@@ -219,7 +117,7 @@ def _run(name: str, row: LiveRow, checkpoint: str, video: Path | None, seed: int
     arguments += [f"arm:={ARM}", f"checkpoint:={folder_of}", f"composed:={composed}"]
     with tempfile.TemporaryDirectory(prefix="invdyn_safety_") as folder:
         limit = FILE_SIZE_LIMIT if row.disk_full else None
-        domain = 1 + os.getpid() % MAX_DOMAIN_ID
+        domain = own_domain()
         graph = LaunchedGraph(arguments, domain, Path(folder), limit)
         try:
             graph.wait_until_engaged()
@@ -253,7 +151,7 @@ def _read_report(run: LiveRun, report: Path) -> None:
     run.faults, run.holds = list(values.get("faults") or []), values.get("hold_counts") or {}
 
 
-def _measure(run: LiveRun, row: LiveRow, timeline: Timeline, start: float, end: float) -> None:
+def _measure(run: LiveRun, row: LiveFault, timeline: Timeline, start: float, end: float) -> None:
     """Measure a run.
 
     Args:
@@ -282,7 +180,7 @@ def _measure(run: LiveRun, row: LiveRow, timeline: Timeline, start: float, end: 
         run.problems.append(f"does not follow again: {status}")
 
 
-def _problems(run: LiveRun, row: LiveRow) -> list[str]:
+def _problems(run: LiveRun, row: LiveFault) -> list[str]:
     """Return what is not as the table states."""
     problems = []
     code = KILLED if row.killed else INTERRUPTED

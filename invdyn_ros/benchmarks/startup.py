@@ -24,9 +24,9 @@ from invdyn_ros.config import Validated
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.graph.launcher import child_environment
 from invdyn_ros.graph.node_spec import NodeSpec
+from invdyn_ros.graph.ros_domain import own_domain
 from invdyn_ros.native_output import STDERR
 
-MAX_DOMAIN_ID = 101  # above, the DDS ports overlap with ephemeral ports
 TIMEOUT = 60.0  # [s] until the first command from an image
 END_TIMEOUT = 15.0  # [s]
 EVENTS = {"command": "first command", "image": "first command from an image"}
@@ -51,7 +51,7 @@ class StartupBenchmarkConfig(Validated):
     """Time from the first commands, or from the launch of a real arm, to the measurement of
     memory [s]."""
     domain: Annotated[int, Field(ge=1, le=232)] | None = None
-    """ROS domain id, 1 to 232; default: derived from the process id."""
+    """ROS domain id, 1 to 232; default: one that is free."""
     report: Path | None = None
     """JSON file to write."""
 
@@ -110,7 +110,7 @@ def measure_startup(config: StartupBenchmarkConfig) -> dict[str, Any]:
 
 def _arguments(config: StartupBenchmarkConfig) -> dict[str, str]:
     """Return the launch arguments."""
-    domain = config.domain or 1 + os.getpid() % MAX_DOMAIN_ID
+    domain = config.domain or own_domain()
     arguments = {"arm": config.arm, "target": config.target, "domain": str(domain)}
     arguments["composed"] = str(config.composed).lower()
     if config.video is not None:

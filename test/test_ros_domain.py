@@ -1,12 +1,16 @@
 import os
 import socket
+import subprocess
 import sys
 from contextlib import ExitStack
+from subprocess import PIPE
 
 import pytest
 import rclpy
-from domain import DOMAINS, claim, first_port
 from rclpy.context import Context
+
+from invdyn_ros.graph import ros_domain
+from invdyn_ros.graph.ros_domain import DOMAINS, claim, first_port, own_domain
 
 
 def test_claims_with_the_same_start_get_different_domains():
@@ -17,7 +21,26 @@ def test_claims_with_the_same_start_get_different_domains():
             stack.enter_context(lock)
             domains.append(domain)
         assert len(set(domains)) == 5 and set(domains) <= set(DOMAINS)
-        assert int(os.environ["ROS_DOMAIN_ID"]) not in domains
+        assert int(os.environ["ROS_DOMAIN_ID"]) == own_domain() not in domains
+
+
+def test_processes_get_domains_of_their_own_and_a_benchmark_that_of_its_process():
+    code = (
+        "from invdyn_ros.graph.ros_domain import own_domain\n"
+        "print(own_domain(), own_domain(), flush=True); input()"
+    )
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE, text=True)
+            )
+            for _ in range(2)
+        ]
+        pairs = [process.stdout.readline().split() for process in processes]
+        for process in processes:
+            process.communicate("\n")
+    assert all(first == again for first, again in pairs)
+    assert len({first for first, _ in pairs} | {str(own_domain())}) == 3
 
 
 def test_released_domain_can_be_claimed_again():
@@ -51,6 +74,6 @@ def test_claim_leaves_the_dds_ports_free():
 
 def test_error_names_the_domains_when_none_is_free(monkeypatch):
     domain, lock = claim(10)
-    monkeypatch.setattr(sys.modules["domain"], "DOMAINS", range(domain, domain + 1))
-    with lock, pytest.raises(RuntimeError, match=f"no DDS domain is free, from {domain}"):
+    monkeypatch.setattr(ros_domain, "DOMAINS", range(domain, domain + 1))
+    with lock, pytest.raises(RuntimeError, match=f"no ROS domain is free, from {domain}"):
         claim(0)
