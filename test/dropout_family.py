@@ -19,7 +19,7 @@ VALUES = {
     "family": "dropout",
     "width": 32,
     "depth": 1,
-    "epochs": 40,
+    "epochs": 20,
     "batch_size": 64,
     "ema_decay": 0.9,
 }

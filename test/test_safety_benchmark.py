@@ -219,7 +219,7 @@ def replace_sent(timeline: Timeline, sent: np.ndarray) -> Timeline:
     return timeline._replace(desired_time=timeline.time[sent])
 
 
-def test_live_table_tries_every_node_killed_and_stopped() -> None:
+def test_live_faults_kill_and_stop_every_node() -> None:
     for with_video, nodes in (
         (True, "camera pose retarget"),
         (False, "scene_camera blocks grasp"),

@@ -103,7 +103,7 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(data: Path, tmp_path
     for _ in range(2):
         child = start("interrupted", mode)
         assert child.stdout is not None
-        for _ in range(random_epochs.randint(1, 12)):
+        for _ in range(random_epochs.randint(1, 8)):
             interrupted_epoch = int(child.stdout.readline())
         child.send_signal(signal.SIGKILL)  # during the next epoch or while its state is written
         assert child.wait(TIMEOUT) == -signal.SIGKILL
