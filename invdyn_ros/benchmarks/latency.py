@@ -18,8 +18,8 @@ from typing import Any
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
 from invdyn_ros.graph.launcher import launch
 from invdyn_ros.graph.node_spec import NodeSpec, ParameterValue
-from invdyn_ros.graph.transport import FASTDDS_PROFILES
 from invdyn_ros.graph.ros_domain import own_domain
+from invdyn_ros.graph.transport import FASTDDS_PROFILES
 from invdyn_ros.models.gravity import for_commands
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.robot import load_robot, package_file
