@@ -1,5 +1,6 @@
 """Node whose callbacks may raise errors, and whose topics are remapped wherever it names them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -14,7 +15,7 @@ from invdyn_ros.nodes.messages import ForeignMessage
 from invdyn_ros.nodes.parameters import with_declared_type
 
 
-class CallbackNode(Node):
+class CallbackNode(Node, ABC):  # type: ignore[misc]
     """Node whose loop raises what a callback raised.
 
     Attributes:
@@ -28,6 +29,7 @@ class CallbackNode(Node):
         super().__init__(name)
         self.missing_inputs: list[str] = []
 
+    @abstractmethod
     def ignore(self, topic: str, reason: str) -> None:
         """Note a message that the node cannot use.
 
@@ -35,11 +37,10 @@ class CallbackNode(Node):
             topic: name of its topic.
             reason: why the node cannot use it.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def on_input(self) -> None:
         """Note that the first message of an input has come."""
-        raise NotImplementedError
 
     def create_subscription(
         self,
