@@ -12,12 +12,13 @@ from arm_limits import assert_within
 from plant_oracle import BulletOracle, Oracle
 
 from invdyn_ros.arms.pybullet_simulation import Simulation
+from invdyn_ros.control.command import IGNORED
 from invdyn_ros.control.computed_torque import (
     ComputedTorqueController,
     ConstantInertiaModel,
     MeasuredState,
 )
-from invdyn_ros.control.controller import IGNORED, ArmController
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.target_planning import hold_plan

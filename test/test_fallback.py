@@ -10,8 +10,9 @@ import pytest
 import torch
 from oracle import excitation, robot
 
+from invdyn_ros.control.command import USING_FALLBACK
 from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.control.controller import USING_FALLBACK, ArmController
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig

@@ -14,8 +14,9 @@ from oracle import robot
 
 from invdyn_ros.arms.pybullet_arm import apply_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
+from invdyn_ros.control.command import Command
 from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.control.controller import ArmController, Command
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.faults import (
     CONTRADICTION,

@@ -33,7 +33,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.control.controller import IGNORED
+from invdyn_ros.control.command import IGNORED
 from invdyn_ros.control.faults import STOPPED
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.models.timeseries.registry import save_time_series_model

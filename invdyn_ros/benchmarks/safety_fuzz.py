@@ -13,8 +13,9 @@ import torch
 from invdyn_ros.benchmarks.safety_checks import ContactProbe, MotionChecker, Tally, Ticks
 from invdyn_ros.benchmarks.safety_inputs import DISTURBANCES, TargetStream, random_disturbance
 from invdyn_ros.benchmarks.safety_rig import action_bounds, tool_speed_limit
+from invdyn_ros.control.command import Command
 from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.control.controller import ArmController, Command
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot, load_robot

@@ -17,8 +17,9 @@ from invdyn_ros.control.action_limits import (
     TORQUE_RATE,
     TORQUE_STEP,
 )
+from invdyn_ros.control.command import Command
 from invdyn_ros.control.computed_torque import InverseDynamicsModel, MeasuredState
-from invdyn_ros.control.controller import ArmController, Command
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig

@@ -6,19 +6,14 @@ The live node and every replay in simulation run this same class.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
-import numpy as np
-import torch
-
-from invdyn_ros.control.action_limits import ActionLimits
+from invdyn_ros.control.action_computation import ActionComputation
+from invdyn_ros.control.command import IGNORED, SETTLING, Command
 from invdyn_ros.control.computed_torque import (
-    ComputedTorqueController,
     FeedbackConfig,
     InverseDynamicsModel,
     MeasuredState,
 )
-from invdyn_ros.control.delay_compensation import DelayCompensation
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.fault_response import FaultResponse
 from invdyn_ros.control.faults import (
@@ -29,40 +24,16 @@ from invdyn_ros.control.faults import (
     MeasurementMonitorConfig,
 )
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
-from invdyn_ros.control.model_check import ModelCheck
 from invdyn_ros.control.motion_guard import MotionGuard, MotionGuardConfig
 from invdyn_ros.control.motion_planner import NO_PLAN, MotionPlanner
-from invdyn_ros.control.motion_profile import Plan, State, Target
+from invdyn_ros.control.motion_profile import Plan, Target
 from invdyn_ros.control.readiness import Readiness
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
-from invdyn_ros.control.target_planning import hold_plan
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.typing import Array
 
-USING_FALLBACK = "model uncertain: rigid-body fallback"
-SETTLING = "waiting for the first torque to arrive"
 SETTLING_TIME = 0.15  # [s] a plan that starts before the brakes open builds up torque
-IGNORED = "joint state ignored"
-
-
-class Command(NamedTuple):
-    """Output of one control step.
-
-    Attributes:
-        action: (n,) in the model's unit, or None: send nothing.
-        desired: planned state at the time of the measurement, None while disengaged.
-        reason: why the arm holds or the action was changed, None otherwise.
-        target_stamp: stamp of the target [s] if this command is the first to act on it.
-        fault: the latched fault, in one line; None without one.
-    """
-
-    action: Array | None
-    desired: State | None
-    reason: str | None
-    target_stamp: float | None
-    fault: str | None = None
 
 
 class ArmController:
@@ -75,6 +46,7 @@ class ArmController:
         fault: the latched fault, None without one.
         planner: plans the motion.
         monitor: finds the faults of the joint states.
+        actions: computes the actions.
         pause: why the driver of the arm executes no commands, None if it does; set from outside.
     """
 
@@ -109,27 +81,17 @@ class ArmController:
         self.robot, self.unit = robot, unit
         self.safety = safety or SafetyLimitsConfig()
         self.limits = Limits.from_robot(robot, self.safety)
-        self.tracking_controller = ComputedTorqueController(
-            model, unit, action_delay, feedback, fallback
-        )
-        self.action_limits = ActionLimits(unit, self.limits)
         self.monitor = MeasurementMonitor(robot, unit, monitor)
-        self._model_check = ModelCheck(robot, unit, self.monitor.config)
+        self.actions = ActionComputation(
+            model, unit, action_delay, self.limits, self.monitor, feedback, fallback
+        )
         self._readiness = Readiness(robot, self.monitor)
-        self._delays = DelayCompensation(self.tracking_controller, self.monitor, unit == "N m")
         guard = None
         if is_guarded:
             config = MotionGuardConfig(tool_speed=self.safety.tool_speed)
             around = load_arm_obstacles(robot.name) if obstacles is None else obstacles
             guard = MotionGuard(robot, self.limits, config, around)
         self.planner = MotionPlanner(robot.n, self.limits, self.safety, guard)
-        zero = np.zeros(robot.n)
-        # The first call of a model takes a hundred times as long as later ones.
-        self.tracking_controller(
-            hold_plan(robot.home, 0.0, None), MeasuredState(0.0, robot.home, zero)
-        )
-        if fallback is not None:
-            fallback.model.predict(torch.zeros(1, 1, 3 * robot.n), torch.zeros(1, 1))
         self.fault: Fault | None = None
         self.stop_reason: str | None = None
         self.pause: str | None = None
@@ -152,7 +114,7 @@ class ArmController:
     @property
     def loop_delay(self) -> float | None:
         """Measured delay from a torque command to its effect [s], None if it is not known."""
-        return self._delays.delay
+        return self.actions.delays.delay
 
     @property
     def plan(self) -> Plan | None:
@@ -169,10 +131,7 @@ class ArmController:
         self.planner.clear()
         self._settled_time = -math.inf
         self._response: FaultResponse | None = None
-        self.action_limits.reset(None)
-        self.tracking_controller.reset()
-        self._model_check.reset()
-        self._delays.reset()
+        self.actions.reset()
 
     def set_safety(self, safety: SafetyLimitsConfig) -> None:
         """Change the reconfigurable fields of the safety limits; the next plan uses them."""
@@ -243,11 +202,11 @@ class ArmController:
             The command where the arm is not driven with this joint state, None where it is: the
             newest joint state of the monitor is to be followed.
         """
-        if self._time_restarted(measured, clock):
+        if self.monitor.has_restarted(measured, clock):
             self.reset()  # a new start of a simulated arm
         self._clock = clock
         self._observed_time = -math.inf if clock is None else clock
-        self._delays.add_arrival(clock)
+        self.actions.delays.add_arrival(clock)
         is_driven = self.plan is not None and self._armed
         desired = self.plan.at(measured.time) if self.plan is not None and is_driven else None
         fault = self.monitor.update(measured, desired, clock)
@@ -259,7 +218,7 @@ class ArmController:
         if fault is not None:
             return Command(None, None, str(fault), None)
         if not self.monitor.is_new or self.monitor.measured is None:
-            return Command(None, self.tracking_controller.desired, IGNORED, None)
+            return Command(None, self.actions.tracking_controller.desired, IGNORED, None)
         if self.plan is None:
             obstruction = self._readiness.obstruction(is_speed_needed=clock is not None)
             if obstruction is not None:
@@ -294,26 +253,18 @@ class ArmController:
         target_stamp = None
         if self.pause is not None:
             self._stay(state, self.pause)
-        elif state.time < self._settled_time and self._delays.delay is None:
+        elif state.time < self._settled_time and self.loop_delay is None:
             self.planner.stop(SETTLING, state.time)
         else:
             target_stamp = self.planner.update(state.time)
         if self.plan is None:
             raise ValueError(NO_PLAN)
-        action = self.tracking_controller(self.plan, state)
-        action, fault = self._model_check.check(action, self.tracking_controller, state.time)
-        desired = self.tracking_controller.desired
-        if fault is None and desired is not None:
-            action, clipped = self.action_limits.limit(action, state.time, state.q, desired)
-            self._model_check.add_sent(state, action)
-            fault = self._delays.update(action, state)
+        action, changed, fault = self.actions(self.plan, state)
         if fault is not None:
             self._on_fault(fault, state)
             return self._respond(state)
-        reason = self.planner.hold_reason or clipped
-        if reason is None and self.tracking_controller.using_fallback:
-            reason = USING_FALLBACK
-        return Command(action, desired, reason, target_stamp)
+        desired = self.actions.tracking_controller.desired
+        return Command(action, desired, self.planner.hold_reason or changed, target_stamp)
 
     def _stay(self, state: MeasuredState, reason: str) -> None:
         """Plan to stay where the arm is measured, so that it does not catch up when it goes on.
@@ -324,15 +275,7 @@ class ArmController:
         """
         self.planner.start(state.q, state.time, reason)
         self.monitor.start_following()
-        self.action_limits.restart()
-        self.tracking_controller.reset()
-
-    def _time_restarted(self, measured: MeasuredState, clock: float | None) -> bool:
-        """Return whether simulated time started again at zero."""
-        last = self.monitor.measured
-        if last is None or not (clock is None or self.monitor.config.simulated_time):
-            return False
-        return bool(measured.time < last.time and 0 <= measured.time < 0.5)
+        self.actions.restart()
 
     def _on_fault(self, fault: Fault, measured: MeasuredState | None) -> None:
         """Latch a fault of a driven arm, until engaged again.
@@ -341,7 +284,7 @@ class ArmController:
             fault: what happened.
             measured: joint state that shows it, None if none came.
         """
-        fault, cause = self._delays.explain(fault, self._clock)
+        fault, cause = self.actions.delays.explain(fault, self._clock)
         if self._response is not None:
             self._response.cut()
         if self.plan is not None and self._armed:
@@ -352,20 +295,9 @@ class ArmController:
         self._readiness.add_problem(cause)
 
     def _start_response(self, fault: Fault, measured: MeasuredState | None) -> None:
-        """Start the way to rest, without a model that may be wrong.
-
-        Args:
-            fault: why.
-            measured: newest joint state, None if there is none.
-        """
+        """Start the way to rest from the newest joint state, None if there is none."""
         self._response = FaultResponse(
-            fault,
-            self.planner,
-            self.monitor,
-            self._clock,
-            measured,
-            self._model_check.stop_controller(fault, self.tracking_controller),
-            self.action_limits,
+            fault, self.planner, self.monitor, self._clock, measured, self.actions
         )
 
     def _respond(self, measured: MeasuredState | None) -> Command:

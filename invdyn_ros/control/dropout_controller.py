@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from invdyn_ros.control.command import Command
 from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.control.controller import ArmController, Command
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.state_predictor import LearnedStatePredictor
 
 JOINT_STATES_MISSING = "joint states are missing"
@@ -63,7 +64,7 @@ class DropoutController:
         self._last_measured, self._arrival_time, self._missing_count = accepted, clock, 0
         if last is None or accepted.time < last.time:
             self._command_time = -math.inf  # the first joint state, or time started again
-        desired = self.controller.tracking_controller.desired
+        desired = self.controller.actions.tracking_controller.desired
         if accepted.time < self._command_time and desired is not None and command is None:
             desired_then = desired.extrapolate(accepted.time - self._command_time)
             self.predictor.update(accepted, desired_then)

@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from invdyn_ros.control.action_limits import ActionLimits
-from invdyn_ros.control.computed_torque import ComputedTorqueController, MeasuredState
+from invdyn_ros.control.action_computation import ActionComputation
+from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.faults import (
     FROZEN,
     GAPS,
@@ -45,8 +45,7 @@ class FaultResponse:
         monitor: MeasurementMonitor,
         clock: float | None,
         measured: MeasuredState | None,
-        tracking_controller: ComputedTorqueController,
-        action_limits: ActionLimits,
+        actions: ActionComputation,
     ) -> None:
         """Plan the way to rest.
 
@@ -57,14 +56,14 @@ class FaultResponse:
             clock: time at which it happened, by the clock of arrivals [s]; None: simulated time,
                 in which each update is one control period.
             measured: newest joint state, None if there is none.
-            tracking_controller: computes the actions; it keeps its integral.
-            action_limits: limits of the actions.
+            actions: computed the actions; its integral is kept.
         """
         self.fault, self._planner = fault, planner
         self.start_time, self._start_clock = monitor.time(clock), clock
         self._period, self._count = 1 / monitor.robot.rate, 0
-        self.tracking_controller, self.action_limits = tracking_controller, action_limits
-        self.limits: Limits = action_limits.limits
+        self.tracking_controller = actions.stop_controller(fault)
+        self.action_limits = actions.limits
+        self.limits: Limits = self.action_limits.limits
         self._is_cut, self._has_returned, self._rest_count = False, False, 0
         self._stop: Plan | None = None  # of a controlled stop with torques
         time = self.start_time
@@ -72,11 +71,11 @@ class FaultResponse:
             measured = None
         # without joint states no setpoint came, so a servo stands at the last one already
         self._is_silent = fault.reason == STOPPED and measured is None
-        if action_limits.is_effort:
+        if self.action_limits.is_effort:
             self._is_cut = measured is None or not fault.is_measurement_trusted
             if measured is not None and not self._is_cut:
                 self._stop = self._stop_from(measured, time)
-                tracking_controller.hold_disturbance()
+                self.tracking_controller.hold_disturbance()
         elif measured is not None and not fault.is_measurement_trusted:
             planner.hold(measured.q, time, fault.reason)
 

@@ -21,6 +21,7 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 LARGEST = 1e6  # [rad, rad/s] of a measurement
+RESTART_TIME = 0.5  # [s] below which the stamps of simulated time start again
 LARGEST_STAMP = 1e10  # [s] beyond it a float does not resolve the time between two joint states
 
 
@@ -138,6 +139,18 @@ class MeasurementMonitor:
         """
         self._timing.has_timer = True
         return self._timing.check_timeout(clock)
+
+    def has_restarted(self, measured: MeasuredState, clock: float | None) -> bool:
+        """Return whether simulated time starts again at zero with a joint state.
+
+        Args:
+            measured: the joint state.
+            clock: time of arrival [s], as for `update`.
+        """
+        last = self.measured
+        if last is None or not (clock is None or self.config.simulated_time):
+            return False
+        return bool(measured.time < last.time and 0 <= measured.time < RESTART_TIME)
 
     def speed(self) -> Array | None:
         """Return the speeds (n,) [rad/s] over the last samples, None if they are not known yet."""

@@ -127,7 +127,8 @@ def replay(
         monitor=ANY_ERROR,
         is_guarded=False,
     )
-    arm_controller.tracking_controller = controller or arm_controller.tracking_controller
+    if controller is not None:
+        arm_controller.actions.tracking_controller = controller
     arm_controller.engage(True)
     count = len(states) - 1
     channel = channel or LossyChannel(np.ones(count, bool), ZeroOrderHold())
@@ -211,4 +212,4 @@ class _SimulatedArm:
             if arrived:
                 self.predictor.update(measured, command.desired)
         self.simulation.step(action)
-        return sample.q, self._command, controller.tracking_controller.using_fallback
+        return sample.q, self._command, controller.actions.tracking_controller.using_fallback

@@ -14,8 +14,9 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.config import Validated
+from invdyn_ros.control.command import Command
 from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.control.controller import ArmController, Command
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.dropout_controller import DropoutController
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.faults import GAPS, Fault, MeasurementMonitorConfig

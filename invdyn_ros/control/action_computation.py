@@ -1,0 +1,111 @@
+"""Computation of the actions of one arm: those of its model, checked, limited and in time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from invdyn_ros.control.action_limits import ActionLimits
+from invdyn_ros.control.command import USING_FALLBACK
+from invdyn_ros.control.computed_torque import (
+    ComputedTorqueController,
+    FeedbackConfig,
+    InverseDynamicsModel,
+    MeasuredState,
+)
+from invdyn_ros.control.delay_compensation import DelayCompensation
+from invdyn_ros.control.fallback import Fallback
+from invdyn_ros.control.faults import Fault
+from invdyn_ros.control.measurement_monitor import MeasurementMonitor
+from invdyn_ros.control.model_check import ModelCheck
+from invdyn_ros.control.motion_profile import Plan
+from invdyn_ros.control.safety_limits import Limits
+from invdyn_ros.control.target_planning import hold_plan
+from invdyn_ros.typing import Array
+
+
+class ComputedAction(NamedTuple):
+    """Action for one joint state.
+
+    Attributes:
+        action: (n,) in the model's unit; not to be sent with a fault.
+        reason: why it is not that of the model, None if it is.
+        fault: fault of the model or of the delay, None without one.
+    """
+
+    action: Array
+    reason: str | None
+    fault: Fault | None
+
+
+class ActionComputation:
+    """Computation of the actions with which one arm follows its plan.
+
+    Attributes:
+        tracking_controller: computes actions with the model.
+        limits: limits of the actions.
+        delays: measured delay of the actions.
+    """
+
+    def __init__(
+        self,
+        model: InverseDynamicsModel,
+        unit: str,
+        action_delay: float,
+        limits: Limits,
+        monitor: MeasurementMonitor,
+        feedback: FeedbackConfig | None = None,
+        fallback: Fallback | None = None,
+    ) -> None:
+        """Create the computation, and let the model predict once.
+
+        Args:
+            model: maps motion to actions.
+            unit: unit of the model's actions.
+            action_delay: time from sending an action to its effect [s].
+            limits: limits of the arm.
+            monitor: monitor of its joint states.
+            feedback: gains; by default those of the unit.
+            fallback: replaces the model where its standard deviation is too large.
+        """
+        self.tracking_controller = ComputedTorqueController(
+            model, unit, action_delay, feedback, fallback
+        )
+        self.limits = ActionLimits(unit, limits)
+        self.delays = DelayCompensation(self.tracking_controller, monitor, unit == "N m")
+        self._check = ModelCheck(monitor.robot, unit, monitor.config)
+        # The first call of a model takes a hundred times as long as later ones.
+        home, n = monitor.robot.home, monitor.robot.n
+        self.tracking_controller(hold_plan(home, 0.0, None), MeasuredState(0.0, home, np.zeros(n)))
+        if fallback is not None:
+            fallback.model.predict(torch.zeros(1, 1, 3 * n), torch.zeros(1, 1))
+
+    def reset(self) -> None:
+        """Forget the motion, the actions and their delay."""
+        self.limits.reset(None)
+        self.tracking_controller.reset()
+        self._check.reset()
+        self.delays.reset()
+
+    def restart(self) -> None:
+        """Start again near the arm, after a gap."""
+        self.limits.restart()
+        self.tracking_controller.reset()
+
+    def __call__(self, plan: Plan, state: MeasuredState) -> ComputedAction:
+        """Return the action for a measured or predicted state."""
+        controller, reason = self.tracking_controller, None
+        action, fault = self._check.check(controller(plan, state), controller, state.time)
+        if fault is None and controller.desired is not None:
+            action, reason = self.limits.limit(action, state.time, state.q, controller.desired)
+            self._check.add_sent(state, action)
+            fault = self.delays.update(action, state)
+        if reason is None and controller.using_fallback:
+            reason = USING_FALLBACK
+        return ComputedAction(action, reason, fault)
+
+    def stop_controller(self, fault: Fault) -> ComputedTorqueController:
+        """Return the controller of the way to rest after a fault, which may be the model's."""
+        return self._check.stop_controller(fault, self.tracking_controller)
