@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -16,17 +16,13 @@ from std_msgs.msg import Float64, String
 
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.driver_monitor import DriverMonitor
-from invdyn_ros.control.faults import CONTROLLER_INACTIVE, MeasurementMonitorConfig
+from invdyn_ros.control.faults import CONTROLLER_INACTIVE, Fault, MeasurementMonitorConfig
 from invdyn_ros.graph.topics import DIAGNOSTICS, ROBOT_DESCRIPTION
 from invdyn_ros.nodes.messages import ForeignMessage
-from invdyn_ros.nodes.runner import IGNORED_COUNT_PREFIX, LAST_IGNORED
+from invdyn_ros.nodes.runner import IGNORED_COUNT_PREFIX, LAST_IGNORED, DiagnosticNode
 from invdyn_ros.robots.driver import Condition, DriverConfig
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.robot_description import description_problem
-from invdyn_ros.typing import Array
-
-if TYPE_CHECKING:
-    from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 
 CONTROLLERS_STATUS = "Controllers Activity"  # of the diagnostics of controller_manager
 STATE_SUFFIX = ".state"  # of its keys
@@ -85,10 +81,12 @@ class DriverTopics:
 
     def __init__(
         self,
-        node: InverseDynamicsNode,
+        node: DiagnosticNode,
         driver: DriverConfig,
         unit: str,
         controller: ArmController,
+        joint_names: Sequence[str],
+        latch: Callable[[Fault], None],
     ) -> None:
         """Subscribe; each report acts on the controller at once.
 
@@ -97,11 +95,14 @@ class DriverTopics:
             driver: description of the driver.
             unit: unit of the commands.
             controller: controller of the arm.
+            joint_names: names of its joints in messages.
+            latch: stops the arm because of a fault.
 
         Raises:
             ValueError: the driver takes no commands in this unit, or a message lacks a field.
         """
         self.node, self.driver, self.controller = node, driver, controller
+        self._joint_names, self._latch = joint_names, latch
         self.interface = driver.interface(unit)
         self.monitor = DriverMonitor(driver, self.interface, node.get_namespace())
         self.description_problem: str | None = None
@@ -205,8 +206,8 @@ class DriverTopics:
 
     def on_robot_description(self, message: String) -> None:
         """Compare the robot description of the driver with the arm."""
-        robot, names = self.controller.robot, self.node.names.joint_names
-        self.description_problem = description_problem(robot, names, message.data)
+        robot = self.controller.robot
+        self.description_problem = description_problem(robot, self._joint_names, message.data)
 
     def add_stamp(self, stamp: int) -> None:
         """Add the stamp of a joint state [ns] that came now."""
@@ -220,13 +221,7 @@ class DriverTopics:
         self.controller.set_driver_speed(self.monitor.speed(clock))
         fault = self.monitor.fault(clock)
         if fault is not None and self.controller.engaged:
-            self.node.latch(fault)
-
-    def command(self, action: Array) -> Array:
-        """Return the command (n,) for an action [rad, or N m with gravity]."""
-        robot, measured = self.controller.robot, self.controller.monitor.measured
-        q = robot.home if measured is None else measured.q
-        return self.interface.command(robot, action, q)
+            self._latch(fault)
 
     def refusal(self) -> str | None:
         """Return why the arm must not be engaged, None if it may."""

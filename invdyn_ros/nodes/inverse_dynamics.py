@@ -1,16 +1,12 @@
 """Inverse dynamics node: joint commands that track a joint target, from a learned model."""
 
-import math
 import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import torch
 from pydantic import NonNegativeFloat
-from rclpy.qos import QoSProfile
-from sensor_msgs.msg import JointState, TimeReference
-from std_msgs.msg import Float64MultiArray
+from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.config import Validated
@@ -19,43 +15,35 @@ from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.dropout_controller import DropoutController
 from invdyn_ros.control.fallback import fallback_from_metadata
-from invdyn_ros.control.faults import GAPS, Fault, MeasurementMonitorConfig
+from invdyn_ros.control.faults import MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
-from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, TIMING
+from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET
 from invdyn_ros.models.gravity import for_commands
 from invdyn_ros.models.runtime import load_runtime
+from invdyn_ros.nodes.command_publisher import CommandPublisher
 from invdyn_ros.nodes.driver_topics import DriverTopics, monitor_config
-from invdyn_ros.nodes.joint_states import ArmJoints, arm_to_message
+from invdyn_ros.nodes.joint_states import ArmJoints
 from invdyn_ros.nodes.managed_node import ManagedNode
 from invdyn_ros.nodes.messages import (
-    command_to_message,
     joint_states_qos,
     latest_qos,
     message_to_target,
     to_nanoseconds,
-    to_stamp,
 )
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.runner import load_parameters, run
 from invdyn_ros.nodes.start_condition import DISCOVERY_TIME, StartCondition
+from invdyn_ros.nodes.supervision import Supervision
 from invdyn_ros.nodes.target_queue import TargetQueue
-from invdyn_ros.nodes.topic_monitor import (
-    CHECK_PERIOD,
-    UNKNOWN,
-    TopicMonitor,
-    find_command_topic,
-)
-from invdyn_ros.nodes.trajectory_publisher import TrajectoryPublisher
+from invdyn_ros.nodes.topic_monitor import TopicMonitor, find_command_topic
 from invdyn_ros.robots.driver import load_driver
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.typing import Array
 
 PREDICTION_PERIOD = 0.25  # [samples] between checks whether a joint state is missing
 WATCHDOG_PERIOD = 0.01  # [s] between checks of the age of the joint states
-BRAKING_TIME = 1.0  # [s] after which an arm that another node commands gets no more setpoints
 MAX_ENDING_TIME = 0.7  # [s] after a signal in which the arm comes to rest
 
 
@@ -114,7 +102,8 @@ class InverseDynamicsNode(ManagedNode):
         torch.set_num_threads(1)
         self.start(self.config.autostart)
         if self.config.autostart:
-            self.start_condition = StartCondition(self.config.engaged, discovered)
+            condition = StartCondition(self.config.engaged, discovered)
+            self.supervision.start_condition = condition
 
     def configure(self) -> None:
         """Load the model, and create the controller with its topics.
@@ -131,9 +120,9 @@ class InverseDynamicsNode(ManagedNode):
         loaded = load_runtime(config.checkpoint, config.device, self.robot)
         model = for_commands(loaded)
         unit = model.meta.action_unit
-        command_topic = find_command_topic(unit, config.checkpoint)
-        if driver is not None:
-            command_topic = driver.interface(unit).topic
+        topic = find_command_topic(unit, config.checkpoint)
+        interface = None if driver is None else driver.interface(unit)
+        topic = topic if interface is None else interface.topic
         self.controller = ArmController(
             self.robot,
             model,
@@ -155,21 +144,7 @@ class InverseDynamicsNode(ManagedNode):
         self.measured: tuple[int, MeasuredState] | None = None
         self.target_stamp: int | None = None
         self.last_command: tuple[int, Command] | None = None
-        self.start_condition = StartCondition(False)
-        self.last_check = -math.inf  # [s] of the topics
-        self.shown_fault: Fault | None = None
-        self.silent_after = math.inf  # [s] from when on the arm is left to another commander
-        qos = QoSProfile(depth=10)
-        self.trajectories: TrajectoryPublisher | None = None
-        if driver is not None and driver.interface(unit).takes_trajectories:
-            names, velocity = self.names.joint_names, self.robot.velocity
-            self.trajectories = TrajectoryPublisher(self, command_topic, names, velocity)
-        else:
-            self.command_publisher = self.create_publisher(Float64MultiArray, command_topic, qos)
-        self.desired_state_publisher = self.create_publisher(
-            JointState, "~/desired_joint_state", qos
-        )
-        self.timing_publisher = self.create_publisher(TimeReference, TIMING, qos)
+        self.publisher = CommandPublisher(self, self.controller, self.names, topic, interface)
         qos = latest_qos(config.lockstep)
         states = JOINT_STATES if driver is None else driver.joint_states
         states_qos = joint_states_qos(config.lockstep)
@@ -177,10 +152,15 @@ class InverseDynamicsNode(ManagedNode):
             JointState, states, self.on_joint_state, states_qos, is_input=True
         )
         self.create_subscription(JointTrajectory, JOINT_TARGET, self.on_target, qos)
-        self.topics = TopicMonitor(self, command_topic, self.robot.rate)
+        self.topics = TopicMonitor(self, topic, self.robot.rate)
+        self.supervision = Supervision(
+            self, self.controller, self.topics, self.publisher, config.lockstep, config.resume
+        )
         self.driver: DriverTopics | None = None
         if driver is not None:
-            self.driver = DriverTopics(self, driver, unit, self.controller)
+            names, latch = self.names.joint_names, self.supervision.latch
+            self.driver = DriverTopics(self, driver, unit, self.controller, names, latch)
+        self.supervision.driver = self.driver
         self.dropout_controller = self.create_dropout_controller()
         self.create_timer(WATCHDOG_PERIOD, self.on_watchdog_timer)
 
@@ -202,13 +182,8 @@ class InverseDynamicsNode(ManagedNode):
         if values is None:
             return  # another message has the other joints
         stamp, q, qd, effort = values
-        self.topics.stamps.add(stamp)
-        if self.driver is not None:
-            self.driver.add_stamp(stamp)
+        self.supervision.on_joint_state(stamp, clock)
         measured = MeasuredState(stamp * 1e-9, q, qd, effort)
-        start = self.start_condition
-        if start.is_met(clock) or (self.config.lockstep and start.is_waiting):
-            start.refusal = self.try_to_engage()
         if self.measured is not None and stamp < self.measured[0]:
             self.target_stamp = self.last_command = None  # the simulation was reset
         self.measured = (stamp, measured)
@@ -236,40 +211,11 @@ class InverseDynamicsNode(ManagedNode):
     def on_watchdog_timer(self) -> None:
         """Check the age of the joint states and, less often, the other nodes."""
         clock = time.monotonic()
-        if clock - self.last_check >= CHECK_PERIOD:
-            self.last_check = clock
-            self.check_topics()
+        self.supervision.check(clock)
         if not self.config.lockstep:
             command = self.controller.check(clock)
             if command is not None:
                 self.publish(round(1e9 * self.controller.monitor.time(clock)), command)
-
-    def check_topics(self) -> None:
-        """Hold while several nodes publish targets; stop if another one may command the arm."""
-        self.note_engaged(self.controller.engaged)
-        self.controller.planner.refusal = self.topics.targets_problem()
-        if self.shown_fault is not None:
-            self.show_fault(self.shown_fault)
-        self.diagnostic_values["speed scale"] = f"{self.controller.planner.speed_scale:.2f}"
-        if (delay := self.controller.loop_delay) is not None:
-            self.diagnostic_values["loop delay"] = f"{delay:.3f} s"
-        if self.driver is not None:
-            self.driver.find_publishers()
-            self.driver.act()
-        if not self.controller.engaged:
-            return
-        fault = self.topics.commander()
-        if fault is not None:
-            self.silent_after = time.monotonic() + BRAKING_TIME
-        elif not self.config.lockstep:
-            fault = self.topics.source() or self.topics.listener()
-        if fault is not None:
-            self.latch(fault)
-
-    def latch(self, fault: Fault) -> None:
-        """Stop until engaged again because of a fault that the joint states do not show."""
-        self.controller.latch(fault)
-        self.show_fault(fault)
 
     def on_prediction_timer(self) -> None:
         """Publish a command for a missing joint state."""
@@ -301,68 +247,18 @@ class InverseDynamicsNode(ManagedNode):
         self.publish(*self.last_command)
 
     def publish(self, stamp: int, command: Command) -> None:
-        """Publish a command, its latency and the desired state that it tracks.
+        """Publish a command, and show why the arm holds.
 
         Args:
             stamp: time of the joint state that the command is for [ns].
             command: output of the controller.
         """
-        fault = self.controller.fault
-        if command.fault is None or fault is None:
-            self.set_fault(None)
-            self.shown_fault = None
-            self.hold(self.start_condition.refusal or command.reason)
-        elif self.config.resume and fault.reason in GAPS:
-            self.resume_after(fault)
-        else:
-            self.show_fault(fault)
-        is_silent = time.monotonic() > self.silent_after
-        if command.action is None or command.desired is None or is_silent:
-            if self.config.lockstep:  # the simulator waits for an answer
-                self.command_publisher.publish(command_to_message(np.empty(0), stamp))
-            return
-        self.send(command.action, stamp)
-        if command.target_stamp is not None:
-            self.timing_publisher.publish(
-                TimeReference(
-                    header=self.names.header(to_stamp(self.target_stamp or 0)),
-                    time_ref=self.get_clock().now().to_msg(),
-                    source="command",
-                )
-            )
-        if self.desired_state_publisher.get_subscription_count():
-            q, qd, _ = command.desired
-            message = arm_to_message(self.names, to_stamp(stamp), q, qd, command.action)
-            self.desired_state_publisher.publish(message)
-
-    def send(self, action: Array, stamp: int) -> None:
-        """Send an action to the arm, or the plan to a controller of trajectories.
-
-        Args:
-            action: (n,) of the controller.
-            stamp: time of the joint state that it is for [ns].
-        """
-        if self.trajectories is not None:
-            if self.controller.plan is not None:
-                self.trajectories.publish(self.controller.plan, stamp)
-            return
-        action = action if self.driver is None else self.driver.command(action)
-        self.command_publisher.publish(command_to_message(action, stamp))
-
-    def resume_after(self, fault: Fault) -> None:
-        """Hold until the joint states of a simulated arm come steadily again."""
-        if fault is not self.shown_fault:
-            self.shown_fault, self.start_condition = fault, StartCondition(True)
-        self.hold(fault.reason)
-
-    def show_fault(self, fault: Fault) -> None:
-        """Log a fault once, and publish it as an error until the arm is engaged again."""
-        if fault is self.shown_fault and UNKNOWN not in str(self.fault):
-            return
-        self.note_engaged(False)
-        self.shown_fault = fault
-        text = self.topics.describe(fault)
-        self.set_fault(f"{text}; after removing the cause: {self.engage_remedy}", fault.reason)
+        self.supervision.show(command)
+        is_silent = self.supervision.is_silent
+        if command.action is not None and command.desired is not None and not is_silent:
+            self.publisher.publish(command, stamp, self.target_stamp)
+        elif self.config.lockstep:  # the simulator waits for an answer
+            self.publisher.publish_none(stamp)
 
     def release(self) -> None:
         """Free the model."""
@@ -370,22 +266,8 @@ class InverseDynamicsNode(ManagedNode):
 
     def engage(self) -> str | None:
         """Engage the controller at once; return why it is refused, None if it is done."""
-        self.start_condition.end()
-        return self.try_to_engage()
-
-    def try_to_engage(self) -> str | None:
-        """Engage the controller; return why it is refused, None if it is done."""
-        refusal = None if self.config.lockstep else self.topics.refusal()
-        if self.driver is not None:
-            refusal = refusal or self.driver.refusal()
-        refusal = refusal or self.controller.engage(True)
-        if refusal is None:
-            self.start_condition.end()
-            self.silent_after = math.inf
-            if self.trajectories is not None:
-                self.trajectories.reset()
-            self.note_engaged(True)
-        return refusal
+        self.supervision.start_condition.end()
+        return self.supervision.engage()
 
     def engage_note(self) -> str:
         """Return what to add to the answer when the arm was engaged."""
@@ -393,13 +275,13 @@ class InverseDynamicsNode(ManagedNode):
 
     def disengage(self) -> None:
         """Bring the arm to rest along its verified plan; then it gets no more commands."""
-        self.start_condition.end()
+        self.supervision.start_condition.end()
         self.controller.engage(False)
         self.note_engaged(False)
 
     def stop(self) -> None:
         """Bring the arm to rest, as asked by somebody beside who engages it."""
-        self.start_condition.end()
+        self.supervision.start_condition.end()
         self.controller.stop()
         self.note_engaged(False)
 
