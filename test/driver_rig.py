@@ -113,7 +113,7 @@ class Rig:
     def refusal(self, part):
         """Return the response to a call that is refused with a reason."""
         node = self.node
-        self.run_until(lambda: part in f"{node.topics.refusal()} {node.driver.refusal()}")
+        self.run_until(lambda: part in f"{node.supervision.topics.refusal()} {node.supervision.driver.refusal()}")
         response = self.call(True)
         assert not response.success and part in response.message
         return response.message
@@ -136,5 +136,5 @@ class Rig:
         self.driver.restore()
         self.node.controller.reset()  # the arm was put somewhere else
         self.run_until(lambda: self.node.fault is None)
-        monitor = self.node.driver.monitor
+        monitor = self.node.supervision.driver.monitor
         self.run_until(lambda: monitor.refusal(time.monotonic()) is None)

@@ -9,11 +9,7 @@ import math
 
 from invdyn_ros.control.action_computation import ActionComputation
 from invdyn_ros.control.command import IGNORED, SETTLING, Command
-from invdyn_ros.control.computed_torque import (
-    FeedbackConfig,
-    InverseDynamicsModel,
-    MeasuredState,
-)
+from invdyn_ros.control.computed_torque import FeedbackConfig, InverseDynamicsModel, MeasuredState
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.fault_response import FaultResponse
 from invdyn_ros.control.faults import (
@@ -24,13 +20,12 @@ from invdyn_ros.control.faults import (
     MeasurementMonitorConfig,
 )
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
-from invdyn_ros.control.motion_guard import MotionGuard, MotionGuardConfig
+from invdyn_ros.control.motion_guard import arm_guard
 from invdyn_ros.control.motion_planner import NO_PLAN, MotionPlanner
 from invdyn_ros.control.motion_profile import Plan, Target
 from invdyn_ros.control.readiness import Readiness
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.robots.obstacles import Obstacles
-from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
 
 SETTLING_TIME = 0.15  # [s] a plan that starts before the brakes open builds up torque
@@ -86,11 +81,7 @@ class ArmController:
             model, unit, action_delay, self.limits, self.monitor, feedback, fallback
         )
         self._readiness = Readiness(robot, self.monitor)
-        guard = None
-        if is_guarded:
-            config = MotionGuardConfig(tool_speed=self.safety.tool_speed)
-            around = load_arm_obstacles(robot.name) if obstacles is None else obstacles
-            guard = MotionGuard(robot, self.limits, config, around)
+        guard = arm_guard(robot, self.limits, self.safety, obstacles) if is_guarded else None
         self.planner = MotionPlanner(robot.n, self.limits, self.safety, guard)
         self.fault: Fault | None = None
         self.stop_reason: str | None = None
@@ -108,8 +99,8 @@ class ArmController:
     @property
     def is_moving(self) -> bool:
         """Whether the arm is driven, or is on its way to rest."""
-        is_driven = self._armed and self.plan is not None
-        return is_driven or (self._response is not None and not self._response.is_over)
+        is_stopping = self._response is not None and not self._response.is_over
+        return is_stopping or (self._armed and self.plan is not None)
 
     @property
     def loop_delay(self) -> float | None:
@@ -211,8 +202,7 @@ class ArmController:
         desired = self.plan.at(measured.time) if self.plan is not None and is_driven else None
         fault = self.monitor.update(measured, desired, clock)
         if fault is not None:
-            is_complete = self.monitor.is_complete(measured)
-            self._on_fault(fault, measured if is_complete else None)
+            self._on_fault(fault, measured if self.monitor.is_complete(measured) else None)
         if not self._armed:
             return self._respond(measured)
         if fault is not None:
@@ -252,7 +242,10 @@ class ArmController:
         """
         target_stamp = None
         if self.pause is not None:
-            self._stay(state, self.pause)
+            # an arm that is paused stays where it is measured, and does not catch up afterwards
+            self.planner.start(state.q, state.time, self.pause)
+            self.monitor.start_following()
+            self.actions.restart()
         elif state.time < self._settled_time and self.loop_delay is None:
             self.planner.stop(SETTLING, state.time)
         else:
@@ -265,17 +258,6 @@ class ArmController:
             return self._respond(state)
         desired = self.actions.tracking_controller.desired
         return Command(action, desired, self.planner.hold_reason or changed, target_stamp)
-
-    def _stay(self, state: MeasuredState, reason: str) -> None:
-        """Plan to stay where the arm is measured, so that it does not catch up when it goes on.
-
-        Args:
-            state: measured state.
-            reason: why.
-        """
-        self.planner.start(state.q, state.time, reason)
-        self.monitor.start_following()
-        self.actions.restart()
 
     def _on_fault(self, fault: Fault, measured: MeasuredState | None) -> None:
         """Latch a fault of a driven arm, until engaged again.
@@ -290,8 +272,7 @@ class ArmController:
         if self.plan is not None and self._armed:
             self.fault, self._armed = cause, False
             is_known = self.monitor.is_new and fault.reason != STOPPED
-            newest = self.monitor.measured if is_known else measured
-            self._start_response(fault, newest)
+            self._start_response(fault, self.monitor.measured if is_known else measured)
         self._readiness.add_problem(cause)
 
     def _start_response(self, fault: Fault, measured: MeasuredState | None) -> None:

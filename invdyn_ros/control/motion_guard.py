@@ -12,12 +12,13 @@ from invdyn_ros.config import Validated
 from invdyn_ros.control.clearance_check import ClearanceCheck
 from invdyn_ros.control.motion_profile import MotionProfile, Plan, State
 from invdyn_ros.control.motion_samples import MotionSamples
-from invdyn_ros.control.safety_limits import Limits
+from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.control.speed_scaling import SpeedScaling
 from invdyn_ros.control.target_planning import brake_plan
 from invdyn_ros.control.tool_speed import ToolSpeed
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -237,6 +238,21 @@ class MotionGuard:
         tolerance = np.where(inside < 0, APPROACH_TOLERANCE, 0.0)
         on_way, at_end = np.where(near, [self._floor, inside - tolerance], 0.0)
         return np.append(on_way, 0.0), np.append(at_end, 0.0)
+
+
+def arm_guard(
+    robot: Robot, limits: Limits, safety: SafetyLimitsConfig, obstacles: Obstacles | None
+) -> MotionGuard:
+    """Return the motion guard of an arm.
+
+    Args:
+        robot: the arm.
+        limits: its joint limits.
+        safety: its tool speed is used.
+        obstacles: what the arm must not touch; None: those of the arm's entry.
+    """
+    around = load_arm_obstacles(robot.name) if obstacles is None else obstacles
+    return MotionGuard(robot, limits, MotionGuardConfig(tool_speed=safety.tool_speed), around)
 
 
 def _join(profile: MotionProfile, duration: float, then: MotionProfile) -> MotionProfile:

@@ -83,7 +83,6 @@ class DriverTopics:
         self,
         node: DiagnosticNode,
         driver: DriverConfig,
-        unit: str,
         controller: ArmController,
         joint_names: Sequence[str],
         latch: Callable[[Fault], None],
@@ -93,7 +92,6 @@ class DriverTopics:
         Args:
             node: the node that drives the arm.
             driver: description of the driver.
-            unit: unit of the commands.
             controller: controller of the arm.
             joint_names: names of its joints in messages.
             latch: stops the arm because of a fault.
@@ -103,7 +101,7 @@ class DriverTopics:
         """
         self.node, self.driver, self.controller = node, driver, controller
         self._joint_names, self._latch = joint_names, latch
-        self.interface = driver.interface(unit)
+        self.interface = driver.interface(controller.unit)
         self.monitor = DriverMonitor(driver, self.interface, node.get_namespace())
         self.description_problem: str | None = None
         self._has_activity = False

@@ -12,17 +12,14 @@ from trajectory_msgs.msg import JointTrajectory
 from invdyn_ros.config import Validated
 from invdyn_ros.control.command import Command
 from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.control.controller import ArmController
+from invdyn_ros.control.controller_loading import load_controller, load_dropout_controller
 from invdyn_ros.control.dropout_controller import DropoutController
-from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.faults import MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
-from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
+from invdyn_ros.control.state_predictor import StatePredictorConfig
 from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET
-from invdyn_ros.models.gravity import for_commands
-from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.command_publisher import CommandPublisher
-from invdyn_ros.nodes.driver_topics import DriverTopics, monitor_config
+from invdyn_ros.nodes.driver_topics import monitor_config
 from invdyn_ros.nodes.joint_states import ArmJoints
 from invdyn_ros.nodes.managed_node import ManagedNode
 from invdyn_ros.nodes.messages import (
@@ -39,7 +36,6 @@ from invdyn_ros.nodes.supervision import Supervision
 from invdyn_ros.nodes.target_queue import TargetQueue
 from invdyn_ros.nodes.topic_monitor import TopicMonitor, find_command_topic
 from invdyn_ros.robots.driver import load_driver
-from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import load_robot
 
 PREDICTION_PERIOD = 0.25  # [samples] between checks whether a joint state is missing
@@ -117,28 +113,16 @@ class InverseDynamicsNode(ManagedNode):
         driver = load_driver(config.driver, self.robot) if config.driver else None
         if driver is not None:
             self.robot = driver.limited(self.robot)
-        loaded = load_runtime(config.checkpoint, config.device, self.robot)
-        model = for_commands(loaded)
-        unit = model.meta.action_unit
-        topic = find_command_topic(unit, config.checkpoint)
-        interface = None if driver is None else driver.interface(unit)
-        topic = topic if interface is None else interface.topic
-        self.controller = ArmController(
-            self.robot,
-            model,
-            unit,
-            model.meta.action_delay,
-            self.safety,
-            fallback=fallback_from_metadata(model.meta),
-            obstacles=load_obstacles(config.obstacles) if config.obstacles else None,
-            monitor=monitor_config(self.thresholds, driver, self.robot),
+        monitor = monitor_config(self.thresholds, driver, self.robot)
+        self.controller, self.diagnostic_values = load_controller(
+            self.robot, config.checkpoint, config.device, self.safety, monitor, config.obstacles
         )
-        self.diagnostic_values = {
-            "checkpoint": config.checkpoint,
-            "family": model.meta.family,
-            "runtime": type(loaded).__name__,
-            "trained on actions in": loaded.meta.action_unit,
-        }
+        interface = None if driver is None else driver.interface(self.controller.unit)
+        topic = (
+            interface.topic
+            if interface
+            else find_command_topic(self.controller.unit, config.checkpoint)
+        )
         self.queue = TargetQueue(config.target_rate or self.robot.rate, self.robot.rate)
         self.joints = ArmJoints(self.names.joint_names)
         self.measured: tuple[int, MeasuredState] | None = None
@@ -152,28 +136,19 @@ class InverseDynamicsNode(ManagedNode):
             JointState, states, self.on_joint_state, states_qos, is_input=True
         )
         self.create_subscription(JointTrajectory, JOINT_TARGET, self.on_target, qos)
-        self.topics = TopicMonitor(self, topic, self.robot.rate)
+        topics = TopicMonitor(self, topic, self.robot.rate)
         self.supervision = Supervision(
-            self, self.controller, self.topics, self.publisher, config.lockstep, config.resume
+            self, self.controller, topics, self.publisher, config.lockstep, config.resume
         )
-        self.driver: DriverTopics | None = None
         if driver is not None:
-            names, latch = self.names.joint_names, self.supervision.latch
-            self.driver = DriverTopics(self, driver, unit, self.controller, names, latch)
-        self.supervision.driver = self.driver
-        self.dropout_controller = self.create_dropout_controller()
+            self.supervision.watch(driver, self.names.joint_names)
+        self.dropout_controller: DropoutController | None = None
+        if config.state_predictor and not config.lockstep:
+            self.dropout_controller = load_dropout_controller(
+                self.controller, config.state_predictor, self.predictor_config
+            )
+            self.create_timer(PREDICTION_PERIOD / self.robot.rate, self.on_prediction_timer)
         self.create_timer(WATCHDOG_PERIOD, self.on_watchdog_timer)
-
-    def create_dropout_controller(self) -> DropoutController | None:
-        """Create the controller that predicts missing joint states, if it is configured."""
-        if not self.config.state_predictor or self.config.lockstep:
-            return None
-        from invdyn_ros.models.timeseries.registry import load_time_series_model  # slow to import
-
-        model = load_time_series_model(self.config.state_predictor)
-        predictor = LearnedStatePredictor(model, self.robot, self.predictor_config)
-        self.create_timer(PREDICTION_PERIOD / self.robot.rate, self.on_prediction_timer)
-        return DropoutController(self.controller, predictor)
 
     def on_joint_state(self, message: JointState) -> None:
         """Publish the command for a joint state; in lockstep, once its target has arrived."""
@@ -254,15 +229,14 @@ class InverseDynamicsNode(ManagedNode):
             command: output of the controller.
         """
         self.supervision.show(command)
-        is_silent = self.supervision.is_silent
-        if command.action is not None and command.desired is not None and not is_silent:
+        if command.action is not None and not self.supervision.is_silent:
             self.publisher.publish(command, stamp, self.target_stamp)
         elif self.config.lockstep:  # the simulator waits for an answer
             self.publisher.publish_none(stamp)
 
     def release(self) -> None:
         """Free the model."""
-        del self.controller, self.dropout_controller
+        del self.controller, self.dropout_controller, self.publisher, self.supervision
 
     def engage(self) -> str | None:
         """Engage the controller at once; return why it is refused, None if it is done."""
@@ -271,7 +245,8 @@ class InverseDynamicsNode(ManagedNode):
 
     def engage_note(self) -> str:
         """Return what to add to the answer when the arm was engaged."""
-        return "" if self.driver is None else self.driver.unwatched()
+        driver = self.supervision.driver
+        return "" if driver is None else driver.unwatched()
 
     def disengage(self) -> None:
         """Bring the arm to rest along its verified plan; then it gets no more commands."""
@@ -300,7 +275,8 @@ class InverseDynamicsNode(ManagedNode):
         """Change the thresholds of the faults."""
         self.thresholds = self.with_clock(thresholds)
         if self.is_configured:
-            driver = None if self.driver is None else self.driver.driver
+            watched = self.supervision.driver
+            driver = None if watched is None else watched.driver
             config = monitor_config(self.thresholds, driver, self.robot)
             self.controller.monitor.set_config(config)
 

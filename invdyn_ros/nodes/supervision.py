@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from invdyn_ros.control.command import Command
@@ -13,6 +14,7 @@ from invdyn_ros.nodes.command_publisher import CommandPublisher
 from invdyn_ros.nodes.driver_topics import DriverTopics
 from invdyn_ros.nodes.start_condition import StartCondition
 from invdyn_ros.nodes.topic_monitor import CHECK_PERIOD, UNKNOWN, TopicMonitor
+from invdyn_ros.robots.driver import DriverConfig
 
 if TYPE_CHECKING:
     from invdyn_ros.nodes.managed_node import ManagedNode
@@ -55,6 +57,18 @@ class Supervision:
         self._last_check = -math.inf  # [s] of the topics
         self._shown_fault: Fault | None = None
         self._silent_after = math.inf  # [s] from when on the arm is left to another commander
+
+    def watch(self, driver: DriverConfig, joint_names: Sequence[str]) -> None:
+        """Watch the driver of the arm, too.
+
+        Args:
+            driver: description of the driver.
+            joint_names: names of the joints in messages.
+
+        Raises:
+            ValueError: a message of the driver lacks a field.
+        """
+        self.driver = DriverTopics(self.node, driver, self.controller, joint_names, self.latch)
 
     @property
     def is_silent(self) -> bool:

@@ -1,0 +1,84 @@
+"""Controller of an arm from a checkpoint."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from invdyn_ros.control.controller import ArmController
+from invdyn_ros.control.dropout_controller import DropoutController
+from invdyn_ros.control.fallback import fallback_from_metadata
+from invdyn_ros.control.faults import MeasurementMonitorConfig
+from invdyn_ros.control.safety_limits import SafetyLimitsConfig
+from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
+from invdyn_ros.models.gravity import for_commands
+from invdyn_ros.models.runtime import load_runtime
+from invdyn_ros.robots.obstacles import load_obstacles
+from invdyn_ros.robots.robot import Robot
+
+
+class LoadedController(NamedTuple):
+    """A disengaged controller, and what its checkpoint is, by name."""
+
+    controller: ArmController
+    description: dict[str, str]
+
+
+def load_controller(
+    robot: Robot,
+    checkpoint: str,
+    device: str,
+    safety: SafetyLimitsConfig,
+    monitor: MeasurementMonitorConfig,
+    obstacles: str = "",
+) -> LoadedController:
+    """Load a model, and create the controller of an arm with it.
+
+    Args:
+        robot: the arm.
+        checkpoint: folder or .onnx file of the model.
+        device: device of the model.
+        safety: margins and timeouts of the safety limits.
+        monitor: thresholds of the faults.
+        obstacles: YAML file of what the arm must not touch; empty: what is known of this arm.
+
+    Raises:
+        ValueError: the checkpoint or the obstacles cannot be used.
+    """
+    loaded = load_runtime(checkpoint, device, robot)
+    model = for_commands(loaded)
+    controller = ArmController(
+        robot,
+        model,
+        model.meta.action_unit,
+        model.meta.action_delay,
+        safety,
+        fallback=fallback_from_metadata(model.meta),
+        obstacles=load_obstacles(obstacles) if obstacles else None,
+        monitor=monitor,
+    )
+    description = {
+        "checkpoint": checkpoint,
+        "family": model.meta.family,
+        "runtime": type(loaded).__name__,
+        "trained on actions in": loaded.meta.action_unit,
+    }
+    return LoadedController(controller, description)
+
+
+def load_dropout_controller(
+    controller: ArmController, state_predictor: str, config: StatePredictorConfig
+) -> DropoutController:
+    """Load a model that predicts missing joint states, and wrap the controller with it.
+
+    Args:
+        controller: controller of the arm.
+        state_predictor: folder of the time-series model.
+        config: how long to predict.
+
+    Raises:
+        ValueError: the model cannot be used for this arm.
+    """
+    from invdyn_ros.models.timeseries.registry import load_time_series_model  # slow to import
+
+    model = load_time_series_model(state_predictor)
+    return DropoutController(controller, LearnedStatePredictor(model, controller.robot, config))
