@@ -112,8 +112,8 @@ class Rig:
 
     def refusal(self, part):
         """Return the response to a call that is refused with a reason."""
-        node = self.node
-        self.run_until(lambda: part in f"{node.supervision.topics.refusal()} {node.supervision.driver.refusal()}")
+        watch = self.node.supervision
+        self.run_until(lambda: part in f"{watch.topics.refusal()} {watch.driver.refusal()}")
         response = self.call(True)
         assert not response.success and part in response.message
         return response.message
