@@ -29,7 +29,7 @@ from sensor_msgs.msg import JointState
 
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 
-REST_SECONDS = 0.5  # [s]
+REST_SECONDS = 0.3  # [s]
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def test_running_arm_is_calibrated_live(tmp_path, interrupted) -> None:
     file, recorded = tmp_path / "camera.yaml", tmp_path / "kept"
     arguments = ["--mounting", "eye_to_hand", "--out", file, "--record", recorded, "--no-detect"]
     arguments += ["--settling-time", "0.1", *([] if interrupted else ["--poses", "8"])]
-    with running_arm(sample_joints(10)):
+    with running_arm(sample_joints(14)):
         output = calibrate_live(*arguments, interrupted=interrupted)
     np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
     assert "deg; rotate it by 20 to 40 deg about its " in output and "held out: 0.00 mm" in output

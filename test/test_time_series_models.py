@@ -245,12 +245,12 @@ FIELDS = {
     "bridge": {"width": 64, "depth": 2, "samples_per_motion": 16, "epochs": 30, "batch_size": 16},
     "gru_dt": {
         "width": 64,
-        "epochs": 120,
+        "epochs": 60,
         "batch_size": 32,
         "sequence_length": 60,
-        "learning_rate": 5e-3,
+        "learning_rate": 1e-2,
     },
-    "one_step": {"width": 64, "epochs": 60, "batch_size": 16, "learning_rate": 3e-3},
+    "one_step": {"width": 64, "epochs": 30, "batch_size": 16, "learning_rate": 6e-3},
 }
 
 

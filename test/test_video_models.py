@@ -219,9 +219,9 @@ def test_family_refuses_data_of_the_other_input_type(tmp_path: Path) -> None:
 def test_family_learns_a_moving_patch(family: str, tmp_path: Path) -> None:
     videos = [patch_video(k, 30, f"video_{k}") for k in range(9)]
     write_dataset(tmp_path / "data", videos, "wrist", 10.0)
-    fields = {"family": family, "epochs": 15, "batch_size": 8, "learning_rate": 2e-3}
+    fields = {"family": family, "epochs": 10, "batch_size": 8, "learning_rate": 3e-3}
     if family == "keypoints":  # it has a fifth of the windows
-        fields |= {"epochs": 25, "channels": [8, 16, 24], "num_keypoints": 8, "width": 64}
+        fields |= {"epochs": 15, "channels": [8, 16, 24], "num_keypoints": 8, "width": 64}
     model = train(parse_train_config(fields, ""), tmp_path / "data", tmp_path / "out")
     report = evaluate(model, read_dataset(tmp_path / "data").trajectories)
     rows = report["baselines"]
