@@ -13,16 +13,22 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_probe import DESIRED, EFFORT, MODEL, STATES, TICK, UR5, state
 from rosbags.interfaces import QosReliability
 from rosbags.rosbag2 import Reader
-from sensor_msgs.msg import JointState, PointCloud2
+from sensor_msgs.msg import Image, JointState, PointCloud2
 from std_msgs.msg import Float64MultiArray
 from synthetic_person import FORWARD
 
 from invdyn_ros.control.faults import Fault
-from invdyn_ros.graph.topics import DESIRED_JOINT_STATE, DIAGNOSTICS, JOINT_STATES, LANDMARKS
+from invdyn_ros.graph.topics import (
+    BLOCKS_OVERLAY,
+    DESIRED_JOINT_STATE,
+    DIAGNOSTICS,
+    JOINT_STATES,
+    LANDMARKS,
+)
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.message_log import CHUNK_SIZE, MessageLog
-from invdyn_ros.nodes.messages import command_to_message, landmarks_to_cloud
+from invdyn_ros.nodes.messages import command_to_message, landmarks_to_cloud, to_stamp
 from invdyn_ros.nodes.report import ReportNode
 from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, messages
 
@@ -158,3 +164,25 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
     assert recorded[EFFORT][0].reliability is QosReliability.RELIABLE
     assert (tmp_path / "bag" / "bag.mcap").is_file()
     assert cv2.imread(str(file.with_name("summary.png"))) is not None
+
+
+def test_images_of_every_episode_are_kept_and_later_ones_seldom(start_node, tmp_path):
+    probe = start_node(ReportNode, **MODEL, graph="grasp_sim", report=tmp_path / "report.json")
+    images, counts = probe.advertise(BLOCKS_OVERLAY, Image), probe.tested_node.recorder.log.counts
+
+    def publish(time):
+        image = Image(height=8, width=8, encoding="rgb8", step=24, data=bytes(192))
+        image.header.stamp = to_stamp(round(time * 1e9))
+        images.publish(image)
+
+    while not counts[BLOCKS_OVERLAY]:  # best effort loses the first ones
+        publish(0.05)
+        probe.executor.spin_once(timeout_sec=0.02)
+    kept = counts[BLOCKS_OVERLAY]
+    for time in (0.1, 0.2, 10.0, 0.1, 0.2, 60.3, 62.4):  # time restarts with an episode
+        publish(time)
+        kept += 1
+        probe.wait_until(lambda count=kept: counts[BLOCKS_OVERLAY] == count)
+    for time in (62.5, 64.5):  # the first of them comes too early after a minute of film
+        publish(time)
+    probe.wait_until(lambda: counts[BLOCKS_OVERLAY] == kept + 1)

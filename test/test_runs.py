@@ -163,7 +163,7 @@ def test_without_a_person_the_arm_holds_and_reports_why(tmp_path):
         (("grasp_sim", "arm:=kuka_iiwa"), "kuka_iiwa has no gripper"),
         (("grasp_sim", f"checkpoint:={Path(__file__).parent}"), "has no meta.json"),
         (("grasp_sim", f"checkpoint:={KUKA}"), "was trained for 'kuka_iiwa', not for 'ur5'"),
-        (("teleop", "video:=none.mp4"), "no video file none.mp4"),
+        (("teleop", "video:=none.mp4"), f"no video file {Path('none.mp4').absolute()}"),
         (("teleop", f"video:={__file__}"), "as a video"),
     ],
 )

@@ -15,7 +15,7 @@ from invdyn_ros.graph.topics import COMMANDS, IMAGE, JOINT_STATES
 from invdyn_ros.nodes.frames import LATCHED_QOS
 from invdyn_ros.nodes.images import image_to_array
 from invdyn_ros.nodes.message_log import MessageLog
-from invdyn_ros.nodes.recordings import serialized_stamp
+from invdyn_ros.nodes.recordings import is_restart, serialized_stamp
 from invdyn_ros.nodes.run_report import ReportNodeConfig
 from invdyn_ros.nodes.run_topics import BAG_TOPICS, LATCHED_TOPICS
 from invdyn_ros.nodes.runner import DiagnosticNode
@@ -57,7 +57,8 @@ class RunRecorder:
 
             self.bag = BagWriter(Path(config.record), config.storage, node)
         self.qos = RELIABLE_QOS if config.lockstep else BEST_EFFORT_QOS
-        self.first_image_time, self.next_image_time = 0.0, -1.0  # [s]
+        self.first_image_time, self.next_image_time = 0.0, 0.0  # [s]
+        self.last_image_stamp = 0  # [ns]
 
     def record(
         self,
@@ -120,10 +121,12 @@ class RunRecorder:
 
     def _log_image(self, topic: str, raw: bytes) -> None:
         """Log an image as JPEG, after FILM_SECONDS only a few of them."""
-        stamp = serialized_stamp(raw) * 1e-9
-        if self.log.counts[topic] == 0:
-            self.first_image_time = stamp
-        if self.first_image_time <= stamp < self.next_image_time:
+        stamp_ns = serialized_stamp(raw)
+        stamp = stamp_ns * 1e-9
+        if self.log.counts[topic] == 0 or is_restart(stamp_ns, self.last_image_stamp):
+            self.first_image_time = self.next_image_time = stamp
+        self.last_image_stamp = stamp_ns
+        if stamp < self.next_image_time:
             return
         message = deserialize_message(raw, Image)
         data = encode_jpeg(image_to_array(message))
