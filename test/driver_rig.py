@@ -66,7 +66,8 @@ class Rig:
         controller = self.node.controller
         response = controller._response
         is_stopping = response is not None and not response.is_over
-        return controller.plan is not None and (controller.engaged or is_stopping)
+        is_controlled = controller.plan is not None and (controller.engaged or is_stopping)
+        return is_controlled and self.driver.publishes_joints
 
     def wait_for_command(self):
         """Wait for a control period, and longer for a command that must come."""

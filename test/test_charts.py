@@ -4,6 +4,7 @@ import pytest
 from browser import WIDTHS, check_accessible, check_quiet, open_page
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
 
 from invdyn_ros.evaluation.pages import page
 
@@ -159,7 +160,8 @@ def test_legend_toggles_a_series(browser, chart_page):
 
 
 def table(browser, name):
-    find(browser, f"#{name} summary").click()
+    find(browser, f"#{name} summary").click()  # fills the table a little later
+    WebDriverWait(browser, 20).until(lambda b: b.find_elements("css selector", f"#{name} tr"))
     rows = browser.find_elements("css selector", f"#{name} tr")
     return [[c.text for c in r.find_elements("css selector", "th, td")] for r in rows]
 
