@@ -62,7 +62,7 @@ def test_plans_from_little_data_end_nearer_to_the_goal_than_random_actions(tmp_p
 
 @pytest.mark.slow
 def test_data_efficiency_compares_families_on_the_same_few_samples(tmp_path):
-    arguments = "data_efficiency --arm ur5 --minutes 0.5 --families rigid_body mlp --seeds 2"
+    arguments = "data_efficiency --arm ur5 --minutes 1 --families rigid_body mlp --seeds 2"
     report = report_of(tmp_path, *arguments.split(), "--sizes", 50, "--epochs", 2)
     assert set(report["rows"]) == {
         "rigid_body", "rigid_body, moving", "mlp", "mlp, moving"

@@ -15,7 +15,7 @@ NODES = sorted((ROOT / "invdyn_ros" / "nodes").glob("*.py"))
 # display -> type if not the same
 RVIZ_TYPES = {"PoseWithCovariance": "PoseWithCovarianceStamped", "RobotModel": "String"}
 
-PRIVATE_OF = {"managed_node": "inverse_dynamics"}  # base class -> node
+PRIVATE_OF = dict.fromkeys(("managed_node", "command_publisher"), "inverse_dynamics")  # module -> node
 
 IMAGE_METHODS = {"create_publisher": "create_image_publisher"}
 

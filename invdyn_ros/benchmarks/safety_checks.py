@@ -99,7 +99,7 @@ class Tally:
         Returns:
             The mask (T,) of the violations.
         """
-        rows = ratio.reshape(len(ratio), -1).max(axis=1, initial=0.0)
+        rows = ratio.max(axis=tuple(range(1, ratio.ndim)), initial=0.0)
         wrong: Mask = ~(rows <= allowed)  # also where it is not a number
         self.violations[name] = self.violations.get(name, 0) + int(wrong.sum())
         largest = float(np.nan_to_num(rows, nan=np.inf).max(initial=0.0))
