@@ -88,7 +88,7 @@ def test_the_options_in_the_reference_are_those_of_the_commands():
         assert {o for o in listed if o.startswith("--")} == real, command
 
 
-PRIVATE_OF = dict.fromkeys(("managed_node", "command_publisher"), "inverse_dynamics")  # module -> node
+PRIVATE_OF = dict.fromkeys(("managed_node", "command_publisher"), "inverse_dynamics")
 
 
 def topics_in(node, tree):

@@ -15,7 +15,7 @@ NODES = sorted((ROOT / "invdyn_ros" / "nodes").glob("*.py"))
 # display -> type if not the same
 RVIZ_TYPES = {"PoseWithCovariance": "PoseWithCovarianceStamped", "RobotModel": "String"}
 
-PRIVATE_OF = dict.fromkeys(("managed_node", "command_publisher"), "inverse_dynamics")  # module -> node
+PRIVATE_OF = dict.fromkeys(("managed_node", "command_publisher"), "inverse_dynamics")
 
 IMAGE_METHODS = {"create_publisher": "create_image_publisher"}
 
