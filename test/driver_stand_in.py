@@ -63,6 +63,7 @@ class DriverStandIn:
         self.states = {CONTROLLER: "active", OTHER: "inactive", "io": "active"}
         self.change = lambda message: message
         self.other_messages = []  # joint states of other devices
+        self.manager = "controller_manager"  # its name in diagnostics
         self.first_steps.clear()
         self.commands.clear()
         self.set_program(True)
@@ -157,6 +158,6 @@ class DriverStandIn:
         """Publish the states of the controllers as the controller manager does."""
         values = [KeyValue(key=f"{name}.state", value=s) for name, s in self.states.items()]
         values.append(KeyValue(key=f"{CONTROLLER}.execution_time", value="Avg: 1.0"))
-        name = "controller_manager: Controllers Activity"
+        name = f"{self.manager}: Controllers Activity"
         status = DiagnosticStatus(name=name, hardware_id="ros2_control", values=values)
         self.publishers["diagnostics"].publish(DiagnosticArray(status=[status]))

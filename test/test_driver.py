@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 import numpy as np
 import pytest
+import rclpy
 from driver_rig import Rig
-from driver_stand_in import CONTROLLER, NORMAL, OTHER, PROTECTIVE_STOP
+from driver_stand_in import CONTROLLER, NORMAL, OTHER, PROTECTIVE_STOP, SCALING
 from node_probe import ROOT, node_starter
 from sensor_msgs.msg import JointState
-from std_msgs.msg import String
+from std_msgs.msg import Float64, String
 
 FIRST_STEP = 0.02  # [rad] at most
 
@@ -145,11 +149,15 @@ def scaling_of_a_tenth(rig):
 
 
 def scaling_of_a_tenth_from_the_start(rig):
+    """Speeds that are none are ignored; more than all of it is all of it."""
     rig.driver.scaling = 0.1
+    for wrong in (math.nan, math.inf, -5.0):
+        rig.driver.publishers["scaling"].publish(Float64(data=wrong))
     rig.run(0.1)
     rig.drive()
     rig.run(0.5)
     assert rig.node.fault is None
+    assert rig.node.ignored_counts[SCALING] >= 3
 
 
 def wrong_controller(rig):
@@ -181,6 +189,37 @@ def controller_switched_away(rig):
     rig.run(0.2)
     assert rig.node.fault is not None
     rig.drive()
+
+
+def controllers_of_another_arm(rig):
+    """Statuses that do not tell two controller managers apart are not used."""
+    managers = [
+        rclpy.create_node(
+            "controller_manager", namespace=space, context=rig.probe.context,
+            use_global_arguments=False,
+        )
+        for space in ("/", "/right")
+    ]  # fmt: skip
+
+    def are_seen(count):
+        names = [name for name, _ in rig.node.get_node_names_and_namespaces()]
+        return names.count("controller_manager") == count
+
+    rig.run_until(lambda: are_seen(2))
+    monitor = rig.node.supervision.driver.monitor
+    rig.driver.switch(False)
+    for manager in ("controller_manager", "/right/controller_manager"):
+        rig.driver.manager = manager
+        rig.run(0.3)
+        assert monitor.fault(time.monotonic()) is None, manager
+    rig.driver.manager = "/controller_manager"
+    rig.refusal("controller is not active")
+    rig.driver.manager = "controller_manager"
+    rig.driver.switch(True)
+    for manager in managers:
+        manager.destroy_node()
+    rig.run_until(lambda: are_seen(0))
+    rig.engage()
 
 
 def late_controller(rig):
@@ -254,6 +293,7 @@ CASES = {
         wrong_controller,
         controller_not_loaded,
         controller_switched_away,
+        controllers_of_another_arm,
         late_controller,
         controller_that_executes_nothing,
         driver_restarted_in_another_pose,

@@ -49,7 +49,10 @@ def test_shipped_description_fits_its_arm(name, arm):
         ({"position": None, "effort": None}, "takes no commands"),
         ({"position": {"topic": "a b"}}, r"position.topic is 'a b'"),
         ({"position": {"topic": "a", "gravity_compensated": True}}, "is for torques"),
-        ({"effort": {"topic": "a", "takes_trajectories": True}}, "is for setpoints"),
+        ({"effort": {"topic": "a", "takes_goals": True}}, "are for setpoints"),
+        ({"position": {"topic": "a", "takes_goals": True, "takes_trajectories": True}}, "one of"),
+        ({"controller_manager": ""}, "is given, but no controller_manager"),
+        ({"controller_manager": "my manager"}, "controller_manager is 'my manager'"),
         ({"joints": {"elbow": "j3"}}, r"joints has \['elbow'\]; the arm has"),
         ({"joints": {"elbow_joint": "wrist_1_joint"}}, "two joints have the same name"),
         ({"limits": {"velocity": [1.0]}}, "limits.velocity has 1 values for 6 joints"),
@@ -83,6 +86,12 @@ def test_robot_description_must_not_allow_less(tmp_path):
     narrow = text.replace('lower="-6.28', 'lower="-3.14')
     assert "limits lower of" in str(description_problem(arm, names, narrow))
     assert "cannot be read" in str(description_problem(arm, names, "<robot"))
+    other = robot("ur10").urdf.read_text()
+    assert "shoulder_lift_joint and elbow_joint are 0.612 m apart, those of ur5 0.425 m" in str(
+        description_problem(arm, names, other)
+    )
+    fixed = text.replace('name="elbow_joint" type="revolute"', 'name="elbow_joint" type="fixed"')
+    assert fixed != text and "lacks ['elbow_joint']" in str(description_problem(arm, names, fixed))
 
 
 def test_driver_that_compensates_gravity_gets_torques_without_it():
@@ -202,7 +211,7 @@ def test_node_sends_torques_without_gravity_to_the_controller_of_the_driver(star
         checkpoint=CHECKPOINTS / "ur5e",
         driver=shipped_driver("ur5e"),
         engaged=True,
-        joint_state_timeout=60.0,
+        joint_state_timeout=1.0,
         max_gap=60.0,
     )
     states = probe.advertise("/joint_states", JointState)
@@ -216,3 +225,6 @@ def test_node_sends_torques_without_gravity_to_the_controller_of_the_driver(star
     still = np.zeros(arm.n)
     gravity = arm.inverse_dynamics(arm.home, still, still)
     assert np.abs(np.array(sent[0].data)).max() < 0.1 * np.abs(gravity).max()
+    assert any(sent[-1].data)
+    probe.wait_until(lambda: "joint states stopped" in str(probe.tested_node.fault))
+    probe.wait_until(lambda: not any(sent[-1].data))  # else the controller keeps the last torque

@@ -103,7 +103,7 @@ def test_paused_arm_keeps_its_setpoint_where_it_is():
 @pytest.fixture
 def monitor():
     driver = load_driver(shipped_driver("ur5e"), robot("ur5e"))
-    return DriverMonitor(driver, driver.interface("rad"), "/left")
+    return DriverMonitor(driver, driver.interface("rad"), "/left/controller_manager")
 
 
 def ready(monitor):

@@ -188,6 +188,32 @@ def test_plan_that_does_not_continue_the_motion_is_refused():
     assert loop.guard.reason == "the plan does not continue the motion"
 
 
+@pytest.mark.parametrize("epoch", [0.0, 1.7e9])
+def test_motion_goes_on_after_a_gap_of_joint_states(epoch):
+    """A gap that outlasts the verified part of a plan is no hold, and causes no jump."""
+    robot, rng = load_robot("ur5"), np.random.default_rng(2)
+    limits, still = Limits.from_robot(robot, SAFETY), np.zeros(6)
+    planner = MotionPlanner(
+        6, limits, SAFETY, MotionGuard(robot, limits, MotionGuardConfig(), Obstacles())
+    )
+    planner.start(robot.home, epoch)
+    time, q, reasons, gaps = epoch, robot.home, set(), 0
+    for tick in range(500):
+        if tick % 4 == 0:
+            q = robot.home + rng.uniform(-0.5, 0.5, 6)
+            planner.set_target(Target(time, State(q, still, still), 0.0))
+        planner.update(time)
+        reasons.add(planner.hold_reason)
+        gap = rng.integers(1, 8) if rng.random() < 0.2 else 1
+        before, time = planner.plan, time + gap / robot.rate
+        planner.update(time)
+        for a, b in zip(before.at(time), planner.plan.at(time), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+        gaps += gap > 2 and np.abs(planner.plan.at(time).qd).max() > 0.1
+    assert gaps > 20
+    assert "the plan does not continue the motion" not in reasons, reasons
+
+
 def test_motion_without_budget_is_refused():
     config = CollisionConfig(range=0.001)
     loop = Loop("ur5", max_configurations=2, collision=config)

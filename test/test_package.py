@@ -30,9 +30,11 @@ NODES |= {"composed", "inverse_dynamics_solver"}  # several nodes; for programs 
 
 # looked up in rosdistro's rosdep/python.yaml and, for ROS packages, in its distribution files
 ROSDEP_KEYS = {
-    "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "launch",
-    "launch_ros", "lifecycle_msgs", "rcl_interfaces", "rclpy", "ros2launch", "rosgraph_msgs",
-    "sensor_msgs", "std_msgs", "std_srvs", "tf2_msgs", "trajectory_msgs", "visualization_msgs",
+    "ament_index_python", "builtin_interfaces", "control_msgs", "controller_manager_msgs",
+    "diagnostic_msgs", "geometry_msgs", "launch", "launch_ros", "lifecycle_msgs",
+    "rcl_interfaces", "rclpy", "ros2launch", "rosgraph_msgs", "sensor_msgs", "std_msgs",
+    "std_srvs", "tf2_msgs", "trajectory_msgs", "ur_dashboard_msgs", "ur_msgs",
+    "visualization_msgs",
     "python3-aiohttp", "python3-docstring-parser", "python3-flatbuffers",
     "python3-gymnasium-pip", "python3-h5py",
     "python3-imageio",

@@ -65,7 +65,7 @@ def is_config(item: DataClass) -> bool:
     if item.name.endswith(OTHER_PAGES):
         return False
     named = item.name.endswith("Config") or "Validated" in item.bases
-    is_arm = item.module == "robots.registry"
+    is_arm = item.module == "robots.robot_spec"
     bases = [classes()[base] for base in item.bases if base in classes()]
     return named or is_arm or any(map(is_config, bases))
 

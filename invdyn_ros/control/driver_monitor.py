@@ -15,6 +15,7 @@ SCALING_TIMEOUT = 1.0  # [s] without a speed scaling, where it comes periodicall
 PERIODIC_GAP, PERIODIC_COUNT = 0.2, 5  # [s] between so many messages that come periodically
 STATES_TIMEOUT = 3.5  # [s] without states of controllers, which come once a second
 ACTIVE, UNLOADED = "active", "not loaded"
+DEFAULT_MANAGER = "/controller_manager"  # of the commands to type
 
 
 class DriverMonitor:
@@ -23,20 +24,25 @@ class DriverMonitor:
     What nobody publishes is not watched: `unwatched` lists it. A fault means that the driver no
     longer executes commands, and stays until the arm is engaged again. A pause is none: whoever
     paused the arm resumes it.
+
+    Attributes:
+        driver: what is reported, and where.
+        interface: the interface in use.
+        manager: full name of the controller manager.
     """
 
     def __init__(
-        self, driver: DriverConfig, interface: CommandInterface, namespace: str = "/"
+        self, driver: DriverConfig, interface: CommandInterface, manager: str = DEFAULT_MANAGER
     ) -> None:
         """Create a monitor that knows nothing yet.
 
         Args:
             driver: what is reported, and where.
             interface: the interface in use.
-            namespace: of the driver, for the commands to type.
+            manager: full name of the controller manager, for the commands to type.
         """
         self.driver, self.interface = driver, interface
-        self._namespace = namespace.rstrip("/")
+        self.manager = manager
         self._values: dict[str, int] = {}  # by topic
         self._published: Collection[str] = ()
         self._scaling: float | None = None
@@ -204,8 +210,8 @@ class DriverMonitor:
 
     def _switch(self) -> str:
         """Return the command that activates the controller in use."""
-        name, manager = self.interface.controller, self.driver.controller_manager
-        option = f" -c {self._namespace}/{manager}" if self._namespace else ""
+        name, manager = self.interface.controller, self.manager
+        option = "" if manager == DEFAULT_MANAGER else f" -c {manager}"
         activated, deactivated = self.controllers_to_switch()
         if not activated:
             return f"type: ros2 run controller_manager spawner {name}{option}"

@@ -64,7 +64,8 @@ class FaultResponse:
         self.tracking_controller = actions.stop_controller(fault)
         self.action_limits = actions.limits
         self.limits: Limits = self.action_limits.limits
-        self._is_cut, self._has_returned, self._rest_count = False, False, 0
+        self._is_cut, self._rest_count = False, 0
+        self._return_to: Array | None = None  # (n,) where a joint stands [rad]
         self._stop: Plan | None = None  # of a controlled stop with torques
         time = self.start_time
         if not (fault.is_measurement_trusted or fault.reason in GAPS):
@@ -157,8 +158,8 @@ class FaultResponse:
         # frozen joint states may be those of a program that stands still
         is_trusted = self.fault.is_measurement_trusted or reason == FROZEN
         is_trusted = is_trusted and not (self._is_cut and reason == STOP_REQUESTED)
-        if self._has_returned:
-            planner.go_on(time)
+        if self._return_to is not None:
+            planner.go_to(self._return_to, RETURN_SPEED, time, reason)
         else:
             planner.stop(reason, time)
         plan = planner.plan
@@ -169,8 +170,8 @@ class FaultResponse:
         self._rest_count += is_at_rest
         # only a joint that a fault kept from its place is given way
         may_return = is_trusted and is_at_rest and reason != STOP_REQUESTED
-        if measured is not None and may_return and not self._has_returned:
-            self._has_returned = True
+        if measured is not None and may_return and self._return_to is None:
+            self._return_to = measured.q
             planner.go_to(measured.q, RETURN_SPEED, time, reason)
         setpoint = plan.at(time + self.tracking_controller.action_delay).q
         if reason not in MODEL_DOUBTED:

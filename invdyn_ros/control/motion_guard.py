@@ -30,6 +30,7 @@ BEYOND_LIMITS = "braking would exceed a joint limit"
 COMMITTED_PERIODS = 2  # control periods that a plan is followed for at least
 STOPPING_TIME = 0.3  # [s] that a stop takes about
 RETRY_TICKS = 8  # ticks for which only two periods are tried after the lookahead was refused
+STAMP_TOLERANCE = 1e-6  # [s] to which a stamp is known
 CONTINUITY = 1e-6  # [rad, rad/s, rad/s2] of a plan that continues another
 APPROACH_TOLERANCE = 1e-4  # [m] by which a motion within the margin may end closer than it starts
 
@@ -140,6 +141,18 @@ class MotionGuard:
         if self.reason is None:
             return self._active
         return self._follow(active._replace(hold_reason=self.reason))
+
+    def has_left(self, nominal: Plan, time: float) -> bool:
+        """Return whether the active plan stops since it was not verified further in time.
+
+        That happens when joint states are missing. The nominal plan does not continue it any more.
+
+        Args:
+            nominal: the last plan that was admitted.
+            time: current time [s].
+        """
+        is_last = self.reason is None and nominal.profile is self._nominal
+        return is_last and time > self._leave_time - STAMP_TOLERANCE
 
     def speed_scale(self, plan: Plan, time: float, driver_speed: float = 1.0) -> float:
         """Return the factor, in (0, 1], for the velocity limits of the next plan to a target.

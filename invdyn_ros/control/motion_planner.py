@@ -60,6 +60,7 @@ class MotionPlanner:
         self.plan: Plan | None = None
         self.hold_reason: str | None = None
         self._nominal: Plan | None = None
+        self._goal: Array | None = None  # (n,) of `go_to` [rad]
         self._target: Target | None = None
         self._target_error: str | None = None
         self._target_is_new = False
@@ -137,7 +138,7 @@ class MotionPlanner:
         is_new = self._target_is_new
         is_faster = self._slow_in.follow(time)
         is_scaled = abs(self.driver_speed / self._planned_speed - 1.0) > SPEED_STEP
-        if is_new or is_faster or is_scaled:
+        if is_new or is_faster or is_scaled or self._has_left(time):
             self._target_is_new = False
             self._plan_to(target, self._slow_in.speed, time)
         self._admit(time)
@@ -151,13 +152,13 @@ class MotionPlanner:
             time: current time [s].
         """
         plan, nominal = self._plans()
-        if nominal.hold_reason != reason or self._is_refused():
+        if nominal.hold_reason != reason or self._is_refused() or self._has_left(time):
             self._nominal = stop_plan(plan, time, self.limits, reason)
         self._admit(time)
         self.hold_reason = reason
 
     def go_to(self, q: Array, speed: float, time: float, reason: str) -> None:
-        """Move to a position at rest.
+        """Move to a position at rest; call it at each time of the motion.
 
         Args:
             q: (n,) [rad].
@@ -165,17 +166,12 @@ class MotionPlanner:
             time: current time [s].
             reason: why.
         """
-        still = np.zeros_like(q)
-        self._plan_to(Target(time, State(q, still, still), 0.0), speed, time)
-        if self._nominal is not None:
-            self._nominal = self._nominal._replace(hold_reason=reason)
+        if self._goal is not q or self._is_refused() or self._has_left(time):
+            still, self._goal = np.zeros_like(q), q
+            self._plan_to(Target(time, State(q, still, still), 0.0), speed, time)
+            if self._nominal is not None:
+                self._nominal = self._nominal._replace(hold_reason=reason)
         self._admit(time)
-
-    def go_on(self, time: float) -> None:
-        """Go on with the present motion at a time [s]."""
-        reason = self.hold_reason
-        self._admit(time)
-        self.hold_reason = reason
 
     def _plan_to(self, target: Target, speed: float, time: float) -> None:
         plan, nominal = self._plans()
@@ -191,6 +187,13 @@ class MotionPlanner:
         plan, nominal = self._plans()
         self.plan = nominal if self._guard is None else self._guard.admit(nominal, plan, time)
         self.hold_reason = self.plan.hold_reason
+
+    def _has_left(self, time: float) -> bool:
+        """Return whether the arm left its nominal plan as joint states were missing."""
+        nominal = self._nominal
+        return (
+            self._guard is not None and nominal is not None and self._guard.has_left(nominal, time)
+        )
 
     def _is_refused(self) -> bool:
         return self._guard is not None and self._guard.reason is not None

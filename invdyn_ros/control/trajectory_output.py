@@ -46,9 +46,14 @@ class Waypoints(NamedTuple):
 class TrajectoryOutput:
     """Turns the plans of one arm into trajectories, each of which ends at rest."""
 
-    def __init__(self, velocity: Array) -> None:
-        """Create the output of an arm with velocity limits (n,) [rad/s]."""
-        self._velocity = velocity
+    def __init__(self, velocity: Array, repeats: bool = True) -> None:
+        """Create the output of an arm.
+
+        Args:
+            velocity: (n,) its velocity limits [rad/s].
+            repeats: whether to repeat a trajectory, which may have been lost.
+        """
+        self._velocity, self._repeats = velocity, repeats
         self.reset()
 
     def reset(self) -> None:
@@ -70,8 +75,8 @@ class TrajectoryOutput:
             sent = None
         is_new = sent is None or not _is_same(plan, sent, time)
         is_over = plan.end_time + MIN_DURATION < time
-        is_repeated = time - self._sent_time < REPEAT_PERIOD - STAMP_TOLERANCE
-        if not is_new and (is_repeated or is_over):
+        is_early = time - self._sent_time < REPEAT_PERIOD - STAMP_TOLERANCE
+        if not is_new and (is_early or is_over or not self._repeats):
             return None
         if not is_new and time < self._joined_until:
             return None

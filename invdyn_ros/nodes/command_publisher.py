@@ -47,10 +47,13 @@ class CommandPublisher:
         """
         self._node, self._controller, self._names = node, controller, names
         self._interface = interface
+        # a controller of torques keeps the last one; a simulated arm has a watchdog
+        self._keeps_torques = interface is not None and controller.unit == "N m"
+        self._last_torque_stands = False
         self._trajectories: TrajectoryPublisher | None = None
-        if interface is not None and interface.takes_trajectories:
+        if interface is not None and interface.takes_plans:
             velocity = controller.robot.velocity
-            self._trajectories = TrajectoryPublisher(node, topic, names.joint_names, velocity)
+            self._trajectories = TrajectoryPublisher(node, interface, names.joint_names, velocity)
         else:
             self._commands = node.create_publisher(Float64MultiArray, topic, QOS)
         self._desired = node.create_publisher(JointState, "~/desired_joint_state", QOS)
@@ -85,6 +88,19 @@ class CommandPublisher:
             message = arm_to_message(self._names, to_stamp(stamp), q, qd, command.action)
             self._desired.publish(message)
 
+    def end(self, stamp: int) -> None:
+        """Let an arm that gets no more torques hold itself against gravity.
+
+        Args:
+            stamp: time of the newest joint state [ns].
+        """
+        if not self._last_torque_stands:
+            return
+        robot, measured = self._controller.robot, self._controller.monitor.measured
+        q, still = robot.home if measured is None else measured.q, np.zeros(robot.n)
+        self._send(robot.inverse_dynamics(q, still, still), stamp)
+        self._last_torque_stands = False
+
     def publish_none(self, stamp: int) -> None:
         """Answer a simulator in lockstep that there is no command for a joint state.
 
@@ -105,3 +121,4 @@ class CommandPublisher:
             q = controller.robot.home if measured is None else measured.q
             action = self._interface.command(controller.robot, action, q)
         self._commands.publish(command_to_message(action, stamp))
+        self._last_torque_stands = self._keeps_torques

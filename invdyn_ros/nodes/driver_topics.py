@@ -2,57 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Float64, String
 
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.driver_monitor import DriverMonitor
 from invdyn_ros.control.faults import CONTROLLER_INACTIVE, Fault, MeasurementMonitorConfig
-from invdyn_ros.graph.topics import DIAGNOSTICS, ROBOT_DESCRIPTION
+from invdyn_ros.graph.names import in_namespace
+from invdyn_ros.graph.topics import ROBOT_DESCRIPTION
+from invdyn_ros.nodes.controller_states import LATCHED, ControllerStates
+from invdyn_ros.nodes.interface_types import interface_type, package_to_install
 from invdyn_ros.nodes.messages import ForeignMessage
 from invdyn_ros.nodes.runner import IGNORED_COUNT_PREFIX, LAST_IGNORED, DiagnosticNode
 from invdyn_ros.robots.driver import Condition, DriverConfig
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.robot_description import description_problem
 
-CONTROLLERS_STATUS = "Controllers Activity"  # of the diagnostics of controller_manager
-STATE_SUFFIX = ".state"  # of its keys
-ACTIVITY_TYPE = "controller_manager_msgs/msg/ControllerManagerActivity"
-SWITCH_TYPE = "controller_manager_msgs/srv/SwitchController"
 CLOCK_TOLERANCE = 0.1  # [s] between the stamps of joint states and the clock of this computer
 PAUSE_LATENCY = 0.04  # [s] of the speed scaling after the arm stood still
 STATES_AGE = 0.3  # [s] since a joint state of the arm came
 NUM_STAMPS = 20  # newest ones, of which the one that came fastest tells the clocks apart
-LATCHED = QoSProfile(
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-SHARED = QoSProfile(depth=50)  # all nodes publish diagnostics
-
-
-def interface_type(name: str) -> Any | None:
-    """Return a message or service type, such as std_msgs/msg/Bool; None if it is not installed."""
-    package, module, kind = name.split("/")
-    try:
-        return getattr(import_module(f"{package}.{module}"), kind, None)
-    except ImportError:
-        return None
-
-
-def package_to_install(package: str) -> str:
-    """Return the Debian package of a ROS package."""
-    return f"ros-{os.environ.get('ROS_DISTRO', 'jazzy')}-{package.replace('_', '-')}"
 
 
 def monitor_config(
@@ -102,10 +78,9 @@ class DriverTopics:
         self.node, self.driver, self.controller = node, driver, controller
         self._joint_names, self._latch = joint_names, latch
         self.interface = driver.interface(controller.unit)
-        self.monitor = DriverMonitor(driver, self.interface, node.get_namespace())
+        manager = in_namespace(node.get_namespace(), driver.controller_manager)
+        self.monitor = DriverMonitor(driver, self.interface, manager)
         self.description_problem: str | None = None
-        self._has_activity = False
-        self._switch_client: Any = None
         # of the newest joint states: clock of arrival [s], and how old the stamp was [s]
         self._ages: deque[tuple[float, float]] = deque(maxlen=NUM_STAMPS)
         self._watched: list[str] = []
@@ -114,8 +89,9 @@ class DriverTopics:
         if driver.speed_scaling is not None:
             self._watched.append(driver.speed_scaling.topic)
             self._subscribe(Float64, driver.speed_scaling.topic, self.on_speed_scaling, False)
+        self._controllers: ControllerStates | None = None
         if self.interface.controller:
-            self._watch_controllers()
+            self._controllers = ControllerStates(node, self.monitor, self.act)
         self._subscribe(String, ROBOT_DESCRIPTION, self.on_robot_description)
 
     def _watch(self, condition: Condition) -> None:
@@ -142,16 +118,6 @@ class DriverTopics:
             self.monitor.add_value(condition, int(value))
 
         self._subscribe(kind, condition.topic, on_message)
-
-    def _watch_controllers(self) -> None:
-        manager = self.driver.controller_manager
-        kind, switch = interface_type(ACTIVITY_TYPE), interface_type(SWITCH_TYPE)
-        if kind is not None:
-            self._subscribe(kind, f"{manager}/activity", self.on_activity)
-        if switch is not None:
-            name = f"{manager}/switch_controller"
-            self._switch_client = self.node.create_client(switch, name)
-        self.node.create_subscription(DiagnosticArray, DIAGNOSTICS, self.on_diagnostics, SHARED)
 
     def _subscribe(
         self, kind: Any, topic: str, callback: Callable[[Any], None], latched: bool = True
@@ -180,28 +146,6 @@ class DriverTopics:
         except ValueError as error:
             raise ForeignMessage(str(error)) from error
 
-    def on_activity(self, message: Any) -> None:
-        """Note the states of the controllers, which are published at each change."""
-        self._has_activity = True
-        self.monitor.add_controllers({c.name: c.state.label for c in message.controllers})
-
-    def on_diagnostics(self, message: DiagnosticArray) -> None:
-        """Note the states of the controllers, which are published once a second."""
-        name = self.driver.controller_manager.rpartition("/")[2]
-        namespace = self.node.get_namespace().strip("/")
-        for status in message.status:
-            prefix, _, end = status.name.rpartition(f"{name}: ")
-            is_own = end == CONTROLLERS_STATUS and prefix.strip("/") in ("", namespace)
-            if is_own and not self._has_activity:
-                states = {v.key: v.value for v in status.values}
-                with_suffix = {
-                    key.removesuffix(STATE_SUFFIX): value
-                    for key, value in states.items()
-                    if key.endswith(STATE_SUFFIX)
-                }
-                self.monitor.add_controllers(with_suffix or states, time.monotonic())
-                self.act()
-
     def on_robot_description(self, message: String) -> None:
         """Compare the robot description of the driver with the arm."""
         robot = self.controller.robot
@@ -226,7 +170,8 @@ class DriverTopics:
         self.find_publishers()
         clock = time.monotonic()
         fault = self.monitor.fault(clock)
-        if fault is not None and fault.reason == CONTROLLER_INACTIVE and self._switch():
+        is_inactive = fault is not None and fault.reason == CONTROLLER_INACTIVE
+        if is_inactive and self._controllers is not None and self._controllers.switch():
             return f"activating {self.interface.controller}; engage again when it is active"
         problem = self.monitor.refusal(clock) or self._joint_states_problem()
         return problem or self.description_problem
@@ -257,17 +202,3 @@ class DriverTopics:
             f"stamps of joint states are {behind:.3g} s behind the clock of this computer, limit "
             f"{CLOCK_TOLERANCE}; synchronise the clocks (chrony, ptp)"
         )
-
-    def _switch(self) -> bool:
-        """Ask the controller manager for the controller in use; return whether that was possible.
-
-        Without its messages the fault says what to type.
-        """
-        activated, deactivated = self.monitor.controllers_to_switch()
-        client = self._switch_client
-        if client is None or not activated or not client.service_is_ready():
-            return False
-        request = client.srv_type.Request(strictness=client.srv_type.Request.STRICT)
-        request.activate_controllers, request.deactivate_controllers = activated, deactivated
-        client.call_async(request)
-        return True

@@ -11,7 +11,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from invdyn_ros.graph.topics import GRIPPER_COMMAND, JOINT_STATES
-from invdyn_ros.nodes.driver_topics import interface_type, package_to_install
+from invdyn_ros.nodes.interface_types import interface_type, package_to_install
 from invdyn_ros.nodes.joint_states import positions_by_name
 from invdyn_ros.nodes.messages import message_to_command
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames

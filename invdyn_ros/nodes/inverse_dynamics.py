@@ -136,7 +136,8 @@ class InverseDynamicsNode(ManagedNode):
             JointState, states, self.on_joint_state, states_qos, is_input=True
         )
         self.create_subscription(JointTrajectory, JOINT_TARGET, self.on_target, qos)
-        topics = TopicMonitor(self, topic, self.robot.rate)
+        takes_goals = interface is not None and interface.takes_goals
+        topics = TopicMonitor(self, topic, self.robot.rate, takes_goals)
         self.supervision = Supervision(
             self, self.controller, topics, self.publisher, config.lockstep, config.resume
         )
@@ -233,6 +234,8 @@ class InverseDynamicsNode(ManagedNode):
             self.publisher.publish(command, stamp, self.target_stamp)
         elif self.config.lockstep:  # the simulator waits for an answer
             self.publisher.publish_none(stamp)
+        elif not (self.controller.is_moving or self.supervision.is_silent):
+            self.publisher.end(stamp)
 
     def release(self) -> None:
         """Free the model."""
@@ -293,6 +296,11 @@ class InverseDynamicsNode(ManagedNode):
         deadline = time.monotonic() + MAX_ENDING_TIME
         while self.is_moving and time.monotonic() < deadline:
             spin(WATCHDOG_PERIOD)
+
+    def close(self) -> None:
+        """Let the arm hold itself against gravity, however the process ends."""
+        if self.is_configured and self.context.ok() and not self.supervision.is_silent:
+            self.publisher.end(self.get_clock().now().nanoseconds)
 
 
 def main() -> None:

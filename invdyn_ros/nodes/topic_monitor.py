@@ -19,6 +19,8 @@ SEVERAL_SOURCES = "two publishers of joint states"
 SEVERAL_TARGETS = "two publishers of targets"
 OBSERVERS = ("report", "view", "rosbag2", "foxglove", "_ros2cli")
 """First letters of the names of nodes that listen to commands but move nothing."""
+ACTION_STATUS = "/_action/status"
+"""Topic that whoever executes the goals of an action publishes."""
 UNKNOWN = "a node not discovered yet"
 CHECK_PERIOD = 0.05  # [s]
 # faults that two publishers of joint states cause
@@ -82,15 +84,18 @@ class TopicMonitor:
         stamps: stamps of the joint states.
     """
 
-    def __init__(self, node: DiagnosticNode, command_topic: str, rate: float) -> None:
+    def __init__(
+        self, node: DiagnosticNode, command_topic: str, rate: float, is_action: bool = False
+    ) -> None:
         """Monitor the topics of a node that alone publishes commands for an arm.
 
         Args:
             node: the node.
             command_topic: topic of its commands.
             rate: rate of the joint states [Hz].
+            is_action: whether the commands are goals of an action, and the topic is its name.
         """
-        self.node, self.command_topic = node, command_topic
+        self.node, self.command_topic, self._is_action = node, command_topic, is_action
         self.stamps = StampMonitor(rate)
 
     def publishers(self, topic: str) -> str:
@@ -125,8 +130,12 @@ class TopicMonitor:
 
     def listener(self) -> Fault | None:
         """Return the fault that nobody takes the commands, None if somebody does."""
-        infos = self.node.get_subscriptions_info_by_topic(self.command_topic)
-        if any(not info.node_name.startswith(OBSERVERS) for info in infos):
+        if self._is_action:
+            has_listener = self.node.count_publishers(f"{self.command_topic}{ACTION_STATUS}") > 0
+        else:
+            infos = self.node.get_subscriptions_info_by_topic(self.command_topic)
+            has_listener = any(not info.node_name.startswith(OBSERVERS) for info in infos)
+        if has_listener:
             return None
         topic = self.node.resolve_topic_name(self.command_topic)
         return Fault(NO_LISTENER, topic, 0, 1, "subscribers")

@@ -18,6 +18,7 @@ from invdyn_ros.robots.robot import Robot, package_file
 from invdyn_ros.typing import Array
 
 TopicName = Annotated[str, Field(pattern=r"^/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*$")]
+NodeName = Annotated[str, Field(pattern=r"^(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?$")]
 TypeName = Annotated[str, Field(pattern=r"^\w+/msg/\w+$")]
 LIMITS = ("lower", "upper", "velocity", "effort")
 
@@ -31,6 +32,8 @@ class CommandInterface(Validated):
         controller: name in the controller manager; empty: the driver has no controller manager.
         takes_trajectories: whether the topic takes trajectories (trajectory_msgs/JointTrajectory)
             instead, as that of a joint_trajectory_controller; for setpoints only.
+        takes_goals: whether the topic is the name of an action control_msgs/FollowJointTrajectory
+            instead, for an arm that has nothing else; for setpoints only.
         gravity_compensated: whether the arm adds the torques that hold it against gravity, so that
             commands must not contain them; for torques only.
     """
@@ -38,7 +41,13 @@ class CommandInterface(Validated):
     topic: TopicName
     controller: str = ""
     takes_trajectories: bool = False
+    takes_goals: bool = False
     gravity_compensated: bool = False
+
+    @property
+    def takes_plans(self) -> bool:
+        """Whether the controller takes whole plans instead of one action at a time."""
+        return self.takes_trajectories or self.takes_goals
 
     def command(self, robot: Robot, action: Array, q: Array) -> Array:
         """Return the command (n,) for an action.
@@ -184,7 +193,7 @@ class DriverConfig(Validated):
     position: CommandInterface | None = None
     effort: CommandInterface | None = None
     joints: dict[str, str] = field(default_factory=dict)
-    controller_manager: str = "controller_manager"
+    controller_manager: NodeName = "controller_manager"
     other_controllers: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
     speed_scaling: SpeedScalingSource | None = None
@@ -260,8 +269,17 @@ def _check(driver: DriverConfig, robot: Robot) -> None:
         raise ValueError("neither 'position' nor 'effort' is given, so the arm takes no commands")
     if driver.position is not None and driver.position.gravity_compensated:
         raise ValueError("gravity_compensated is for torques ('effort'), not for 'position'")
-    if driver.effort is not None and driver.effort.takes_trajectories:
-        raise ValueError("takes_trajectories is for setpoints ('position'), not for 'effort'")
+    if driver.effort is not None and (
+        driver.effort.takes_trajectories or driver.effort.takes_goals
+    ):
+        raise ValueError(
+            "takes_trajectories and takes_goals are for setpoints ('position'), not for 'effort'"
+        )
+    if driver.position and driver.position.takes_trajectories and driver.position.takes_goals:
+        raise ValueError("position has both takes_trajectories and takes_goals; give one of them")
+    controllers = [i.controller for i in (driver.position, driver.effort) if i is not None]
+    if any(controllers) and not driver.controller_manager:
+        raise ValueError(f"controller {max(controllers)} is given, but no controller_manager")
     unknown = [name for name in driver.joints if name not in robot.joint_names]
     if unknown:
         raise ValueError(f"joints has {unknown}; the arm has {list(robot.joint_names)}")

@@ -1,91 +1,22 @@
 """Table of the supported arms.
 
 `ROBOTS` holds all data of the named arms; every list of arms elsewhere is derived from it. To add
-an arm, add an entry here and its URDF file.
+an arm, add an entry here and its URDF file; users have theirs in a file of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+import os
+from dataclasses import replace
 
 import numpy as np
 
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.plant import PlantConfig
+from invdyn_ros.robots.robot_spec import GraspSpec, Gripper, RobotSpec
 from invdyn_ros.robots.scene import Scene
-
-
-class Gripper(NamedTuple):
-    """A two-finger parallel gripper; each finger moves by half the opening."""
-
-    joint_names: tuple[str, ...]  # prismatic finger joints [m], 0 = closed
-    max_opening: float  # largest distance between the pads [m]
-
-
-@dataclass(frozen=True)
-class GraspSpec:
-    """Settings of the grasp environments and the scripted grasp that depend on the arm."""
-
-    env_name: str
-    """Name of the arm in the Gymnasium environment ids."""
-    physics_rate: float
-    """Integration steps per second in the environments [Hz]."""
-    clearance: float = 0.08
-    """Height of the tool above the block before it descends [m]."""
-    lift_height: float = 0.10
-    """Height to which the block is lifted [m]."""
-
-
-@dataclass(frozen=True)
-class RobotSpec:
-    """Description of an arm: values that its URDF lacks, and values that override the URDF.
-
-    A limit that is None is taken from the URDF.
-    """
-
-    urdf: str
-    """Path in this package, or "pybullet_data/..." for a file of that package."""
-    joint_names: tuple[str, ...]
-    """Names of the n joints of the arm, without the fingers."""
-    tip_link: str
-    """Link of the tool centre point; its z axis is the approach direction."""
-    home: tuple[float, ...]
-    """(n,) home configuration [rad]."""
-    rate: float
-    """Rate of the arm's own controller [Hz]."""
-    acceleration: tuple[float, ...]
-    """(n,) acceleration limits [rad/s2]."""
-    lower: tuple[float, ...] | None = None
-    """(n,) lower position limits [rad]."""
-    upper: tuple[float, ...] | None = None
-    """(n,) upper position limits [rad]."""
-    velocity: tuple[float, ...] | None = None
-    """(n,) velocity limits [rad/s]."""
-    effort: tuple[float, ...] | None = None
-    """(n,) effort limits [N m]."""
-    action_unit: str = "N m"
-    """Unit of the actions: "N m", or "rad" for position servos."""
-    gripper: Gripper | None = None
-    """Finger joints and largest opening of the gripper."""
-    plant: PlantConfig = field(default_factory=PlantConfig)
-    """Parameters of the simulated arm."""
-    obstacles: Obstacles = field(default_factory=Obstacles)
-    """Table and boxes that the arm must not touch."""
-    scene: Scene | None = None
-    """Table, blocks and camera around the arm."""
-    grasp: GraspSpec | None = None
-    """Settings for grasping; the scene must have a block."""
-    launchable: bool = True
-    """Whether the launch files and `invdyn launch` offer the arm."""
-    driver_node: str | None = None
-    """Executable of this package that drives the real arm."""
-    driver: str | None = None
-    """File of config/drivers that describes the driver of the real arm, which the user starts."""
-    real_checkpoint: str | None = None
-    """Folder of config/checkpoints for the real arm; None: the folder of the simulated arm, whose
-    name is that of the arm."""
+from invdyn_ros.robots.user_arms import ARMS_VARIABLE, read_user_arms
 
 
 def _degrees(*angles: float) -> tuple[float, ...]:
@@ -201,6 +132,8 @@ ROBOTS: dict[str, RobotSpec] = {
         ),
     ),
 }
+
+ROBOTS |= read_user_arms(os.environ.get(ARMS_VARIABLE, ""), ROBOTS)
 
 
 def load_robot_spec(arm: str) -> RobotSpec:
