@@ -3,8 +3,10 @@
 import time
 
 import numpy as np
+import pytest
 import yaml
 from node_probe import CHECKPOINTS, DESIRED, STATES, TARGETS, TIMEOUT, UR5, state
+from rclpy.action import ActionServer
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 from trajectory_controller import TrajectoryController
@@ -12,9 +14,11 @@ from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.trajectory_output import Waypoints
+from invdyn_ros.nodes import trajectory_publisher
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import target_to_message, to_seconds, to_stamp
 from invdyn_ros.nodes.robot_names import RobotNames
+from invdyn_ros.nodes.trajectory_publisher import GoalSender
 from invdyn_ros.robots.driver import shipped_driver
 
 TRAJECTORY = "/joint_trajectory_controller/joint_trajectory"
@@ -111,3 +115,68 @@ def test_controller_gets_the_verified_plan_and_stops_with_it(start_node, tmp_pat
     # nothing more comes: the arm stops where its last plan ends
     end = arm.sample(now + 2.0)
     assert np.abs(end - arm.sample(now + 1.0)).max() == 0.0
+
+
+def test_action_without_its_messages_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(trajectory_publisher, "interface_type", lambda _: None)
+    with pytest.raises(ValueError, match="needs control_msgs; install ros-") as info:
+        GoalSender(None, "arm/follow_joint_trajectory")
+    assert "\n" not in str(info.value)
+
+
+def test_goals_of_an_action_are_verified_plans(start_node, tmp_path):
+    """Where its messages are installed, as beside ROS from packages."""
+    kind = pytest.importorskip("control_msgs.action").FollowJointTrajectory
+    action, goals, now = "/arm/follow_joint_trajectory", [], 0.0
+    file = tmp_path / "driver.yaml"
+    position = {"topic": action, "takes_goals": True}
+    file.write_text(yaml.safe_dump({"package": "the driver", "position": position}))
+    probe = start_node(
+        InverseDynamicsNode,
+        arm="ur5",
+        checkpoint=CHECKPOINTS / "ur5_position",
+        driver=file,
+        joint_state_timeout=0.6,
+        max_gap=0.6,
+    )
+    states = probe.advertise(STATES, JointState)
+    targets = probe.advertise(TARGETS, JointTrajectory)
+    client = probe.node.create_client(SetBool, "/inverse_dynamics/engage")
+    arm, names = TrajectoryController(UR5.home), RobotNames.of(UR5)
+
+    def execute(goal):
+        goals.append(to_waypoints(goal.request.trajectory))
+        arm.send(goals[-1], now)
+        goal.succeed()
+        return kind.Result()
+
+    def step():
+        nonlocal now
+        now = time.time()
+        states.publish(state(round(1e9 * now), arm.sample(now), arm.last[1]))
+        still = np.zeros(6)
+        aim = State(UR5.home + 0.2 * np.sin(3 * now), still, still)
+        targets.publish(
+            target_to_message(Target(now, aim, 0.0), names, to_stamp(round(1e9 * now)))
+        )
+        probe.executor.spin_once(timeout_sec=1 / UR5.rate)
+
+    def engage():
+        probe.wait_until(client.service_is_ready)
+        future = client.call_async(SetBool.Request(data=True))
+        while not future.done():
+            step()
+        return future.result()
+
+    assert f"no controller listens on {action}" in engage().message
+    server = ActionServer(probe.node, kind, action, execute)
+    deadline = time.monotonic() + TIMEOUT
+    while not engage().success:
+        assert time.monotonic() < deadline
+    start = arm.sample(now)
+    while len(goals) < 20:
+        assert probe.tested_node.fault is None and time.monotonic() < deadline
+        step()
+    assert arm.refused == 0 and np.abs(arm.sample(now) - start).max() > 0.01
+    assert not any(goal.qd[-1].any() for goal in goals), "each one ends at rest"
+    server.destroy()
