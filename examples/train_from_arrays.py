@@ -9,7 +9,7 @@ import numpy as np
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
-from invdyn_ros.models import build  # noqa: F401  (all families are registered on import)
+from invdyn_ros.models.registry import build  # noqa: F401  (all families are registered on import)
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import nn
 
-from invdyn_ros.models import MLP, MODELS
-from invdyn_ros.models.inverse_dynamics import ModelMetadata
-from invdyn_ros.models.mlp import MLPConfig
+from invdyn_ros.models.mlp import MLP, MLPConfig
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import MODELS
 from invdyn_ros.training import trainer as trainer_module
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.models.predictor import PredictedAction
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -29,14 +28,14 @@ class Oracle:
             self.arm.effort * qdd
         )
 
-    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
-        q, qd, qdd = np.split(motion[0, -1].numpy(), 3)
+    def predict(self, motion: Array, time: Array) -> PredictedAction:
+        q, qd, qdd = np.split(motion[0, -1], 3)
         plant, effort = self.plant, self.arm.effort
         friction = plant.coulomb * np.tanh(qd / SLOW) + plant.viscous * qd
         torque = self.rigid(q, qd, qdd) + effort * friction
         if self.arm.action_unit == "rad":
             torque = q + (torque / effort + plant.servo_damping * qd) / plant.servo_stiffness
-        return Prediction(torch.from_numpy(torque)[None, None], None)
+        return PredictedAction(torque[None, None], None)
 
 
 class BulletOracle(Oracle):

@@ -16,7 +16,7 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.control.action_interpolation import actions_at, interpolate_actions
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models.rigid_body import urdf_model
+from invdyn_ros.models.mujoco_rigid_body import urdf_model
 from invdyn_ros.models.timeseries.observations import subsample
 from invdyn_ros.models.timeseries.registry import save_time_series_model
 

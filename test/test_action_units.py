@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from oracle import excitation, robot
 from test_rosbag import UR10
 
@@ -23,11 +22,14 @@ from invdyn_ros.data.action_units import (
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import windows
 from invdyn_ros.graph.graph import resolve
-from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import save
 from invdyn_ros.models.fallback_metadata import FALLBACK_KEY, MAX_STD_KEY
 from invdyn_ros.models.gravity import convert_actions, for_commands
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import build
 from invdyn_ros.models.runtime import fastest_runtime
+from invdyn_ros.models.torch_predictor import TorchPredictor
 from invdyn_ros.sources.effort_fit import effort_notes, fit_effort
 from invdyn_ros.sources.rosbag import BagConfig, read_bag
 
@@ -78,13 +80,13 @@ def test_no_other_unit_is_ever_converted() -> None:
 def test_model_of_torques_without_gravity_gives_whole_torques_as_commands() -> None:
     torque = excitation(ARM, 1)
     model = identified(without_gravity(torque), urdf_compliance=[1.0] * ARM.n)
-    motion, time = torch.from_numpy(torque.motion)[None], torch.from_numpy(torque.time)[None]
-    bare = model.predict(motion, time).mean[0].numpy()
+    motion, time = torque.motion[None], torque.time[None]
+    bare = TorchPredictor(model).predict(motion, time).mean[0]
     # an identification with gravity in its rigid body would be off by up to 80 N m
     assert np.abs(bare - without_gravity(torque).action).max() < 0.5
     commands = for_commands(fastest_runtime(model))
     assert commands.meta.action_unit == TORQUE
-    whole = commands.predict(motion, time).mean[0].numpy()
+    whole = commands.predict(motion, time).mean[0]
     assert np.abs(whole - torque.action).max() < 0.5
     np.testing.assert_allclose(commands.act(torque.motion[50]), whole[50], atol=1e-9)
     # so does the fallback of a model
@@ -92,7 +94,7 @@ def test_model_of_torques_without_gravity_gives_whole_torques_as_commands() -> N
     model.meta = replace(model.meta, data=model.meta.data | data)
     fallback = fallback_from_metadata(for_commands(model).meta)
     assert fallback is not None
-    rigid = fallback.model.predict(motion, time).mean[0, 50].numpy()
+    rigid = fallback.model.predict(motion, time).mean[0, 50]
     np.testing.assert_allclose(
         rigid, ARM.inverse_dynamics(*np.split(torque.motion[50], 3)), atol=1e-9
     )

@@ -15,9 +15,9 @@ from invdyn_ros.benchmarks.model import ModelBenchmarkConfig, untrained_models
 from invdyn_ros.benchmarks.report import format_table, quantiles
 from invdyn_ros.benchmarks.simulation import SimulationBenchmarkConfig, rates_in_turn
 from invdyn_ros.cli.benchmark import BENCHMARKS, load_benchmark, main
-from invdyn_ros.models import MODELS, build
 from invdyn_ros.models.checkpoint import save
-from invdyn_ros.models.inverse_dynamics import ModelMetadata
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import load_robot
 

@@ -40,7 +40,7 @@ from invdyn_ros.grasp.policies.failure_causes import (
 )
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
-from invdyn_ros.models.checkpoint import METADATA_FILE
+from invdyn_ros.models.checkpoint_files import METADATA_FILE
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import package_file
 

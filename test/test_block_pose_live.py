@@ -17,7 +17,7 @@ from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net, save_block_pose_net
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.pose_training.rendered_dataset import collect_states
-from invdyn_ros.models.checkpoint import METADATA_FILE
+from invdyn_ros.models.checkpoint_files import METADATA_FILE
 from invdyn_ros.robots.robot import package_file
 
 

@@ -46,7 +46,7 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
     DatasetRenderingConfig,
     load_rendered_images,
 )
-from invdyn_ros.models.checkpoint import METADATA_FILE
+from invdyn_ros.models.checkpoint_files import METADATA_FILE
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -13,8 +13,12 @@ import torch
 from oracle import robot
 from safetensors.torch import load_file, save_file
 
-from invdyn_ros.models import MLP, MODELS, ModelMetadata, build
-from invdyn_ros.models.checkpoint import CHECKSUM_KEY, load, metadata_checksum, save
+from invdyn_ros.models.checkpoint import load, save
+from invdyn_ros.models.checkpoint_files import CHECKSUM_KEY, metadata_checksum
+from invdyn_ros.models.mlp import MLP
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import MODELS, build
+from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.robot import package_file
 
 
@@ -149,10 +153,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_damage_is_described_in_one_line(folder: Path, name: str) -> None:
     damage, message = DAMAGE[name]
     damage(folder)
-    with pytest.raises(ValueError, match=message) as raised:
-        load(folder)
-    assert "\n" not in str(raised.value)
-    assert str(folder) in str(raised.value)
+    for read in (load, load_runtime):
+        with pytest.raises(ValueError, match=message) as raised:
+            read(folder)
+        assert "\n" not in str(raised.value)
+        assert str(folder) in str(raised.value)
 
 
 def test_torque_model_that_calls_itself_a_servo_is_refused(tmp_path: Path) -> None:
@@ -160,8 +165,9 @@ def test_torque_model_that_calls_itself_a_servo_is_refused(tmp_path: Path) -> No
         shutil.copy(package_file("config/checkpoints/ur5") / name, tmp_path)
     load(tmp_path)
     _edit(lambda v: v.update(action_unit="rad"))(tmp_path)
-    with pytest.raises(ValueError, match=r"it predicts .* rad for .* at rest"):
-        load(tmp_path)
+    for read in (load, load_runtime):
+        with pytest.raises(ValueError, match=r"it predicts .* rad for .* at rest"):
+            read(tmp_path)
 
 
 def test_changed_metadata_can_be_signed_with_the_checksum_in_the_message(folder: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from oracle import robot
 from plant_oracle import BulletOracle
 
@@ -34,19 +33,19 @@ from invdyn_ros.control.computed_torque import ConstantInertiaModel, MeasuredSta
 from invdyn_ros.control.motion_profile import Plan
 from invdyn_ros.control.target_planning import hold_plan
 from invdyn_ros.evaluation.closed_loop import ClosedLoopRun
-from invdyn_ros.models import InverseDynamics, build
-from invdyn_ros.models.inverse_dynamics import Prediction
-from invdyn_ros.models.rigid_body import urdf_model
+from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody, urdf_model
+from invdyn_ros.models.predictor import PredictedAction
 from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.urdf import UrdfTree
+from invdyn_ros.typing import Array
 
 BENCHMARK_CONFIG = ClosedLoopBenchmarkConfig(motions=1, seconds=2.0)
 
 
-def wrong_model() -> InverseDynamics:
+def wrong_model() -> MujocoRigidBody:
     right = urdf_model(robot("ur5"), "N m")
-    return build(replace(right.meta, urdf=wrong_urdf(robot("ur5").rigid_body_urdf())))
+    return MujocoRigidBody(replace(right.meta, urdf=wrong_urdf(robot("ur5").rigid_body_urdf())))
 
 
 def measured_beside(q: np.ndarray, by: float) -> MeasuredState:
@@ -91,10 +90,10 @@ class Constant:
     n_obs_steps = 1
 
     def __init__(self, torque: np.ndarray) -> None:
-        self.torque = torch.from_numpy(torque)
+        self.torque = torque
 
-    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
-        return Prediction(self.torque.expand(1, motion.shape[1], -1), None)
+    def predict(self, motion: Array, time: Array) -> PredictedAction:
+        return PredictedAction(np.tile(self.torque, (1, motion.shape[1], 1)), None)
 
 
 def test_feedback_of_feed_forward_does_not_depend_on_the_model() -> None:
@@ -108,7 +107,7 @@ def test_feedback_of_feed_forward_does_not_depend_on_the_model() -> None:
             FeedForward(model, 0.0, ur5)(plan, measured) for model in models
         )
         np.testing.assert_allclose(with_constant - with_zero, torque)
-        inertia = ConstantInertiaModel(ur5, "N m").inertia.numpy()
+        inertia = ConstantInertiaModel(ur5, "N m").inertia
         np.testing.assert_allclose(with_zero, -225.0 * error * inertia, atol=1e-12)
 
 

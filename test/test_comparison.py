@@ -24,9 +24,9 @@ from invdyn_ros.evaluation.compare import (
 )
 from invdyn_ros.evaluation.comparison_table import comparison_rows, markdown
 from invdyn_ros.evaluation.report_keys.registry import undescribed_keys, unused_keys
-from invdyn_ros.models import build
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.inverse_dynamics import ModelMetadata
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import build
 from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.training.run_config import TrainConfig

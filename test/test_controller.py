@@ -7,7 +7,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
 from arm_limits import assert_within
 from plant_oracle import BulletOracle, Oracle
 
@@ -25,10 +24,11 @@ from invdyn_ros.control.target_planning import hold_plan
 from invdyn_ros.control.target_timing import TargetTiming
 from invdyn_ros.control.tool_speed import ToolSpeed
 from invdyn_ros.evaluation.closed_loop import ANY_ERROR
-from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.models.predictor import PredictedAction
 from invdyn_ros.robots.plant import IDEAL_PLANT, PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.typing import Array
 
 robot = cache(load_robot)
 NO_SLOW_IN = SafetyLimitsConfig(slow_in_time=0.0)
@@ -37,8 +37,8 @@ NO_SLOW_IN = SafetyLimitsConfig(slow_in_time=0.0)
 class Broken:
     n_obs_steps = 1
 
-    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
-        return Prediction(torch.full((1, 1, motion.shape[-1] // 3), torch.nan), None)
+    def predict(self, motion: Array, time: Array) -> PredictedAction:
+        return PredictedAction(np.full((1, 1, motion.shape[-1] // 3), np.nan), None)
 
 
 def engaged_controller(arm: str, plant: PlantConfig, kind: type[Oracle] = Oracle) -> ArmController:

@@ -13,14 +13,10 @@ from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.dropout_controller import JOINT_STATES_MISSING, DropoutController
 from invdyn_ros.control.faults import STOPPED
+from invdyn_ros.control.learned_state_predictor import LearnedStatePredictor, impute
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
-from invdyn_ros.control.state_predictor import (
-    LearnedStatePredictor,
-    StatePredictor,
-    StatePredictorConfig,
-    impute,
-)
+from invdyn_ros.control.state_predictor import StatePredictor, StatePredictorConfig
 from invdyn_ros.control.target_planning import hold_plan
 from invdyn_ros.evaluation.closed_loop import (
     LossyChannel,
@@ -29,7 +25,7 @@ from invdyn_ros.evaluation.closed_loop import (
     replay,
 )
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.rigid_body import urdf_model
+from invdyn_ros.models.mujoco_rigid_body import urdf_model
 from invdyn_ros.models.runtime import fastest_runtime
 from invdyn_ros.models.timeseries.observations import Motions, Observations
 from invdyn_ros.models.timeseries.registry import build_time_series_model

@@ -10,9 +10,10 @@ from oracle import excitation, robot
 
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.windows import windows
-from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.ensemble import Ensemble, EnsembleConfig
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import build
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 

@@ -19,13 +19,19 @@ from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.data.windows import windows
 from invdyn_ros.graph.graph import resolve
-from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, Prediction, build
 from invdyn_ros.models.checkpoint import save
 from invdyn_ros.models.export_parity import TOLERANCE, check_parity, max_difference, random_motion
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
 from invdyn_ros.models.mlp import MLP
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
-from invdyn_ros.models.onnx import ONNXModel, export, load_onnx, serialize
+from invdyn_ros.models.onnx import ONNXModel, load_onnx
+from invdyn_ros.models.onnx_export import export, serialize
+from invdyn_ros.models.predictor import PredictedAction
+from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.models.runtime import RUNTIMES, fastest_runtime, load_runtime
+from invdyn_ros.models.torch_predictor import TorchPredictor
+from invdyn_ros.typing import Array
 
 
 def meta(family: str, arm: str = "ur5", **config: object) -> ModelMetadata:
@@ -90,10 +96,10 @@ def test_exported_file_predicts_like_the_model(family: str, arm: str, tmp_path: 
     assert (loaded.meta, loaded.n_obs_steps) == (model.meta, model.n_obs_steps)
     assert list(file.parent.iterdir()) == [file]
     for batch_size in (3, 1, 200):  # other sizes than the traced one
-        motion, time = random_motion(model, batch_size, seed=batch_size + 1)
-        expected, actual = model.predict(motion, time), loaded.predict(motion, time)
-        scale = torch.maximum(expected.mean.std(), model.target_std.min())
-        assert (actual.mean - expected.mean).abs().max() / scale < TOLERANCE
+        inputs = [x.numpy() for x in random_motion(model, batch_size, seed=batch_size + 1)]
+        expected, actual = TorchPredictor(model).predict(*inputs), loaded.predict(*inputs)
+        scale = max(expected.mean.std(), float(model.target_std.min()))
+        assert np.abs(actual.mean - expected.mean).max() / scale < TOLERANCE
         assert (actual.std is None) == (expected.std is None)
 
 
@@ -108,7 +114,18 @@ def test_fastest_runtime_predicts_like_the_model(family: str) -> None:
 
 def test_family_that_cannot_be_exported_runs_in_eager_torch() -> None:
     model = UnsupportedOperation(meta("mlp")).eval()
-    assert fastest_runtime(model) is model
+    runtime = fastest_runtime(model)
+    assert isinstance(runtime, TorchPredictor) and runtime.model is model
+
+
+def assert_equals_in_mujoco(model: InverseDynamics) -> None:
+    motion, time = random_motion(model, 50)
+    tensors = {name: value.numpy() for name, value in model.state_dict().items()}
+    actual = MujocoRigidBody.from_tensors(model.meta, tensors).predict(
+        motion.numpy(), time.numpy()
+    )
+    expected = model.predict(motion, time).mean
+    np.testing.assert_allclose(actual.mean, expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa", "dofbot"])
@@ -119,17 +136,13 @@ def test_mujoco_rigid_body_supports_unphysical_parameters(arm: str) -> None:
     tree.inertial.copy_(torch.randn(model.n, 10, generator=generator))  # negative masses too
     for name in ("friction", "compliance"):
         model.get_buffer(name).copy_(torch.randn(model.get_buffer(name).shape))
-    motion, time = random_motion(model, 50)
-    actual = MujocoRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
-    torch.testing.assert_close(actual, model.predict(motion, time).mean, rtol=1e-10, atol=1e-10)
+    assert_equals_in_mujoco(model)
 
 
 def test_mujoco_rigid_body_supports_branches_and_prismatic_joints() -> None:
     cart = replace(meta("rigid_body"), robot="cart", joint_names=CART_JOINTS, urdf=CART_XML)
     model = build(cart)
-    motion, time = random_motion(model, 50)
-    actual = MujocoRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
-    torch.testing.assert_close(actual, model.predict(motion, time).mean, rtol=1e-10, atol=1e-10)
+    assert_equals_in_mujoco(model)
 
 
 def test_ill_conditioned_parameters_are_refused(tmp_path: Path) -> None:
@@ -173,14 +186,15 @@ def test_failed_export_writes_no_file(
 def test_parity_error_states_the_difference() -> None:
     model = make("mlp")
 
-    class Other:
-        def predict(self, motion: Tensor, time: Tensor) -> Prediction:
-            actual = model.predict(motion, time)
+    class Other(TorchPredictor):
+        def predict(self, motion: Array, time: Array) -> PredictedAction:
+            actual = super().predict(motion, time)
             return actual._replace(mean=actual.mean * 1.01)
 
-    assert max_difference(model, model) == 0 < 1e-3 < max_difference(model, Other())
+    same, other = TorchPredictor(model), Other(model)
+    assert max_difference(model, same) == 0 < 1e-3 < max_difference(model, other)
     with pytest.raises(ValueError, match="pair: its actions differ by"):
-        check_parity(model, Other(), "pair")
+        check_parity(model, other, "pair")
 
 
 def _foreign(file: Path) -> None:

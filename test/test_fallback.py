@@ -20,38 +20,25 @@ from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import replay
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
-from invdyn_ros.models import ModelMetadata, Prediction, build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.fallback_metadata import FALLBACK_KEY
 from invdyn_ros.models.hybrid import Hybrid
-from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
-from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody, urdf_model
+from invdyn_ros.models.predictor import PredictedAction
 from invdyn_ros.models.runtime import fastest_runtime
+from invdyn_ros.models.torch_predictor import TorchPredictor
 from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
+from invdyn_ros.typing import Array
 
 ARM = robot("ur5")
 LIMIT = 0.5
 OFFSET = 3.0  # [N m] between `OffsetModel` and the rigid body
 
 
-def rigid_body() -> RigidBody:
-    config = {"identify": False}
-    model = build(
-        ModelMetadata(
-            "rigid_body",
-            "ur5",
-            ARM.joint_names,
-            "N m",
-            ARM.rate,
-            0.0,
-            ARM.rigid_body_urdf(),
-            config,
-        )
-    )
-    assert isinstance(model, RigidBody)
-    return model
+def rigid_body() -> MujocoRigidBody:
+    return urdf_model(ARM, "N m")
 
 
 class OffsetModel:
@@ -61,11 +48,10 @@ class OffsetModel:
 
     def __init__(self, with_std: bool = True) -> None:
         self.rigid, self.with_std = rigid_body(), with_std
-        self.home = torch.as_tensor(ARM.home)
 
-    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
-        std = (motion[..., :6] - self.home).abs() if self.with_std else None
-        return Prediction(self.rigid.predict(motion, time).mean + OFFSET, std)
+    def predict(self, motion: Array, time: Array) -> PredictedAction:
+        std = np.abs(motion[..., :6] - ARM.home) if self.with_std else None
+        return PredictedAction(self.rigid.predict(motion, time).mean + OFFSET, std)
 
 
 def mean_offset(
@@ -87,7 +73,7 @@ def make_controller(fallback: Fallback | None, with_std: bool = True) -> ArmCont
 
 
 def test_action_blends_continuously_into_the_rigid_body() -> None:
-    controller = make_controller(Fallback(MujocoRigidBody(rigid_body()), np.full(6, LIMIT)))
+    controller = make_controller(Fallback(rigid_body(), np.full(6, LIMIT)))
     distance = np.linspace(0, 3 * LIMIT, 61)
     results = [mean_offset(controller, x, 0.01 * k) for k, x in enumerate(distance)]
     offsets, reasons = np.array([x for x, _ in results]), [reason for _, reason in results]
@@ -102,13 +88,13 @@ def test_action_blends_continuously_into_the_rigid_body() -> None:
 
 @pytest.mark.parametrize("with_std", [True, False])
 def test_without_limit_or_standard_deviation_there_is_no_fallback(with_std: bool) -> None:
-    fallback = None if with_std else Fallback(MujocoRigidBody(rigid_body()), np.full(6, LIMIT))
+    fallback = None if with_std else Fallback(rigid_body(), np.full(6, LIMIT))
     controller = make_controller(fallback, with_std)
     assert mean_offset(controller, 5 * LIMIT, 0.0) == (pytest.approx(OFFSET), None)
 
 
 def test_hold_takes_precedence_over_fallback_as_the_reason() -> None:
-    controller = make_controller(Fallback(MujocoRigidBody(rigid_body()), np.full(6, LIMIT)))
+    controller = make_controller(Fallback(rigid_body(), np.full(6, LIMIT)))
     controller.engage(True)
     command = controller.update(MeasuredState(0.0, ARM.home + 1.0, np.zeros(6)))
     assert command.reason == "no target yet"
@@ -134,9 +120,9 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Hybrid:
 def test_hybrid_falls_back_to_its_identified_rigid_body(hybrid: Hybrid) -> None:
     fallback = fallback_from_metadata(hybrid.meta)
     assert fallback is not None
-    motion = torch.randn(1, 5, 18, generator=torch.Generator().manual_seed(0)).double()
-    results = fallback.model.predict(motion, torch.zeros(1, 5)).mean
-    torch.testing.assert_close(results, hybrid.rigid_body_target(motion))
+    motion = np.random.default_rng(0).normal(size=(1, 5, 18))
+    results = fallback.model.predict(motion, np.zeros((1, 5))).mean
+    np.testing.assert_allclose(results, hybrid.rigid_body_target(torch.from_numpy(motion)))
 
 
 def test_fallback_weight_is_zero_near_the_data_and_positive_far_from_them(hybrid: Hybrid) -> None:
@@ -161,14 +147,15 @@ def test_replay_falls_back_far_from_the_data_and_reports_it(
     data = hybrid.meta.data | {FALLBACK_KEY: metadata | {"friction": shifted}}
     monkeypatch.setattr(hybrid, "meta", replace(hybrid.meta, data=data))
     fallback, none = fallback_from_metadata(hybrid.meta), np.empty((50, 0))
+    model = TorchPredictor(hybrid)
     assert fallback is not None
     q, qd = trained.position[:50] + 2.0, trained.velocity[:50]
     task = TrackingTask(
         ARM, IDEAL_PLANT, "N m", JointSamples(trained.time[:50], q, qd, none, none)
     )
     live, without_fallback, rigid = (
-        replay(ARM, model, "N m", 0.0, task.desired, IDEAL_PLANT, fallback=other)
-        for model, other in ((hybrid, fallback), (hybrid, None), (fallback.model, None))
+        replay(ARM, driver, "N m", 0.0, task.desired, IDEAL_PLANT, fallback=other)
+        for driver, other in ((model, fallback), (model, None), (fallback.model, None))
     )
     assert live.used_fallback.all() and not without_fallback.used_fallback.any()
     np.testing.assert_allclose(live.action, rigid.action)
@@ -176,17 +163,17 @@ def test_replay_falls_back_far_from_the_data_and_reports_it(
     assert task.tracking_rms(hybrid) == live.rms != without_fallback.rms
 
 
-def test_onnx_runtime_falls_back_to_the_same_rigid_body(hybrid: Hybrid) -> None:
+def test_live_runtimes_fall_back_to_the_same_rigid_body(hybrid: Hybrid) -> None:
     runtime = fastest_runtime(hybrid)
     fallback, from_model = (
         fallback_from_metadata(runtime.meta),
         fallback_from_metadata(hybrid.meta),
     )
     assert fallback is not None and from_model is not None
-    motion = torch.randn(1, 1, 18, generator=torch.Generator().manual_seed(1)).double()
-    actions = [x.model.predict(motion, torch.zeros(1, 1)).mean for x in (fallback, from_model)]
-    torch.testing.assert_close(*actions)
-    assert runtime.predict(motion, torch.zeros(1, 1)).std is not None
+    motion, time = np.random.default_rng(1).normal(size=(1, 1, 18)), np.zeros((1, 1))
+    actions = [x.model.predict(motion, time).mean for x in (fallback, from_model)]
+    np.testing.assert_array_equal(*actions)
+    assert runtime.predict(motion, time).std is not None
 
 
 def test_model_without_standard_deviation_has_no_fallback() -> None:

@@ -20,7 +20,7 @@ from invdyn_ros.grasp.learning.rl import RLTraining
 from invdyn_ros.grasp.learning.sb3_algorithms import ALGORITHMS
 from invdyn_ros.grasp.policies.learned import LearnedGrasp
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, load_policy, save_policy
-from invdyn_ros.models.checkpoint import CHECKSUM_KEY, METADATA_FILE, metadata_checksum
+from invdyn_ros.models.checkpoint_files import CHECKSUM_KEY, METADATA_FILE, metadata_checksum
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 

@@ -11,7 +11,6 @@ from oracle import excitation, robot, torque
 from scipy.ndimage import gaussian_filter1d
 
 from invdyn_ros.data.windows import Windows, windows
-from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.gaussian_process import (
     GaussianProcess,
     fit_gaussian_process,
@@ -19,11 +18,14 @@ from invdyn_ros.models.gaussian_process import (
     select_inducing_points,
 )
 from invdyn_ros.models.hybrid import Hybrid
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.least_squares_identification import (
     cross_identify,
     identify,
     sum_normal_equations,
 )
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import build
 from invdyn_ros.models.variance_components import fit_variance_components
 from invdyn_ros.robots.robot import Robot
 

@@ -5,7 +5,8 @@ import pytest
 from node_probe import UR5
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from invdyn_ros.models.rigid_body import urdf_model
+from invdyn_ros.models.mujoco_rigid_body import urdf_model
+from invdyn_ros.models.predictor import PredictedAction
 from invdyn_ros.models.runtime import predict_motion
 from invdyn_ros.nodes.inverse_dynamics_solver import InverseDynamicsSolverNode, message_to_motion
 from invdyn_ros.nodes.messages import ForeignMessage, to_stamp
@@ -26,8 +27,9 @@ def request(stamp, names, *rows):
 
 def test_batch_is_answered_by_name_with_the_torques_of_the_model(start_node, tmp_path):
     from invdyn_ros.models.checkpoint import save
+    from invdyn_ros.models.registry import build
 
-    model = urdf_model(UR5, "N m")
+    model = build(urdf_model(UR5, "N m").meta)
     save(model, model.meta, tmp_path)
     parameters = {"checkpoint": tmp_path, "unit": "'N m without gravity'"}
     probe, answers = start_node(
@@ -78,17 +80,13 @@ class Recent:
     meta = urdf_model(UR5, "N m").meta
 
     def predict(self, motion, time):
-        from invdyn_ros.models.inverse_dynamics import Prediction
-
-        assert (time.diff(dim=1) > 0).all()
-        return Prediction(motion[..., :6].mean(1, keepdim=True).expand(-1, 3, -1), None)
+        assert (np.diff(time, axis=1) > 0).all()
+        mean = motion[..., :6].mean(1, keepdims=True)
+        return PredictedAction(np.repeat(mean, 3, axis=1), None)
 
 
 def test_model_of_several_frames_gets_the_motion_before_each():
-    import torch
-
-    motion = torch.zeros(4, 18, dtype=torch.float64)
-    motion[:, 0] = torch.tensor([3.0, 6.0, 9.0, 0.0])
-    time = torch.arange(4, dtype=torch.float64) / 100
-    actions = predict_motion(Recent(), motion, time)
+    motion = np.zeros((4, 18))
+    motion[:, 0] = [3.0, 6.0, 9.0, 0.0]
+    actions = predict_motion(Recent(), motion, np.arange(4) / 100)
     assert actions[:, 0].tolist() == pytest.approx([3, 4, 6, 5])

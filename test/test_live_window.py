@@ -27,8 +27,9 @@ from invdyn_ros.evaluation.live.live_image import (
 from invdyn_ros.evaluation.live.live_page import has_network, render_live_page, render_network_page
 from invdyn_ros.evaluation.live.live_state import LiveState
 from invdyn_ros.evaluation.live.server import MAX_UNCONFIRMED, CommandResult, LiveServer
-from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.checkpoint import save
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import build
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.robots.obstacles import Box, Obstacles
 from invdyn_ros.robots.registry import load_scene

@@ -9,8 +9,8 @@ import torch
 
 from invdyn_ros.benchmarks.lottery_ticket import latency_rows, ticket_curves
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import ModelMetadata
 from invdyn_ros.models.dense_network import DenseLayer, DenseNetwork
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.pruning import (
     magnitude_mask,
     prune,

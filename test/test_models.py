@@ -10,8 +10,10 @@ from oracle import excitation, robot, setpoint
 from torch import Tensor
 
 from invdyn_ros.data.windows import Windows, windows
-from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, save
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import RunState
 

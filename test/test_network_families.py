@@ -11,10 +11,12 @@ from torch import Tensor
 from invdyn_ros.benchmarks.multimodal import nmse, sample_metrics, solenoid
 from invdyn_ros.cli import convert as cli
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.flow import Flow
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.net2net import convert
+from invdyn_ros.models.registry import build
 from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import RunState
 

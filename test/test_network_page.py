@@ -18,8 +18,8 @@ from invdyn_ros.benchmarks.network_page import (
 from invdyn_ros.cli import run_verb
 from invdyn_ros.evaluation.pages.network import read_network_page, write_network_page
 from invdyn_ros.evaluation.plots.network_video import network_frames, write_network_video
-from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.dense_network import dense_network
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.network_history import (
     MAX_BYTES,
     MAX_SNAPSHOTS,
@@ -28,6 +28,7 @@ from invdyn_ros.models.network_history import (
     sample_error,
 )
 from invdyn_ros.models.pruning import magnitude_mask, prune
+from invdyn_ros.models.registry import build
 from invdyn_ros.training.network_recorder import checkpoint_history
 from invdyn_ros.training.xor import XorConfig, correct_predictions, train_xor
 

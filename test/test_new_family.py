@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from invdyn_ros.cli import run_verb
 from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import read_dataset, write_dataset
-from invdyn_ros.models import MODELS, ModelMetadata
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.neural_network import NeuralNetwork
+from invdyn_ros.models.registry import MODELS
 from invdyn_ros.models.runtime import load_runtime
 
 ARM = robot("ur5")

@@ -10,7 +10,8 @@ import torch
 from oracle import robot
 
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import MLP, ModelMetadata
+from invdyn_ros.models.mlp import MLP
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.training.distributed import ProcessGroup
 from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 from invdyn_ros.training.run_config import parse_train_config

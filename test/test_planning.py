@@ -16,8 +16,9 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.train_planner import main
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models import InverseDynamics, ModelMetadata, Prediction
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
 from invdyn_ros.models.mlp import MLPConfig
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig
 from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMetadata, load_planner
 from invdyn_ros.models.planner.receding_horizon import (

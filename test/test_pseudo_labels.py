@@ -13,9 +13,10 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.evaluation.plots.video_writer import VideoWriter
 from invdyn_ros.evaluation.pseudo_labels import label_recordings
-from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.augmentation import WRIST_JOINTS
 from invdyn_ros.models.checkpoint import load, save
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import build
 
 FILES = ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet")
 

@@ -21,8 +21,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.windows import windows
-from invdyn_ros.models import MODELS
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.registry import MODELS
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import split_train_val_test, train
 from invdyn_ros.training.training_state import Progress

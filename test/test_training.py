@@ -15,12 +15,12 @@ from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.windows import windows
 from invdyn_ros.evaluation.pages.network import read_network_page
-from invdyn_ros.models import MODELS
 from invdyn_ros.models import least_squares_identification as identification
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.dense_network import dense_network
 from invdyn_ros.models.net2net import convert
 from invdyn_ros.models.network_history import NetworkHistory
+from invdyn_ros.models.registry import MODELS
 from invdyn_ros.training import trainer as trainer_module
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
 from invdyn_ros.training.train import split_train_val_test, train

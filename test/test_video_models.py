@@ -13,7 +13,6 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import split, windows
 from invdyn_ros.evaluation.evaluate import evaluate, predict_split
 from invdyn_ros.evaluation.plots.evaluation import plot_evaluation
-from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.augmentation import (
     WRIST_JOINTS,
     Clips,
@@ -24,6 +23,9 @@ from invdyn_ros.models.augmentation import (
 )
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.export_parity import random_motion
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.perception.camera import read_video_info
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train

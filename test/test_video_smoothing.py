@@ -8,7 +8,7 @@ from synthetic_videos import patch_video
 from test_video_models import VIDEO_FAMILIES, make, pixels_and_time
 
 from invdyn_ros.data.windows import whole_trajectories
-from invdyn_ros.models import InverseDynamics
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
 
 RECORDINGS = [patch_video(k, 20) for k in range(3)]
 

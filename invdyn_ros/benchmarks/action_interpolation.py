@@ -11,10 +11,10 @@ from torch import Tensor
 
 from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.control.action_interpolation import actions_at
-from invdyn_ros.control.state_predictor import impute
+from invdyn_ros.control.learned_state_predictor import impute
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models import InverseDynamics
+from invdyn_ros.models.predictor import Runtime
 from invdyn_ros.models.timeseries.interpolation_baselines import INTERPOLATORS, interpolate
 from invdyn_ros.models.timeseries.observations import Observations, split_into_motions, subsample
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
@@ -30,7 +30,7 @@ PredictStates = Callable[[Observations], Tensor]
 
 def action_errors(
     data: Path,
-    inverse: InverseDynamics,
+    inverse: Runtime,
     state_models: Mapping[str, TimeSeriesModel],
     observed_fractions: Sequence[float],
 ) -> dict[str, Row]:

@@ -40,7 +40,7 @@ from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.evaluation.closed_loop import ClosedLoopRun, excitation_motion, replay
 from invdyn_ros.evaluation.compare import family_configs
 from invdyn_ros.evaluation.plots.closed_loop import plot_closed_loop
-from invdyn_ros.models import InverseDynamics
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot

@@ -12,13 +12,14 @@ from invdyn_ros.control.computed_torque import (
     ComputedTorqueController,
     ConstantInertiaModel,
     FeedbackConfig,
-    InverseDynamicsModel,
     MeasuredState,
 )
 from invdyn_ros.control.motion_profile import Plan
 from invdyn_ros.evaluation.compare import ComparisonJob, load_trajectories, train_seeds
-from invdyn_ros.models import InverseDynamics, build
-from invdyn_ros.models.rigid_body import urdf_model
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody, urdf_model
+from invdyn_ros.models.predictor import Predictor
+from invdyn_ros.models.torch_predictor import TorchPredictor
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.training.train import TrainConfig
 from invdyn_ros.typing import Array
@@ -33,7 +34,7 @@ class ModelUnderTest(NamedTuple):
     """A model and the form in which it drives the arm."""
 
     name: str
-    model: InverseDynamicsModel
+    model: Predictor
     action_delay: float  # [s]
     form: str  # of FORMS
 
@@ -49,7 +50,7 @@ class FeedForward(ComputedTorqueController):
     The feedback gains [N m/rad] do not depend on the model.
     """
 
-    def __init__(self, model: InverseDynamicsModel, action_delay: float, robot: Robot) -> None:
+    def __init__(self, model: Predictor, action_delay: float, robot: Robot) -> None:
         no_feedback = FeedbackConfig(
             stiffness=0.0, damping=0.0, integral=0.0, error_feedthrough=0.0
         )
@@ -116,10 +117,13 @@ def models_under_test(
     """
     action_delay = next(iter(models.values())).meta.action_delay
     right = urdf_model(robot, "N m")
-    urdf_models = {WRONG_URDF: build(replace(right.meta, urdf=urdf)), RIGHT_URDF: right}
+    urdf_models = {WRONG_URDF: MujocoRigidBody(replace(right.meta, urdf=urdf)), RIGHT_URDF: right}
     no_model = ConstantInertiaModel(robot, "N m")
     tested = [ModelUnderTest(NO_MODEL, no_model, action_delay, COMPUTED_TORQUE)]
     for form in FORMS:
         tested += [ModelUnderTest(n, m, action_delay, form) for n, m in urdf_models.items()]
-        tested += [ModelUnderTest(n, m, m.meta.action_delay, form) for n, m in models.items()]
+        tested += [
+            ModelUnderTest(name, TorchPredictor(model), model.meta.action_delay, form)
+            for name, model in models.items()
+        ]
     return tested

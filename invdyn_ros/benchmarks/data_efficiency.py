@@ -22,7 +22,8 @@ from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import Dataset, DatasetInfo, read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
-from invdyn_ros.models import MODELS, ModelMetadata, build
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot, package_file
 from invdyn_ros.sources.excitation import ExcitationConfig

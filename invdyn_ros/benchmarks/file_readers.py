@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import nn
 
 from invdyn_ros.arms.pybullet_arm import add_arm
@@ -25,7 +24,8 @@ from invdyn_ros.grasp.learning.config import GraspTrainConfig
 from invdyn_ros.grasp.policies.network import load_policy
 from invdyn_ros.grasp.pose_training.train import BlockPoseTrainConfig
 from invdyn_ros.models.planner.planner import load_planner
-from invdyn_ros.models.runtime import Runtime, load_runtime
+from invdyn_ros.models.predictor import Runtime
+from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.perception.camera import CameraConfig, open_camera
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
@@ -194,10 +194,10 @@ def _describe_runtime(model: Runtime, robot: Robot) -> str:
     meta, n = model.meta, robot.n
     if not (0 < meta.rate < MAX_RATE and abs(meta.action_delay) < MAX_DELAY):
         raise WrongAcceptance(f"rate {meta.rate} Hz, delay {meta.action_delay} s")
-    motion = torch.zeros(1, model.n_obs_steps, 3 * n, dtype=torch.float64)
-    motion[..., :n] = torch.from_numpy(robot.home)
-    time = torch.arange(model.n_obs_steps, dtype=torch.float64)[None] / meta.rate
-    action = model.predict(motion, time).mean[0, -1].double().numpy()
+    motion = np.zeros((1, model.n_obs_steps, 3 * n))
+    motion[..., :n] = robot.home
+    time = np.arange(model.n_obs_steps)[None] / meta.rate
+    action = model.predict(motion, time).mean[0, -1]
     if meta.action_unit == "N m":
         _check_torque(robot, action)
     elif not (np.abs(action - robot.home) < MAX_TURNS).all():

@@ -25,12 +25,13 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
     save_block_pose_net,
 )
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
-from invdyn_ros.models import build
-from invdyn_ros.models.checkpoint import CHECKSUM_KEY, metadata_checksum, save
-from invdyn_ros.models.inverse_dynamics import ModelMetadata
-from invdyn_ros.models.onnx import export
+from invdyn_ros.models.checkpoint import save
+from invdyn_ros.models.checkpoint_files import CHECKSUM_KEY, metadata_checksum
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.onnx_export import export
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig
 from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMetadata, save_planner
+from invdyn_ros.models.registry import build
 from invdyn_ros.models.timeseries.registry import build_time_series_model, save_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 from invdyn_ros.robots.robot import load_robot, package_file

@@ -24,12 +24,9 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ra
 from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.fallback import fallback_from_metadata
+from invdyn_ros.control.learned_state_predictor import LearnedStatePredictor
 from invdyn_ros.control.motion_profile import Plan, State
-from invdyn_ros.control.state_predictor import (
-    LearnedStatePredictor,
-    StatePredictor,
-    StatePredictorConfig,
-)
+from invdyn_ros.control.state_predictor import StatePredictor, StatePredictorConfig
 from invdyn_ros.evaluation.closed_loop import (
     ClosedLoopRun,
     LossyChannel,
@@ -37,12 +34,14 @@ from invdyn_ros.evaluation.closed_loop import (
     excitation_motion,
     replay,
 )
-from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.runtime import Runtime, fastest_runtime
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.predictor import Runtime
+from invdyn_ros.models.runtime import fastest_runtime
 from invdyn_ros.models.timeseries.encoder_model import Fractions
 from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained_copy
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
+from invdyn_ros.models.torch_predictor import TorchPredictor
 from invdyn_ros.robots.robot import Robot, load_robot, package_file
 
 BASELINE = "last joint state"
@@ -135,7 +134,9 @@ def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dic
         )  # type: ignore[misc]
     action_rows = {}
     if config.data is not None:
-        action_rows = action_errors(config.data, inverse, models, config.observed_fractions)
+        action_rows = action_errors(
+            config.data, TorchPredictor(inverse), models, config.observed_fractions
+        )
     rows, details = _measure_tracking(config, robot, inverse, predictors)
     for name, row in action_rows.items():
         rows[name] = rows.get(name, {}) | row

@@ -23,8 +23,8 @@ from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import windows
 from invdyn_ros.evaluation.pages.network import write_network_page
-from invdyn_ros.models import ModelMetadata
 from invdyn_ros.models.dense_network import DenseNetwork
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.network_history import NetworkHistory, Samples
 from invdyn_ros.models.pruning import remove_dead_units
 from invdyn_ros.robots.robot import Robot, load_robot

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,11 +25,15 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, qu
 from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, select_device
 from invdyn_ros.models.gravity import for_commands
-from invdyn_ros.models.onnx import export_and_verify
-from invdyn_ros.models.runtime import RUNTIMES, Runtime, fastest_runtime
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.onnx_export import export_and_verify
+from invdyn_ros.models.predictor import Runtime
+from invdyn_ros.models.registry import MODELS, build
+from invdyn_ros.models.runtime import RUNTIMES, fastest_runtime
+from invdyn_ros.models.torch_predictor import TorchPredictor
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, package_file
 
 BLOCK_LENGTH = 50  # calls of one method before those of the next
@@ -132,10 +137,10 @@ def _calls(
     random = np.random.default_rng(0)
     n, n_obs_steps = robot.n, model.n_obs_steps
     scale = np.repeat([1.0, 1.0, 5.0], n)  # [rad, rad/s, rad/s2]
-    motions = torch.from_numpy(scale * random.uniform(-1, 1, (NUM_MOTIONS, 1, n_obs_steps, 3 * n)))
-    stamps = torch.arange(1 - n_obs_steps, 1, dtype=torch.float64)[None] / robot.rate
+    motions = scale * random.uniform(-1, 1, (NUM_MOTIONS, 1, n_obs_steps, 3 * n))
+    stamps = np.arange(1 - n_obs_steps, 1)[None] / robot.rate
     mj_model, data = robot.model(), mujoco.MjData(robot.model())
-    rows = motions[:, 0, -1].view(NUM_MOTIONS, 3, n).numpy()
+    rows = motions[:, 0, -1].reshape(NUM_MOTIONS, 3, n)
     live = for_commands(fastest_runtime(model))
 
     def inverse(i: int) -> None:
@@ -162,10 +167,10 @@ def _calls(
     except ValueError as error:
         reason = str(error)
     eager = copy.deepcopy(model).to(select_device(device))
-    eager_motions = [motion.to(eager.motion_mean.device) for motion in motions]
-    eager_stamps = stamps.to(eager.motion_mean.device)
+    to_tensor = partial(torch.as_tensor, device=eager.motion_mean.device)
+    eager_motions, eager_stamps = [to_tensor(motion) for motion in motions], to_tensor(stamps)
     calls[EAGER] = lambda i: eager.predict(eager_motions[i], eager_stamps).mean.cpu()
-    calls[f"{EAGER} whole tick"] = tick(eager)
+    calls[f"{EAGER} whole tick"] = tick(TorchPredictor(eager))
     return calls | {"mj_inverse": inverse}, reason
 
 

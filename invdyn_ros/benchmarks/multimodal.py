@@ -19,8 +19,10 @@ from torch import Tensor
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
 from invdyn_ros.config import Validated, to_mapping
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.flow import Flow
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import RunState
 

@@ -17,7 +17,7 @@ from invdyn_ros.benchmarks.pendulum_task import Agent
 from invdyn_ros.config import Validated, to_mapping
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models import MODELS, InverseDynamics
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
 from invdyn_ros.models.planner.planner import FlowPlanner
 from invdyn_ros.models.planner.receding_horizon import (
@@ -30,6 +30,7 @@ from invdyn_ros.models.planner.receding_horizon import (
     goal_distance,
 )
 from invdyn_ros.models.planner.segments import action_segments
+from invdyn_ros.models.registry import MODELS
 from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
 from invdyn_ros.training.run_config import TrainConfig
 from invdyn_ros.training.train import train

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from invdyn_ros.benchmarks.safety_checks import ContactProbe, MotionChecker, Tally, Ticks
 from invdyn_ros.benchmarks.safety_inputs import DISTURBANCES, TargetStream, random_disturbance
@@ -16,7 +15,7 @@ from invdyn_ros.benchmarks.safety_rig import action_bounds, tool_speed_limit
 from invdyn_ros.control.command import Command
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.models.predictor import PredictedAction
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.typing import Array
@@ -47,10 +46,9 @@ class ExactModel:
         q, qd, qdd = frame.reshape(3, -1)
         return self.robot.inverse_dynamics(q, qd, qdd) if self.unit == "N m" else q
 
-    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
+    def predict(self, motion: Array, time: Array) -> PredictedAction:
         """Return the action of the last frame of a window."""
-        action = self.act(motion[0, -1].numpy())
-        return Prediction(torch.from_numpy(np.array(action))[None, None], None)
+        return PredictedAction(np.array(self.act(motion[0, -1]))[None, None], None)
 
 
 class FuzzJob(NamedTuple):

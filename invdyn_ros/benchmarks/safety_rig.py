@@ -18,11 +18,12 @@ from invdyn_ros.control.action_limits import (
     TORQUE_STEP,
 )
 from invdyn_ros.control.command import Command
-from invdyn_ros.control.computed_torque import InverseDynamicsModel, MeasuredState
+from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
+from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.registry import ROBOTS, load_plant, load_robot_spec
 from invdyn_ros.robots.robot import Robot, load_robot, package_file
@@ -68,7 +69,7 @@ def shipped_setups(arms: tuple[str, ...] = ()) -> list[Setup]:
 
 
 @cache
-def load_setup(setup: Setup) -> tuple[Robot, InverseDynamicsModel, str, float]:
+def load_setup(setup: Setup) -> tuple[Robot, Predictor, str, float]:
     """Return the arm, its model, the unit of its actions and their delay [s]."""
     robot = load_robot(setup.arm)
     model = load_runtime(package_file("config/checkpoints") / setup.checkpoint, "cpu", robot)
@@ -149,7 +150,7 @@ class DrivenArm(AbstractContextManager["DrivenArm"]):
         setup: Setup,
         seed: int = 0,
         delay: float = 0.0,
-        model: InverseDynamicsModel | None = None,
+        model: Predictor | None = None,
     ) -> None:
         """Start at home, engaged.
 

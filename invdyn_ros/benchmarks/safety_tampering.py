@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from invdyn_ros.arms.pybullet_arm import apply_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.benchmarks.safety_rig import Tampering
-from invdyn_ros.control.computed_torque import InverseDynamicsModel, MeasuredState
+from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.motion_profile import State, Target
-from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.models.predictor import PredictedAction, Predictor
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -229,7 +228,7 @@ class UnknownPayload(Tampering):
 class WrongModel:
     """A model whose actions are changed, such as one with damaged weights."""
 
-    def __init__(self, model: InverseDynamicsModel, change: Callable[[Array], Array]) -> None:
+    def __init__(self, model: Predictor, change: Callable[[Array], Array]) -> None:
         """Wrap a model.
 
         Args:
@@ -239,8 +238,7 @@ class WrongModel:
         self.model, self.change = model, change
         self.n_obs_steps = model.n_obs_steps
 
-    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
+    def predict(self, motion: Array, time: Array) -> PredictedAction:
         """Return the changed actions, without a standard deviation."""
-        mean = self.model.predict(motion, time).mean
-        wrong = [self.change(row) for row in mean[0].double().numpy()]
-        return Prediction(torch.from_numpy(np.array(wrong))[None], None)
+        wrong = [self.change(row) for row in self.model.predict(motion, time).mean[0]]
+        return PredictedAction(np.array(wrong)[None], None)

@@ -16,8 +16,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Validated, load_yaml
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import select_device
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import build
 from invdyn_ros.robots.robot import load_robot, package_file
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
 from invdyn_ros.training.trainer import Trainer

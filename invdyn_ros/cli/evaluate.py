@@ -15,9 +15,9 @@ from invdyn_ros.evaluation.headlines import headline, headline_text
 from invdyn_ros.evaluation.pages.report_page import attempt_page, write_report_page
 from invdyn_ros.evaluation.pages.sections import report_sections
 from invdyn_ros.evaluation.run_info import command_line, run_info
-from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.gravity import conversion_note, convert_actions
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.onnx import export
+from invdyn_ros.models.onnx_export import export
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from invdyn_ros.control.action_limits import ActionLimits
 from invdyn_ros.control.command import USING_FALLBACK
 from invdyn_ros.control.computed_torque import (
     ComputedTorqueController,
     FeedbackConfig,
-    InverseDynamicsModel,
     MeasuredState,
 )
 from invdyn_ros.control.delay_compensation import DelayCompensation
@@ -23,6 +21,7 @@ from invdyn_ros.control.model_check import ModelCheck
 from invdyn_ros.control.motion_profile import Plan
 from invdyn_ros.control.safety_limits import Limits
 from invdyn_ros.control.target_planning import hold_plan
+from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.typing import Array
 
 
@@ -51,7 +50,7 @@ class ActionComputation:
 
     def __init__(
         self,
-        model: InverseDynamicsModel,
+        model: Predictor,
         unit: str,
         action_delay: float,
         limits: Limits,
@@ -80,7 +79,7 @@ class ActionComputation:
         home, n = monitor.robot.home, monitor.robot.n
         self.tracking_controller(hold_plan(home, 0.0, None), MeasuredState(0.0, home, np.zeros(n)))
         if fallback is not None:
-            fallback.model.predict(torch.zeros(1, 1, 3 * n), torch.zeros(1, 1))
+            fallback.model.predict(np.zeros((1, 1, 3 * n)), np.zeros((1, 1)))
 
     def reset(self) -> None:
         """Forget the motion, the actions and their delay."""

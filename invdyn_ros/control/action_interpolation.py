@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from invdyn_ros.control.state_predictor import impute
+from invdyn_ros.control.learned_state_predictor import impute
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.predictor import Runtime
 from invdyn_ros.models.timeseries.observations import Observations
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.typing import Array
@@ -20,7 +20,7 @@ TIME_TOLERANCE = 1e-6  # [s] within which a stamp equals a time of the grid
 
 
 def interpolate_actions(
-    state_model: TimeSeriesModel, inverse: InverseDynamics, observed: Trajectory, times: Array
+    state_model: TimeSeriesModel, inverse: Runtime, observed: Trajectory, times: Array
 ) -> Array:
     """Return the actions (M, n) at times (M,) [s] within a recording of an arm.
 
@@ -66,7 +66,7 @@ def resample_motion(state_model: TimeSeriesModel, observed: Trajectory) -> Traje
     )
 
 
-def actions_at(inverse: InverseDynamics, motion: Trajectory, times: Array) -> Array:
+def actions_at(inverse: Runtime, motion: Trajectory, times: Array) -> Array:
     """Return the actions (M, n) at times (M,) [s] that cause a motion on a regular grid.
 
     Args:
@@ -85,5 +85,4 @@ def actions_at(inverse: InverseDynamics, motion: Trajectory, times: Array) -> Ar
     padded = np.maximum(window, np.minimum(motion.time[0], times[:, None] + meta.action_delay))
     unique, index = np.unique(padded, return_inverse=True)
     frames = motion.differentiate().interpolate(unique).motion[index.reshape(window.shape)]
-    predicted = inverse.predict(torch.from_numpy(frames), torch.from_numpy(window)).mean
-    return predicted[:, -1].double().numpy()
+    return inverse.predict(frames, window).mean[:, -1]

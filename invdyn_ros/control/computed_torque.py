@@ -3,15 +3,14 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.motion_profile import Plan, State
 from invdyn_ros.control.safety_limits import clip
-from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.models.predictor import PredictedAction, Predictor
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -51,17 +50,6 @@ FEEDBACK = {
 }
 
 
-class InverseDynamicsModel(Protocol):
-    """Interface that the controller needs; every model family implements it."""
-
-    @property
-    def n_obs_steps(self) -> int:
-        """Frames of motion that a prediction depends on."""
-
-    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
-        """Return the actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
-
-
 class ConstantInertiaModel:
     """Baseline without dynamics: joints of constant inertia, or position servos without error."""
 
@@ -69,13 +57,13 @@ class ConstantInertiaModel:
 
     def __init__(self, robot: Robot, unit: str) -> None:
         self.n = robot.n
-        self.inertia = torch.from_numpy(np.diag(robot.mass_matrix(robot.home)).copy())
+        self.inertia = np.diag(robot.mass_matrix(robot.home))
         self.unit = unit
 
-    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
+    def predict(self, motion: Array, time: Array) -> PredictedAction:
         """Return inertia times desired acceleration [N m], or the desired position [rad]."""
         q, qdd = motion[..., : self.n], motion[..., 2 * self.n :]
-        return Prediction(self.inertia * qdd if self.unit == "N m" else q, None)
+        return PredictedAction(self.inertia * qdd if self.unit == "N m" else q, None)
 
 
 class MeasuredState(NamedTuple):
@@ -113,7 +101,7 @@ class ComputedTorqueController:
 
     def __init__(
         self,
-        model: InverseDynamicsModel,
+        model: Predictor,
         unit: str,
         action_delay: float,
         config: FeedbackConfig | None = None,
@@ -137,7 +125,7 @@ class ComputedTorqueController:
         self.config = config or FEEDBACK[unit]
         self.extra_delay, self.gain_scale = 0.0, 1.0
         self._recent_count = 8
-        # a model of single frames without a standard deviation has `act`, which needs no torch
+        # a model of single frames without a standard deviation has `act`, which is faster
         self._act: Callable[[Array], Array] | None = getattr(model, "act", None)
         self.reset()
 
@@ -199,22 +187,16 @@ class ComputedTorqueController:
             first = self._frames[0]
             self._frames.appendleft((first[0] - 1e-3, first[1]))
         times, frames = zip(*self._frames, strict=True)
-        stamps = torch.tensor(times, dtype=torch.float64)
-        return self._predict(torch.from_numpy(np.stack(frames))[None], stamps[None])
+        return self._predict(np.stack(frames)[None], np.array([times]))
 
-    def _predict(self, motion: torch.Tensor, time: torch.Tensor) -> Array:
+    def _predict(self, motion: Array, time: Array) -> Array:
         """Return the model's action (n,), blended with the fallback's by its weight."""
         mean, std = self.model.predict(motion, time)
-        action, self.using_fallback = _last_frame(mean), False
+        action, self.using_fallback = mean[0, -1], False
         if self.fallback is not None and std is not None:
-            weight = self.fallback.weight(_last_frame(std))
+            weight = self.fallback.weight(std[0, -1])
             self.using_fallback = weight > 0
             if self.using_fallback:
-                fallback_action = _last_frame(self.fallback.model.predict(motion, time).mean)
+                fallback_action = self.fallback.model.predict(motion, time).mean[0, -1]
                 action = (1 - weight) * action + weight * fallback_action
         return action
-
-
-def _last_frame(prediction: torch.Tensor) -> Array:
-    """Return the last frame (n,) of a window's prediction (1, T, n)."""
-    return prediction[0, -1].double().cpu().numpy()

@@ -9,7 +9,7 @@ import math
 
 from invdyn_ros.control.action_computation import ActionComputation
 from invdyn_ros.control.command import IGNORED, SETTLING, Command
-from invdyn_ros.control.computed_torque import FeedbackConfig, InverseDynamicsModel, MeasuredState
+from invdyn_ros.control.computed_torque import FeedbackConfig, MeasuredState
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.fault_response import FaultResponse
 from invdyn_ros.control.faults import (
@@ -25,6 +25,7 @@ from invdyn_ros.control.motion_planner import NO_PLAN, MotionPlanner
 from invdyn_ros.control.motion_profile import Plan, Target
 from invdyn_ros.control.readiness import Readiness
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
+from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
 
@@ -48,7 +49,7 @@ class ArmController:
     def __init__(
         self,
         robot: Robot,
-        model: InverseDynamicsModel,
+        model: Predictor,
         unit: str,
         action_delay: float,
         safety: SafetyLimitsConfig | None = None,

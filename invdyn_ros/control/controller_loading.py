@@ -9,7 +9,7 @@ from invdyn_ros.control.dropout_controller import DropoutController
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.faults import MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
-from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
+from invdyn_ros.control.state_predictor import StatePredictorConfig
 from invdyn_ros.models.gravity import for_commands
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.obstacles import load_obstacles
@@ -78,7 +78,9 @@ def load_dropout_controller(
     Raises:
         ValueError: the model cannot be used for this arm.
     """
-    from invdyn_ros.models.timeseries.registry import load_time_series_model  # slow to import
+    # slow to import
+    from invdyn_ros.control.learned_state_predictor import LearnedStatePredictor
+    from invdyn_ros.models.timeseries.registry import load_time_series_model
 
     model = load_time_series_model(state_predictor)
     return DropoutController(controller, LearnedStatePredictor(model, controller.robot, config))

@@ -7,12 +7,14 @@ receiver's clock, so the two clocks need not be synchronised.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from invdyn_ros.control.command import Command
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.state_predictor import LearnedStatePredictor
+
+if TYPE_CHECKING:  # slow to import
+    from invdyn_ros.control.learned_state_predictor import LearnedStatePredictor
 
 JOINT_STATES_MISSING = "joint states are missing"
 NO_COMMAND = Command(None, None, JOINT_STATES_MISSING, None)

@@ -10,17 +10,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from invdyn_ros.models import ModelMetadata
-from invdyn_ros.models.fallback_metadata import (
-    FALLBACK_KEY,
-    MAX_STD_KEY,
-    RIGID_BODY_PARAMETERS,
-)
-from invdyn_ros.models.gravity import TRAINED_UNIT, TorqueModel, in_unit
-from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
-from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.models.fallback_metadata import FALLBACK_KEY, MAX_STD_KEY
+from invdyn_ros.models.gravity import TRAINED_UNIT, in_unit
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.mujoco_rigid_body import RIGID_BODY_PARAMETERS, MujocoRigidBody
+from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.typing import Array
 
 
@@ -32,7 +27,7 @@ class Fallback(NamedTuple):
         max_std: (n,) largest predicted standard deviation [action unit] without fallback.
     """
 
-    model: TorqueModel
+    model: Predictor
     max_std: Array
 
     def weight(self, std: Array) -> float:
@@ -54,10 +49,11 @@ def fallback_from_metadata(meta: ModelMetadata) -> Fallback | None:
         return None
     values = {"compliance": meta.data.get("urdf_compliance")} | meta.data[FALLBACK_KEY]
     unit = meta.data.get(TRAINED_UNIT, meta.action_unit)
-    trained = replace(meta, family="rigid_body", action_unit=unit, config={"identify": False})
-    rigid = RigidBody(trained)
-    for name in RIGID_BODY_PARAMETERS:
-        if values.get(name) is not None:
-            rigid.get_buffer(name).copy_(torch.tensor(values[name], dtype=rigid.dtype))
-    model = in_unit(MujocoRigidBody(rigid), trained, meta.action_unit)
+    trained = replace(meta, action_unit=unit)
+    parameters = {
+        name: np.array(values[name], float)
+        for name in RIGID_BODY_PARAMETERS
+        if values.get(name) is not None
+    }
+    model = in_unit(MujocoRigidBody(trained, parameters), trained, meta.action_unit)
     return Fallback(model, np.array(values[MAX_STD_KEY]))

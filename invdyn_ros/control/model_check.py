@@ -7,7 +7,6 @@ from collections import deque
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from invdyn_ros.control.action_limits import SETPOINT_LEAD
 from invdyn_ros.control.computed_torque import ComputedTorqueController, MeasuredState
@@ -20,7 +19,7 @@ from invdyn_ros.control.faults import (
     MeasurementMonitorConfig,
     joint_fault,
 )
-from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.models.predictor import PredictedAction
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -60,10 +59,9 @@ class NominalModel:
         """Return the action (n,) of a frame (3n,)."""
         return self.nominal(frame) + self.offset
 
-    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
+    def predict(self, motion: Array, time: Array) -> PredictedAction:
         """Return the actions (B, T, n) of motion (B, T, 3n)."""
-        frames = motion.double().numpy()
-        return Prediction(torch.from_numpy(np.apply_along_axis(self.act, -1, frames)), None)
+        return PredictedAction(np.apply_along_axis(self.act, -1, motion), None)
 
 
 class _Sent(NamedTuple):

@@ -6,11 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.control.computed_torque import (
-    ComputedTorqueController,
-    InverseDynamicsModel,
-    MeasuredState,
-)
+from invdyn_ros.control.computed_torque import ComputedTorqueController, MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.faults import ANY_ERROR
@@ -18,6 +14,7 @@ from invdyn_ros.control.motion_profile import Plan, State, Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import StatePredictor
 from invdyn_ros.data.recording import JointSamples
+from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
@@ -82,7 +79,7 @@ class ClosedLoopRun(NamedTuple):
 
 def replay(
     robot: Robot,
-    model: InverseDynamicsModel,
+    model: Predictor,
     unit: str,
     action_delay: float,
     desired: JointSamples,

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from invdyn_ros.control.computed_torque import InverseDynamicsModel
 from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
 from invdyn_ros.data.action_units import command_unit
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import excitation_motion, replay
-from invdyn_ros.models import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.models.gravity import for_commands, in_unit
-from invdyn_ros.models.rigid_body import urdf_model
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.mujoco_rigid_body import urdf_model
+from invdyn_ros.models.predictor import PredictedAction, Predictor
+from invdyn_ros.models.torch_predictor import TorchPredictor
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
@@ -34,10 +35,10 @@ class ConstantAction:
     is_offset: bool
     n_obs_steps: int = 1
 
-    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
+    def predict(self, motion: Array, time: Array) -> PredictedAction:
         """Return the constant."""
         q = motion[..., : len(self.value)]
-        return Prediction((q if self.is_offset else 0 * q) + torch.from_numpy(self.value), None)
+        return PredictedAction((q if self.is_offset else 0 * q) + self.value, None)
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class TrackingTask:
 
     def tracking_rms(self, model: InverseDynamics) -> float:
         """Return the RMS tracking error [rad] of a model."""
-        model = for_commands(model)
-        return self._drive(model, model.meta.action_delay, fallback_from_metadata(model.meta))
+        driver = for_commands(TorchPredictor(model))
+        fallback = fallback_from_metadata(driver.meta)
+        return self._drive(driver, driver.meta.action_delay, fallback)
 
     def baseline_rms(self, meta: ModelMetadata) -> dict[str, float]:
         """Return the RMS tracking error [rad] of each baseline.
@@ -74,7 +76,7 @@ class TrackingTask:
         """
         mean, servo = np.array(meta.data["target_mean"]), self.unit == "rad"
         first = mean + self.desired.q[0] if servo else mean
-        baselines: Mapping[str, InverseDynamicsModel] = {
+        baselines: Mapping[str, Predictor] = {
             "zero": ConstantAction(np.zeros_like(mean), servo),
             "mean": ConstantAction(mean, servo),
             "hold_last": ConstantAction(first, False),
@@ -90,7 +92,7 @@ class TrackingTask:
         return {"seconds": SECONDS, "payload_kg": self.plant.payload, "feedback": "as live"}
 
     def _drive(
-        self, model: InverseDynamicsModel, action_delay: float, fallback: Fallback | None = None
+        self, model: Predictor, action_delay: float, fallback: Fallback | None = None
     ) -> float:
         run = replay(
             self.robot,

@@ -17,8 +17,9 @@ from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.evaluate import evaluate
-from invdyn_ros.models import MODELS, InverseDynamics
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.registry import MODELS
 from invdyn_ros.robots.robot import Robot, package_file
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
 from invdyn_ros.training.train import train, with_acceleration

@@ -21,7 +21,8 @@ from invdyn_ros.evaluation.metrics import (
     finite_or_none,
 )
 from invdyn_ros.evaluation.uncertainty_calibration import uncertainty_calibration
-from invdyn_ros.models import InverseDynamics, build
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.registry import build
 from invdyn_ros.training.train import split_train_val_test, with_acceleration
 
 MIN_VELOCITY = 0.05  # [rad/s] a slower joint may stick

@@ -22,8 +22,9 @@ from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.dataset import check_writable, read_dataset, write_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models import InverseDynamics
-from invdyn_ros.models.checkpoint import METADATA_FILE, load
+from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.checkpoint_files import METADATA_FILE
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.perception.camera import read_video_info
 from invdyn_ros.sources.video import read_video, video_files
 from invdyn_ros.training.train import with_acceleration

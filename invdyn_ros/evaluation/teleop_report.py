@@ -24,9 +24,8 @@ from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
 from invdyn_ros.typing import Array
 
 if TYPE_CHECKING:
-    from invdyn_ros.control.computed_torque import InverseDynamicsModel
     from invdyn_ros.control.fallback import Fallback
-    from invdyn_ros.models.runtime import Runtime
+    from invdyn_ros.models.predictor import Predictor, Runtime
 
 RATE_LIMITED = "person faster than the arm"
 
@@ -121,11 +120,11 @@ def tracking_errors(recording: Recording, robot: Robot, model: Runtime) -> dict[
     from invdyn_ros.control.computed_torque import ConstantInertiaModel
     from invdyn_ros.control.fallback import fallback_from_metadata
     from invdyn_ros.evaluation.closed_loop import replay
-    from invdyn_ros.models.rigid_body import urdf_model
+    from invdyn_ros.models.mujoco_rigid_body import urdf_model
 
     unit = model.meta.action_unit
     errors: dict[str, float | None] = {}
-    replays: dict[str, tuple[InverseDynamicsModel, float, Fallback | None]] = {
+    replays: dict[str, tuple[Predictor, float, Fallback | None]] = {
         "inverse_dynamics_replay": (
             model,
             model.meta.action_delay,

@@ -44,7 +44,7 @@ def find_state_predictor(folder: str, arm: str) -> Path:
         ValueError: not a time-series model of this arm.
     """
     # slow to import
-    from invdyn_ros.control.state_predictor import LearnedStatePredictor
+    from invdyn_ros.control.learned_state_predictor import LearnedStatePredictor
     from invdyn_ros.models.timeseries.registry import load_time_series_model
 
     LearnedStatePredictor(load_time_series_model(folder), load_robot(arm))

@@ -32,7 +32,7 @@ def find_policy(policy: str, folder: str, arm: str) -> str:
         return ""
     # slow to import
     from invdyn_ros.grasp.policies.learned import load_learned_grasp
-    from invdyn_ros.models.checkpoint import is_checkpoint
+    from invdyn_ros.models.checkpoint_files import is_checkpoint
     from invdyn_ros.models.planner.planner import PLANNER
     from invdyn_ros.robots.registry import load_scene
 

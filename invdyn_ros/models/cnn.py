@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.data.trajectory import NO_VERB
-from invdyn_ros.models.inverse_dynamics import ModelMetadata
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.video import VideoModel
 
 

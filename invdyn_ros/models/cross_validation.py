@@ -12,8 +12,8 @@ from invdyn_ros.models.gaussian_process import (
     posterior,
     select_inducing_points,
 )
+from invdyn_ros.models.rigid_body_config import NUM_FOLDS
 
-NUM_FOLDS = 5  # contiguous parts of the training data, held out in turn
 MIN_IMPROVEMENT = 0.02  # fraction by which a choice must lower the error, against overfitting
 EPSILON = 1e-9  # lower bound of denominators
 NOISE_RATIOS = (1.0, 10.0, 100.0)  # variance of the noise relative to the prior variance

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.models.gru import GRU
-from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
+from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.models.mlp import MLP
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.neural_network import ACTIVATIONS, NeuralNetwork, stack_observations
 
 LOG_STD_LIMITS = (-5.0, 2.0)  # of the logarithm of the standardised standard deviation

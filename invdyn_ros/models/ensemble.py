@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Validated
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.variance_components import fit_variance_components
 
 
@@ -50,7 +51,7 @@ class Ensemble(InverseDynamics):
     def __init__(self, meta: ModelMetadata) -> None:
         """Build the members with random weights."""
         super().__init__(meta)
-        from invdyn_ros.models import build  # not at the top: it imports this module
+        from invdyn_ros.models.registry import build  # not at the top: it imports this module
 
         member_meta = replace(
             meta, family=self.config.member_family, config=self.config.member_config

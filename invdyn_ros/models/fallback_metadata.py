@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdyn_ros.data.windows import Windows
-from invdyn_ros.models.inverse_dynamics import InverseDynamics
-from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.models.mujoco_rigid_body import RIGID_BODY_PARAMETERS
+
+if TYPE_CHECKING:
+    from invdyn_ros.data.windows import Windows
+    from invdyn_ros.models.inverse_dynamics import InverseDynamics
 
 STD_QUANTILE = 0.999  # quantile of the standard deviation on validation data
 STD_MARGIN = 1.5  # largest in-distribution standard deviation, as a multiple of that quantile
 FALLBACK_KEY = "fallback"  # in `ModelMetadata.data`
 MAX_STD_KEY = "max_std"  # beside the parameters of the rigid body
-RIGID_BODY_PARAMETERS = ("tree.inertial", "friction", "compliance")
 
 
 def fallback_metadata(model: InverseDynamics, val: Windows) -> dict[str, Any]:
@@ -30,6 +31,7 @@ def fallback_metadata(model: InverseDynamics, val: Windows) -> dict[str, Any]:
         return {}
     max_std = STD_MARGIN * np.quantile(std[:, -1].double().cpu().numpy(), STD_QUANTILE, axis=0)
     metadata: dict[str, Any] = {MAX_STD_KEY: max_std.tolist()}
-    if isinstance(model, RigidBody):
-        metadata |= {name: model.get_buffer(name).tolist() for name in RIGID_BODY_PARAMETERS}
+    buffers = dict(model.named_buffers())
+    if set(RIGID_BODY_PARAMETERS) <= buffers.keys():
+        metadata |= {name: buffers[name].tolist() for name in RIGID_BODY_PARAMETERS}
     return {FALLBACK_KEY: metadata}

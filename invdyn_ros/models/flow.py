@@ -15,7 +15,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from invdyn_ros.config import PositiveInts, Validated
-from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
+from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.neural_network import NeuralNetwork, stack_observations
 from invdyn_ros.models.rectified_flow import (
     MAX_INFERENCE_STEPS,

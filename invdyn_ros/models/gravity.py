@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Protocol
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import Any
 
 from invdyn_ros.data.action_units import TORQUE, command_unit, gravity_sign
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
-from invdyn_ros.models.rigid_body import RigidBody
-from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
+from invdyn_ros.models.predictor import PredictedAction, Predictor
 from invdyn_ros.typing import Array
 
 TRAINED_UNIT = "trained_unit"
 """Key of `ModelMetadata.data`: unit of the actions that a converted model was trained on."""
-
-
-class TorqueModel(Protocol):
-    """What the conversion needs of a model."""
-
-    @property
-    def n_obs_steps(self) -> int:
-        """Number of frames that a prediction depends on."""
-
-    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
 
 
 class ConvertedTorque:
@@ -39,7 +23,7 @@ class ConvertedTorque:
         meta: metadata with the unit after the conversion.
     """
 
-    def __init__(self, model: TorqueModel, meta: ModelMetadata, unit: str) -> None:
+    def __init__(self, model: Predictor, meta: ModelMetadata, unit: str) -> None:
         """Convert the actions of a model.
 
         Args:
@@ -53,10 +37,7 @@ class ConvertedTorque:
         self._model, self._sign = model, gravity_sign(meta.action_unit, unit)
         trained = {TRAINED_UNIT: meta.action_unit}
         self.meta = replace(meta, action_unit=unit, data=meta.data | trained)
-        nominal = replace(
-            meta, family="rigid_body", action_unit=TORQUE, config={"identify": False}
-        )
-        self._rigid = MujocoRigidBody(RigidBody(nominal))
+        self._rigid = MujocoRigidBody(replace(meta, action_unit=TORQUE))
         self._act: Any = getattr(model, "act", None)
         if self._act is not None:
             self.act = self._converted_act
@@ -66,24 +47,20 @@ class ConvertedTorque:
         """Number of frames that a prediction depends on."""
         return self._model.n_obs_steps
 
-    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
+    def predict(self, motion: Array, time: Array) -> PredictedAction:
         """Return the converted actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
         mean, std = self._model.predict(motion, time)
-        at_rest = motion.double().clone()
-        at_rest[..., mean.shape[-1] :] = 0.0
-        gravity = self._rigid.predict(at_rest.cpu(), time).mean.to(mean)
-        return Prediction(mean + self._sign * gravity, std)
+        gravity = self._rigid.action_at_rest(motion[..., : mean.shape[-1]])
+        return PredictedAction(mean + self._sign * gravity, std)
 
     def _converted_act(self, frame: Array) -> Array:
         """Return the converted action (n,) of one frame (3n,)."""
-        at_rest = np.zeros_like(frame)
-        n = len(frame) // 3
-        at_rest[:n] = frame[:n]
-        action: Array = self._act(frame) + self._sign * self._rigid.act(at_rest)
+        gravity = self._rigid.action_at_rest(frame[: len(frame) // 3])
+        action: Array = self._act(frame) + self._sign * gravity
         return action
 
 
-def in_unit(model: TorqueModel, meta: ModelMetadata, unit: str) -> Any:
+def in_unit(model: Predictor, meta: ModelMetadata, unit: str) -> Any:
     """Return a model whose actions are in a unit.
 
     Args:
@@ -116,10 +93,8 @@ def convert_actions(trajectory: Trajectory, unit: str, urdf: str) -> Trajectory:
     sign = gravity_sign(trajectory.action_unit, unit)
     action = trajectory.action
     if sign and len(action):
-        tree = RigidBodyTree.from_urdf(urdf, trajectory.joint_names)
-        q = torch.as_tensor(trajectory.position)
-        still = torch.zeros_like(q)
-        action = action + sign * tree.torque(q, still, still).numpy()
+        meta = ModelMetadata("rigid_body", "", trajectory.joint_names, TORQUE, 1.0, 0.0, urdf)
+        action = action + sign * MujocoRigidBody(meta).action_at_rest(trajectory.position)
     return replace(trajectory, action=action, action_unit=unit)
 
 

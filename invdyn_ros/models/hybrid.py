@@ -8,21 +8,17 @@ cross-validation on the training data.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from invdyn_ros.config import Validated
 from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.cross_validation import (
     EPSILON,
     MIN_IMPROVEMENT,
-    NUM_FOLDS,
     cross_validate,
     select_candidate,
     split_folds,
@@ -33,7 +29,7 @@ from invdyn_ros.models.gaussian_process import (
     posterior,
     select_inducing_points,
 )
-from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
+from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.models.least_squares_identification import (
     DynamicParameters,
     NormalEquations,
@@ -43,31 +39,14 @@ from invdyn_ros.models.least_squares_identification import (
     row_weight,
     smooth_sign,
 )
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.models.rigid_body_config import NUM_JOINT_FEATURES, HybridConfig
 from invdyn_ros.models.variance_components import fit_variance_components
 
 JOINT_LENGTH_SCALES = (1.0, 2.0)  # of a joint's own motion, in its standard deviations
 ARM_LENGTH_SCALES = (4.0, 8.0)  # of the motion of the whole arm, in its standard deviations
 IN_DISTRIBUTION_QUANTILE = 0.99  # of the GP's variance on held-out data
-FilterTimes = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
-NUM_JOINT_FEATURES = 3  # smooth sign of the velocity, velocity, acceleration
-
-
-@dataclass(frozen=True)
-class HybridConfig(Validated):
-    """Identification and size of the Gaussian processes."""
-
-    coulomb_velocity: PositiveFloat = 0.02
-    """[rad/s] Velocity at which Coulomb friction is fully developed."""
-    min_velocity: float = 0.05
-    """[rad/s] Slower joints may stick, and have little weight in the identification."""
-    friction_filter_times: FilterTimes = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2)
-    """[s] Candidates for the time over which friction changes sign when a joint reverses, for
-    instance because the recorded effort is filtered."""
-    num_inducing: PositiveInt = 64
-    """Inducing points of each Gaussian process."""
-    num_selection_rows: Annotated[int, Field(ge=NUM_FOLDS)] = 2000
-    """Evenly spaced frames for the selection of hyperparameters and the Gaussian processes."""
 
 
 class TrainingFrames(NamedTuple):

@@ -4,60 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.config import Validated, from_mapping
-from invdyn_ros.data.action_units import ACTION_UNITS
+from invdyn_ros.config import from_mapping
 from invdyn_ros.data.windows import InputType, Windows
-from invdyn_ros.typing import Names, Rate
-
-MAX_DELAY, MAX_DELAY_INTERVALS = 1.0, 10.0  # [s] and sample intervals, of an action
-
-
-@dataclass(frozen=True)
-class ModelMetadata(Validated):
-    """Description of a model; with the model's tensors it is a complete checkpoint.
-
-    Attributes:
-        family: key of MODELS.
-        robot: name of the arm.
-        joint_names: names of the n joints, in the order of all columns.
-        action_unit: one of `action_units.ACTION_UNITS`.
-        rate: sample rate of the data [Hz].
-        action_delay: [s] an action at time t causes the motion at t + action_delay.
-        urdf: URDF text of the arm without geometry; empty if the arm has no URDF.
-        config: fields of the family's config.
-        data: dataset, split and training.
-        image_size: height and width of the images [px], for families with image input.
-    """
-
-    family: str
-    robot: str
-    joint_names: Names
-    action_unit: str
-    rate: Rate
-    action_delay: float
-    urdf: str
-    config: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    image_size: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check names, unit, rate and delay."""
-        super().__post_init__()
-        if self.action_unit not in ACTION_UNITS:
-            raise ValueError(
-                f"action_unit is {self.action_unit!r}, not one of {', '.join(ACTION_UNITS)}"
-            )
-        limit = MAX_DELAY + MAX_DELAY_INTERVALS / self.rate
-        if not abs(self.action_delay) <= limit:
-            raise ValueError(
-                f"action_delay is {self.action_delay} s; it must be within +-{limit:.3g} s"
-            )
+from invdyn_ros.models.model_metadata import ModelMetadata
 
 
 class Prediction(NamedTuple):

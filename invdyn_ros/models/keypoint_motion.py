@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from invdyn_ros.config import PositiveInts, Validated
-from invdyn_ros.models.inverse_dynamics import ModelMetadata
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.video import VideoModel
 
 MAX_GROUPS = 8  # groups of a GroupNorm, at most

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
-NUM_FRICTION_TERMS = 4  # viscous, Coulomb, offset, rotor inertia
 RIDGES = tuple(10.0**k for k in range(-13, -1))  # of normal equations with unit diagonal
 MIN_RELATIVE_DIAGONAL = 1e-16  # of the largest diagonal entry; smaller ones are rounding errors
 STICTION_WEIGHT = 0.01  # weight of a joint that may stick; others have weight 1

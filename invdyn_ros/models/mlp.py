@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from invdyn_ros.config import Validated
-from invdyn_ros.models.inverse_dynamics import ModelMetadata
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.neural_network import ACTIVATIONS, NeuralNetwork
 
 

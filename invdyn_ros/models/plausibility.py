@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from invdyn_ros.data.action_units import is_torque
-from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
+from invdyn_ros.models.predictor import Runtime
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.typing import Array
 
@@ -19,24 +16,11 @@ MAX_SETPOINT_ERROR = 2 * np.pi  # [rad] of a setpoint at rest
 MAX_ACTION = 1e6  # in any unit, of an arm without known limits
 
 
-class Model(Protocol):
-    """A model in any runtime."""
-
-    meta: ModelMetadata
-
-    @property
-    def n_obs_steps(self) -> int:
-        """Number of frames that a prediction depends on."""
-
-    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
-
-
-def check_plausible(model: Model, where: str | Path, robot: Robot | None = None) -> None:
+def check_plausible(model: Runtime, where: str | Path, robot: Robot | None = None) -> None:
     """Check the action of an arm at rest in its home configuration.
 
     Args:
-        model: the model, on the CPU; one with image input is not checked.
+        model: the model; one with image input is not checked.
         where: source of the model in the message.
         robot: the arm; None: that of the metadata, if it is known by name.
 
@@ -50,10 +34,10 @@ def check_plausible(model: Model, where: str | Path, robot: Robot | None = None)
         robot = load_robot(meta.robot)
     n, known = len(meta.joint_names), robot is not None and robot.joint_names == meta.joint_names
     home = robot.home if robot is not None and known else np.zeros(n)
-    motion = torch.zeros(1, model.n_obs_steps, 3 * n, dtype=torch.float64)
-    motion[..., :n] = torch.from_numpy(home)
-    time = torch.arange(model.n_obs_steps, dtype=torch.float64)[None] / meta.rate
-    action = model.predict(motion, time).mean[0, -1].double().cpu().numpy()
+    motion = np.zeros((1, model.n_obs_steps, 3 * n))
+    motion[..., :n] = home
+    time = np.arange(model.n_obs_steps)[None] / meta.rate
+    action = model.predict(motion, time).mean[0, -1]
     limit = _limit(meta.action_unit, robot) if robot is not None and known else MAX_ACTION
     deviation = np.abs(action - home) if meta.action_unit == "rad" else np.abs(action)
     if not (deviation <= limit).all():  # also for NaN

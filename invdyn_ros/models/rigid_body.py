@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from pydantic import PositiveFloat
 from torch import Tensor, nn
 
-from invdyn_ros.config import Validated
 from invdyn_ros.data.action_units import gravity_in, is_torque
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
 from invdyn_ros.models.least_squares_identification import (
-    NUM_FRICTION_TERMS,
     NormalEquations,
     friction_terms,
     identify,
     normal_equations,
 )
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS, RigidBodyConfig
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
-from invdyn_ros.robots.robot import Robot
-
-
-@dataclass(frozen=True)
-class RigidBodyConfig(Validated):
-    """Identification of the parameters."""
-
-    identify: bool = True
-    """Identify inertia, friction, offset and rotor inertia; otherwise use those of the URDF."""
-    coulomb_velocity: PositiveFloat = 0.02
-    """[rad/s] Velocity at which Coulomb friction is fully developed."""
-
-    min_velocity: float = 0.05
-    """[rad/s] Slower joints may stick, and have little weight in the identification."""
 
 
 class RigidBody(InverseDynamics):
@@ -107,28 +91,3 @@ class RigidBody(InverseDynamics):
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions; least squares gives no standard deviation per frame."""
         return Prediction(self.action(motion, self.predict_target(motion)), None)
-
-
-def urdf_model(robot: Robot, unit: str, data: dict[str, Any] | None = None) -> RigidBody:
-    """Return the rigid-body dynamics of the URDF of an arm, without identification.
-
-    Args:
-        robot: the arm.
-        unit: unit of the actions.
-        data: `ModelMetadata.data` of a trained model, which holds the servo compliance
-            [rad/(N m)]; only needed for units other than torques.
-    """
-    meta = ModelMetadata(
-        family="rigid_body",
-        robot=robot.name,
-        joint_names=robot.joint_names,
-        action_unit=unit,
-        rate=robot.rate,
-        action_delay=0.0,
-        urdf=robot.rigid_body_urdf(),
-        config={"identify": False},
-    )
-    model = RigidBody(meta)
-    if not is_torque(unit) and data:
-        model.compliance.copy_(torch.tensor(data["urdf_compliance"], dtype=model.dtype))
-    return model

@@ -1,35 +1,41 @@
-"""Fastest runtime of a model for single frames, from a checkpoint folder or an exported file."""
+"""Fastest runtime of a model for single frames, from a checkpoint folder or an exported file.
+
+Nothing here imports PyTorch, except for a family without a runtime of its own, and for a GPU.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import ArrayLike
 
-from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.export_parity import check_parity
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
+from invdyn_ros.data.files import reading
+from invdyn_ros.models.checkpoint_files import (
+    INVERSE_DYNAMICS,
+    METADATA_FILE,
+    check_robot,
+    read_metadata,
+    read_tensors,
+)
+from invdyn_ros.models.hybrid_predictor import HybridPredictor
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
+from invdyn_ros.models.plausibility import check_plausible
+from invdyn_ros.models.predictor import Runtime
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
 
-# families with a runtime that is faster for single frames than onnxruntime
-RUNTIMES: dict[str, Callable[[Any], Runtime]] = {"rigid_body": MujocoRigidBody}
+if TYPE_CHECKING:
+    from invdyn_ros.models.inverse_dynamics import InverseDynamics
 
-
-class Runtime(Protocol):
-    """A model that predicts actions for one frame at a time."""
-
-    meta: ModelMetadata
-
-    @property
-    def n_obs_steps(self) -> int:
-        """Number of frames that a prediction depends on."""
-
-    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
+# families that run without PyTorch, and faster for single frames than in onnxruntime
+RUNTIMES = {"rigid_body": MujocoRigidBody, "hybrid": HybridPredictor}
+MAX_ROUNDING_ERROR = 1e-5  # in standard deviations of the action
+NUM_CHECKED_FRAMES = 64
+AGAIN = "train it again or copy it again"
 
 
 def load_runtime(path: str | Path, device: str = "auto", robot: Robot | None = None) -> Runtime:
@@ -49,16 +55,21 @@ def load_runtime(path: str | Path, device: str = "auto", robot: Robot | None = N
         if device == "cuda":
             raise ValueError(f"{path} runs on the CPU; use device auto or cpu, or a folder")
         return load_onnx(path, robot)
+    if device in ("auto", "cpu"):
+        meta, sha256 = read_metadata(ModelMetadata, path, INVERSE_DYNAMICS)
+        if meta.family in RUNTIMES:
+            if robot is not None:
+                check_robot(meta, robot, path)
+            return _load_without_torch(meta, Path(path), sha256, robot)
+    from invdyn_ros.models.checkpoint import load
+    from invdyn_ros.models.torch_predictor import TorchPredictor
+
     if device not in ("auto", "cpu"):
-        return load(path, device, robot)
-    model = load(path, "cpu", robot)
-    try:
-        return fastest_runtime(model)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        return TorchPredictor(load(path, device, robot))
+    return fastest_runtime(load(path, "cpu", robot))
 
 
-def predict_motion(model: Runtime, motion: Tensor, time: Tensor) -> Tensor:
+def predict_motion(model: Runtime, motion: Array, time: Array) -> Array:
     """Return the actions (T, n) of a motion, in any runtime.
 
     Where a prediction depends on several frames, the motion is at rest in its first state before.
@@ -69,11 +80,9 @@ def predict_motion(model: Runtime, motion: Tensor, time: Tensor) -> Tensor:
         time: (T,) of the frames, not decreasing [s].
     """
     steps = model.n_obs_steps
-    index = torch.arange(len(motion))[:, None] + torch.arange(1 - steps, 1)  # (T, steps)
-    early = (-index).clamp_min(0)
-    return model.predict(
-        motion[index.clamp_min(0)], time[index.clamp_min(0)] - early / model.meta.rate
-    ).mean[:, -1]
+    index = np.arange(len(motion))[:, None] + np.arange(1 - steps, 1)  # (T, steps)
+    early, known = np.maximum(-index, 0), np.maximum(index, 0)
+    return model.predict(motion[known], time[known] - early / model.meta.rate).mean[:, -1]
 
 
 def fastest_runtime(model: InverseDynamics) -> Runtime:
@@ -83,16 +92,71 @@ def fastest_runtime(model: InverseDynamics) -> Runtime:
     cannot be exported.
 
     Raises:
-        ValueError: the family's own runtime gives other actions, because the parameters are
-            numerically ill-conditioned.
+        ValueError: the parameters are numerically ill-conditioned.
     """
     if model.meta.family in RUNTIMES:
-        runtime = RUNTIMES[model.meta.family](model)
-        check_parity(model, runtime, "this checkpoint is ill-conditioned, train it again")
+        arrays = {name: _to_float(tensor.cpu()) for name, tensor in model.state_dict().items()}
+        runtime = RUNTIMES[model.meta.family].from_tensors(model.meta, arrays)
+        _check_rounding(runtime, arrays, f"{model.meta.family} of '{model.meta.robot}'")
         return runtime
-    from invdyn_ros.models.onnx import export_and_verify
+    from invdyn_ros.models.onnx_export import export_and_verify
+    from invdyn_ros.models.torch_predictor import TorchPredictor
 
     try:
         return export_and_verify(model)[0]
     except ValueError:
-        return model
+        return TorchPredictor(model)
+
+
+def _load_without_torch(
+    meta: ModelMetadata, path: Path, sha256: str, robot: Robot | None
+) -> Runtime:
+    """Load a checkpoint of a family with its own runtime.
+
+    Args:
+        meta: metadata of the checkpoint.
+        path: the folder.
+        sha256: of the weights.
+        robot: the arm; None: that of the metadata.
+    """
+    family, file, kind = RUNTIMES[meta.family], path / METADATA_FILE, "description of a checkpoint"
+    with reading(file, kind, AGAIN):
+        shapes = family.tensor_shapes(meta)
+        expected = {name: np.broadcast_to(0.0, shape) for name, shape in shapes.items()}
+    tensors = read_tensors(expected, path, sha256, INVERSE_DYNAMICS)
+    arrays = {name: _to_float(values) for name, values in tensors.items()}
+    with reading(file, kind, AGAIN):
+        runtime = family.from_tensors(meta, arrays)
+    _check_rounding(runtime, arrays, path)
+    check_plausible(runtime, path, robot)
+    return runtime
+
+
+def _to_float(values: ArrayLike) -> Array:
+    return np.array(values, float)
+
+
+def _check_rounding(
+    runtime: MujocoRigidBody | HybridPredictor, tensors: Mapping[str, Array], where: str | Path
+) -> None:
+    """Check that rounding errors of the rigid body are small in motions like the training data.
+
+    Args:
+        runtime: the model.
+        tensors: of its checkpoint.
+        where: source of the model in the message.
+
+    Raises:
+        ValueError: they are not.
+    """
+    mean, std = tensors["motion_mean"], tensors["motion_std"]
+    noise = np.random.default_rng(0).normal(size=(NUM_CHECKED_FRAMES, 1, len(mean)))
+    motion, time = mean + std * noise, np.zeros((NUM_CHECKED_FRAMES, 1))
+    scale = np.maximum(runtime.predict(motion, time).mean.std((0, 1)), tensors["target_std"])
+    error = (runtime.rounding_error(motion, time) / scale).max()
+    if not error <= MAX_ROUNDING_ERROR:  # also for NaN
+        raise ValueError(
+            f"{where}: this checkpoint is ill-conditioned, train it again: its actions have "
+            f"rounding errors of {error:.1e} standard deviations; {MAX_ROUNDING_ERROR:.0e} are "
+            "allowed"
+        )

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from invdyn_ros.data.windows import InputType, Windows
 from invdyn_ros.models.augmentation import Clips, augment
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
+from invdyn_ros.models.model_metadata import ModelMetadata
 
 IMAGES_PER_ACTION = 2  # an action lies between two consecutive images
 CHUNK_SIZE = 128  # image pairs per pass, to bound memory

@@ -1,10 +1,10 @@
 """Inverse dynamics node: joint commands that track a joint target, from a learned model."""
 
+import sys
 import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from pydantic import NonNegativeFloat
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
@@ -79,8 +79,11 @@ class InverseDynamicsNodeConfig(Validated):
     def __post_init__(self) -> None:
         """Check that the device exists."""
         super().__post_init__()
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device is cuda, but torch finds no GPU; use auto or cpu")
+        if self.device == "cuda":
+            import torch  # slow to import; most models need none
+
+            if not torch.cuda.is_available():
+                raise ValueError("device is cuda, but torch finds no GPU; use auto or cpu")
 
 
 class InverseDynamicsNode(ManagedNode):
@@ -95,7 +98,6 @@ class InverseDynamicsNode(ManagedNode):
         self.thresholds = self.with_clock(thresholds)
         self.predictor_config = load_parameters(self, StatePredictorConfig)
         self.names_config = load_parameters(self, NamesConfig)
-        torch.set_num_threads(1)
         self.start(self.config.autostart)
         if self.config.autostart:
             condition = StartCondition(self.config.engaged, discovered)
@@ -149,6 +151,8 @@ class InverseDynamicsNode(ManagedNode):
                 self.controller, config.state_predictor, self.predictor_config
             )
             self.create_timer(PREDICTION_PERIOD / self.robot.rate, self.on_prediction_timer)
+        if "torch" in sys.modules:  # a model needs it; one frame is faster in one thread
+            sys.modules["torch"].set_num_threads(1)
         self.create_timer(WATCHDOG_PERIOD, self.on_watchdog_timer)
 
     def on_joint_state(self, message: JointState) -> None:

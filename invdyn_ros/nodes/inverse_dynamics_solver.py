@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from rclpy.qos import QoSProfile
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -42,7 +41,6 @@ class InverseDynamicsSolverNode(DiagnosticNode):
     def __init__(self) -> None:
         super().__init__("inverse_dynamics_solver")
         config = load_parameters(self, InverseDynamicsSolverNodeConfig)
-        torch.set_num_threads(1)
         robot = load_robot(config.arm)
         self.names = RobotNames.of(robot, load_parameters(self, NamesConfig)).joint_names
         path = config.checkpoint or package_file(f"config/checkpoints/{config.arm}")
@@ -65,7 +63,7 @@ class InverseDynamicsSolverNode(DiagnosticNode):
         motion, time = message_to_motion(message, self.names)
         if (np.diff(time) <= 0).any():  # times are left out
             time = np.arange(len(time)) / self.model.meta.rate
-        torque = predict_motion(self.model, torch.from_numpy(motion), torch.from_numpy(time))
+        torque = predict_motion(self.model, motion, time)
         order = [self.names.index(name) for name in message.joint_names]
         for point, effort in zip(message.points, torque[:, order].tolist(), strict=True):
             point.effort = effort

@@ -13,12 +13,11 @@ is the last axis, where memory is contiguous.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from invdyn_ros.robots.kinematic_tree import KinematicTree
 from invdyn_ros.typing import Array
 
 NUM_FEATURES = 15  # x, then y, then z of (w, dw, a); then xx, xy, xz, yy, yz, zz of w w^T
@@ -33,42 +32,26 @@ class NewtonEuler(nn.Module):
     force_maps: Tensor
     base_features: Tensor
 
-    def __init__(
-        self,
-        parents: Sequence[int],
-        order: Sequence[int],
-        transforms: Array,
-        axes: Array,
-        prismatic: Sequence[bool],
-        basis: Array,
-        gravity: Sequence[float],
-        dtype: torch.dtype,
-    ) -> None:
+    def __init__(self, tree: KinematicTree, basis: Array, dtype: torch.dtype) -> None:
         """Precompute the constant matrices.
 
         Args:
-            parents: (n,) index of the parent of each joint, -1 for the base.
-            order: joint indices sorted so that each comes after its parent.
-            transforms: (n, 4, 4) pose of each joint at zero in the frame of its parent.
-            axes: (n, 3) unit axis in the joint frame.
-            prismatic: (n,) whether the joint is prismatic.
+            tree: the tree.
             basis: (10, 4, 4) pseudo-inertia of each inertial parameter.
-            gravity: (3,) [m/s2] in the base frame.
             dtype: floating type of all tensors.
         """
         super().__init__()
-        self.parents, self.order = tuple(parents), tuple(order)
-        self.prismatic = tuple(bool(flag) for flag in prismatic)
-        rotations = [_rotation_from_z(axis) for axis in axes]
+        self.parents, self.order, self.prismatic = tree.parents, tree.order, tree.prismatic
+        rotations = [_rotation_from_z(axis) for axis in tree.axes]
         motion_maps, wrench_maps, force_maps = [], [], []
         for k, parent in enumerate(self.parents):
             parent_rotation = np.eye(4) if parent < 0 else rotations[parent]
-            T = parent_rotation.T @ transforms[k] @ rotations[k]
+            T = parent_rotation.T @ tree.transforms[k] @ rotations[k]
             motion_maps.append(_motion_map(T))
             wrench_maps.append(_wrench_maps(rotations[k].T @ basis @ rotations[k]))
             force_maps.append(_force_map(T))
         base_features = np.zeros((NUM_FEATURES, 1))
-        base_features[[2, 5, 8], 0] = -np.asarray(gravity)
+        base_features[[2, 5, 8], 0] = -np.asarray(tree.gravity)
         constants = {
             "motion_maps": motion_maps,
             "wrench_maps": wrench_maps,

@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from invdyn_ros.robots.kinematic_tree import GRAVITY, KinematicTree
 from invdyn_ros.robots.newton_euler import NewtonEuler
-from invdyn_ros.robots.urdf import MOVABLE_TYPES, UrdfTree
 from invdyn_ros.typing import Array
 
 RECURSION_MIN_BATCH = 64  # smallest batch for which the recursion is faster
@@ -45,10 +45,9 @@ class LinkMotion(NamedTuple):
 
 
 class RigidBodyTree(nn.Module):
-    """Batched, differentiable rigid-body dynamics of the moving joints of a URDF.
+    """Batched, differentiable rigid-body dynamics of a kinematic tree.
 
-    Joints may be revolute, continuous or prismatic and may branch. Inputs are (..., n) tensors of
-    the tree's dtype: q [rad or m], qd, qdd; torques are [N m or N].
+    Inputs are (..., n) tensors of the tree's dtype: q [rad or m], qd, qdd; torques are [N m or N].
     """
 
     inertial: Tensor
@@ -59,60 +58,34 @@ class RigidBodyTree(nn.Module):
     gravity: Tensor
     pseudo_inertia_basis: Tensor
 
-    def __init__(
-        self,
-        parents: Sequence[int],
-        transforms: Array,
-        axes: Array,
-        prismatic: Sequence[bool],
-        inertial: Array,
-        gravity: Sequence[float] = (0.0, 0.0, -9.81),
-        dtype: torch.dtype = torch.float64,
-    ) -> None:
-        """Create the tree from its parameters; see `from_urdf`.
-
-        Args:
-            parents: (n,) index of the parent of each joint, -1 for the base.
-            transforms: (n, 4, 4) pose of each joint at zero in the frame of its parent.
-            axes: (n, 3) unit axis in the joint frame.
-            prismatic: (n,) whether the joint is prismatic.
-            inertial: (n, 10) inertial parameters, see `from_urdf`.
-            gravity: (3,) [m/s2] in the base frame.
-            dtype: floating type of all tensors.
-        """
+    def __init__(self, tree: KinematicTree, dtype: torch.dtype = torch.float64) -> None:
+        """Create the dynamics of a tree, with all tensors of a floating type."""
         super().__init__()
-        self.parents = tuple(parents)
-        self.order = _topological_order(self.parents)
-        gravity_matrix = np.zeros((4, 4))
-        gravity_matrix[:3, 3] = gravity
+        self.parents, self.order = tree.parents, tree.order
+        gravity = np.zeros((4, 4))
+        gravity[:3, 3] = tree.gravity
         constants = {
-            "transforms": _pose_coefficients(transforms, axes, prismatic),
-            "axes": _screw_axes(axes, prismatic),
+            "transforms": _pose_coefficients(tree.transforms, tree.axes, tree.prismatic),
+            "axes": _screw_axes(tree.axes, tree.prismatic),
             "ancestors": _ancestors(self.parents, self.order),
             "twist_basis": _TWIST_BASIS,
-            "gravity": gravity_matrix,
+            "gravity": gravity,
             "pseudo_inertia_basis": _PSEUDO_INERTIA_BASIS,
         }
         for name, value in constants.items():
             self.register_buffer(name, torch.as_tensor(value, dtype=dtype), persistent=False)
-        self.register_buffer("inertial", torch.as_tensor(inertial, dtype=dtype))
-        tree = (self.parents, self.order, transforms, axes, prismatic)
-        self.recursion = NewtonEuler(
-            *tree, _PSEUDO_INERTIA_BASIS.reshape(10, 4, 4), gravity, dtype
-        )
+        self.register_buffer("inertial", torch.tensor(tree.inertial, dtype=dtype))
+        self.recursion = NewtonEuler(tree, _PSEUDO_INERTIA_BASIS.reshape(10, 4, 4), dtype)
 
     @classmethod
     def from_urdf(
         cls,
         xml: str,
         joint_names: Sequence[str],
-        gravity: Sequence[float] = (0.0, 0.0, -9.81),
+        gravity: Sequence[float] = GRAVITY,
         dtype: torch.dtype = torch.float64,
     ) -> RigidBodyTree:
-        """Create the tree of `joint_names` from a URDF; all other joints are fixed at zero.
-
-        `inertial` (n, 10) holds m [kg], m c [kg m] and Ixx, Ixy, Ixz, Iyy, Iyz, Izz [kg m2] about
-        the origin of the link frame, of all links rigidly attached behind joint i.
+        """Create the dynamics of `joint_names` of a URDF; all other joints are fixed at zero.
 
         Args:
             xml: text of the URDF.
@@ -121,34 +94,9 @@ class RigidBodyTree(nn.Module):
             dtype: floating type of all tensors.
 
         Raises:
-            ValueError: there is no URDF, a joint is missing or fixed, or a moving link has no
-                inertia.
+            ValueError: as `KinematicTree.from_urdf`.
         """
-        if not xml:
-            raise ValueError(
-                f"rigid-body dynamics of {', '.join(joint_names)} need a URDF: give --urdf FILE, "
-                "or choose a family without rigid bodies, such as mlp"
-            )
-        tree, names = UrdfTree(xml), tuple(joint_names)
-        for name in names:
-            if name not in tree.joints:
-                raise ValueError(f"no joint '{name}'; the URDF has {list(tree.joints)}")
-            if (kind := tree.joints[name].type) not in MOVABLE_TYPES:
-                raise ValueError(f"joint '{name}' is {kind}; it must be one of {MOVABLE_TYPES}")
-        tree.check_inertias(names)
-        joints = [tree.joints[name] for name in names]
-        parents = [tree.moving_ancestor(joint.parent, names) for joint in joints]
-        return cls(
-            parents=[names.index(name) if name is not None else -1 for name, _ in parents],
-            transforms=np.stack([T @ j.T for (_, T), j in zip(parents, joints, strict=True)]),
-            axes=np.stack([joint.axis for joint in joints]),
-            prismatic=[joint.type == "prismatic" for joint in joints],
-            inertial=np.stack(
-                [_inertial_parameters(tree.pseudo_inertia(n, names)) for n in names]
-            ),
-            gravity=gravity,
-            dtype=dtype,
-        )
+        return cls(KinematicTree.from_urdf(xml, joint_names, gravity), dtype)
 
     def torque(self, q: Tensor, qd: Tensor, qdd: Tensor, inertial: Tensor | None = None) -> Tensor:
         """Return the joint torques (..., n) of a motion.
@@ -215,15 +163,6 @@ class RigidBodyTree(nn.Module):
         return LinkMotion(T, S, (A + V @ V - self.gravity) @ T)
 
 
-def _topological_order(parents: Sequence[int]) -> list[int]:
-    """Return the joint indices sorted so that each comes after its parent."""
-
-    def depth(k: int) -> int:
-        return 0 if parents[k] < 0 else 1 + depth(parents[k])
-
-    return sorted(range(len(parents)), key=depth)
-
-
 def _ancestors(parents: Sequence[int], order: Sequence[int]) -> Array:
     """Return A (n, n), where A[k, i] is 1 if joint i moves link k, else 0."""
     ancestors = np.eye(len(parents))
@@ -257,12 +196,6 @@ def _pose_coefficients(T: Array, axes: Array, prismatic: Sequence[bool]) -> Arra
             C[i, 2, :3, :3] = K
             C[i, 3, :3, :3] = -K @ K
     return (T[:, None] @ C).reshape(len(T), 4, 16)
-
-
-def _inertial_parameters(J: Array) -> Array:
-    """Return the ten inertial parameters of a pseudo-inertia J (4, 4)."""
-    I = np.trace(J[:3, :3]) * np.eye(3) - J[:3, :3]  # noqa: E741
-    return np.concatenate([[J[3, 3]], J[:3, 3], I[np.triu_indices(3)]])
 
 
 def _twist_basis() -> Array:

@@ -6,20 +6,16 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-import torch
 
 from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
-from invdyn_ros.control.computed_torque import (
-    ConstantInertiaModel,
-    InverseDynamicsModel,
-    MeasuredState,
-)
+from invdyn_ros.control.computed_torque import ConstantInertiaModel, MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.faults import ANY_ERROR
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models.rigid_body import urdf_model
+from invdyn_ros.models.mujoco_rigid_body import urdf_model
+from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
@@ -36,15 +32,13 @@ from invdyn_ros.workers import parallel_map
 COULOMB_GUESS, ROTOR_GUESS = 0.01, 0.002
 
 
-def nominal_model(robot: Robot, unit: str) -> InverseDynamicsModel:
+def nominal_model(robot: Robot, unit: str) -> Predictor:
     """Return a model for the controller of an arm that is not yet identified."""
     if unit == "rad":
         return ConstantInertiaModel(robot, unit)
-    model = urdf_model(robot, unit)
     # Without rotor inertia, the feedback of a light wrist is too weak to overcome friction.
-    guess = torch.tensor([0.0, COULOMB_GUESS, 0.0, ROTOR_GUESS], dtype=model.dtype)
-    model.friction.copy_(torch.from_numpy(robot.effort)[:, None] * guess)
-    return model
+    guess = np.array([0.0, COULOMB_GUESS, 0.0, ROTOR_GUESS])
+    return urdf_model(robot, unit, friction=robot.effort[:, None] * guess)
 
 
 def simulate(

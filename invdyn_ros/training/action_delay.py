@@ -11,8 +11,9 @@ import torch
 from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, Windows, windows
-from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.least_squares_identification import identify, mean_squared_error
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import build
 from invdyn_ros.models.rigid_body import RigidBody
 
 NUM_DELAYS = 9  # candidates: 0 to 4 sample intervals in steps of half an interval

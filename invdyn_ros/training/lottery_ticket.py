@@ -16,10 +16,12 @@ from typing import NamedTuple, Protocol
 import torch
 
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.dense_network import DenseNetwork, dense_network
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.network_history import NetworkHistory, Samples, sample_error
 from invdyn_ros.models.pruning import Mask, magnitude_mask, prune, random_mask, sparsity_of
+from invdyn_ros.models.registry import build
 from invdyn_ros.training.network_recorder import NetworkRecorder
 from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import RunState

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
 from invdyn_ros.config import from_mapping, to_mapping
-from invdyn_ros.models import MODELS
+from invdyn_ros.models.registry import MODELS
 from invdyn_ros.training.trainer import TrainerConfig
 
 RunConfig = TypeVar("RunConfig", bound=Any)

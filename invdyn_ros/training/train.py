@@ -17,9 +17,11 @@ from invdyn_ros.data.dataset import Dataset, read_dataset
 from invdyn_ros.data.leakage import fingerprint, row_sketch
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, Windows, split, whole_trajectories, windows
-from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, save, select_device
 from invdyn_ros.models.fallback_metadata import fallback_metadata
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.training.action_delay import estimate_action_delay, urdf_compliance
 from invdyn_ros.training.distributed import init_process_group

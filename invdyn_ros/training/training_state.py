@@ -16,11 +16,8 @@ from torch import Tensor
 from invdyn_ros.config import parse_json
 from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.files import reading
-from invdyn_ros.models.checkpoint import (
-    INVERSE_DYNAMICS,
-    CheckpointType,
-    write_checkpoint,
-)
+from invdyn_ros.models.checkpoint import write_checkpoint
+from invdyn_ros.models.checkpoint_files import INVERSE_DYNAMICS, CheckpointType
 
 STATE_FILE = "last.safetensors"
 HEADER_LENGTH_BYTES = 8  # a safetensors file starts with the length of its header

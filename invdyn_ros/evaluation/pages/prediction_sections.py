@@ -11,7 +11,7 @@ from invdyn_ros.evaluation.evaluate import EvaluationCase, PredictedActions, Spl
 from invdyn_ros.evaluation.metrics import MIN_RELATIVE_VARIANCE
 from invdyn_ros.evaluation.pages.curves import curve, line_chart, numbers, worst_samples
 from invdyn_ros.evaluation.pages.report_page import Chart, Failure, Section
-from invdyn_ros.models.inverse_dynamics import ModelMetadata
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.typing import Array
 
 WINDOW = 1.0  # [s] of a window whose error is ranked

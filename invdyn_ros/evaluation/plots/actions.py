@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from invdyn_ros.models import ModelMetadata
+from invdyn_ros.models.model_metadata import ModelMetadata
 
 
 class ActionSeries(NamedTuple):

@@ -8,7 +8,8 @@ from pathlib import Path
 from invdyn_ros.evaluation.evaluate import EvaluationCase, PredictedActions, SplitPredictions
 from invdyn_ros.evaluation.plots.action_video import write_action_video
 from invdyn_ros.evaluation.plots.actions import ActionSeries, plot_actions
-from invdyn_ros.models import InverseDynamics, ModelMetadata
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.model_metadata import ModelMetadata
 
 MAX_TRAJECTORIES = 3
 

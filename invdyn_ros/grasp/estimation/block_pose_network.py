@@ -15,12 +15,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from invdyn_ros.config import Validated
-from invdyn_ros.models.checkpoint import (
-    CheckpointType,
-    load_weights,
-    read_metadata,
-    write_checkpoint,
-)
+from invdyn_ros.models.checkpoint import load_weights, write_checkpoint
+from invdyn_ros.models.checkpoint_files import CheckpointType, read_metadata
 
 BLOCK_POSE = CheckpointType(
     "block pose network", "invdyn_ros block pose network 1", "train_block_pose"

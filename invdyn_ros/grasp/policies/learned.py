@@ -20,7 +20,7 @@ from invdyn_ros.grasp.policies.network import Policy, PolicyMetadata, load_polic
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.planned import load_planned_policy
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
-from invdyn_ros.models.checkpoint import is_checkpoint
+from invdyn_ros.models.checkpoint_files import is_checkpoint
 from invdyn_ros.models.planner.planner import PLANNER
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene

@@ -16,12 +16,8 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
-from invdyn_ros.models.checkpoint import (
-    CheckpointType,
-    load_weights,
-    read_metadata,
-    write_checkpoint,
-)
+from invdyn_ros.models.checkpoint import load_weights, write_checkpoint
+from invdyn_ros.models.checkpoint_files import CheckpointType, read_metadata
 
 POLICY = CheckpointType("policy", "invdyn_ros policy 1", "train_grasp")
 

@@ -46,7 +46,7 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
     concatenate_states,
     load_rendered_images,
 )
-from invdyn_ros.models.checkpoint import METADATA_FILE
+from invdyn_ros.models.checkpoint_files import METADATA_FILE
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 

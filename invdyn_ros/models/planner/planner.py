@@ -12,12 +12,8 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from invdyn_ros.config import Validated
-from invdyn_ros.models.checkpoint import (
-    CheckpointType,
-    load_weights,
-    read_metadata,
-    write_checkpoint,
-)
+from invdyn_ros.models.checkpoint import load_weights, write_checkpoint
+from invdyn_ros.models.checkpoint_files import CheckpointType, read_metadata
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
 from invdyn_ros.typing import Names, Rate
 

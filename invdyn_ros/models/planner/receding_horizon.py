@@ -17,7 +17,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from invdyn_ros.config import Validated
-from invdyn_ros.models import InverseDynamics
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.planner.planner import Planner
 from invdyn_ros.typing import Array
 

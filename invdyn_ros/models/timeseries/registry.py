@@ -7,12 +7,8 @@ from pathlib import Path
 
 import torch
 
-from invdyn_ros.models.checkpoint import (
-    CheckpointType,
-    load_weights,
-    read_metadata,
-    write_checkpoint,
-)
+from invdyn_ros.models.checkpoint import load_weights, write_checkpoint
+from invdyn_ros.models.checkpoint_files import CheckpointType, read_metadata
 from invdyn_ros.models.timeseries.bridge import Bridge
 from invdyn_ros.models.timeseries.gru_dt import GruDt
 from invdyn_ros.models.timeseries.identified_body import IdentifiedBody

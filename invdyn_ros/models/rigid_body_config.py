@@ -1,0 +1,45 @@
+"""Configs and sizes of the families with an identified rigid body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from invdyn_ros.config import Validated
+
+NUM_FRICTION_TERMS = 4  # viscous, Coulomb, offset, rotor inertia
+NUM_JOINT_FEATURES = 3  # of a Gaussian process: sign of the velocity, velocity, acceleration
+NUM_FOLDS = 5  # contiguous parts of the training data, held out in turn
+FilterTimes = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class RigidBodyConfig(Validated):
+    """Identification of the parameters."""
+
+    identify: bool = True
+    """Identify inertia, friction, offset and rotor inertia; otherwise use those of the URDF."""
+    coulomb_velocity: PositiveFloat = 0.02
+    """[rad/s] Velocity at which Coulomb friction is fully developed."""
+
+    min_velocity: float = 0.05
+    """[rad/s] Slower joints may stick, and have little weight in the identification."""
+
+
+@dataclass(frozen=True)
+class HybridConfig(Validated):
+    """Identification and size of the Gaussian processes."""
+
+    coulomb_velocity: PositiveFloat = 0.02
+    """[rad/s] Velocity at which Coulomb friction is fully developed."""
+    min_velocity: float = 0.05
+    """[rad/s] Slower joints may stick, and have little weight in the identification."""
+    friction_filter_times: FilterTimes = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2)
+    """[s] Candidates for the time over which friction changes sign when a joint reverses, for
+    instance because the recorded effort is filtered."""
+    num_inducing: PositiveInt = 64
+    """Inducing points of each Gaussian process."""
+    num_selection_rows: Annotated[int, Field(ge=NUM_FOLDS)] = 2000
+    """Evenly spaced frames for the selection of hyperparameters and the Gaussian processes."""
