@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from invdyn_ros.models.inverse_dynamics import InverseDynamics
 
 # families that run without PyTorch, and faster for single frames than in onnxruntime
-RUNTIMES = {"rigid_body": MujocoRigidBody, "hybrid": HybridPredictor}
+RUNTIMES: dict[str, type[MujocoRigidBody | HybridPredictor]] = {
+    "rigid_body": MujocoRigidBody,
+    "hybrid": HybridPredictor,
+}
 MAX_ROUNDING_ERROR = 1e-5  # in standard deviations of the action
 NUM_CHECKED_FRAMES = 64
 AGAIN = "train it again or copy it again"
