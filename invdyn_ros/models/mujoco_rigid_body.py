@@ -25,7 +25,7 @@ from invdyn_ros.data.action_units import gravity_in, is_torque
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.predictor import PredictedAction
 from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS, RigidBodyConfig
-from invdyn_ros.robots.kinematic_tree import KinematicTree
+from invdyn_ros.robots.multibody_tree import MultibodyTree
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -65,7 +65,7 @@ class MujocoRigidBody:
             ValueError: no URDF, one without the joints or inertias, or parameters of another arm.
         """
         self.meta, self.n = meta, len(meta.joint_names)
-        tree = KinematicTree.from_urdf(meta.urdf, meta.joint_names, gravity_in(meta.action_unit))
+        tree = MultibodyTree.from_urdf(meta.urdf, meta.joint_names, gravity_in(meta.action_unit))
         self.parameters = nominal_parameters(meta.action_unit, tree) | dict(parameters or {})
         for name, value in self.parameters.items():
             if value.shape != (shape := self.tensor_shapes(meta)[name]):
@@ -161,7 +161,7 @@ class MujocoRigidBody:
         np.add.reduce(self._weights * terms, axis=0, out=action)
 
 
-def nominal_parameters(unit: str, tree: KinematicTree) -> dict[str, Array]:
+def nominal_parameters(unit: str, tree: MultibodyTree) -> dict[str, Array]:
     """Return the parameters of a URDF, by RIGID_BODY_PARAMETERS.
 
     The URDF gives torques [N m]; for servos and currents the compliance is identified, here 0.
@@ -207,7 +207,7 @@ def urdf_model(
     return MujocoRigidBody(meta, parameters)
 
 
-def build_mujoco_model(tree: KinematicTree) -> tuple[mujoco.MjModel, list[int]]:
+def build_mujoco_model(tree: MultibodyTree) -> tuple[mujoco.MjModel, list[int]]:
     """Return a MuJoCo model with the tree's dynamics, and the tree index of each of its joints."""
     root = ET.Element("mujoco")
     ET.SubElement(root, "compiler", angle="radian", autolimits="false")

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.robots.kinematic_tree import KinematicTree
+from invdyn_ros.robots.multibody_tree import MultibodyTree
 from invdyn_ros.typing import Array
 
 NUM_FEATURES = 15  # x, then y, then z of (w, dw, a); then xx, xy, xz, yy, yz, zz of w w^T
@@ -32,7 +32,7 @@ class NewtonEuler(nn.Module):
     force_maps: Tensor
     base_features: Tensor
 
-    def __init__(self, tree: KinematicTree, basis: Array, dtype: torch.dtype) -> None:
+    def __init__(self, tree: MultibodyTree, basis: Array, dtype: torch.dtype) -> None:
         """Precompute the constant matrices.
 
         Args:

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.robots.kinematic_tree import GRAVITY, KinematicTree
+from invdyn_ros.robots.multibody_tree import GRAVITY, MultibodyTree
 from invdyn_ros.robots.newton_euler import NewtonEuler
 from invdyn_ros.typing import Array
 
@@ -58,7 +58,7 @@ class RigidBodyTree(nn.Module):
     gravity: Tensor
     pseudo_inertia_basis: Tensor
 
-    def __init__(self, tree: KinematicTree, dtype: torch.dtype = torch.float64) -> None:
+    def __init__(self, tree: MultibodyTree, dtype: torch.dtype = torch.float64) -> None:
         """Create the dynamics of a tree, with all tensors of a floating type."""
         super().__init__()
         self.parents, self.order = tree.parents, tree.order
@@ -94,9 +94,9 @@ class RigidBodyTree(nn.Module):
             dtype: floating type of all tensors.
 
         Raises:
-            ValueError: as `KinematicTree.from_urdf`.
+            ValueError: as `MultibodyTree.from_urdf`.
         """
-        return cls(KinematicTree.from_urdf(xml, joint_names, gravity), dtype)
+        return cls(MultibodyTree.from_urdf(xml, joint_names, gravity), dtype)
 
     def torque(self, q: Tensor, qd: Tensor, qdd: Tensor, inertial: Tensor | None = None) -> Tensor:
         """Return the joint torques (..., n) of a motion.

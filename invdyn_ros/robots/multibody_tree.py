@@ -1,4 +1,4 @@
-"""Kinematic tree of the moving joints of a URDF, as arrays."""
+"""Multibody tree of the moving joints of a URDF, as arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from invdyn_ros.typing import Array
 GRAVITY = (0.0, 0.0, -9.81)  # [m/s2]
 
 
-class KinematicTree(NamedTuple):
+class MultibodyTree(NamedTuple):
     """Moving joints, which may be revolute, continuous or prismatic and may branch.
 
     Attributes:
@@ -37,7 +37,7 @@ class KinematicTree(NamedTuple):
     @classmethod
     def from_urdf(
         cls, xml: str, joint_names: Sequence[str], gravity: Sequence[float] = GRAVITY
-    ) -> KinematicTree:
+    ) -> MultibodyTree:
         """Read the tree of `joint_names` from a URDF; all other joints are fixed at zero.
 
         Args:
