@@ -23,6 +23,7 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import windows
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.models.checkpoint import save
+from invdyn_ros.models.effort_fit import effort_notes, fit_effort
 from invdyn_ros.models.fallback_metadata import FALLBACK_KEY, MAX_STD_KEY
 from invdyn_ros.models.gravity import convert_actions, for_commands
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
@@ -30,7 +31,6 @@ from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import build
 from invdyn_ros.models.runtime import fastest_runtime
 from invdyn_ros.models.torch_predictor import TorchPredictor
-from invdyn_ros.sources.effort_fit import effort_notes, fit_effort
 from invdyn_ros.sources.rosbag import BagConfig, read_bag
 
 ARM = robot("ur5")

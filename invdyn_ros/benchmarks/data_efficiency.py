@@ -208,7 +208,7 @@ def _train_and_evaluate(
     count = min(size, MAX_CLIPS)
     # frames before the predicted one, and frames at the end that the action delay removes
     context = build(replace(meta, config=train_config.model)).n_obs_steps - 1
-    context += int(np.ceil(meta.action_delay * meta.rate - 1e-6))
+    context += int(np.ceil(abs(meta.action_delay) * meta.rate - 1e-6))
     # training sets a test split aside, so that more clips are drawn
     num_clips = int(np.ceil(count / (1 - train_config.test_fraction)))
     drawn_clips = clips(train_set, num_clips, size // count + context, np.random.default_rng(seed))

@@ -27,6 +27,7 @@ BENCHMARKS = {
     "files": "how damaged files of every kind are refused",
     "grasp_success": "success rate of grasp policies, compared with the scripted one",
     "hand_eye": "error of hand-eye calibration, compared with OpenCV",
+    "identification": "bounds, error and recovery of the identified parameters of an arm",
     "joint_state_dropout": "joint tracking while joint states are lost",
     "latency": "latency from joint state to command through DDS, compared with an echo node",
     "latent_ode_training_speed": "seconds per training step of a latent ODE and of torchdiffeq",

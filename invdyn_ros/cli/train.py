@@ -76,7 +76,11 @@ def main(argv: list[str] | None = None) -> int:
     action_delay = model.meta.action_delay * 1e3
     delay = f"action delay {action_delay:.1f} ms"
     error = ValidationError(**model.meta.data["validation"]).text(model.meta.action_unit)
+    lag = max(model.meta.effort_lag, default=0.0)
+    delay += f", lag of the effort up to {lag * 1e3:.0f} ms" if lag else ""
     print(f"{options.out}: {config.family} for {model.meta.robot}, {delay}, {error}")
+    if warning := model.meta.data["unit_warning"]:
+        print(f"warning: {warning}", file=sys.stderr)
     return 0 if options.report is None else _evaluate(options, options.report)
 
 

@@ -112,7 +112,8 @@ class ComputedTorqueController:
         Args:
             model: maps motion to actions.
             unit: unit of the model's actions.
-            action_delay: time from sending an action to its effect [s].
+            action_delay: time from sending an action to its effect [s]; a negative one, of a
+                recorded effort that was late, counts as zero.
             config: feedback gains; by default those of the unit.
             fallback: replaces the model where its standard deviation is too large.
 
@@ -121,7 +122,7 @@ class ComputedTorqueController:
         """
         if unit not in FEEDBACK:
             raise ValueError(f"no feedback for actions in '{unit}'; known: {sorted(FEEDBACK)}")
-        self.model, self.action_delay, self.fallback = model, action_delay, fallback
+        self.model, self.action_delay, self.fallback = model, max(action_delay, 0.0), fallback
         self.config = config or FEEDBACK[unit]
         self.extra_delay, self.gain_scale = 0.0, 1.0
         self._recent_count = 8

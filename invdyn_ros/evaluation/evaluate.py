@@ -21,6 +21,7 @@ from invdyn_ros.evaluation.metrics import (
     finite_or_none,
 )
 from invdyn_ros.evaluation.uncertainty_calibration import uncertainty_calibration
+from invdyn_ros.models.effort_lag import as_recorded
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.registry import build
 from invdyn_ros.training.train import split_train_val_test, with_acceleration
@@ -212,6 +213,9 @@ def _model_summary(model: InverseDynamics, split: Split) -> dict[str, Any]:
         "action_unit": meta.action_unit,
         "target": "setpoint offset u - q" if meta.action_unit == "rad" else "action",
         "action_delay": meta.action_delay,
+        "effort_lag": list(meta.effort_lag) or None,
+        "identification": meta.data.get("identification"),
+        "unit_warning": meta.data.get("unit_warning"),
         "joint_names": list(meta.joint_names),
         "split": {
             "group_by": split.group_by,
@@ -253,14 +257,14 @@ def _case(model: InverseDynamics, trajectory: Trajectory) -> EvaluationCase:
 
 
 def _predict(model: InverseDynamics, case: EvaluationCase) -> PredictedActions:
-    """Predict the actions of one trajectory, given to the model as one window."""
+    """Predict the recorded actions of one trajectory, given to the model as one window."""
     stamps, warmup = case.stamps - case.stamps[0], model.warmup_frames
     options: dict[str, Any] = {"dtype": model.dtype, "device": model.motion_mean.device}
     mean, std = model.predict(
         torch.as_tensor(case.motion, **options)[None], torch.as_tensor(stamps, **options)[None]
     )
     return PredictedActions(
-        mean[0, warmup:].double().cpu().numpy(),
+        as_recorded(mean, model.meta)[0, warmup:].double().cpu().numpy(),
         None if std is None else std[0, warmup:].double().cpu().numpy(),
     )
 

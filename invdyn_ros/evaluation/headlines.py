@@ -67,7 +67,9 @@ def _evaluate(report: Report) -> list[Finding]:
         f"RMSE {rmse['mean']:.3g} {unit} on {samples}",
         bad=nmse["mean"] >= 1,
     )
-    return [achieved, *_worst_joint(report), *_better_baselines(report), *_calibration(report)]
+    warning = report.get("unit_warning")
+    findings = [achieved, *([Finding(warning, bad=True)] if warning else [])]
+    return [*findings, *_worst_joint(report), *_better_baselines(report), *_calibration(report)]
 
 
 def _worst_joint(report: Report) -> list[Finding]:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.cross_validation import (
     EPSILON,
@@ -33,13 +32,14 @@ from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.models.least_squares_identification import (
     DynamicParameters,
     NormalEquations,
-    cross_identify,
     friction_terms,
     normal_equations,
     row_weight,
     smooth_sign,
+    sum_normal_equations,
 )
 from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.parameter_identification import cross_identify
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.rigid_body_config import NUM_JOINT_FEATURES, HybridConfig
 from invdyn_ros.models.variance_components import fit_variance_components
@@ -72,6 +72,7 @@ class Hybrid(RigidBody):
     """
 
     Config = HybridConfig
+    identifies_lag = False  # the process has its own filter of friction
     config: HybridConfig  # type: ignore[assignment]
     friction_filter_time: Tensor  # (n,) [s]
     inverse_length_scale: Tensor  # (n, d)
@@ -133,7 +134,6 @@ class Hybrid(RigidBody):
         return self.output_scale * mean, (terms * self.variance_weights).sum(-1)
 
     def _velocity_sign(self, qd: Tensor, qdd: Tensor) -> Tensor:
-        """Return the smooth sign (..., n) of the velocities."""
         return smooth_sign(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
 
     def predict_target(self, motion: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ class Hybrid(RigidBody):
             0, len(motion) - 1, min(len(motion), self.config.num_selection_rows)
         )
         subset = TrainingFrames(*(values[index.long()] for values in data))
-        folds = self._identify(subset, data)
+        folds = self._identify(subset, data, train)
         self._fit_gaussian_process(subset, folds)
         return True
 
@@ -169,21 +169,29 @@ class Hybrid(RigidBody):
         coulomb_velocity, min_velocity = self.config.coulomb_velocity, self.config.min_velocity
         return [
             normal_equations(
-                self.tree, motion, target, coulomb_velocity, min_velocity, filter_time
+                self.tree,
+                motion[:, None],
+                target[:, None],
+                coulomb_velocity,
+                min_velocity,
+                filter_time,
             )
             for motion, target in zip(*map(split_folds, data), strict=True)
         ]
 
-    def _identify(self, subset: TrainingFrames, data: TrainingFrames) -> list[DynamicParameters]:
+    def _identify(
+        self, subset: TrainingFrames, data: TrainingFrames, train: Windows
+    ) -> list[DynamicParameters]:
         """Identify the rigid body on all data; return the parameters without each fold."""
-        has_scale, prior = is_torque(self.meta.action_unit), self.tree.inertial.flatten()
+        bounds, prior = self.bounds, self.tree.inertial.flatten()
+        unbounded = bounds._replace(physical=False)  # faster, and as good to compare times with
         candidates = [
             torch.full_like(self.friction_filter_time, time)
             for time in self.config.friction_filter_times
         ]
         errors = torch.stack(
             [
-                cross_identify(self._normal_equations(subset, time), prior, has_scale)[2]
+                cross_identify(self._normal_equations(subset, time), prior, unbounded)[2]
                 for time in candidates
             ]
         )
@@ -191,20 +199,14 @@ class Hybrid(RigidBody):
             errors.min(0).values < (1 - MIN_IMPROVEMENT) * errors[0], errors.argmin(0), 0
         )
         self.friction_filter_time.copy_(torch.stack(candidates)[best, torch.arange(self.n)])
-        final = cross_identify(
-            self._normal_equations(data, self.friction_filter_time), prior, has_scale
-        )[0]
+        equations = self._normal_equations(data, self.friction_filter_time)
+        final = cross_identify(equations, prior, bounds)[0]
         folds = cross_identify(
-            self._normal_equations(subset, self.friction_filter_time), prior, has_scale
+            self._normal_equations(subset, self.friction_filter_time), prior, bounds
         )[1]
-        self._set_parameters(final)
+        self.set_parameters(final)
+        self._report(sum_normal_equations(equations), final, train)
         return folds
-
-    def _set_parameters(self, parameters: DynamicParameters) -> None:
-        """Set the parameters of the rigid body."""
-        self.tree.inertial.copy_(parameters.inertial.view(self.n, 10))
-        self.friction.copy_(parameters.friction)
-        self.compliance.copy_(parameters.compliance)
 
     def _fit_gaussian_process(self, data: TrainingFrames, folds: list[DynamicParameters]) -> None:
         """Select the hyperparameters by cross-validation, then fit to all frames."""

@@ -32,6 +32,8 @@ class InverseDynamics(nn.Module, ABC):
     Config: ClassVar[type]
     input_type: ClassVar[InputType] = "motion"
     dtype: ClassVar[torch.dtype] = torch.float32
+    identifies_lag: ClassVar[bool] = False
+    """Whether `fit` takes the lag of recorded actions into account, `ModelMetadata.effort_lag`."""
     motion_mean: Tensor  # (3n,)
     motion_std: Tensor  # (3n,)
     target_mean: Tensor  # (n,)
@@ -42,6 +44,7 @@ class InverseDynamics(nn.Module, ABC):
         super().__init__()
         self.meta = meta
         self.config: Any = from_mapping(self.Config, meta.config, meta.family)
+        self.identification: dict[str, Any] | None = None  # report of the family's own fit
         n = self.n
         for name, width, value in _STANDARDISATION_BUFFERS:
             self.register_buffer(name, torch.full((width * n,), value, dtype=self.dtype))

@@ -22,11 +22,14 @@ class ModelMetadata(Validated):
         joint_names: names of the n joints, in the order of all columns.
         action_unit: one of `action_units.ACTION_UNITS`.
         rate: sample rate of the data [Hz].
-        action_delay: [s] an action at time t causes the motion at t + action_delay.
+        action_delay: [s] an action at time t causes the motion at t + action_delay; negative
+            where a recorded effort is late.
         urdf: URDF text of the arm without geometry; empty if the arm has no URDF.
         config: fields of the family's config.
         data: dataset, split and training.
         image_size: height and width of the images [px], for families with image input.
+        effort_lag: [s] time constant, per joint, of the filter of first order between the actions
+            of the model and those that were recorded; empty: none.
     """
 
     family: str
@@ -39,6 +42,7 @@ class ModelMetadata(Validated):
     config: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     image_size: tuple[int, ...] = ()
+    effort_lag: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Check names, unit, rate and delay."""
@@ -51,4 +55,12 @@ class ModelMetadata(Validated):
         if not abs(self.action_delay) <= limit:
             raise ValueError(
                 f"action_delay is {self.action_delay} s; it must be within +-{limit:.3g} s"
+            )
+        n = len(self.joint_names)
+        if self.effort_lag and not (
+            len(self.effort_lag) == n and all(0 <= lag <= limit for lag in self.effort_lag)
+        ):
+            raise ValueError(
+                f"effort_lag is {self.effort_lag} s; it must be empty or {n} times of 0 to "
+                f"{limit:.3g} s"
             )

@@ -70,12 +70,12 @@ class RigidBodyTree(nn.Module):
             "ancestors": _ancestors(self.parents, self.order),
             "twist_basis": _TWIST_BASIS,
             "gravity": gravity,
-            "pseudo_inertia_basis": _PSEUDO_INERTIA_BASIS,
+            "pseudo_inertia_basis": PSEUDO_INERTIA_BASIS,
         }
         for name, value in constants.items():
             self.register_buffer(name, torch.as_tensor(value, dtype=dtype), persistent=False)
         self.register_buffer("inertial", torch.tensor(tree.inertial, dtype=dtype))
-        self.recursion = NewtonEuler(tree, _PSEUDO_INERTIA_BASIS.reshape(10, 4, 4), dtype)
+        self.recursion = NewtonEuler(tree, PSEUDO_INERTIA_BASIS.reshape(10, 4, 4), dtype)
 
     @classmethod
     def from_urdf(
@@ -220,4 +220,4 @@ def _pseudo_inertia_basis() -> Array:
     return basis.reshape(10, 16)
 
 
-_TWIST_BASIS, _PSEUDO_INERTIA_BASIS = _twist_basis(), _pseudo_inertia_basis()
+_TWIST_BASIS, PSEUDO_INERTIA_BASIS = _twist_basis(), _pseudo_inertia_basis()

@@ -13,9 +13,9 @@ import numpy as np
 
 from invdyn_ros.config import check_nesting, describe_error, read_text
 from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION, Trajectory
+from invdyn_ros.models.effort_fit import effort_notes
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.bag_joints import joint_rows, measured_rows
-from invdyn_ros.sources.effort_fit import effort_notes
 from invdyn_ros.sources.import_result import ImportResult, merge_results
 from invdyn_ros.sources.source import DEFAULT_ARM, Collection, Source, arm_name
 

@@ -18,12 +18,18 @@ from invdyn_ros.data.leakage import fingerprint, row_sketch
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, Windows, split, whole_trajectories, windows
 from invdyn_ros.models.checkpoint import load, save, select_device
+from invdyn_ros.models.effort_fit import unit_warning
 from invdyn_ros.models.fallback_metadata import fallback_metadata
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
-from invdyn_ros.training.action_delay import estimate_action_delay, urdf_compliance
+from invdyn_ros.training.action_delay import (
+    ActionTiming,
+    estimate_action_delay,
+    estimate_timing,
+    urdf_compliance,
+)
 from invdyn_ros.training.distributed import init_process_group
 from invdyn_ros.training.network_recorder import NetworkRecorder
 from invdyn_ros.training.run_config import TrainConfig
@@ -154,7 +160,7 @@ def _prepare(
         trajectories, config.test_fraction, config.resolved_split_seed
     )
     meta = _model_metadata(config, dataset, robot)
-    meta = replace(meta, action_delay=_action_delay(config, meta, inner))
+    meta = replace(meta, **_timing(config, meta, inner)._asdict())
     torch.manual_seed(config.seed)
     model = build(meta) if config.init_from is None else _load_initial(config.init_from, meta)
     meta = replace(meta, config=model.meta.config)
@@ -164,7 +170,10 @@ def _prepare(
         ).to(device)
         for part in (inner.train, inner.test)
     )
-    content = {"name": Path(data).name, "sha256": fingerprint(trajectories)}
+    content: dict[str, Any] = {"name": Path(data).name, "sha256": fingerprint(trajectories)}
+    content["unit_warning"] = None
+    if robot is not None and model.input_type == "motion":
+        content["unit_warning"] = unit_warning(robot, outer.train, dataset.info.action_unit)
     model.meta = replace(meta, data=content | _data_metadata(config, model, outer, inner))
     model.to(device)
     if config.init_from is None:  # another standardisation would change the loaded function
@@ -187,18 +196,21 @@ def _model_metadata(config: TrainConfig, dataset: Dataset, robot: Robot | None) 
     )
 
 
-def _action_delay(config: TrainConfig, meta: ModelMetadata, data: Split) -> float:
-    """Return the configured action delay, or else an estimate of it."""
-    if MODELS[config.family].input_type == "pixels":
+def _timing(config: TrainConfig, meta: ModelMetadata, data: Split) -> ActionTiming:
+    """Return the configured action delay, or else estimates of delay and lag."""
+    family = MODELS[config.family]
+    if family.input_type == "pixels":
         if config.action_delay:
             raise ValueError(
                 f"action_delay is {config.action_delay} s; the actions of family {config.family} "
                 "lie between images: leave it out"
             )
-        return 0.0
-    if config.action_delay is None:
-        return estimate_action_delay(meta, data)
-    return config.action_delay
+        return ActionTiming(0.0)
+    if config.action_delay is not None:
+        return ActionTiming(config.action_delay)
+    if family.identifies_lag:
+        return estimate_timing(meta, data)
+    return ActionTiming(estimate_action_delay(meta, data))
 
 
 def _load_initial(folder: str, meta: ModelMetadata) -> InverseDynamics:
@@ -244,6 +256,8 @@ def _save(setup: TrainingSetup, progress: Progress, out: Path) -> None:
     model.calibrate(recording.to(device) for recording in recordings)
     metadata = {"epochs": progress.epoch} | fallback_metadata(model, setup.val)
     metadata["validation"] = validation_error(model, setup.val)._asdict()
+    if model.identification is not None:
+        metadata["identification"] = model.identification
     model.meta = replace(model.meta, data=model.meta.data | metadata)
     save(model, model.meta, out)
     log = {"losses": progress.losses, "best_epoch": progress.best_epoch}

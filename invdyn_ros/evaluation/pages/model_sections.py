@@ -10,6 +10,7 @@ from invdyn_ros.evaluation.headlines import Finding
 from invdyn_ros.evaluation.pages.report_page import Cell, Chart, PageTable, Section, number_text
 
 Report = Mapping[str, Any]
+Z95 = 1.96  # standard deviations of half a 95% interval
 NMSE_NOTE = "squared error by the variance of the target; 100% is as good as predicting the mean"
 
 
@@ -18,6 +19,8 @@ def evaluate_sections(report: Report) -> list[Section]:
     sections = [_baselines(report), _joints(report)]
     if calibration := report["uncertainty_calibration"]:
         sections.append(_calibration(calibration, report["action_unit"]))
+    if identification := report.get("identification"):
+        sections.append(_identification(identification))
     return sections
 
 
@@ -95,6 +98,31 @@ def _calibration(calibration: Report, unit: str) -> Section:
         "CRPS is the continuous ranked probability score."
     )
     return Section("Calibration", text, [PageTable(("", "measured", "calibrated"), rows)])
+
+
+def _identification(identification: Report) -> Section:
+    rows: list[list[Cell]] = [
+        [
+            Finding(row["name"], bad=not row["identified"]),
+            number_text(row["value"]),
+            "-" if row["std"] is None else number_text(Z95 * row["std"]),
+            number_text(row["urdf"]),
+            row["combination"],
+        ]
+        for row in identification["base_parameters"]
+    ]
+    hidden = sum(not row["identified"] for row in identification["base_parameters"])
+    text = (
+        f"{len(rows)} combinations of parameters determine the torques; condition number "
+        f"{number_text(identification['condition_number'])}. The motion does not determine "
+        f"{hidden} of them, which are marked and remain near the URDF."
+    )
+    notes = [
+        ("+-", "half of the 95% interval, for noise as correlated in time as the residual"),
+        ("urdf", "value of the URDF, which has no friction"),
+    ]
+    head = ("base parameter [SI]", "value", "+-", "urdf", "sum of")
+    return Section("Identified parameters", text, [PageTable(head, rows, notes)])
 
 
 def compare_sections(report: Report) -> list[Section]:

@@ -116,6 +116,53 @@ COLUMNS: Mapping[str, Keys] = {
         "mm within %": ReportKey("calibrations with a small enough position error", "%"),
         "deg within %": ReportKey("calibrations with a small enough rotation error", "%"),
     },
+    "identification": {
+        "links": ReportKey("links of the arm", optional=True),
+        "physical links": ReportKey(
+            "links with a positive definite pseudo-inertia; should be all", optional=True
+        ),
+        "least eigenvalue of M": ReportKey(
+            "of the joint-space inertia in 10,000 postures; should be positive",
+            "kg m2",
+            optional=True,
+        ),
+        "least diagonal of M": ReportKey("in the same postures", "kg m2", optional=True),
+        "moving": ReportKey("error of moving joints on the held-out part", "% nMSE", True),
+        "moving without bounds": ReportKey(
+            "the same of a fit without bounds, same delay and lag", "% nMSE", optional=True
+        ),
+        "moving ratio": ReportKey("error by that of the fit without bounds", optional=True),
+        "least diagonal without bounds": ReportKey(
+            "least diagonal of M of the fit without bounds", "kg m2", optional=True
+        ),
+        "action delay ms": ReportKey("identified delay; negative: late effort", "ms", True),
+        "effort lag ms": ReportKey("largest identified lag of a joint", "ms", optional=True),
+        "condition number": ReportKey(
+            "of the regression of the base parameters, columns of unit length", optional=True
+        ),
+        "base parameters": ReportKey("combinations of parameters that the torques depend on"),
+        "not identified": ReportKey(
+            "base parameters that the motion does not determine", optional=True
+        ),
+        "trials": ReportKey("recoveries of known parameters", optional=True),
+        "within 2 std": ReportKey(
+            "parameters within two standard deviations of the true ones; 95.4 if calibrated",
+            "%",
+            optional=True,
+        ),
+        "within 3 std": ReportKey(
+            "parameters within three standard deviations; 99.7 if calibrated", "%", optional=True
+        ),
+        "trials all within 3 std": ReportKey(
+            "trials with all parameters within three standard deviations", "%", optional=True
+        ),
+        "worst parameter within 3 std": ReportKey(
+            "trials in which the worst parameter is within three", "%", optional=True
+        ),
+        "median relative std": ReportKey(
+            "standard deviation by the true value, median", "%", optional=True
+        ),
+    },
     "joint_state_dropout": {
         "ms": ReportKey("duration of a prediction, median", "ms", optional=True),
         "*": ReportKey(

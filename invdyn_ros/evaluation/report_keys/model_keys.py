@@ -78,6 +78,58 @@ BASELINES = {
     )
 }
 
+IDENTIFICATION = {
+    "identification": ReportKey(
+        "parameters of the rigid body that were identified from torques; none for other models",
+        optional=True,
+    ),
+    "identification.condition_number": ReportKey(
+        "condition number of the regression of the base parameters, columns of unit length",
+        optional=True,
+    ),
+    "identification.noise_std": ReportKey(
+        "standard deviation of the errors of the fit, one value per joint", "action unit", True
+    ),
+    "identification.correlated_samples": ReportKey(
+        "successive errors that count as a single one in the intervals, one value per joint",
+        optional=True,
+    ),
+    "identification.base_parameters": ReportKey(
+        "combinations of parameters that the torques depend on, in SI units", optional=True
+    ),
+    **below(
+        "identification.base_parameters[]",
+        {
+            "name": ReportKey("joint and term of its first parameter"),
+            "combination": ReportKey("the sum that it stands for"),
+            "value": ReportKey("identified value"),
+            "std": ReportKey("standard deviation; none: the data say nothing"),
+            "ci95": ReportKey("95% interval"),
+            "urdf": ReportKey("value of the URDF, which has no friction"),
+            "identified": ReportKey(
+                "whether the motion determines it: its standard deviation is less than the prior's"
+            ),
+        },
+        optional=True,
+    ),
+    "identification.links": ReportKey(
+        "links of the model; the data determine only combinations of their parameters",
+        optional=True,
+    ),
+    **below(
+        "identification.links[]",
+        {
+            "joint": ReportKey("joint that moves the link"),
+            "mass": ReportKey("mass", "kg"),
+            "center_of_mass": ReportKey("centre of mass in the link frame", "m"),
+            "min_eigenvalue": ReportKey(
+                "least eigenvalue of the pseudo-inertia; positive for a real body"
+            ),
+        },
+        optional=True,
+    ),
+}
+
 EVALUATE_KEYS = {
     "family": ReportKey("model family"),
     **DATA,
@@ -87,6 +139,17 @@ EVALUATE_KEYS = {
         optional=True,
     ),
     "action_delay": DELAY,
+    "effort_lag": ReportKey(
+        "time constants of the low-pass filter between the torques of the model and the recorded "
+        "effort, one per joint; none: not filtered",
+        "s",
+        optional=True,
+    ),
+    **IDENTIFICATION,
+    "unit_warning": ReportKey(
+        "what contradicts the stated unit of the training data, in words; none: nothing",
+        optional=True,
+    ),
     **ERRORS,
     "moving": ReportKey(
         "errors of the samples in which a joint moves; none for models of video. The torque of "

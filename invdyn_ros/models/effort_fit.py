@@ -147,6 +147,29 @@ def effort_notes(robot: Robot, trajectories: Sequence[Trajectory], unit: str) ->
     )
 
 
+def unit_warning(robot: Robot, trajectories: Sequence[Trajectory], unit: str) -> str | None:
+    """Return a warning if the URDF contradicts the unit of a dataset, else None.
+
+    Args:
+        robot: the arm.
+        trajectories: of the dataset, with accelerations.
+        unit: of its actions.
+    """
+    known = [t for t in trajectories if len(t.action) and len(t.acceleration)]
+    if unit not in UNITS or not known:
+        return None
+    fit = fit_effort(robot, known)
+    likeliest = fit.likeliest()
+    if likeliest is None or not fit.contradicts(unit):
+        return None
+    stated, likely = (f"{100 * max(1 - fit.unexplained[u], 0.0):.0f}%" for u in (unit, likeliest))
+    return (
+        f"the actions are stated in {unit!r}, but {likeliest!r} is likelier: URDF and friction "
+        f"explain {stated} as {unit} and {likely} as {likeliest}; collect the data again with the "
+        "unit that the robot reports"
+    )
+
+
 def _residual(columns: Array, values: Array) -> tuple[Array, Array]:
     """Return the residual (T,) of a least-squares fit of columns (T, K), and its solution (K,)."""
     solution = np.asarray(np.linalg.lstsq(columns, values, rcond=None)[0], float)
