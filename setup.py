@@ -74,7 +74,10 @@ setup(
     maintainer="invdyn_ros maintainers",
     maintainer_email="invdyn-ros@users.noreply.github.com",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={f"{NAME}.evaluation.pages": ["assets/*"]},
+    package_data={
+        f"{NAME}.evaluation.pages": ["assets/*"],
+        f"{NAME}.models.exports": ["*.in"],
+    },
     python_requires=">=3.10",
     install_requires=requirements("base"),
     extras_require={

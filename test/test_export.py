@@ -248,11 +248,6 @@ def test_onnx_file_on_gpu_is_refused(folder: Path) -> None:
         load_runtime(f"{folder}.onnx", "cuda")
 
 
-def test_out_must_end_in_onnx(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run_verb("export", ["--checkpoint", str(folder), "--out", f"{folder}.pt"]) == 2
-    assert "is not a .onnx file" in capfd.readouterr().err
-
-
 def test_graph_accepts_folder_and_file(folder: Path) -> None:
     for checkpoint in (str(folder), f"{folder}.onnx"):
         nodes = {

@@ -1,7 +1,7 @@
 """Latency of one prediction of each model.
 
 Measured are the runtime of the live node, with and without the rest of the controller, the ONNX
-export in onnxruntime, eager PyTorch, and MuJoCo's mj_inverse of the same arm.
+export in onnxruntime, the C export, eager PyTorch, and MuJoCo's mj_inverse of the same arm.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from invdyn_ros.benchmarks.c_speed import c_call_times
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
 from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
@@ -32,6 +33,7 @@ from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.onnx_export import export_and_verify
 from invdyn_ros.models.predictor import Runtime
 from invdyn_ros.models.registry import MODELS, build
+from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.runtime import RUNTIMES, fastest_runtime
 from invdyn_ros.models.torch_predictor import TorchPredictor
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, package_file
@@ -84,6 +86,8 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
             )
             if reason:
                 unexported[name] = reason
+            if type(model) is RigidBody and (times := c_call_times(model)):
+                rows[f"{name} ({model.meta.family}), C"] = quantiles(times, (50, 95, 99))
     finally:
         torch.set_num_threads(threads)
     settings = {"calls": config.calls, "device": config.device, "batch": 1}

@@ -1,4 +1,4 @@
-"""`invdyn export`: export a model to one ONNX file."""
+"""`invdyn export`: export a model for other programs."""
 
 from __future__ import annotations
 
@@ -7,32 +7,62 @@ from pathlib import Path
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.onnx_export import export
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.rigid_body import RigidBody
+
+SUFFIXES = (".onnx", ".c", ".urdf", ".xml")
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Export a model to one ONNX file, verified with onnxruntime."""
+    """Export a model: .onnx (any family), .c, .urdf or .xml (MJCF; rigid_body)."""
 
     checkpoint: Path
     """Checkpoint folder."""
     out: Path
-    """ONNX file to write."""
+    """File to write; its suffix is the format. Beside a .c file comes its .h file."""
 
     def __post_init__(self) -> None:
-        """Check the suffix, from which `checkpoint:=` infers the format."""
-        if self.out.suffix != ".onnx" or self.out.is_dir():
-            raise ValueError(f"--out {self.out} is not a .onnx file")
+        """Check the suffix."""
+        if self.out.suffix not in SUFFIXES or self.out.is_dir():
+            raise ValueError(f"--out {self.out} does not end with {', '.join(SUFFIXES)}")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options: ExportOptions = parse(ExportOptions, argv, "export")
     model = load(options.checkpoint)
-    difference = export(model, options.out)
-    print(
-        f"{options.out}: {model.meta.family} for {model.meta.robot}, "
-        f"{options.out.stat().st_size / 1e3:.0f} kB; "
-        f"differs from PyTorch by {difference:.1e} standard deviations of the actions"
-    )
+    if options.out.suffix == ".onnx":
+        from invdyn_ros.models.onnx_export import export  # slow to import
+
+        difference = export(model, options.out)
+        note = f"differs from PyTorch by {difference:.1e} standard deviations of the actions"
+    else:
+        note = _export_rigid_body(model, options)
+    size = options.out.stat().st_size / 1e3
+    print(f"{options.out}: {model.meta.family} for {model.meta.robot}, {size:.0f} kB; {note}")
     return 0
+
+
+def _export_rigid_body(model: InverseDynamics, options: ExportOptions) -> str:
+    """Write C source, URDF or MJCF; return what to know about it."""
+    from invdyn_ros.models.exports.c_source import c_source
+    from invdyn_ros.models.exports.description import mjcf_text, urdf_text
+
+    out = options.out
+    if type(model) is not RigidBody:  # hybrid is one with a network
+        raise ValueError(
+            f"{options.checkpoint} is of the family {model.meta.family}; {out.suffix} holds only "
+            "rigid_body, so export it as .onnx"
+        )
+    if out.suffix == ".c":
+        texts = dict(zip((out, out.with_suffix(".h")), c_source(model, out.stem), strict=True))
+        note = f"call {out.stem}_inverse_dynamics, declared in {out.with_suffix('.h').name}"
+    else:
+        texts = {out: (urdf_text if out.suffix == ".urdf" else mjcf_text)(model)}
+        offset = float(model.friction[:, 2].abs().max())
+        note = f"without the constant offsets of the joints, up to {offset:.2g} N m"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for file, text in texts.items():
+        file.write_text(text, encoding="utf-8")
+    return note

@@ -1,0 +1,1 @@
+"""Files of identified rigid-body models for other programs: C source, URDF and MJCF."""
