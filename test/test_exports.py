@@ -16,11 +16,11 @@ from test_dynamics import CART_JOINTS, CART_XML
 from test_export import make, meta
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.models import build
 from invdyn_ros.models.checkpoint import save
 from invdyn_ros.models.export_parity import random_motion
 from invdyn_ros.models.exports.c_source import c_source
 from invdyn_ros.models.exports.description import DRAKE, mjcf_text, urdf_text
+from invdyn_ros.models.registry import build
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.robots.urdf import UrdfTree
 from invdyn_ros.typing import Array

@@ -13,9 +13,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from invdyn_ros.models.exports.joint_poses import joint_poses
 from invdyn_ros.models.rigid_body import RigidBody
-from invdyn_ros.robots.urdf import UrdfTree
 from invdyn_ros.typing import Array
 
 _ROW_LENGTH = 4  # numbers per line
@@ -47,23 +45,22 @@ def c_source(model: RigidBody, name: str) -> tuple[str, str]:
     ]
     viscous, coulomb, offset, rotor = model.friction.double().cpu().numpy().T
     feedthrough = 1.0 if meta.action_unit == "rad" else 0.0
-    gravity = model.tree.gravity[:3, 3].double().cpu().numpy()
     values = {
         "name": name,
         "guard": f"{name.upper()}_INVERSE_DYNAMICS_H",
         "robot": meta.robot,
         "joints": ", ".join(meta.joint_names),
         "unit": meta.action_unit,
-        "n": str(len(parents)),
-        "parents": _integers(parents),
-        "order": _integers(model.tree.order),
-        "prismatic": _integers([int(joint.type == "prismatic") for joint in joints]),
-        "rotations": _numbers(
-            [B.T @ T[:3, :3] @ R for B, T, R in zip(before, poses, rotations, strict=True)]
+        "n": str(len(tree.parents)),
+        "parents": _integers(tree.parents),
+        "order": _integers(tree.order),
+        "prismatic": _integers([int(flag) for flag in tree.prismatic]),
+        "rotations": _numbers([B.T @ T[:3, :3] @ R for B, T, R in frames]),
+        "positions": _numbers([B.T @ T[:3, 3] for B, T, _ in frames]),
+        "inertial": _numbers(
+            [_rotated(row, R) for row, R in zip(tree.inertial, rotations, strict=True)]
         ),
-        "positions": _numbers([B.T @ T[:3, 3] for B, T in zip(before, poses, strict=True)]),
-        "inertial": _numbers(inertial),
-        "gravity": _numbers(gravity),
+        "gravity": _numbers(tree.gravity),
         "compliance": _numbers(model.compliance.double().cpu().numpy()),
         "viscous": _numbers(viscous),
         "coulomb": _numbers(coulomb),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.data.action_units import TORQUE
-from invdyn_ros.models.exports.joint_poses import joint_poses
+from invdyn_ros.models.exports.tree import identified_tree
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.robots.rotation import matrix_to_quaternion
 from invdyn_ros.robots.urdf import INERTIA_ENTRIES, UrdfTree
@@ -58,32 +58,31 @@ def mjcf_text(model: RigidBody) -> str:
         ValueError: see `urdf_text`.
     """
     _check_unit(model.meta.action_unit)
-    tree = UrdfTree(model.meta.urdf)
+    names, urdf = model.meta.joint_names, UrdfTree(model.meta.urdf)
+    tree, links, friction = identified_tree(model), _links(model), _friction(model)
     root = ET.Element("mujoco", model=model.meta.robot)
     ET.SubElement(root, "compiler", angle="radian")
-    gravity = model.tree.gravity[:3, 3].double().cpu().numpy()
-    ET.SubElement(root, "option", gravity=_text(gravity))
+    ET.SubElement(root, "option", gravity=_text(tree.gravity))
     bodies = {-1: ET.SubElement(root, "worldbody")}
-    poses, links, friction = joint_poses(model), _links(model), _friction(model)
-    for k in model.tree.order:
-        joint, link = tree.joints[model.meta.joint_names[k]], links[k]
-        pose = {
-            "pos": _text(poses[k][:3, 3]),
-            "quat": _text(matrix_to_quaternion(poses[k][:3, :3])),
-        }
-        parent = bodies[model.tree.parents[k]]
-        bodies[k] = ET.SubElement(parent, "body", {"name": link.name} | pose)
+    for k in tree.order:
+        link, (viscous, coulomb, _, rotor) = links[k], friction[k]
+        T, limit = tree.transforms[k], urdf.joints[names[k]].limit
+        pose = {"pos": _text(T[:3, 3]), "quat": _text(matrix_to_quaternion(T[:3, :3]))}
+        bodies[k] = ET.SubElement(bodies[tree.parents[k]], "body", {"name": link.name} | pose)
         full = link.inertia[(0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)]
         values = {"pos": _text(link.centre), "mass": repr(link.mass), "fullinertia": _text(full)}
         ET.SubElement(bodies[k], "inertial", values)
-        viscous, coulomb, _, rotor = friction[k]
-        kind = "slide" if joint.type == "prismatic" else "hinge"
-        terms = {"armature": rotor, "damping": viscous, "frictionloss": coulomb}
-        values = {"name": joint.name, "type": kind, "axis": _text(joint.axis)}
-        if {"lower", "upper"} <= joint.limit.keys():
-            values["range"] = _text((joint.limit["lower"], joint.limit["upper"]))
-        values |= {name: repr(float(value)) for name, value in terms.items()}
-        ET.SubElement(bodies[k], "joint", values)
+        joint = {
+            "name": names[k],
+            "type": "slide" if tree.prismatic[k] else "hinge",
+            "axis": _text(tree.axes[k]),
+            "armature": repr(float(rotor)),
+            "damping": repr(float(viscous)),
+            "frictionloss": repr(float(coulomb)),
+        }
+        if {"lower", "upper"} <= limit.keys():
+            joint["range"] = _text((limit["lower"], limit["upper"]))
+        ET.SubElement(bodies[k], "joint", joint)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
 
