@@ -32,17 +32,10 @@ def c_source(model: RigidBody, name: str) -> tuple[str, str]:
     if not re.fullmatch(r"[A-Za-z_]\w*", name):
         raise ValueError(f"'{name}' is no name of a C function; use letters, digits and _")
     meta = model.meta
-    tree = UrdfTree(meta.urdf)
-    joints = [tree.joints[joint] for joint in meta.joint_names]
-    rotations = [_rotation_to_z(joint.axis) for joint in joints]
-    parents, poses = list(model.tree.parents), joint_poses(model)
-    before = [np.eye(3) if parent < 0 else rotations[parent] for parent in parents]
-    inertial = [
-        _rotated(parameters, R)
-        for parameters, R in zip(
-            model.tree.inertial.double().cpu().numpy(), rotations, strict=True
-        )
-    ]
+    tree = identified_tree(model)
+    rotations = [_rotation_to_z(axis) for axis in tree.axes]
+    before = [np.eye(3) if parent < 0 else rotations[parent] for parent in tree.parents]
+    frames = list(zip(before, tree.transforms, rotations, strict=True))
     viscous, coulomb, offset, rotor = model.friction.double().cpu().numpy().T
     feedthrough = 1.0 if meta.action_unit == "rad" else 0.0
     values = {
