@@ -13,6 +13,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from invdyn_ros.models.exports.tree import identified_tree
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.typing import Array
 
