@@ -44,8 +44,8 @@ def c_call_times(model: RigidBody) -> list[float]:
             (folder / f"arm{suffix}").write_text(text, encoding="utf-8")
         (folder / "timing.c").write_text(TIMING, encoding="utf-8")
         library = folder / "timing.so"
-        command = [compiler, "-O2", "-shared", "-fPIC", folder / "timing.c", "-o", library, "-lm"]
-        subprocess.run(command, check=True)
+        options = ["-O2", "-shared", "-fPIC", "-o", str(library), str(folder / "timing.c"), "-lm"]
+        subprocess.run([compiler, *options], check=True)
         mean_call = ctypes.CDLL(str(library)).mean_call
         mean_call.restype, mean_call.argtypes = ctypes.c_double, [ctypes.c_long]
         return [float(mean_call(CALLS)) for _ in range(BLOCKS)]

@@ -31,9 +31,9 @@ def urdf_text(model: RigidBody) -> str:
     meta = model.meta
     _check_unit(meta.action_unit)
     tree, links, friction = UrdfTree(meta.urdf), _links(model), _friction(model)
-    for link in tree.links:
-        if tree.moving_ancestor(link, tuple(meta.joint_names))[0] is not None:
-            _remove(tree.links[link], "inertial")
+    for name, element in tree.links.items():
+        if tree.moving_ancestor(name, tuple(meta.joint_names))[0] is not None:
+            _remove(element, "inertial")
     elements = {joint.get("name"): joint for joint in tree.element.findall("joint")}
     ET.register_namespace("drake", DRAKE)
     for name, link, (viscous, coulomb, _, rotor) in zip(
