@@ -10,6 +10,8 @@ from oracle import robot
 from plant_oracle import BulletOracle
 
 from invdyn_ros.benchmarks.closed_loop import (
+    EXCITATION,
+    WITHOUT_DELAY,
     ClosedLoopBenchmarkConfig,
     collect_data,
     drive,
@@ -20,6 +22,8 @@ from invdyn_ros.benchmarks.closed_loop_models import (
     COMPUTED_TORQUE,
     FORMS,
     NO_MODEL,
+    NOMINAL_URDF,
+    PD_ROTOR,
     RIGHT_URDF,
     WRONG_INERTIA,
     WRONG_URDF,
@@ -68,9 +72,8 @@ def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only
 def test_wrong_urdf_drives_worse_than_the_right_one(form: str) -> None:
     ur5, result = robot("ur5"), {}
     for name, model in ((RIGHT_URDF, urdf_model(ur5, "N m")), (WRONG_URDF, wrong_model())):
-        (run,) = drive(
-            ModelUnderTest(name, model, 0.004, form), True, ur5, IDEAL_PLANT, BENCHMARK_CONFIG
-        )
+        tested = ModelUnderTest(name, model, 0.004, form)
+        (run,) = drive(tested, EXCITATION, ur5, IDEAL_PLANT, BENCHMARK_CONFIG)
         result[name] = run.rms
     assert 3 * result[RIGHT_URDF] < result[WRONG_URDF]
 
@@ -79,7 +82,8 @@ def test_compensating_the_delay_helps_an_exact_model() -> None:
     ur5, late = robot("ur5"), replace(IDEAL_PLANT, delay=0.008)
     twin = ModelUnderTest("twin", BulletOracle(ur5, late), 0.012, COMPUTED_TORQUE)
     with_lead, without = (
-        drive(twin, ahead, ur5, late, BENCHMARK_CONFIG)[0].rms for ahead in (True, False)
+        drive(twin, kind, ur5, late, BENCHMARK_CONFIG)[0].rms
+        for kind in (EXCITATION, WITHOUT_DELAY)
     )
     assert with_lead < 0.5 * without
 
@@ -138,9 +142,12 @@ def test_benchmark_collects_trains_drives_and_plots(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_text())
     rows = report["rows"]
     names = [
-        f"{name}, {form}" for form in FORMS for name in (WRONG_URDF, RIGHT_URDF, "rigid_body")
+        f"{name}, {form}"
+        for form in FORMS
+        for name in (WRONG_URDF, RIGHT_URDF, NOMINAL_URDF, "rigid_body")
     ]
-    assert list(rows) == [NO_MODEL, *names]
+    assert list(rows) == [NO_MODEL, PD_ROTOR, *names]
+    assert 3 * rows[PD_ROTOR]["point to point"] < rows[NO_MODEL]["point to point"]
     for row in rows.values():
         assert 0 < row["low"] <= row["rms"] <= row["high"] and row["jerk"] > 0
     for form in FORMS:

@@ -29,6 +29,7 @@ def data(arm: str, *seeds: int, **options: object) -> Windows:
     return windows([excitation(robot(arm), seed, **options) for seed in seeds])  # type: ignore[arg-type]
 
 
+WITH_URDF = {"rigid_body", "hybrid", "residual"}
 MOTION_FAMILIES = [name for name, family in MODELS.items() if family.input_type == "motion"]
 
 
@@ -202,7 +203,7 @@ def toy(count: int, seed: int) -> Windows:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", sorted(set(MOTION_FAMILIES) - {"rigid_body", "hybrid"}))
+@pytest.mark.parametrize("family", sorted(set(MOTION_FAMILIES) - WITH_URDF))
 def test_family_learns_a_pendulum(family: str, tmp_path: Path) -> None:
     options = {"width": 64, "depth": 2}
     config = {name: options[name] for name in options.keys() & fields_of(family)}
@@ -217,9 +218,9 @@ def test_family_learns_a_pendulum(family: str, tmp_path: Path) -> None:
 
 
 def test_unknown_family_or_field_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'delan'; known are rigid_body, hybrid, mlp"):
+    with pytest.raises(ValueError, match="'delan'; known are rigid_body, hybrid, residual"):
         build(meta("delan"))
-    with pytest.raises(ValueError, match="'widht'; MLPConfig has width, depth"):
+    with pytest.raises(ValueError, match="'widht'; MLPConfig has angles, periodic"):
         build(meta("mlp", widht=3))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,32 @@ def test_intervals_have_no_effect_after_training_on_regular_samples(
     torch.testing.assert_close(
         model.predict(regular.motion, delayed).mean, model.predict(*regular[:2]).mean
     )
+
+
+@pytest.mark.parametrize("family", ["mlp", "gru", "enhanced", "flow", "ensemble"])
+def test_periodic_features_forget_whole_turns_and_friction_features_have_its_sign(
+    family: str,
+) -> None:
+    features = {"periodic": True, "coulomb_velocity": 0.02}
+    fields = {"member_config": features} if family == "ensemble" else features
+    model, data = build(meta(family, **fields)).eval(), windows(8, 0)
+    turned, slower = data.motion.clone(), data.motion.clone()
+    turned[..., 0] += 2 * torch.pi
+    predict = lambda motion: model.predict(motion, data.time).mean  # noqa: E731
+    torch.testing.assert_close(predict(turned), predict(data.motion), rtol=1e-4, atol=1e-5)
+    data.motion[..., 1], slower[..., 1] = 0.01, -0.01
+    network = model.members[0] if family == "ensemble" else model
+    change = network.features(data.motion) - network.features(slower)
+    torch.testing.assert_close(change[..., -1], torch.full((8, 1), 2 * math.tanh(0.5)))
+
+
+def test_features_of_a_prismatic_joint_are_not_periodic() -> None:
+    urdf = (
+        "<robot name='slide'><link name='a'/><link name='b'/><joint name='joint' "
+        "type='prismatic'><parent link='a'/><child link='b'/><axis xyz='0 0 1'/></joint></robot>"
+    )
+    with pytest.raises(ValueError, match="joint 'joint' is prismatic; set periodic to false"):
+        build(replace(meta("mlp", periodic=True), urdf=urdf))
 
 
 @pytest.mark.parametrize("std_type", ["independent", "state"])
@@ -161,6 +188,7 @@ def test_smoothness_smooths_actions_without_a_larger_error(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("family", "config", "message"),
     [
+        ("mlp", {"periodic": True, "angles": False}, "periodic is true and angles false"),
         ("gru", {"n_obs_steps": 0}, "n_obs_steps is 0; it must be greater than 0"),
         ("enhanced", {"dropout": 1.0}, "dropout is 1.0; it must be less than 1"),
         (

@@ -13,11 +13,10 @@ from oracle import excitation, robot
 from torch import Tensor, nn
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.model_metadata import ModelMetadata
-from invdyn_ros.models.neural_network import NeuralNetwork
+from invdyn_ros.models.neural_network import FeatureConfig, NeuralNetwork
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.models.runtime import load_runtime
 
@@ -25,11 +24,8 @@ ARM = robot("ur5")
 
 
 @dataclass(frozen=True)
-class LinearConfig(Validated):
+class LinearConfig(FeatureConfig):
     """Config of the linear family."""
-
-    angles: bool = True
-    """sin q and cos q as additional features."""
 
 
 class Linear(NeuralNetwork):

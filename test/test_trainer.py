@@ -20,16 +20,29 @@ from oracle import excitation, robot
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from invdyn_ros.data.dataset import read_dataset, write_dataset
-from invdyn_ros.data.windows import windows
+from invdyn_ros.data.windows import Windows, windows
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import split_train_val_test, train
-from invdyn_ros.training.training_state import Progress
+from invdyn_ros.training.trainer import Trainer, TrainerConfig, Validation
+from invdyn_ros.training.training_state import Progress, RunState
 
 TEST_DIR = Path(__file__).parent
 SMALL = {"width": 32, "depth": 1, "epochs": 6, "batch_size": 64, "action_delay": 0.012}
 TIMEOUT = 100.0  # [s] until a hanging process is killed
+
+
+class Weight(torch.nn.Module):
+    """A weight that should become zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def loss(self, *columns: torch.Tensor) -> torch.Tensor:
+        return (columns[0] * self.weight).square().mean()
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +172,25 @@ def test_bad_row_is_named_and_keeps_the_old_checkpoint(data: Path, tmp_path: Pat
         file.write_bytes(content)
     assert sha256(tmp_path / "out") == before
     load(tmp_path / "out")
+
+
+def test_another_error_than_the_loss_chooses_the_weights(tmp_path: Path) -> None:
+    model = Weight()
+    ones = torch.ones(8, 1, 1)
+    errors = iter([5.0, 3.0, 4.0])
+    tried: list[torch.Tensor] = []
+
+    def error() -> float:
+        tried.append(model.weight.detach().clone())
+        return next(errors)
+
+    settings = TrainerConfig(epochs=4, batch_size=4, early_stopping_patience=10)
+    state = RunState(tmp_path, {}, ModelMetadata("mlp", "toy", ("j",), "N m", 1.0, 0.0, ""))
+    data = Windows(ones, ones, ones)
+    trainer = Trainer(model, data, data, settings, 0, state, validation=Validation(error, 2))
+    progress = trainer.run()
+    assert (progress.best_epoch, progress.best_val_loss) == (2, 3.0)
+    assert torch.equal(model.weight, tried[1])
 
 
 def test_training_stops_early_without_improvement(data: Path, tmp_path: Path) -> None:

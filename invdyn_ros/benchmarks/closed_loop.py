@@ -1,6 +1,7 @@
 """Closed-loop tracking of learned models on an arm whose URDF is wrong.
 
-The simulated arm has friction, rotor inertia, delay and a payload that are not in the URDF. The
+The motions are excitations like those of the data, and of another kind, from point to point. The
+simulated arm has friction, rotor inertia, delay and a payload that are not in the URDF. The
 wrong URDF also has the wrist inertias of a public one. All models drive the same motions with the
 same feedback gains, in two forms: feed-forward (the model gets the plan, and feedback goes through
 a constant inertia) and computed torque (feedback goes through the model, as in the live node).
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -23,6 +24,7 @@ from invdyn_ros.benchmarks.closed_loop_models import (
     FEED_FORWARD,
     FORMS,
     NO_MODEL,
+    WITHOUT_DYNAMICS,
     WRONG_INERTIA,
     WRONG_URDF,
     FeedForward,
@@ -37,10 +39,16 @@ from invdyn_ros.control.computed_torque import FEEDBACK
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.dataset import write_dataset
-from invdyn_ros.evaluation.closed_loop import ClosedLoopRun, excitation_motion, replay
+from invdyn_ros.evaluation.closed_loop import (
+    ClosedLoopRun,
+    excitation_motion,
+    point_to_point_motion,
+    replay,
+)
 from invdyn_ros.evaluation.compare import family_configs
 from invdyn_ros.evaluation.plots.closed_loop import plot_closed_loop
-from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.drive_check import chosen_feedback
+from invdyn_ros.models.torch_predictor import TorchPredictor
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
@@ -48,6 +56,10 @@ from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.typing import Array
 
+RunKind = Literal["excitation", "without delay", "point to point"]
+RUN_KINDS: tuple[RunKind, ...] = ("excitation", "without delay", "point to point")
+EXCITATION, WITHOUT_DELAY, POINT_TO_POINT = RUN_KINDS
+RATIO_COLUMNS = ("point to point", "rms", "jerk")
 MOTION_SEED = 31_415  # first number of the motion seeds; the seed of a dataset is a single number
 RESAMPLES = 1000  # of the bootstrap
 
@@ -99,13 +111,13 @@ def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
     )
     runs_of = _drive_all(tested_models, robot, plant, config)
     rows = {
-        tested.row: _row(runs_of[tested.row, True], runs_of[tested.row, False], robot)
+        tested.row: _row([runs_of[tested.row, kind] for kind in RUN_KINDS], robot)
         for tested in tested_models
     }
     ratio = {
-        tested.row: ratios(rows[tested.row], rows[f"{WRONG_URDF}, {tested.form}"], ("rms", "jerk"))
+        tested.row: ratios(rows[tested.row], rows[f"{WRONG_URDF}, {tested.form}"], RATIO_COLUMNS)
         for tested in tested_models
-        if tested.name not in (WRONG_URDF, NO_MODEL)
+        if tested.name not in (WRONG_URDF, *WITHOUT_DYNAMICS)
     }
     _draw(tested_models, runs_of, robot, config.out)
     return benchmark_report(
@@ -143,30 +155,28 @@ def _drive_all(
     robot: Robot,
     plant: PlantConfig,
     config: ClosedLoopBenchmarkConfig,
-) -> dict[tuple[str, bool], list[ClosedLoopRun]]:
-    """Return the runs of each model, with compensated action delay (True) and without."""
+) -> dict[tuple[str, RunKind], list[ClosedLoopRun]]:
+    """Return the runs of each model and kind of run."""
     runs_of = {}
-    total = len(tested_models) * 2 * config.motions
+    total = len(tested_models) * len(RUN_KINDS) * config.motions
     with tqdm(total=total, unit="run", desc="driving", file=sys.stderr) as bar:
         for tested in tested_models:
-            for compensate_delay in (True, False):
-                runs_of[tested.row, compensate_delay] = drive(
-                    tested, compensate_delay, robot, plant, config, bar.update
-                )
+            for kind in RUN_KINDS:
+                runs_of[tested.row, kind] = drive(tested, kind, robot, plant, config, bar.update)
     return runs_of
 
 
 def _draw(
     tested_models: Sequence[ModelUnderTest],
-    runs_of: Mapping[tuple[str, bool], Sequence[ClosedLoopRun]],
+    runs_of: Mapping[tuple[str, RunKind], Sequence[ClosedLoopRun]],
     robot: Robot,
     out: Path,
 ) -> None:
     """Write a plot of the first motion for each form."""
     out.mkdir(parents=True, exist_ok=True)
     for form in FORMS:
-        plotted = {NO_MODEL: runs_of[NO_MODEL, True][0]}
-        plotted |= {m.name: runs_of[m.row, True][0] for m in tested_models if m.form == form}
+        plotted = {NO_MODEL: runs_of[NO_MODEL, EXCITATION][0]}
+        plotted |= {m.name: runs_of[m.row, EXCITATION][0] for m in tested_models if m.form == form}
         name = form.replace(" ", "_").replace("-", "_")
         plot_closed_loop(plotted, robot, form, out / f"{name}.png")
 
@@ -197,7 +207,7 @@ def collect_data(config: ClosedLoopBenchmarkConfig, robot: Robot, plant: PlantCo
 
 def drive(
     tested: ModelUnderTest,
-    compensate_delay: bool,
+    kind: RunKind,
     robot: Robot,
     plant: PlantConfig,
     config: ClosedLoopBenchmarkConfig,
@@ -207,25 +217,27 @@ def drive(
 
     Args:
         tested: the model.
-        compensate_delay: whether the controller uses the action delay of the model.
+        kind: of the motions, and whether the controller uses the action delay of the model.
         robot: the arm.
         plant: the simulated arm.
         config: number and duration of the motions.
         on_run: called after each motion.
     """
-    action_delay, runs = tested.action_delay if compensate_delay else 0.0, []
-    fallback = (
-        fallback_from_metadata(tested.model.meta)
-        if isinstance(tested.model, InverseDynamics)
-        else None
-    )
+    action_delay, runs = 0.0 if kind == WITHOUT_DELAY else tested.action_delay, []
+    fallback = feedback = None
+    if isinstance(tested.model, TorchPredictor):
+        fallback = fallback_from_metadata(tested.model.meta)
+        feedback = chosen_feedback("N m", tested.model.meta.data)
+    motion = point_to_point_motion if kind == POINT_TO_POINT else excitation_motion
     for seed in range(config.motions):
-        desired = excitation_motion(robot, (MOTION_SEED, seed), config.seconds)
+        desired = motion(robot, (MOTION_SEED, seed), config.seconds)
         controller = (
             FeedForward(tested.model, action_delay, robot) if tested.form == FEED_FORWARD else None
         )
         run = replay(
-            robot, tested.model, "N m", action_delay, desired, plant, seed, controller, fallback
+            *(robot, tested.model, "N m", action_delay, desired, plant, seed, controller),
+            fallback=fallback,
+            feedback=feedback,
         )
         runs.append(run)
         on_run()
@@ -249,17 +261,22 @@ def rms_interval(squares: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _row(
-    compensated: Sequence[ClosedLoopRun], uncompensated: Sequence[ClosedLoopRun], robot: Robot
-) -> Row:
-    """Return the RMS errors [mrad], the jerk and the use of the fallback."""
-    squares, without = ([run.rms**2 for run in part] for part in (compensated, uncompensated))
+def _row(runs: Sequence[Sequence[ClosedLoopRun]], robot: Robot) -> Row:
+    """Return the RMS errors [mrad], the jerk and the use of the fallback.
+
+    Args:
+        runs: of each kind, in the order of `RUN_KINDS`.
+        robot: the arm.
+    """
+    squares, without, between = ([run.rms**2 for run in part] for part in runs)
+    compensated = runs[0]
     low, high = rms_interval(squares)
     rates = np.concatenate([jerk(run, robot) for run in compensated])
     values: Mapping[str, float] = {
         "rms": 1e3 * np.sqrt(np.mean(squares)),
         "low": 1e3 * low,
         "high": 1e3 * high,
+        "point to point": 1e3 * np.sqrt(np.mean(between)),
         "no delay compensation": 1e3 * np.sqrt(np.mean(without)),
         "jerk": np.sqrt(np.mean(np.square(rates))),
         "fallback": 100 * np.mean([run.used_fallback.mean() for run in compensated]),

@@ -20,7 +20,9 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody, urdf_model
 from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.models.torch_predictor import TorchPredictor
+from invdyn_ros.robots.feedback import nominal_rotor_inertia
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.sources.simulation import nominal_model
 from invdyn_ros.training.train import TrainConfig
 from invdyn_ros.typing import Array
 
@@ -28,6 +30,8 @@ from invdyn_ros.typing import Array
 WRONG_INERTIA = {"wrist_1_link": 100.0, "wrist_2_link": 100.0, "wrist_3_link": 256.0}
 FEED_FORWARD, COMPUTED_TORQUE = FORMS = ("feed-forward", "computed torque")
 NO_MODEL, WRONG_URDF, RIGHT_URDF = "no model", "wrong URDF", "right URDF"
+PD_ROTOR, NOMINAL_URDF = "PD + rotor", "URDF + nominal friction and rotor"
+WITHOUT_DYNAMICS = (NO_MODEL, PD_ROTOR)
 
 
 class ModelUnderTest(NamedTuple):
@@ -41,7 +45,7 @@ class ModelUnderTest(NamedTuple):
     @property
     def row(self) -> str:
         """Name in the table."""
-        return self.name if self.name == NO_MODEL else f"{self.name}, {self.form}"
+        return self.name if self.name in WITHOUT_DYNAMICS else f"{self.name}, {self.form}"
 
 
 class FeedForward(ComputedTorqueController):
@@ -117,9 +121,17 @@ def models_under_test(
     """
     action_delay = next(iter(models.values())).meta.action_delay
     right = urdf_model(robot, "N m")
-    urdf_models = {WRONG_URDF: MujocoRigidBody(replace(right.meta, urdf=urdf)), RIGHT_URDF: right}
-    no_model = ConstantInertiaModel(robot, "N m")
-    tested = [ModelUnderTest(NO_MODEL, no_model, action_delay, COMPUTED_TORQUE)]
+    urdf_models: dict[str, Predictor] = {
+        WRONG_URDF: MujocoRigidBody(replace(right.meta, urdf=urdf)),
+        RIGHT_URDF: right,
+        NOMINAL_URDF: nominal_model(robot, "N m"),
+    }
+    no_model, with_rotor = (ConstantInertiaModel(robot, "N m") for _ in range(2))
+    with_rotor.inertia = with_rotor.inertia + nominal_rotor_inertia(robot.effort)
+    tested = [
+        ModelUnderTest(name, model, action_delay, COMPUTED_TORQUE)
+        for name, model in ((NO_MODEL, no_model), (PD_ROTOR, with_rotor))
+    ]
     for form in FORMS:
         tested += [ModelUnderTest(n, m, action_delay, form) for n, m in urdf_models.items()]
         tested += [

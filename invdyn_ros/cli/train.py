@@ -13,6 +13,7 @@ from tqdm import tqdm
 from invdyn_ros.cli.options import override, parse, robot_option
 from invdyn_ros.config import load_yaml
 from invdyn_ros.evaluation.pages.network import write_network_page
+from invdyn_ros.models.drive_check import refusal
 from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS
 from invdyn_ros.training.distributed import torchrun_process_group
 from invdyn_ros.training.network_recorder import NetworkRecorder
@@ -81,6 +82,8 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{options.out}: {config.family} for {model.meta.robot}, {delay}, {error}")
     if warning := model.meta.data["unit_warning"]:
         print(f"warning: {warning}", file=sys.stderr)
+    if reason := refusal(model.meta.data):
+        print(f"{options.out}: a live graph refuses it as a driver: {reason}")
     return 0 if options.report is None else _evaluate(options, options.report)
 
 

@@ -69,12 +69,13 @@ class ActionComputation:
             feedback: gains; by default those of the unit.
             fallback: replaces the model where its standard deviation is too large.
         """
+        self._check = ModelCheck(monitor.robot, unit, monitor.config)
         self.tracking_controller = ComputedTorqueController(
-            model, unit, action_delay, feedback, fallback
+            *(model, unit, action_delay, feedback, fallback),
+            inertial_torque=self._check.model.inertial_torque,
         )
         self.limits = ActionLimits(unit, limits)
         self.delays = DelayCompensation(self.tracking_controller, monitor, unit == "N m")
-        self._check = ModelCheck(monitor.robot, unit, monitor.config)
         # The first call of a model takes a hundred times as long as later ones.
         home, n = monitor.robot.home, monitor.robot.n
         self.tracking_controller(hold_plan(home, 0.0, None), MeasuredState(0.0, home, np.zeros(n)))

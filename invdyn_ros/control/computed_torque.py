@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,43 +10,11 @@ from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.motion_profile import Plan, State
 from invdyn_ros.control.safety_limits import clip
 from invdyn_ros.models.predictor import PredictedAction, Predictor
+from invdyn_ros.robots.feedback import FEEDBACK, MAX_VELOCITY_TO_PLAN, FeedbackConfig
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 NO_EFFORT = np.empty(0)
-MAX_VELOCITY_TO_PLAN = 0.05  # [rad/s], enough for dry friction to have its sign
-
-
-@dataclass(frozen=True)
-class FeedbackConfig:
-    """Feedback in acceleration space, added to the desired acceleration before the model.
-
-    Attributes:
-        stiffness: acceleration per position error [1/s2].
-        damping: acceleration per velocity error [1/s].
-        integral: acceleration per integrated position error [1/s3].
-        integral_limit: largest integrated error [rad s].
-        error_feedthrough: fraction of the current position error that is subtracted from the
-            planned position in the model's input [-].
-    """
-
-    stiffness: float = 225.0
-    damping: float = 30.0
-    integral: float = 600.0
-    integral_limit: float = 0.05
-    error_feedthrough: float = 1.0
-
-    @property
-    def convergence_rate(self) -> float:
-        """Rate at which the feedback wants the position error to vanish [1/s]."""
-        return self.stiffness / self.damping if self.damping else 0.0
-
-
-# A position servo closes its own loop, so its setpoint starts from the plan, not from the error.
-FEEDBACK = {
-    "N m": FeedbackConfig(),
-    "rad": FeedbackConfig(stiffness=0.0, damping=0.0, integral=0.0, error_feedthrough=0.0),
-}
 
 
 class ConstantInertiaModel:
@@ -106,6 +73,7 @@ class ComputedTorqueController:
         action_delay: float,
         config: FeedbackConfig | None = None,
         fallback: Fallback | None = None,
+        inertial_torque: Callable[[Array, Array], Array] | None = None,
     ) -> None:
         """Create a controller.
 
@@ -116,14 +84,19 @@ class ComputedTorqueController:
                 recorded effort that was late, counts as zero.
             config: feedback gains; by default those of the unit.
             fallback: replaces the model where its standard deviation is too large.
+            inertial_torque: torque of accelerations at positions, for feedback in torque space.
 
         Raises:
-            ValueError: no default feedback for the unit.
+            ValueError: no default feedback for the unit, or no inertia for feedback in torque
+                space.
         """
         if unit not in FEEDBACK:
             raise ValueError(f"no feedback for actions in '{unit}'; known: {sorted(FEEDBACK)}")
         self.model, self.action_delay, self.fallback = model, max(action_delay, 0.0), fallback
         self.config = config or FEEDBACK[unit]
+        if self.config.space == "torque" and inertial_torque is None:
+            raise ValueError("feedback in torque space needs the inertia of the arm")
+        self._inertial_torque = inertial_torque
         self.extra_delay, self.gain_scale = 0.0, 1.0
         self._recent_count = 8
         # a model of single frames without a standard deviation has `act`, which is faster
@@ -165,25 +138,39 @@ class ComputedTorqueController:
             integral, limit = self._integral + dt * error, config.integral_limit
             self._integral = clip(integral, -limit, limit)
         s = self.gain_scale  # poles scale with the bandwidth
-        qdd = (
-            planned.qdd
-            + s**2 * config.stiffness * error
+        feedback = (
+            s**2 * config.stiffness * error
             + s * config.damping * velocity_error
             + s**3 * config.integral * self._integral
             + self._bias
         )
+        qdd = planned.qdd + feedback
         self._recent.append((measured.time, measured.qd, qdd))
         q = planned.q - config.error_feedthrough * error
         to_plan = s * config.convergence_rate * error
         qd = planned.qd + clip(to_plan, -MAX_VELOCITY_TO_PLAN, MAX_VELOCITY_TO_PLAN)
-        self.frame = frame = np.concatenate([q, qd, qdd])
+        self.frame = np.concatenate([q, qd, qdd])
+        if config.space == "torque" and self._inertial_torque is not None:
+            frame = np.concatenate([planned.q, qd, planned.qdd])
+            torque = self._inertial_torque(planned.q, feedback)
+            return self._model_action(frame, measured.time, delay) + torque
+        return self._model_action(self.frame, measured.time, delay)
+
+    def _model_action(self, frame: Array, time: float, delay: float) -> Array:
+        """Return the model's action (n,) for a new frame of motion.
+
+        Args:
+            frame: (3n,) position, velocity and acceleration.
+            time: of the measurement [s].
+            delay: time until the action takes effect [s].
+        """
         if self._act is not None:
-            self._last_time = measured.time
+            self._last_time = time
             return self._act(frame)
-        if self._last_time == measured.time:  # the same measurement with a newer plan
+        if self._last_time == time:  # the same measurement with a newer plan
             self._frames.pop()
-        self._frames.append((measured.time + delay, frame))
-        self._last_time = measured.time
+        self._frames.append((time + delay, frame))
+        self._last_time = time
         while len(self._frames) < self.model.n_obs_steps:
             first = self._frames[0]
             self._frames.appendleft((first[0] - 1e-3, first[1]))

@@ -10,6 +10,7 @@ from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.faults import MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import StatePredictorConfig
+from invdyn_ros.models.drive_check import chosen_feedback, refusal
 from invdyn_ros.models.gravity import for_commands
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.obstacles import load_obstacles
@@ -30,6 +31,7 @@ def load_controller(
     safety: SafetyLimitsConfig,
     monitor: MeasurementMonitorConfig,
     obstacles: str = "",
+    unsafe: bool = False,
 ) -> LoadedController:
     """Load a model, and create the controller of an arm with it.
 
@@ -40,11 +42,17 @@ def load_controller(
         safety: margins and timeouts of the safety limits.
         monitor: thresholds of the faults.
         obstacles: YAML file of what the arm must not touch; empty: what is known of this arm.
+        unsafe: whether to use a model that was refused as a driver after its training.
 
     Raises:
         ValueError: the checkpoint or the obstacles cannot be used.
     """
     loaded = load_runtime(checkpoint, device, robot)
+    if (reason := refusal(loaded.meta.data)) and not unsafe:
+        raise ValueError(
+            f"{checkpoint} is refused as a driver: {reason}; train another family, or drive with "
+            "it all the same by unsafe:=true"
+        )
     model = for_commands(loaded)
     controller = ArmController(
         robot,
@@ -52,6 +60,7 @@ def load_controller(
         model.meta.action_unit,
         model.meta.action_delay,
         safety,
+        chosen_feedback(model.meta.action_unit, model.meta.data),
         fallback=fallback_from_metadata(model.meta),
         obstacles=load_obstacles(obstacles) if obstacles else None,
         monitor=monitor,

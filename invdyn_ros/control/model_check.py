@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +21,10 @@ from invdyn_ros.control.faults import (
     joint_fault,
 )
 from invdyn_ros.models.predictor import PredictedAction
+from invdyn_ros.robots.feedback import nominal_rotor_inertia
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-ROTOR_GUESS = 0.003  # [s2/rad] rotor inertia of a typical geared joint, per effort limit
-LARGEST_EFFORT = 400.0  # [N m] of an arm's joint; more in a URDF is a placeholder
 LOAD_RATIO = 0.25  # of the torque of the URDF [-] that a load or other masses may add
 DOUBT_TIME = 0.02  # [s] for which implausible actions are replaced before they are a fault
 LOAD_WINDOW = 0.015  # [s] over which an acceleration is measured
@@ -45,7 +45,7 @@ class NominalModel:
 
     def __init__(self, robot: Robot, unit: str) -> None:
         self.robot, self.unit = robot, unit
-        self.rotor = ROTOR_GUESS * np.minimum(robot.effort, LARGEST_EFFORT)
+        self.rotor = nominal_rotor_inertia(robot.effort)
         self.offset = np.zeros(robot.n)
 
     def nominal(self, frame: Array) -> Array:
@@ -54,6 +54,13 @@ class NominalModel:
         if self.unit != "N m":
             return q
         return self.robot.inverse_dynamics(q, qd, qdd) + self.rotor * qdd
+
+    def inertial_torque(self, q: Array, qdd: Array) -> Array:
+        """Return the torque (n,) [N m] that accelerations (n,) take at positions (n,)."""
+        still = np.zeros_like(q)
+        robot = self.robot
+        rigid = robot.inverse_dynamics(q, still, qdd) - robot.inverse_dynamics(q, still, still)
+        return rigid + self.rotor * qdd
 
     def act(self, frame: Array) -> Array:
         """Return the action (n,) of a frame (3n,)."""
@@ -118,9 +125,8 @@ class ModelCheck:
             return controller
         if fault.reason in TRACKING:
             self._estimate_load(controller.action_delay + controller.extra_delay)
-        stop = ComputedTorqueController(
-            self.model, self._unit, controller.action_delay, controller.config
-        )
+        feedback = replace(controller.config, space="acceleration")
+        stop = ComputedTorqueController(self.model, self._unit, controller.action_delay, feedback)
         stop.extra_delay = controller.extra_delay
         stop.gain_scale = STOP_GAIN_SCALE * controller.gain_scale
         return stop

@@ -15,6 +15,7 @@ from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import StatePredictor
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.models.predictor import Predictor
+from invdyn_ros.robots.feedback import FeedbackConfig
 from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
@@ -22,6 +23,8 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import ExcitationConfig, ExcitationTrajectory
 from invdyn_ros.typing import Array, Mask
 
+REST = 0.3  # [s] after each motion from one posture to another
+QUINTIC_VELOCITY, QUINTIC_ACCELERATION = 1.875, 5.774  # peaks, at unit length and duration
 VERBATIM = SafetyLimitsConfig(slow_in_time=0.0)  # the motion is followed as it was recorded
 
 
@@ -88,6 +91,7 @@ def replay(
     controller: ComputedTorqueController | None = None,
     fallback: Fallback | None = None,
     channel: LossyChannel | None = None,
+    feedback: FeedbackConfig | None = None,
 ) -> ClosedLoopRun:
     """Drive the simulated arm along a desired motion with a model, as the live node does.
 
@@ -104,6 +108,7 @@ def replay(
         controller: combines plan, feedback and model; default: as in the live node.
         fallback: used by the default controller outside the training data of the model.
         channel: dropout of the joint states; default: none.
+        feedback: of the default controller; default: that of the unit.
 
     Raises:
         ValueError: the motion is too short, the channel is shorter than the motion, or the safety
@@ -120,6 +125,7 @@ def replay(
         unit,
         action_delay,
         VERBATIM,
+        feedback,
         fallback=fallback,
         monitor=ANY_ERROR,
         is_guarded=False,
@@ -159,6 +165,41 @@ def excitation_motion(robot: Robot, seed: int | tuple[int, ...], seconds: float)
     time = np.arange(round(seconds * robot.rate)) / robot.rate
     q, qd, _ = (np.stack(part) for part in zip(*map(motion.state_at, time), strict=True))
     return JointSamples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))
+
+
+def point_to_point_motion(
+    robot: Robot, seed: int | tuple[int, ...], seconds: float
+) -> JointSamples:
+    """Return quintic motions from one random posture to the next, with a rest at each.
+
+    Range, velocity and acceleration are those of an excitation.
+
+    Args:
+        robot: the arm.
+        seed: random seed.
+        seconds: duration [s].
+    """
+    config, random = ExcitationConfig(), np.random.default_rng(seed)
+    middle, reach = (robot.upper + robot.lower) / 2, (robot.upper - robot.lower) / 2
+    reach = np.minimum(config.range_fraction * reach, config.max_amplitude)
+    velocity = config.velocity_fraction * robot.velocity
+    acceleration = config.acceleration_fraction * robot.acceleration
+    q, parts, samples = middle + reach * random.uniform(-1, 1, robot.n), [], 0
+    while samples < seconds * robot.rate:
+        way = middle + reach * random.uniform(-1, 1, robot.n) - q
+        duration = max(
+            float(np.max(QUINTIC_VELOCITY * np.abs(way) / velocity)),
+            float(np.sqrt(np.max(QUINTIC_ACCELERATION * np.abs(way) / acceleration))),
+        )
+        time = np.arange(round((duration + REST) * robot.rate)) / robot.rate
+        x = np.minimum(time / duration, 1.0)[:, None]
+        positions = q + way * (10 * x**3 - 15 * x**4 + 6 * x**5)
+        parts.append((positions, way * (30 * x**2 - 60 * x**3 + 30 * x**4) / duration))
+        q, samples = q + way, samples + len(time)
+    count = round(seconds * robot.rate)
+    q, qd = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
+    time = np.arange(count) / robot.rate
+    return JointSamples(time, q, qd, np.empty((count, 0)), np.full(count, np.nan))
 
 
 def _resample(desired: JointSamples, rate: float) -> tuple[Array, list[State]]:

@@ -12,12 +12,14 @@ from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
 from invdyn_ros.data.action_units import command_unit
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import excitation_motion, replay
+from invdyn_ros.models.drive_check import chosen_feedback
 from invdyn_ros.models.gravity import for_commands, in_unit
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.mujoco_rigid_body import urdf_model
 from invdyn_ros.models.predictor import PredictedAction, Predictor
 from invdyn_ros.models.torch_predictor import TorchPredictor
+from invdyn_ros.robots.feedback import FeedbackConfig
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
@@ -67,7 +69,8 @@ class TrackingTask:
         """Return the RMS tracking error [rad] of a model."""
         driver = for_commands(TorchPredictor(model))
         fallback = fallback_from_metadata(driver.meta)
-        return self._drive(driver, driver.meta.action_delay, fallback)
+        feedback = chosen_feedback(self.unit, driver.meta.data)
+        return self._drive(driver, driver.meta.action_delay, fallback, feedback)
 
     def baseline_rms(self, meta: ModelMetadata) -> dict[str, float]:
         """Return the RMS tracking error [rad] of each baseline.
@@ -92,7 +95,11 @@ class TrackingTask:
         return {"seconds": SECONDS, "payload_kg": self.plant.payload, "feedback": "as live"}
 
     def _drive(
-        self, model: Predictor, action_delay: float, fallback: Fallback | None = None
+        self,
+        model: Predictor,
+        action_delay: float,
+        fallback: Fallback | None = None,
+        feedback: FeedbackConfig | None = None,
     ) -> float:
         run = replay(
             self.robot,
@@ -102,5 +109,6 @@ class TrackingTask:
             self.desired,
             self.plant,
             fallback=fallback,
+            feedback=feedback,
         )
         return run.rms

@@ -18,6 +18,7 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.drive_check import refusal
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.robots.robot import Robot, package_file
@@ -44,6 +45,11 @@ class TrainedRun(NamedTuple):
         """Mean nMSE on the validation split, by which runs are ranked; infinite if undefined."""
         mean = self.val["nmse"]["mean"]
         return float("inf") if mean is None else float(mean)
+
+    @property
+    def refusal(self) -> str:
+        """Why the model may not drive an arm, empty if it may or was not checked."""
+        return refusal(self.model.meta.data)
 
 
 @dataclass(frozen=True)
@@ -200,7 +206,10 @@ def comparison_report(
         job: dataset and output folder.
         runs: family -> runs, one per seed.
     """
-    best_runs = {family: min(done, key=lambda run: run.val_nmse) for family, done in runs.items()}
+    best_runs = {
+        family: min(done, key=lambda run: (bool(run.refusal), run.val_nmse))
+        for family, done in runs.items()
+    }
     first = next(iter(best_runs.values()))
     val = first.val["baselines"]
     baselines = {
@@ -249,11 +258,11 @@ def _check_split(
 
 def _row(best: TrainedRun, runs: Sequence[TrainedRun]) -> dict[str, Any]:
     """Return the entry of a family: its best run, and a summary of all runs."""
-    names = ("nmse", "rmse", "uncertainty_calibration", "latency_us", "action_delay")
+    names = ["nmse", "rmse", "uncertainty_calibration", "latency_us", "action_delay"]
     return {
         "checkpoint": best.checkpoint.name,
         "val": best.val["nmse"],
-        **{name: best.test[name] for name in names},
+        **{name: best.test[name] for name in [*names, "drive_check"]},
         "tracking_rms_rad": None,
         "seeds": [
             {
@@ -268,8 +277,12 @@ def _row(best: TrainedRun, runs: Sequence[TrainedRun]) -> dict[str, Any]:
 
 
 def _best(best_runs: Mapping[str, TrainedRun]) -> dict[str, Any]:
-    """Choose the simplest family within the 95% interval of the most accurate one."""
-    ranked = sorted(best_runs, key=lambda family: best_runs[family].val_nmse)
+    """Choose the simplest family within the 95% interval of the most accurate one.
+
+    A family that may not drive an arm is only chosen if none may.
+    """
+    allowed = [family for family, run in best_runs.items() if not run.refusal] or [*best_runs]
+    ranked = sorted(allowed, key=lambda family: best_runs[family].val_nmse)
     lowest = best_runs[ranked[0]]
     high = lowest.val["nmse"]["ci95"][1]
     limit = lowest.val_nmse if high is None else max(high, lowest.val_nmse)
@@ -283,6 +296,8 @@ def _best(best_runs: Mapping[str, TrainedRun]) -> dict[str, Any]:
         )
     elif len(ranked) > 1:
         reason += f"; next {ranked[1]}, {_percent(best_runs[ranked[1]])}"
+    if refused := [family for family in best_runs if family not in allowed]:
+        reason += f"; not to drive with: {', '.join(refused)}"
     return {"family": best, "checkpoint": best_runs[best].checkpoint.name, "reason": reason}
 
 

@@ -21,6 +21,7 @@ from invdyn_ros.evaluation.metrics import (
     finite_or_none,
 )
 from invdyn_ros.evaluation.uncertainty_calibration import uncertainty_calibration
+from invdyn_ros.models.drive_check import DRIVE_CHECK_KEY
 from invdyn_ros.models.effort_lag import as_recorded
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.registry import build
@@ -109,7 +110,7 @@ def predict_split(
 
 
 def evaluation_report(model: InverseDynamics, predicted: SplitPredictions) -> dict[str, Any]:
-    """Return error metrics of predictions and baselines, calibration and latency.
+    """Return error metrics of predictions and baselines, calibration, drive check and latency.
 
     nmse is the squared error divided by the variance of the target. The target is the action or,
     for position servos, the offset u - q: u itself is almost equal to q, so that its variance
@@ -119,6 +120,7 @@ def evaluation_report(model: InverseDynamics, predicted: SplitPredictions) -> di
     started = time.perf_counter()
     report = _model_summary(model, predicted.split)
     report |= _metrics(model, predicted.cases, predicted.predictions)
+    report["drive_check"] = model.meta.data.get(DRIVE_CHECK_KEY)
     report["latency_us"] = latency(model)
     return report | {"seconds": predicted.seconds + time.perf_counter() - started}
 

@@ -68,8 +68,14 @@ def _evaluate(report: Report) -> list[Finding]:
         bad=nmse["mean"] >= 1,
     )
     warning = report.get("unit_warning")
-    findings = [achieved, *([Finding(warning, bad=True)] if warning else [])]
+    findings = [achieved, *([Finding(warning, bad=True)] if warning else []), *_refusal(report)]
     return [*findings, *_worst_joint(report), *_better_baselines(report), *_calibration(report)]
+
+
+def _refusal(report: Report) -> list[Finding]:
+    """Say why the model may not drive an arm."""
+    reason = (report.get("drive_check") or {}).get("reason")
+    return [Finding(f"not to drive with: {reason}", bad=True)] if reason else []
 
 
 def _worst_joint(report: Report) -> list[Finding]:

@@ -66,6 +66,10 @@ class CommonArguments:
         str,
         Field(description="folder of 'invdyn train' or file of 'invdyn export'; default: shipped"),
     ] = ""
+    unsafe: Annotated[
+        bool,
+        Field(description="drive with a checkpoint that was refused as a driver after training"),
+    ] = False
     state_predictor: Annotated[
         str,
         Field(

@@ -41,6 +41,7 @@ INVERSE_DYNAMICS_PARAMETERS = (
     "arm",
     "driver",
     "checkpoint",
+    "unsafe",
     "device",
     "engaged",
     "lockstep",

@@ -48,7 +48,7 @@ class Feature(NamedTuple):
     """A value of the first layer: function((input - offset) / scale)."""
 
     input: int  # index of the input
-    function: Literal["identity", "sin", "cos"] = "identity"
+    function: Literal["identity", "sin", "cos", "tanh"] = "identity"
     offset: float = 0.0
     scale: float = 1.0
 
@@ -182,10 +182,7 @@ def _network(model: NeuralNetwork, layers: Sequence[DenseLayer], n_obs_steps: in
             name = f"{quantity} {joints[k % n]}" + (f", {age} before" if age else "")
             reach = INPUT_RANGE * std[k]
             inputs.append(NetworkInput(name, unit, mean[k] - reach, mean[k] + reach, mean[k]))
-            features.append(Feature(start + k, "identity", mean[k], std[k]))
-        if model.config.angles:
-            for function in ("sin", "cos"):
-                features += [Feature(start + k, function) for k in range(n)]  # type: ignore[arg-type]
+        features += _frame_features(model, start)
     for age in reversed(range(n_obs_steps - 1)):
         features.append(Feature(len(inputs)))
         name = f"interval deviation {age}" if age else "interval deviation"
@@ -201,3 +198,18 @@ def _network(model: NeuralNetwork, layers: Sequence[DenseLayer], n_obs_steps: in
         )
     ]
     return DenseNetwork(tuple(inputs), tuple(features), tuple(layers), tuple(outputs))
+
+
+def _frame_features(model: NeuralNetwork, start: int) -> list[Feature]:
+    """Return the `NeuralNetwork.features` of a frame whose inputs begin at `start`."""
+    n, config = model.n, model.config
+    mean, std = model.motion_mean.tolist(), model.motion_std.tolist()
+    first = n if config.periodic else 0
+    features = [Feature(start + k, "identity", mean[k], std[k]) for k in range(first, 3 * n)]
+    if config.angles:
+        features += [Feature(start + k, "sin") for k in range(n)]
+        features += [Feature(start + k, "cos") for k in range(n)]
+    if config.coulomb_velocity > 0:
+        scale = config.coulomb_velocity
+        features += [Feature(start + n + k, "tanh", 0.0, scale) for k in range(n)]
+    return features

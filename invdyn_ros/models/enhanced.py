@@ -9,19 +9,24 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import FractionBelowOne, Validated
+from invdyn_ros.config import FractionBelowOne
 from invdyn_ros.models.gru import GRU
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.models.mlp import MLP
 from invdyn_ros.models.model_metadata import ModelMetadata
-from invdyn_ros.models.neural_network import ACTIVATIONS, NeuralNetwork, stack_observations
+from invdyn_ros.models.neural_network import (
+    ACTIVATIONS,
+    FeatureConfig,
+    NeuralNetwork,
+    stack_observations,
+)
 
 LOG_STD_LIMITS = (-5.0, 2.0)  # of the logarithm of the standardised standard deviation
 BASE_FAMILIES: dict[str, type[NeuralNetwork]] = {"mlp": MLP, "gru": GRU}
 
 
 @dataclass(frozen=True)
-class EnhancedConfig(Validated):
+class EnhancedConfig(FeatureConfig):
     """Size and regularisation of the network."""
 
     width: PositiveInt = 512
@@ -34,8 +39,6 @@ class EnhancedConfig(Validated):
     """Whether each layer is followed by LayerNorm."""
     dropout: FractionBelowOne = 0.1
     """Dropout probability in training."""
-    angles: bool = True
-    """sin q and cos q as additional features; gravity is almost linear in them."""
     n_obs_steps: PositiveInt = 1
     """Number of frames that a prediction depends on, including its own."""
     std_type: Literal["none", "independent", "state"] = "none"

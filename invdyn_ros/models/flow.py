@@ -14,10 +14,10 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import PositiveInts, Validated
+from invdyn_ros.config import PositiveInts
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.models.model_metadata import ModelMetadata
-from invdyn_ros.models.neural_network import NeuralNetwork, stack_observations
+from invdyn_ros.models.neural_network import FeatureConfig, NeuralNetwork, stack_observations
 from invdyn_ros.models.rectified_flow import (
     MAX_INFERENCE_STEPS,
     UNet,
@@ -31,7 +31,7 @@ START_FRACTION = 0.1  # of the training rows at t = 0, where the velocity gives 
 
 
 @dataclass(frozen=True)
-class FlowConfig(Validated):
+class FlowConfig(FeatureConfig):
     """Size of the network, and sampling."""
 
     down_dims: PositiveInts = (16, 32, 64)
@@ -46,8 +46,6 @@ class FlowConfig(Validated):
     """Actions sampled for the standard deviation of a prediction."""
     n_obs_steps: PositiveInt = 1
     """Number of frames that a prediction depends on, including its own."""
-    angles: bool = True
-    """sin q and cos q as additional features; gravity is almost linear in them."""
 
 
 class Flow(NeuralNetwork):

@@ -8,13 +8,12 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Validated
 from invdyn_ros.models.model_metadata import ModelMetadata
-from invdyn_ros.models.neural_network import NeuralNetwork
+from invdyn_ros.models.neural_network import FeatureConfig, NeuralNetwork
 
 
 @dataclass(frozen=True)
-class GRUConfig(Validated):
+class GRUConfig(FeatureConfig):
     """Size of the network."""
 
     n_obs_steps: PositiveInt = 5
@@ -23,8 +22,6 @@ class GRUConfig(Validated):
     """Units per layer."""
     depth: PositiveInt = 2
     """Number of recurrent layers."""
-    angles: bool = True
-    """sin q and cos q as additional features; gravity is almost linear in them."""
 
 
 class GRU(NeuralNetwork):

@@ -9,13 +9,12 @@ from typing import Literal
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Validated
 from invdyn_ros.models.model_metadata import ModelMetadata
-from invdyn_ros.models.neural_network import ACTIVATIONS, NeuralNetwork
+from invdyn_ros.models.neural_network import ACTIVATIONS, FeatureConfig, NeuralNetwork
 
 
 @dataclass(frozen=True)
-class MLPConfig(Validated):
+class MLPConfig(FeatureConfig):
     """Size of the network."""
 
     width: PositiveInt = 256
@@ -24,8 +23,6 @@ class MLPConfig(Validated):
     """Number of hidden layers."""
     activation: Literal["tanh", "relu", "silu", "gelu"] = "silu"
     """Activation function."""
-    angles: bool = True
-    """sin q and cos q as additional features; gravity is almost linear in them."""
 
 
 class MLP(NeuralNetwork):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
+from invdyn_ros.config import Validated
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
+from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.robots.urdf import UrdfTree
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
@@ -18,11 +23,48 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+@dataclass(frozen=True)
+class FeatureConfig(Validated):
+    """Features of a frame of motion, beside the standardised positions and their derivatives.
+
+    The defaults are those of checkpoints that lack the fields.
+    """
+
+    angles: bool = True
+    """sin q and cos q as additional features; gravity is almost linear in them."""
+    periodic: bool = False
+    """Leave out q beside sin q and cos q, so that a whole turn of a joint changes nothing; not for
+    prismatic joints."""
+    coulomb_velocity: NonNegativeFloat = 0.0
+    """[rad/s] Velocity at which Coulomb friction is fully developed: tanh of the velocity divided
+    by it as additional features; 0: none."""
+
+    def __post_init__(self) -> None:
+        """Check that the positions have features."""
+        super().__post_init__()
+        if self.periodic and not self.angles:
+            raise ValueError("periodic is true and angles false; periodic features are angles")
+
+
 class NeuralNetwork(InverseDynamics):
     """A family whose network predicts the standardised target in `predict_standardised`.
 
-    Its config has the field `angles`: sin q and cos q are additional features.
+    Its config is a `FeatureConfig`.
     """
+
+    def __init__(self, meta: ModelMetadata) -> None:
+        """Check the features.
+
+        Raises:
+            ValueError: periodic features of a prismatic joint.
+        """
+        super().__init__(meta)
+        turns = zip(meta.joint_names, turning_joints(meta), strict=True)
+        sliding = [name for name, turning in turns if not turning]
+        if self.config.periodic and sliding:
+            raise ValueError(
+                f"periodic is true, but joint '{sliding[0]}' is prismatic; set periodic to false"
+            )
 
     @abstractmethod
     def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
@@ -31,15 +73,26 @@ class NeuralNetwork(InverseDynamics):
     @property
     def feature_dim(self) -> int:
         """Number of `features` per frame."""
-        return (5 if self.config.angles else 3) * self.n
+        config: FeatureConfig = self.config
+        blocks = 3 + 2 * config.angles - config.periodic + (config.coulomb_velocity > 0)
+        return blocks * self.n
 
     def features(self, motion: Tensor) -> Tensor:
-        """Return the standardised motion (..., 3n), followed by sin q and cos q if configured."""
+        """Return the features (..., feature_dim) of a motion (..., 3n).
+
+        They are the standardised motion, and sin q, cos q and the direction of the velocity as
+        configured.
+        """
+        config: FeatureConfig = self.config
+        n = self.n
         inputs = (motion - self.motion_mean) / self.motion_std
-        if self.config.angles:
-            q = motion[..., : self.n]
-            inputs = torch.cat([inputs, torch.sin(q), torch.cos(q)], dim=-1)
-        return inputs
+        parts = [inputs[..., n:] if config.periodic else inputs]
+        if config.angles:
+            q = motion[..., :n]
+            parts += [torch.sin(q), torch.cos(q)]
+        if config.coulomb_velocity > 0:
+            parts.append(torch.tanh(motion[..., n : 2 * n] / config.coulomb_velocity))
+        return torch.cat(parts, dim=-1)
 
     def standardised_target(self, motion: Tensor, action: Tensor) -> Tensor:
         """Return the standardised target of an action (..., n)."""
@@ -85,3 +138,11 @@ def stack_observations(frames: Tensor, n_obs_steps: int) -> Tensor:
     length = frames.shape[1]
     padded = torch.cat([frames[:, :1]] * (n_obs_steps - 1) + [frames], dim=1)
     return torch.stack([padded[:, k : k + length] for k in range(n_obs_steps)], dim=2)
+
+
+def turning_joints(meta: ModelMetadata) -> list[bool]:
+    """Return whether each joint (n,) turns and does not slide; without a URDF all turn."""
+    if not meta.urdf:
+        return [True] * len(meta.joint_names)
+    joints = UrdfTree(meta.urdf).joints
+    return [name not in joints or joints[name].type != "prismatic" for name in meta.joint_names]

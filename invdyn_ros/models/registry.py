@@ -10,13 +10,17 @@ from invdyn_ros.models.gru import GRU
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.keypoint_motion import KeypointMotion
+from invdyn_ros.models.lagrangian import Lagrangian
 from invdyn_ros.models.mlp import MLP
 from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.residual_network import ResidualNetwork
 from invdyn_ros.models.rigid_body import RigidBody
 
 MODELS: dict[str, type[InverseDynamics]] = {
     "rigid_body": RigidBody,
     "hybrid": Hybrid,
+    "residual": ResidualNetwork,
+    "lagrangian": Lagrangian,
     "mlp": MLP,
     "gru": GRU,
     "enhanced": Enhanced,

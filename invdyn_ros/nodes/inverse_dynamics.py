@@ -51,6 +51,7 @@ class InverseDynamicsNodeConfig(Validated):
         arm: name of the arm.
         driver: YAML file of the driver of a real arm; empty: nothing but joint states is watched.
         checkpoint: folder or .onnx file of the model.
+        unsafe: drive with a model that was refused as a driver after its training.
         device: device of the model.
         engaged: whether to start engaged, without a call of the service ~/engage.
         lockstep: publish exactly one command per joint state, once the target of its time arrived.
@@ -67,6 +68,7 @@ class InverseDynamicsNodeConfig(Validated):
     arm: str = "ur5"
     driver: str = ""
     checkpoint: str = ""
+    unsafe: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
     engaged: bool = False
     lockstep: bool = False
@@ -117,7 +119,9 @@ class InverseDynamicsNode(ManagedNode):
             self.robot = driver.limited(self.robot)
         monitor = monitor_config(self.thresholds, driver, self.robot)
         self.controller, self.diagnostic_values = load_controller(
-            self.robot, config.checkpoint, config.device, self.safety, monitor, config.obstacles
+            *(self.robot, config.checkpoint, config.device, self.safety, monitor),
+            obstacles=config.obstacles,
+            unsafe=config.unsafe,
         )
         interface = None if driver is None else driver.interface(self.controller.unit)
         topic = (

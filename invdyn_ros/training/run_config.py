@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
+from pydantic import NonNegativeInt
+
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.training.trainer import TrainerConfig
@@ -33,6 +35,10 @@ class TrainConfig:
     init_from: str | None = None
     """Checkpoint of the same family and arm that provides the config and the initial weights;
     None: random weights."""
+    closed_loop_interval: NonNegativeInt = 0
+    """Epochs between short closed-loop rollouts in simulation, whose tracking error then chooses
+    the weights and stops the training; 0: the validation loss does. Needs a URDF, and torques or
+    setpoints as actions; other data use the loss."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Device of the training."""
     threads: int = 1

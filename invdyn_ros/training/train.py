@@ -31,10 +31,11 @@ from invdyn_ros.training.action_delay import (
     urdf_compliance,
 )
 from invdyn_ros.training.distributed import init_process_group
+from invdyn_ros.training.drive_check import DriveChecker
 from invdyn_ros.training.network_recorder import NetworkRecorder
 from invdyn_ros.training.run_config import TrainConfig
 from invdyn_ros.training.tensorboard_log import TensorBoardLog
-from invdyn_ros.training.trainer import Trainer
+from invdyn_ros.training.trainer import Trainer, Validation
 from invdyn_ros.training.training_state import Progress, RunState
 from invdyn_ros.training.validation_error import validation_error
 
@@ -48,6 +49,7 @@ class TrainingSetup(NamedTuple):
     train: Windows
     val: Windows
     val_trajectories: list[Trajectory]
+    checker: DriveChecker
 
 
 def train(
@@ -86,7 +88,8 @@ def train(
             settings = _settings(config) | {"data": model.meta.data["sha256"]}
             state = RunState(Path(out), settings, model.meta)
             trainer = Trainer(
-                model, setup.train, setup.val, config.trainer, config.seed, state, group
+                *(model, setup.train, setup.val, config.trainer, config.seed, state, group),
+                validation=_validation(config, setup),
             )
             if resume:
                 trainer.resume()
@@ -178,7 +181,8 @@ def _prepare(
     model.to(device)
     if config.init_from is None:  # another standardisation would change the loaded function
         model.standardise(train_windows)
-    return TrainingSetup(model, train_windows, val_windows, inner.test)
+    checker = DriveChecker(model, train_windows, val_windows, inner.test)
+    return TrainingSetup(model, train_windows, val_windows, inner.test, checker)
 
 
 def _model_metadata(config: TrainConfig, dataset: Dataset, robot: Robot | None) -> ModelMetadata:
@@ -233,6 +237,13 @@ def _call_both(
     second(progress)
 
 
+def _validation(config: TrainConfig, setup: TrainingSetup) -> Validation | None:
+    """Return the rollouts that choose the weights, None if the validation loss does."""
+    if not (config.closed_loop_interval and setup.checker.can_simulate):
+        return None
+    return Validation(setup.checker.tracking_error, config.closed_loop_interval)
+
+
 def _run_trainer(trainer: Trainer, on_epoch: Callable[[Progress], None]) -> Progress:
     """Train; the main process logs to TensorBoard and calls `on_epoch`."""
     if not trainer.process_group.is_main_process:
@@ -255,6 +266,7 @@ def _save(setup: TrainingSetup, progress: Progress, out: Path) -> None:
     )
     model.calibrate(recording.to(device) for recording in recordings)
     metadata = {"epochs": progress.epoch} | fallback_metadata(model, setup.val)
+    metadata |= setup.checker.metadata()
     metadata["validation"] = validation_error(model, setup.val)._asdict()
     if model.identification is not None:
         metadata["identification"] = model.identification

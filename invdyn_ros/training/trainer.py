@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -31,7 +31,19 @@ class TrainerConfig(OptimizerConfig):
     batch_size: PositiveInt = 512
     """Rows per step, over all processes."""
     early_stopping_patience: PositiveInt = 60
-    """Training stops after this many epochs without a lower validation loss."""
+    """Training stops after this many epochs without a lower validation error."""
+
+
+class Validation(NamedTuple):
+    """Error of a model beside its loss that chooses the best weights.
+
+    Attributes:
+        error: returns the error of the model in evaluation mode; the same in all processes.
+        interval: epochs from one evaluation to the next.
+    """
+
+    error: Callable[[], float]
+    interval: int
 
 
 class TrainingData(Protocol):
@@ -74,7 +86,7 @@ class TrainableModel(Protocol):
 
 
 class Trainer:
-    """Train a model in place; it ends with the weights of the lowest validation loss.
+    """Train a model in place; it ends with the weights of the lowest validation error.
 
     All randomness in an epoch depends on the seed and the epoch number only. Therefore a resumed
     run equals an uninterrupted one bit for bit, and all processes draw the same batches.
@@ -89,6 +101,7 @@ class Trainer:
         seed: int,
         state: RunState,
         process_group: ProcessGroup | None = None,
+        validation: Validation | None = None,
     ) -> None:
         """Create the trainer of a model that is on the device of its data.
 
@@ -100,7 +113,9 @@ class Trainer:
             seed: random seed of the batch order, and of dropout and noise in the model.
             state: files of the run, and its settings.
             process_group: the processes that train together; None: only this one.
+            validation: error that chooses the weights; None: the validation loss.
         """
+        self.validation = validation
         self.model, self.train_data, self.val_data = model, train_data, val_data
         self.config, self.seed, self.state = config, seed, state
         self.process_group = process_group or ProcessGroup()
@@ -118,6 +133,9 @@ class Trainer:
         Raises:
             ValueError: the loss is not finite.
         """
+        if self.validation is not None and self.progress.epoch == 0:
+            self.model.eval()  # the initial weights may be the best ones
+            self.progress.best_val_loss = self.validation.error()
         while not self._is_done():
             self._run_epoch()
             if time.monotonic() - self._saved_at > SAVE_INTERVAL:
@@ -185,8 +203,9 @@ class Trainer:
                     f"loss is {train_loss} in epoch {progress.epoch}; lower learning_rate"
                 )
             progress.losses.append((train_loss, val_loss))
-            if val_loss < progress.best_val_loss:
-                progress.best_val_loss, progress.best_epoch = val_loss, progress.epoch
+            error = self._validation_error(val_loss)
+            if error < progress.best_val_loss:
+                progress.best_val_loss, progress.best_epoch = error, progress.epoch
                 self.best_weights = self._copy_weights()
         progress.scalars = {
             "learning_rate": learning_rate,
@@ -205,6 +224,14 @@ class Trainer:
             if len(index):  # an empty shard splits into one empty part
                 total += self.model.loss(*self.val_data.rows(index)) * len(index)
         return float(self.process_group.all_reduce(total)) / self.val_data.size
+
+    def _validation_error(self, val_loss: float) -> float:
+        """Return the error by which weights are chosen; infinite if it is not their turn."""
+        if self.validation is None:
+            return val_loss
+        epoch = self.progress.epoch
+        is_due = epoch % self.validation.interval == 0 or epoch == self.config.epochs
+        return self.validation.error() if is_due else math.inf
 
     def _copy_weights(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}

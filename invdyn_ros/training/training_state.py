@@ -32,6 +32,7 @@ class Progress:
     global_step: int = 0
     """Number of optimizer steps."""
     best_val_loss: float = math.inf
+    """Lowest validation loss, or lowest error of another kind if that chooses the weights."""
     best_epoch: int = 0
     losses: list[tuple[float, float]] = field(default_factory=list)
     """Training and validation loss of each epoch."""

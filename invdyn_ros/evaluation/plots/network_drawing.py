@@ -89,7 +89,7 @@ class NetworkDrawing:
 
     def _feature_names(self) -> list[str]:
         names = [i.name.replace("_joint", "").replace("_", " ") for i in self.history.inputs]
-        prefix = {"identity": "", "sin": "sin ", "cos": "cos "}
+        prefix = {"identity": "", "sin": "sin ", "cos": "cos ", "tanh": "tanh "}
         return [prefix[f.function] + names[f.input] for f in self.history.features]
 
     @torch.no_grad()

@@ -71,6 +71,9 @@ COLUMNS: Mapping[str, Keys] = {
         "rms": ReportKey("RMS tracking error over all motions", "mrad"),
         "low": ReportKey(LOW, "mrad"),
         "high": ReportKey(HIGH, "mrad"),
+        "point to point": ReportKey(
+            "RMS tracking error over motions of another kind than the training's", "mrad"
+        ),
         "no delay compensation": ReportKey("RMS without the action delay of the model", "mrad"),
         "jerk": ReportKey("RMS rate of the command", "effort limits per s"),
         "fallback": ReportKey("commands in which the fallback replaced the model", "%"),

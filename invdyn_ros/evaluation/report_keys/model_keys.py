@@ -130,6 +130,39 @@ IDENTIFICATION = {
     ),
 }
 
+DRIVE_CHECK = {
+    "drive_check": ReportKey(
+        "whether the model may drive an arm, as checked after its training; none if it was not"
+    ),
+    "drive_check.unstable_states": ReportKey(
+        "fraction of validation states in which feedback through the model is unstable: an "
+        "eigenvalue of the inverse inertia times the derivative of the action by the acceleration "
+        "has no positive real part; none for position servos",
+        optional=True,
+    ),
+    "drive_check.least_eigenvalue": ReportKey(
+        "least eigenvalue of that derivative, symmetrised, over the validation states; for "
+        "torques an inertia",
+        "kg m2",
+        optional=True,
+    ),
+    "drive_check.rollout_rms": ReportKey(
+        "RMS tracking error of short closed-loop rollouts on a rigid body that explains the data; "
+        "none without a URDF",
+        "rad",
+        optional=True,
+    ),
+    "drive_check.feedback": ReportKey(
+        "where feedback is added, chosen by the rollouts: to the acceleration before the model, "
+        "or through the inertia of the URDF to its torque",
+        optional=True,
+    ),
+    "drive_check.reason": ReportKey(
+        "why a live graph refuses the model unless unsafe is true; empty if it does not",
+        optional=True,
+    ),
+}
+
 EVALUATE_KEYS = {
     "family": ReportKey("model family"),
     **DATA,
@@ -164,6 +197,7 @@ EVALUATE_KEYS = {
     "baselines.*": ReportKey("errors of one baseline"),
     **below("baselines.*", ERRORS),
     **CALIBRATION,
+    **DRIVE_CHECK,
     **LATENCY,
     "seconds": ReportKey("duration of the evaluation", "s"),
 }
@@ -191,7 +225,7 @@ COMPARE_KEYS = {
     "families.*": ReportKey("errors of one family on the test split"),
     "families.*.checkpoint": ReportKey("checkpoint folder of that seed"),
     **below("families.*", VALIDATION | metric_keys("nmse", NMSE) | metric_keys("rmse", RMSE)),
-    **below("families.*", CALIBRATION | LATENCY),
+    **below("families.*", CALIBRATION | LATENCY | DRIVE_CHECK),
     "families.*.action_delay": DELAY,
     "families.*.tracking_rms_rad": TRACKING_RMS,
     "families.*.seeds": ReportKey("all training runs of the family"),
@@ -201,7 +235,9 @@ COMPARE_KEYS = {
     "families.*.seeds[].train_seconds": ReportKey(
         "duration of the training; none if the checkpoint was there already", "s"
     ),
-    "best": ReportKey("the simplest family within the 95% interval of the most accurate one"),
+    "best": ReportKey(
+        "the simplest family within the 95% interval of the most accurate one that may drive"
+    ),
     "best.family": ReportKey("its name"),
     "best.checkpoint": ReportKey("its checkpoint folder"),
     "best.reason": ReportKey("why it was chosen, in words"),

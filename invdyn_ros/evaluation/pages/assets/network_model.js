@@ -29,7 +29,7 @@ const networks = (() => {
     silu: (x) => x / (1 + Math.exp(-x)),
     gelu: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
   };
-  const FEATURES = { identity: (x) => x, sin: Math.sin, cos: Math.cos };
+  const FEATURES = { identity: (x) => x, sin: Math.sin, cos: Math.cos, tanh: Math.tanh };
 
   function bytesOf(text) {
     if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);

@@ -1,0 +1,78 @@
+"""Check of the derivative of a model's action by the acceleration, which feedback goes through."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from invdyn_ros.data.windows import Windows
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.training.reference_body import inertia
+
+MAX_STATES = 500  # evenly spaced windows of the data
+
+
+class InertiaCheck(NamedTuple):
+    """Derivative J of the action by the acceleration over states of the data.
+
+    With feedback through the model the errors obey M e'' = -J (gains), so that they grow where
+    M^-1 J has an eigenvalue whose real part is not positive.
+
+    Attributes:
+        unstable_states: share of the states in which that is so.
+        least_eigenvalue: of the symmetrised J, over all states [action unit s2/rad].
+    """
+
+    unstable_states: float
+    least_eigenvalue: float
+
+
+def check_inertia(model: InverseDynamics, data: Windows, body: RigidBody | None) -> InertiaCheck:
+    """Return the check of a model.
+
+    Args:
+        model: the model.
+        data: states to check.
+        body: has the inertia M of the arm; None: unknown, and a state counts as unstable unless
+            it is stable for every M, which is where the symmetrised J is positive definite.
+    """
+    J = acceleration_derivative(model, data)
+    eigenvalues = torch.linalg.eigvalsh(0.5 * (J + J.mT))
+    if body is None:
+        unstable = eigenvalues[:, 0] <= 0
+    else:
+        index = _evenly_spaced(data.size)
+        q = data.motion[index.to(data.motion.device), -1, : model.n].cpu().double()
+        real = torch.linalg.eigvals(torch.linalg.solve(inertia(body, q), J)).real
+        unstable = (real <= 0).any(-1)
+    return InertiaCheck(float(unstable.double().mean()), float(eigenvalues.min()))
+
+
+def acceleration_derivative(model: InverseDynamics, data: Windows) -> Tensor:
+    """Return the derivative (N, n, n) of the last action by the acceleration.
+
+    A change of the acceleration is the same in all frames of a window.
+    """
+    index = _evenly_spaced(data.size).to(data.motion.device)
+    motion, time, _ = data.rows(index).to(data.motion.device, model.dtype)
+    was_training = model.training
+    model.eval()
+    change = torch.zeros(len(motion), 1, model.n, dtype=model.dtype, device=motion.device)
+    change.requires_grad_()
+    with torch.enable_grad():
+        q_qd, qdd = motion[..., : 2 * model.n], motion[..., 2 * model.n :]
+        moved = torch.cat([q_qd, qdd + change], dim=-1)
+        last = model.forward(moved, time).mean[:, -1]
+        rows = [
+            torch.autograd.grad(last[:, joint].sum(), change, retain_graph=True)[0][:, 0]
+            for joint in range(model.n)
+        ]
+    model.train(was_training)
+    return torch.stack(rows, dim=1).detach().cpu().double()
+
+
+def _evenly_spaced(size: int) -> Tensor:
+    return torch.linspace(0, size - 1, min(size, MAX_STATES)).long()
