@@ -243,7 +243,11 @@ def test_shipped_fastdds_profile_is_the_default(checkpoint, monkeypatch):
     specs = {spec.name: spec for spec in resolve("teleop", {"checkpoint": checkpoint})}
     files = {name: Path(spec.environment[FASTDDS_PROFILES]) for name, spec in specs.items()}
     assert "<segment_size>16777216<" in files["camera"].read_text()
-    assert "<segment_size>1048576<" in files["simulator"].read_text(), "it sends no images"
+    for name in ("simulator", "pose"):
+        assert "<segment_size>1048576<" in files[name].read_text(), "it sends no images"
+    arguments = {"checkpoint": checkpoint, "composed": "true"}
+    (composed,) = (spec for spec in resolve("teleop", arguments) if spec.composed)
+    assert composed.environment[FASTDDS_PROFILES] == str(files["camera"]), "it has the camera"
     monkeypatch.setenv(FASTDDS_PROFILES, "mine.xml")
     assert FASTDDS_PROFILES not in resolve("teleop", {"checkpoint": checkpoint})[0].environment
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 from invdyn_ros.config import from_strings
 from invdyn_ros.graph.common_values import resolve_common
@@ -57,7 +58,7 @@ def resolve(graph_name: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
             template.executable,
             _parameters(template, values),
             template.ends_graph,
-            environment | transport_environment(template.executable),
+            environment,
             template.is_optional,
             values["namespace"].strip("/"),
             values["remappings"],
@@ -65,7 +66,15 @@ def resolve(graph_name: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
         for template in graph.nodes
         if template.condition(values)
     ]
-    return compose(specs) if values["composed"] else specs
+    if values["composed"]:
+        specs = compose(specs)
+    return [_with_transport(spec) for spec in specs]
+
+
+def _with_transport(spec: NodeSpec) -> NodeSpec:
+    """Return a process with the environment of its transport."""
+    transport = transport_environment(spec.composed or (spec.executable,))
+    return replace(spec, environment={**spec.environment, **transport})
 
 
 def _parameters(template: NodeTemplate, values: ArgumentValues) -> dict[str, ParameterValue]:
