@@ -21,7 +21,7 @@ from invdyn_ros.graph.processes import Processes
 from invdyn_ros.graph.transport import FASTDDS_PROFILES
 from invdyn_ros.robots.robot import package_file
 
-SLOWEST = "inverse_dynamics"  # node that takes longest to start, and so starts first
+FIRST = "inverse_dynamics"  # waits longest after its start, to discover other nodes
 
 
 def launch(specs: list[NodeSpec], is_graph: bool = True) -> int:
@@ -54,7 +54,7 @@ def launch(specs: list[NodeSpec], is_graph: bool = True) -> int:
         processes = stack.enter_context(Processes())
         if lock is not None and lock.socket is not None:
             processes.watch(lock.socket, lock.report_attempts)
-        for spec in sorted(specs, key=lambda spec: spec.executable != SLOWEST):
+        for spec in sorted(specs, key=lambda spec: spec.executable != FIRST):
             file = Path(folder) / f"{spec.name}.yaml"
             file.write_text(parameters_yaml(spec), encoding="utf-8")
             environment = {**child_environment(os.environ), **spec.environment}
