@@ -108,7 +108,7 @@ def test_backward_step_inverts_step(hoppers: list[Trajectory]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "seed"), [("hopper", 2), ("hopper", 3), ("walker", 2)])
+@pytest.mark.parametrize(("name", "seed"), [("hopper", 2), ("walker", 2)])
 def test_free_motion_identifies_inertia_lengths_damping_and_gravity(name: str, seed: int) -> None:
     steps = steps_of(name, list(passive_rollouts(name, PassiveRolloutConfig(100), seed)))
     generator = torch.Generator().manual_seed(seed)
@@ -119,7 +119,9 @@ def test_free_motion_identifies_inertia_lengths_damping_and_gravity(name: str, s
     torch.testing.assert_close(identified.hinge_pos, true.hinge_pos, rtol=0, atol=1e-4)
 
 
-def test_steps_without_free_fall_are_refused() -> None:
+@pytest.mark.parametrize("seed", [0, 107])  # the normal matrix of the second one is singular
+def test_steps_without_free_fall_are_refused(seed: int) -> None:
+    torch.manual_seed(seed)
     noise = torch.randn(3, 500, 7, dtype=torch.float64)
     with pytest.raises(ValueError, match="of 500 steps are free fall"):
         identify_inertia(Steps(*noise.unbind(), STEP), load_tree("hopper")[0])
@@ -208,8 +210,8 @@ def test_shipped_body_extrapolates(name: str) -> None:
 
 @pytest.mark.slow
 def test_velocities_before_the_first_observation_are_bounded(identified: IdentifiedBody) -> None:
-    test = split_into_motions(list(passive_rollouts("hopper", PassiveRolloutConfig(20), 3)), 200)
-    last = (torch.arange(200) == 199).expand(20, -1)
+    test = split_into_motions(list(passive_rollouts("hopper", PassiveRolloutConfig(10), 3)), 100)
+    last = (torch.arange(100) == 99).expand(len(test.state), -1)
     predicted = identified.predict(Observations(test.state, test.time, last))
     assert predicted.isfinite().all()
     fastest = test.state[..., identified.n :].abs().amax()

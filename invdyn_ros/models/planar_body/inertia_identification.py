@@ -129,7 +129,9 @@ def _identify_root(steps: Steps, angle_matrix: Tensor) -> tuple[Tensor, Tensor]:
     for number in range(ANNEALING_ROUNDS):
         weighted = (rows * weights[:, None, None]).flatten(0, 1)
         flat = rows.flatten(0, 1)
-        solution = torch.linalg.solve(weighted.T @ flat, weighted.T @ target.flatten())
+        matrix, right = weighted.T @ flat, weighted.T @ target.flatten()
+        # singular if hardly any step has a weight, as where nothing is free fall
+        solution = torch.linalg.lstsq(matrix, right[:, None], driver="gelsd").solution[:, 0]
         residual = (rows @ solution - target).norm(dim=1)
         width = width or float(residual.median())
         weights = _annealed_weights(residual, width, ROOT_NOISE, number)
