@@ -6,7 +6,8 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import TypeVar
+from multiprocessing.context import ForkServerContext
+from typing import Any, TypeVar
 
 import torch
 
@@ -32,7 +33,8 @@ def parallel_map(run: Callable[[J], R], jobs: Sequence[J], workers: int) -> Iter
     if workers <= 1:
         yield from map(run, jobs)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
+    context = _context_with(getattr(run, "func", run))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
     try:
         yield from pool.map(run, jobs)
     finally:
@@ -40,14 +42,19 @@ def parallel_map(run: Callable[[J], R], jobs: Sequence[J], workers: int) -> Iter
 
 
 def run_in_new_process(function: Callable[..., R], *args: object) -> R:
-    """Return `function(*args)`, computed in a new process that ends afterwards.
+    """Return `function(*args)`, computed in a new process that ends afterwards."""
+    with _context_with(function).Pool(1) as pool:
+        return pool.apply(function, args)
 
-    The process is forked from a server that has imported the module of the function.
+
+def _context_with(function: Callable[..., Any]) -> ForkServerContext:
+    """Return the context of processes that are forked from a server that imports a function.
+
+    So the imports, which take seconds, happen once; a server without threads can be forked.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
-    with context.Pool(1) as pool:
-        return pool.apply(function, args)
+    return context
 
 
 def _start_worker() -> None:

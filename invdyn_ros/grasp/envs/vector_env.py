@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,7 +14,6 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from invdyn_ros.grasp.envs.registration import register_all
 
-START_METHOD = "spawn"  # a forked process with PyTorch's threads may hang
 INFO_KEYWORDS = ("is_success", "lifted", "placed")  # recorded by the monitor at each episode's end
 
 
@@ -34,9 +34,9 @@ def make_vec_env(env_id: str, num_envs: int, seed: int, **kwargs: Any) -> VecEnv
     makers: list[Callable[[], gymnasium.Env[Any, Any]]] = [
         partial(_make_env, env_id, num_envs > 1, **kwargs) for _ in range(num_envs)
     ]
-    envs: VecEnv = (
-        DummyVecEnv(makers) if num_envs == 1 else SubprocVecEnv(makers, start_method=START_METHOD)
-    )
+    # processes are forked from a server without threads, which imports this module once
+    multiprocessing.set_forkserver_preload([__name__])
+    envs: VecEnv = DummyVecEnv(makers) if num_envs == 1 else SubprocVecEnv(makers)
     envs.seed(seed)
     return envs
 
