@@ -34,20 +34,26 @@ def write_network_video(
         count: frames of the training.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    frames = network_frames(histories, count)
     if file.suffix == ".gif":
-        write_gif(file, [gif_frame(f) for k, f in enumerate(frames) if k % GIF_FRAME_STEP == 0])
+        frames = network_frames(histories, count, GIF_FRAME_STEP)
+        write_gif(file, [gif_frame(frame) for frame in frames])
         return file
     with VideoWriter(file) as video:
-        for frame in frames:
+        for frame in network_frames(histories, count):
             video.add(frame)
     return file
 
 
 def network_frames(
-    histories: Sequence[NetworkHistory], count: int = FRAMES
+    histories: Sequence[NetworkHistory], count: int = FRAMES, step: int = 1
 ) -> Iterator[np.ndarray]:
-    """Yield the frames (H, W, 3) uint8 of a film, the last one again and again."""
+    """Yield the frames (H, W, 3) uint8 of a film, the last one again and again.
+
+    Args:
+        histories: one or two, side by side at the same epoch.
+        count: frames of the training.
+        step: of so many frames one is drawn.
+    """
     width = (WIDTH - MARGIN * (len(histories) + 1)) // len(histories)
     views = [
         _HistoryView(history, MARGIN + k * (width + MARGIN), width)
@@ -62,7 +68,8 @@ def network_frames(
         np.linspace(0, len(longest.snapshots) - 1, count), [-1.0] * (count // HOLD)
     )
     epochs = [s.epoch for s in longest.snapshots]
-    for k, position in enumerate(positions):
+    for k in range(0, len(positions), step):
+        position = positions[k]
         last = position < 0
         epoch = epochs[-1] if last else float(np.interp(position, np.arange(len(epochs)), epochs))
         frame = page.copy()
