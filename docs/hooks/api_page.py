@@ -25,7 +25,7 @@ INTERFACE = {
         "models.inverse_dynamics.InverseDynamics",
         "models.runtime.load_runtime",
     ),
-    "Evaluation": ("evaluation.evaluate.predict_split", "evaluation.evaluate.evaluation_report"),
+    "Evaluation": ("evaluation.prediction.predict_split", "evaluation.evaluate.evaluation_report"),
     "Robots": ("robots.robot.load_robot", "robots.robot.Robot"),
     "Control": ("control.controller.ArmController",),
     "Grasping": ("grasp.envs.grasp_env.GraspEnv",),

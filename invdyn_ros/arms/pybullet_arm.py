@@ -60,13 +60,11 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletA
         client: the PyBullet world.
         robot: arm to load.
         plant: parameters of the simulated arm.
+
+    Raises:
+        ValueError: PyBullet cannot load the URDF.
     """
-    flags = pybullet.URDF_USE_INERTIA_FROM_FILE | pybullet.URDF_USE_SELF_COLLISION
-    try:
-        with suppress_native_output(STDOUT):  # Bullet reports links without inertia
-            body_id = client.loadURDF(str(robot.urdf), useFixedBase=True, flags=flags)
-    except pybullet.error:
-        raise ValueError(f"{robot.urdf}: PyBullet cannot load it; check its meshes") from None
+    body_id = _load_urdf(client, robot)
     info = [client.getJointInfo(body_id, j) for j in range(client.getNumJoints(body_id))]
     joint = {row[1].decode(): row[0] for row in info}
     link = {row[12].decode(): row[0] for row in info}
@@ -98,6 +96,16 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletA
     if len(fingers) == 2:
         _gear_fingers(client, body_id, fingers)
     return arm
+
+
+def _load_urdf(client: BulletClient, robot: Robot) -> int:
+    """Load the URDF of an arm and return the id of its body."""
+    flags = pybullet.URDF_USE_INERTIA_FROM_FILE | pybullet.URDF_USE_SELF_COLLISION
+    try:
+        with suppress_native_output(STDOUT):  # Bullet reports links without inertia
+            return int(client.loadURDF(str(robot.urdf), useFixedBase=True, flags=flags))
+    except pybullet.error:
+        raise ValueError(f"{robot.urdf}: PyBullet cannot load it; check its meshes") from None
 
 
 def apply_plant(client: BulletClient, arm: PybulletArm, robot: Robot, plant: PlantConfig) -> None:

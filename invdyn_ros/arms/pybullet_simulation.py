@@ -46,6 +46,20 @@ class JointSample(NamedTuple):
     opening: float
 
 
+def steps_per_tick(physics_rate: float, rate: float) -> int:
+    """Return the integration steps in each control tick.
+
+    Raises:
+        ValueError: the physics rate [Hz] is no multiple of the rate of the arm [Hz].
+    """
+    steps = physics_rate / rate
+    if abs(steps - round(steps)) > 1e-9 or round(steps) < 1:
+        raise ValueError(
+            f"physics_rate {physics_rate} Hz is no multiple of the arm's rate {rate} Hz"
+        )
+    return round(steps)
+
+
 class Simulation(AbstractContextManager["Simulation"]):
     """An arm, its obstacles and optionally a block, in their own PyBullet world.
 
@@ -86,13 +100,7 @@ class Simulation(AbstractContextManager["Simulation"]):
             raise ValueError(
                 f"cannot simulate actions in '{self.unit}'; known units: {SIMULATED_UNITS}"
             )
-        steps = plant.physics_rate / robot.rate
-        self.substeps = round(steps)
-        if abs(steps - self.substeps) > 1e-9 or self.substeps < 1:
-            raise ValueError(
-                f"physics_rate {plant.physics_rate} Hz is no multiple of the arm's rate "
-                f"{robot.rate} Hz"
-            )
+        self.substeps = steps_per_tick(plant.physics_rate, robot.rate)
         self.client = connect(gui)
         self.client.setGravity(0, 0, -9.81)
         self.client.setTimeStep(1 / plant.physics_rate)

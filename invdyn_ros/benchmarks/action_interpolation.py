@@ -58,25 +58,26 @@ def action_errors(
     methods: dict[str, PredictStates] = {ALL_STATES: lambda observations: observations.state}
     methods |= {name: _interpolator(name) for name in INTERPOLATORS}
     methods |= {name: _imputation(model) for name, model in state_models.items()}
-    rows: dict[str, Row] = {}
+    rows: dict[str, Row] = {name: {} for name in (ZERO, LAST_ACTION, *methods)}
     for fraction in observed_fractions:
-        column = f"nMSE {fraction:.0%}"
         observations = subsample(motions.state, motions.time, fraction, 0)
-        evaluated = ~observations.mask.numpy()
-        evaluated &= (motions.time <= motions.time[:, -1:] - meta.action_delay).numpy()
         mask = observations.mask.numpy()
-        rows.setdefault(ZERO, {})[column] = _nmse(np.zeros_like(actions), actions, evaluated)
-        rows.setdefault(LAST_ACTION, {})[column] = _nmse(
-            _last_observed(actions, mask), actions, evaluated
-        )
+        evaluated = ~mask & (motions.time <= motions.time[:, -1:] - meta.action_delay).numpy()
+        predicted = {ZERO: np.zeros_like(actions), LAST_ACTION: _last_observed(actions, mask)}
         for name, predict in methods.items():
-            predicted = np.zeros_like(actions)
-            for k, states in enumerate(predict(observations).double().numpy()):
-                times = motions.time[k].numpy()[evaluated[k]]
-                motion = _motion(states, motions.time[k])
-                predicted[k, evaluated[k]] = actions_at(inverse, motion, times)
-            rows.setdefault(name, {})[column] = _nmse(predicted, actions, evaluated)
+            predicted[name] = _actions(inverse, predict(observations), motions.time, evaluated)
+        for name, values in predicted.items():
+            rows[name][f"nMSE {fraction:.0%}"] = _nmse(values, actions, evaluated)
     return rows
+
+
+def _actions(inverse: Runtime, states: Tensor, time: Tensor, evaluated: Mask) -> Array:
+    """Return the actions of motions (N, T, n) where `evaluated` (N, T), and zero elsewhere."""
+    actions = np.zeros((*evaluated.shape, states.shape[-1] // 2))
+    for k, motion in enumerate(states.double().numpy()):
+        times = time[k].numpy()[evaluated[k]]
+        actions[k, evaluated[k]] = actions_at(inverse, _motion(motion, time[k]), times)
+    return actions
 
 
 def _split(rows: Array) -> list[Array]:

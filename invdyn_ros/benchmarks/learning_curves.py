@@ -144,6 +144,23 @@ def draw_curves(
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2, sharey=True)
+    _draw_runs(axes, curves, names)
+    for axis in axes:
+        axis.axhline(100 * success_rate, color="grey", linestyle=":", linewidth=1)
+        axis.grid(alpha=0.3)
+        low, high = axis.dataLim.intervalx
+        is_wide = high > MAX_LINEAR_RATIO * max(low, 1e-9)
+        axis.set(xscale="log" if is_wide else "linear", ylim=(-2, 102))
+    axes[0].set_ylabel("success on held-out episodes [%]")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_runs(
+    axes: Sequence[Any], curves: dict[str, list[EvaluationResult]], names: dict[str, str]
+) -> None:
+    """Draw the success of each run over its steps in the first axes, over time in the second."""
     colors = {name: f"C{k}" for k, name in enumerate(dict.fromkeys(names.values()))}
     labelled: set[str] = set()
     for run, curve in curves.items():
@@ -162,13 +179,3 @@ def draw_curves(
             axis.plot(x, rate, marker="o", markersize=3, linewidth=1.2, **style)
             axis.fill_between(x, low, high, color=colors[name], alpha=0.12 / seeds, linewidth=0)
             axis.set_xlabel(unit)
-    for axis in axes:
-        axis.axhline(100 * success_rate, color="grey", linestyle=":", linewidth=1)
-        axis.grid(alpha=0.3)
-        low, high = axis.dataLim.intervalx
-        is_wide = high > MAX_LINEAR_RATIO * max(low, 1e-9)
-        axis.set(xscale="log" if is_wide else "linear", ylim=(-2, 102))
-    axes[0].set_ylabel("success on held-out episodes [%]")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)

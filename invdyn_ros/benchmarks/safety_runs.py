@@ -26,7 +26,6 @@ from invdyn_ros.typing import Array
 
 DELAY_SECONDS, DELAY_WAVE = 6.0, 0.3  # [s] of a run with late commands; [rad] of its motion
 PERSON_SECONDS, JOINT_SECONDS = 40.0, 20.0  # [s] of a person, and of targets of joints, in turns
-MOVING = 1e-3  # [rad/s] of a reference that moves
 HIP, SHOULDERS, ELBOWS, WRISTS = [23, 24], [11, 12], [13, 14], [15, 16]
 
 

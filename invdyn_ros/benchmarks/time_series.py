@@ -54,6 +54,7 @@ PAPER_FRACTIONS = (0.1, 0.2, 0.3, 0.5)
 PAPER_ROBOT, PAPER_CONTEXT_LENGTH = "hopper", 66  # its code uses a third of 200 samples
 
 Predict = Callable[[Observations], Tensor]
+Methods = dict[str, list[tuple[TimeSeriesModel | None, Predict]]]
 ContextLengths = tuple[PositiveInt, ...]
 
 
@@ -112,22 +113,7 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
     test = split_into_motions(split_trajectories(trajectories, config.test_fraction)[2], length)
     tasks = list(_tasks(config, test))
     methods = _methods(config, info.joint_names)
-    rows: dict[str, Row] = {}
-    details: dict[str, Any] = {}
-    bar = tqdm(total=len(tasks) * len(methods), unit="task", desc="predicting", file=sys.stderr)
-    with bar:
-        for name, predictors in methods.items():
-            for task in tasks:
-                errors = [
-                    _evaluate(predict, task, scale)
-                    for model, predict in predictors
-                    if _supports(model, task)
-                ]
-                bar.update()
-                if errors:
-                    means = [float(e.mse.mean()) for e in errors]
-                    rows.setdefault(name, {})[task.name] = _significant(np.mean(means))
-                    details.setdefault(name, {})[task.name] = _details(errors, means)
+    rows, details = _measure(methods, tasks, scale)
     if info.robot == PAPER_ROBOT:
         rows |= _paper(config)
     if config.report is not None:
@@ -151,13 +137,32 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
     )
 
 
-def _methods(
-    config: TimeSeriesBenchmarkConfig, joint_names: tuple[str, ...]
-) -> dict[str, list[tuple[TimeSeriesModel | None, Predict]]]:
+def _measure(
+    methods: Methods, tasks: list[Task], scale: Tensor
+) -> tuple[dict[str, Row], dict[str, Any]]:
+    """Return the rows of all methods, and details of each by the name of the task."""
+    rows: dict[str, Row] = {}
+    details: dict[str, Any] = {}
+    bar = tqdm(total=len(tasks) * len(methods), unit="task", desc="predicting", file=sys.stderr)
+    with bar:
+        for name, predictors in methods.items():
+            for task in tasks:
+                errors = [
+                    _evaluate(predict, task, scale)
+                    for model, predict in predictors
+                    if _supports(model, task)
+                ]
+                bar.update()
+                if errors:
+                    means = [float(e.mse.mean()) for e in errors]
+                    rows.setdefault(name, {})[task.name] = _significant(np.mean(means))
+                    details.setdefault(name, {})[task.name] = _details(errors, means)
+    return rows, details
+
+
+def _methods(config: TimeSeriesBenchmarkConfig, joint_names: tuple[str, ...]) -> Methods:
     """Return all methods by name; models of one family together, trained and untrained."""
-    methods: dict[str, list[tuple[TimeSeriesModel | None, Predict]]] = {
-        name: [(None, _interpolator(name))] for name in INTERPOLATORS
-    }
+    methods: Methods = {name: [(None, _interpolator(name))] for name in INTERPOLATORS}
     for folder in config.models:
         model = load_time_series_model(folder)
         meta, name = model.meta, model.meta.family

@@ -10,10 +10,11 @@ from invdyn_ros.cli.options import parse, robot_option
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.evaluation.evaluate import SplitPredictions, evaluation_report, predict_split
+from invdyn_ros.evaluation.evaluate import evaluation_report
 from invdyn_ros.evaluation.headlines import headline, headline_text
 from invdyn_ros.evaluation.pages.report_page import attempt_page, write_report_page
 from invdyn_ros.evaluation.pages.sections import report_sections
+from invdyn_ros.evaluation.prediction import SplitPredictions, predict_split
 from invdyn_ros.evaluation.run_info import command_line, run_info
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.gravity import conversion_note, convert_actions

@@ -27,9 +27,9 @@ class LoadedController(NamedTuple):
 def load_controller(
     robot: Robot,
     checkpoint: str,
-    device: str,
-    safety: SafetyLimitsConfig,
-    monitor: MeasurementMonitorConfig,
+    device: str = "cpu",
+    safety: SafetyLimitsConfig | None = None,
+    monitor: MeasurementMonitorConfig | None = None,
     obstacles: str = "",
     unsafe: bool = False,
 ) -> LoadedController:

@@ -120,26 +120,13 @@ def replay(
         robot, velocity=1.5 * robot.velocity, acceleration=4 * robot.acceleration
     )
     arm_controller = ArmController(
-        wide_limits,
-        model,
-        unit,
-        action_delay,
-        VERBATIM,
-        feedback,
-        fallback=fallback,
-        monitor=ANY_ERROR,
-        is_guarded=False,
-    )
+        wide_limits, model, unit, action_delay, VERBATIM, feedback,
+        fallback=fallback, monitor=ANY_ERROR, is_guarded=False,
+    )  # fmt: skip
     if controller is not None:
         arm_controller.actions.tracking_controller = controller
     arm_controller.engage(True)
-    count = len(states) - 1
-    channel = channel or LossyChannel(np.ones(count, bool), ZeroOrderHold())
-    if len(channel.arrived) < count or not channel.arrived[0]:
-        raise ValueError(
-            f"the channel has {len(channel.arrived)} samples for {count} of the motion; it must "
-            "have as many, and the first must arrive"
-        )
+    channel = _checked(channel, len(states) - 1)
     plant = plant or load_plant(robot.name)
     with Simulation(robot, plant, unit, seed=seed, obstacles=FREE_SPACE) as simulation:
         simulation.reset(seed, states[0].q)
@@ -148,6 +135,17 @@ def replay(
     measured, action, used_fallback = (np.stack(part) for part in zip(*steps, strict=True))
     desired_q = np.stack([state.q for state in states[:-1]])
     return ClosedLoopRun(time, desired_q, measured, action, used_fallback)
+
+
+def _checked(channel: LossyChannel | None, count: int) -> LossyChannel:
+    """Return a channel for a number of samples; without one, that in which all of them arrive."""
+    channel = channel or LossyChannel(np.ones(count, bool), ZeroOrderHold())
+    if len(channel.arrived) < count or not channel.arrived[0]:
+        raise ValueError(
+            f"the channel has {len(channel.arrived)} samples for {count} of the motion; it must "
+            "have as many, and the first must arrive"
+        )
+    return channel
 
 
 def excitation_motion(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> JointSamples:

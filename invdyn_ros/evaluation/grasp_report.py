@@ -127,7 +127,6 @@ def grasp_report(
         unfinished: recordings of an episode that the end of the run cut off.
     """
     everything = [*episodes, *unfinished]
-
     outcomes = [detect_success(episode, scene) for episode in episodes]
     successes = [outcome is not None and outcome.success for outcome in outcomes]
     scripted = successes if settings.get("policy") == "scripted" else None
@@ -135,11 +134,6 @@ def grasp_report(
     count = Counter(failure_cause(episodes[i], robot, scene) for i in failed)
     errors = [block_errors(e, scene) for e in everything]
     seconds = [e.joints.time[-1] - e.joints.time[0] for e in episodes if len(e.joints.time)]
-    plans = [tracking(robot, e.joints, e.desired) for e in everything]
-    squares = np.concatenate([plan.error.ravel() ** 2 for plan in plans]) if plans else np.empty(0)
-    violations = Counter[str]()
-    for episode in everything:
-        violations.update(limit_violations(robot, episode.joints, episode.desired, unit).by_kind)
     return settings | {
         "arm": robot.name,
         "episodes": len(episodes),
@@ -151,13 +145,7 @@ def grasp_report(
         "failures": {name: count[name] for name in FAILURE_CAUSES},
         "baseline_scripted": None if scripted is None else success_statistics(scripted),
         "block_error_mm": quantiles(np.concatenate(errors) if errors else np.empty(0), (50, 95)),
-        "tracking_rms_rad": {"inverse_dynamics": round(float(np.sqrt(squares.mean())), 5)}
-        if len(squares)
-        else None,
-        "tracking_max_rad": round(float(np.sqrt(squares.max())), 5) if len(squares) else None,
-        "plan_jumps": sum(len(plan.jumps) for plan in plans),
-        "limit_violations": sum(violations.values()),
-        "limit_violations_by_kind": dict(violations),
+        **_motion_keys(everything, robot, unit),
         "faults": [
             {"episode": i} | fault for i, e in enumerate(everything) for fault in faults(e)
         ],
@@ -167,6 +155,24 @@ def grasp_report(
         "hold_counts": everything[0].hold_counts if everything else {},
         "contacts": everything[0].contact_counts if everything else {},
         "ignored_messages": everything[0].ignored_counts if everything else {},
+    }
+
+
+def _motion_keys(episodes: Sequence[Recording], robot: Robot, unit: str) -> dict[str, Any]:
+    """Return the keys of the report on tracking errors and limits."""
+    plans = [tracking(robot, e.joints, e.desired) for e in episodes]
+    squares = np.concatenate([plan.error.ravel() ** 2 for plan in plans]) if plans else np.empty(0)
+    violations = Counter[str]()
+    for episode in episodes:
+        violations.update(limit_violations(robot, episode.joints, episode.desired, unit).by_kind)
+    return {
+        "tracking_rms_rad": {"inverse_dynamics": round(float(np.sqrt(squares.mean())), 5)}
+        if len(squares)
+        else None,
+        "tracking_max_rad": round(float(np.sqrt(squares.max())), 5) if len(squares) else None,
+        "plan_jumps": sum(len(plan.jumps) for plan in plans),
+        "limit_violations": sum(violations.values()),
+        "limit_violations_by_kind": dict(violations),
     }
 
 

@@ -108,28 +108,17 @@ class ViewNode(DiagnosticNode):
         self.engage_client = self.create_client(SetBool, ENGAGE)
         self.stop_client = self.create_client(Trigger, STOP)
         self.create_subscription(DiagnosticArray, DIAGNOSTICS, self.converter.on_diagnostics, 50)
-        side = "" if grasping else config.side
         page = render_live_page(
             self.robot,
             obstacles,
             scene,
             graph=config.graph,
-            side=side,
+            side="" if grasping else config.side,
             target=config.target,
             network=has_network(config.checkpoint),
             namespace=self.get_namespace().strip("/"),
         )
-        self.server = LiveServer(
-            {"/": lambda: page, "/network": lambda: render_network_page(config.checkpoint)},
-            {
-                "stop": lambda: call(self.stop_client, Trigger.Request()),
-                "engage": lambda: call(self.engage_client, SetBool.Request(data=True)),
-                "disengage": lambda: call(self.engage_client, SetBool.Request(data=False)),
-                "record": lambda: self.recorder.request(True),
-                "end_recording": lambda: self.recorder.request(False),
-            },
-            config.view_port,
-        )
+        self.server = self._make_server(page)
         port = self.server.port
         print(f"view: {self.server.address}", flush=True)
         print(
@@ -139,6 +128,19 @@ class ViewNode(DiagnosticNode):
         )
         # of this thread; the server's thread, which passes a stop on, keeps its priority
         os.nice(NICENESS)
+
+    def _make_server(self, page: str) -> LiveServer:
+        """Start the server of the page and of its commands."""
+        network = partial(render_network_page, self.config.checkpoint)
+        commands = {
+            "stop": lambda: call(self.stop_client, Trigger.Request()),
+            "engage": lambda: call(self.engage_client, SetBool.Request(data=True)),
+            "disengage": lambda: call(self.engage_client, SetBool.Request(data=False)),
+            "record": lambda: self.recorder.request(True),
+            "end_recording": lambda: self.recorder.request(False),
+        }
+        pages: dict[str, Callable[[], str]] = {"/": lambda: page, "/network": network}
+        return LiveServer(pages, commands, self.config.view_port)
 
     def step(self, spin: Spin) -> None:
         """Handle messages until the next update."""

@@ -7,6 +7,7 @@ a short side hardly constrains its corners along the neighbouring sides.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -83,29 +84,21 @@ def fit_block_poses(
             for i in inliers
             for T in single_marker_poses(faces[i], quads[i], block_size, camera_matrix)
         ]
-        minima = [
-            T
-            for T in _local_minima(starts, samples, camera_matrix)
-            if _faces_camera(T, faces[inliers], block_size)
-        ]
+        minima = _local_minima(starts, samples, camera_matrix)
+        minima = [T for T in minima if _faces_camera(T, faces[inliers], block_size)]
         if not minima:
             return []
+        corners, observed = marker_corners(block_size)[faces[inliers]], quads[inliers]
+        errors = [corner_errors(T, corners, observed, camera_matrix) for T in minima]
         squared = _squared_errors(minima[0], samples, camera_matrix).reshape(len(inliers), -1)
         excess = np.sqrt(squared.mean(axis=1)) / OUTLIER_THRESHOLD
-        corners = marker_corners(block_size)[faces[inliers]]
-        errors = np.array([
-            corner_errors(T, corners, quads[inliers], camera_matrix) for T in minima
-        ])  # fmt: skip
         excess = np.maximum(excess, errors[0] / max_error)
         if len(inliers) == 1 or excess.max() <= 1:
             break
         inliers = np.delete(inliers, np.argmax(excess))
     return [
         PoseFit(
-            T,
-            _covariance(T, samples, camera_matrix),
-            inliers,
-            float(_squared_errors(T, samples, camera_matrix).sum()),
+            T, _covariance(T, samples, camera_matrix), inliers, _cost(T, samples, camera_matrix)
         )
         for T, error in zip(minima, errors, strict=True)
         if np.sqrt(np.mean(error**2)) <= max_error
@@ -119,13 +112,10 @@ def _local_minima(
 
     Only the best of the initial poses are refined.
     """
-
-    def cost(T: np.ndarray) -> float:
-        return float(_squared_errors(T, samples, camera_matrix).sum())
-
-    best = sorted(starts, key=cost)[:NUM_STARTS]
+    key = partial(_cost, samples=samples, camera_matrix=camera_matrix)
+    best = sorted(starts, key=key)[:NUM_STARTS]
     minima: list[np.ndarray] = []
-    for T in sorted((_refine(start, samples, camera_matrix) for start in best), key=cost):
+    for T in sorted((_refine(start, samples, camera_matrix) for start in best), key=key):
         if all(rotation_angle(T, other) > DUPLICATE_POSE_ANGLE for other in minima):
             minima.append(T)
     return minima
@@ -134,6 +124,10 @@ def _local_minima(
 def _squared_errors(T: np.ndarray, samples: EdgeSamples, camera_matrix: np.ndarray) -> np.ndarray:
     """Return the squared errors (2 m,) of a pose over their variance."""
     return linearize(T, samples, camera_matrix).residual ** 2
+
+
+def _cost(T: np.ndarray, samples: EdgeSamples, camera_matrix: np.ndarray) -> float:
+    return float(_squared_errors(T, samples, camera_matrix).sum())
 
 
 def linearize(T: np.ndarray, samples: EdgeSamples, camera_matrix: np.ndarray) -> LinearizedErrors:

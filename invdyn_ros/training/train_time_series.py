@@ -11,11 +11,11 @@ import torch
 from pydantic import PositiveInt
 
 from invdyn_ros.config import Fraction, Validated, to_mapping
-from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.dataset import DatasetInfo, read_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.checkpoint import select_device
-from invdyn_ros.models.timeseries.observations import split_into_motions
+from invdyn_ros.models.timeseries.observations import Motions, split_into_motions
 from invdyn_ros.models.timeseries.registry import (
     TIME_SERIES,
     TIME_SERIES_MODELS,
@@ -110,41 +110,49 @@ def train_time_series(
     """
     torch.set_num_threads(config.threads)
     dataset = read_dataset(data)
-    train_part, val_part, _ = split_trajectories(dataset.trajectories, config.test_fraction)
+    device = select_device(config.device)
     train, val = (
-        split_into_motions(train_part, config.motion_length),
-        split_into_motions(val_part, config.motion_length),
+        split_into_motions(part, config.motion_length)
+        for part in split_trajectories(dataset.trajectories, config.test_fraction)[:2]
     )
-    info, device = dataset.info, select_device(config.device)
     content: dict[str, Any] = {
         "name": Path(data).name,
         "sha256": fingerprint(dataset.trajectories),
         "test_fraction": config.test_fraction,
     }
-    meta = TimeSeriesMetadata(
-        config.family, info.robot, info.joint_names, info.rate, config.model, content
-    )
-    torch.manual_seed(config.seed)
-    model = build_time_series_model(meta)
-    meta = replace(meta, config=to_mapping(model.config))
-    model.meta = meta
-    model.standardise(train)
-    if config.init_from is not None:
-        _load_initial_weights(config.init_from, model)
-    model.to(device)
+    model = _initial_model(config, dataset.info, content, train).to(device)
     train, val = (type(part)(*(x.to(device) for x in part)) for part in (train, val))
     progress = Progress()
     if not model.fit(train, val):
         settings = {k: v for k, v in to_mapping(config).items() if k not in ("threads", "device")}
-        state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, TIME_SERIES)
+        state = RunState(
+            Path(out), settings | {"data": content["sha256"]}, model.meta, TIME_SERIES
+        )
         state.directory.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(model, train, val, config.trainer, config.seed, state)
         if resume:
             trainer.resume()
         progress = trainer.run(on_epoch)
     error = time_series_validation_error(model.eval(), val)._asdict()
-    model.meta = replace(meta, data=content | {"epochs": progress.epoch, "validation": error})
+    result = {"epochs": progress.epoch, "validation": error}
+    model.meta = replace(model.meta, data=content | result)
     save_time_series_model(model, out)
+    return model
+
+
+def _initial_model(
+    config: TimeSeriesTrainConfig, info: DatasetInfo, content: dict[str, Any], train: Motions
+) -> TimeSeriesModel:
+    """Return the model before its training, with the scales of the motions to train on."""
+    meta = TimeSeriesMetadata(
+        config.family, info.robot, info.joint_names, info.rate, config.model, content
+    )
+    torch.manual_seed(config.seed)
+    model = build_time_series_model(meta)
+    model.meta = replace(meta, config=to_mapping(model.config))
+    model.standardise(train)
+    if config.init_from is not None:
+        _load_initial_weights(config.init_from, model)
     return model
 
 

@@ -54,7 +54,30 @@ def render_live_page(
         network: whether /network shows the network of the model.
         namespace: of the graph; empty for none.
     """
-    data = {
+    is_real = target == "real"
+    data = _arm_data(robot, obstacles) | {
+        "blockSize": scene.block_size if scene else 0.0,
+        "goal": scene.goal if scene else None,
+        "bones": [[a, b] for a, b, _ in BONES],
+        "followed": list(ARM_LANDMARKS[side]) if side else [],
+        "side": side,
+        "graph": graph,
+        "real": is_real,
+    }
+    title = ", ".join(filter(None, (f"Live: {graph}", robot.name, namespace)))
+    values = {
+        "network": network,
+        "side": side,
+        "graph": graph,
+        "is_real": is_real,
+        "joints": data["joints"],
+    }
+    return render_page(title, "live.html", values, data=data, scripts=SCRIPTS, connect=True)
+
+
+def _arm_data(robot: Robot, obstacles: Obstacles) -> dict[str, Any]:
+    """Return what the page needs to draw an arm and what stands around it."""
+    return {
         "arm": robot.name,
         "joints": list(robot.joint_names),
         "lower": robot.lower.tolist(),
@@ -68,23 +91,7 @@ def render_live_page(
             {"name": box.name, "size": box.size, "position": box.position, "rpy": box.rpy}
             for box in obstacles.boxes
         ],
-        "blockSize": scene.block_size if scene else 0.0,
-        "goal": scene.goal if scene else None,
-        "bones": [[a, b] for a, b, _ in BONES],
-        "followed": list(ARM_LANDMARKS[side]) if side else [],
-        "side": side,
-        "graph": graph,
-        "real": target == "real",
     }
-    title = ", ".join(filter(None, (f"Live: {graph}", robot.name, namespace)))
-    values = {
-        "network": network,
-        "side": side,
-        "graph": graph,
-        "is_real": target == "real",
-        "joints": data["joints"],
-    }
-    return render_page(title, "live.html", values, data=data, scripts=SCRIPTS, connect=True)
 
 
 def render_network_page(checkpoint: str) -> str:

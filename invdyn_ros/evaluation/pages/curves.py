@@ -115,33 +115,30 @@ def joint_charts(
     start = float(measured.time[0])
     stamps = np.array(sorted(targets))
     goals = np.array([targets[t] for t in stamps]).reshape(len(stamps), len(names))
+    target_rows = worst_samples(np.zeros(len(stamps)))
+    plan = _plan(measured.time, desired, len(names))
     charts, errors = [], []
     for k, name in enumerate(names):
-        q, time, error = measured.q[:, k], measured.time, np.zeros(len(measured.time))
+        q, error = measured.q[:, k], measured.q[:, k] - plan[:, k]
+        rows = worst_samples(error)
+        time = measured.time[rows] - start
         series = []
         if len(stamps):
-            rows = worst_samples(np.zeros(len(stamps)))
-            series.append(
-                curve(
-                    "target",
-                    stamps[rows] - start,
-                    goals[rows, k],
-                    dashed=True,
-                    color="var(--green)",
-                )
-            )
+            x, y = stamps[target_rows] - start, goals[target_rows, k]
+            series.append(curve("target", x, y, dashed=True, color="var(--green)"))
         if len(desired.time):
-            plan = np.interp(time, desired.time, desired.q[:, k])
-            inside = (time >= desired.time[0]) & (time <= desired.time[-1])
-            error = np.where(inside, q - plan, np.nan)
-            rows = worst_samples(error)
-            errors.append(curve(name, time[rows] - start, 1e3 * error[rows]))
-            gaps = np.where(inside, plan, np.nan)
-            series.append(curve("desired", time[rows] - start, gaps[rows], color="var(--orange)"))
-        rows = worst_samples(error)
-        color = "var(--blue)"
-        series.append(curve("measured", time[rows] - start, q[rows], color=color))
+            errors.append(curve(name, time, 1e3 * error[rows]))
+            series.append(curve("desired", time, plan[rows, k], color="var(--orange)"))
+        series.append(curve("measured", time, q[rows], color="var(--blue)"))
         charts.append(line_chart(name, "position [rad]", series, spans, MIN_MOTION))
     if errors:
         charts.insert(0, line_chart("Measured minus desired", "error [mrad]", errors, spans, 1.0))
     return charts
+
+
+def _plan(time: Array, desired: JointSamples, n: int) -> Array:
+    """Return the desired positions (T, n) [rad] at times, NaN where there are none."""
+    if not len(desired.time):
+        return np.full((len(time), n), np.nan)
+    columns = [np.interp(time, desired.time, q, np.nan, np.nan) for q in desired.q.T]
+    return np.stack(columns, axis=1)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.evaluation.evaluate import EvaluationCase, PredictedActions, SplitPredictions
 from invdyn_ros.evaluation.metrics import MIN_RELATIVE_VARIANCE
 from invdyn_ros.evaluation.pages.curves import curve, line_chart, numbers, worst_samples
 from invdyn_ros.evaluation.pages.report_page import Chart, Failure, Section
+from invdyn_ros.evaluation.prediction import EvaluationCase, PredictedActions, SplitPredictions
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.typing import Array
 

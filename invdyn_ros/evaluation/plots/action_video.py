@@ -23,6 +23,8 @@ IMAGE_SIZE = 560  # [px]
 MARGIN = 40
 MAX_ACTIONS = 7
 
+Box = tuple[int, int, int, int]  # x, y, width and height [px]
+
 
 def write_action_video(
     file: Path,
@@ -43,26 +45,13 @@ def write_action_video(
         rate: images per second [Hz].
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    background, count = Canvas(), min(len(names), MAX_ACTIONS)
-    background.text((MARGIN, HEADER / 2 + 6), title, 22, bold=True)
-    background.legend_entry((MARGIN + IMAGE_SIZE + 60, HEADER / 2 + 6), "true", TRUE)
-    background.legend_entry((MARGIN + IMAGE_SIZE + 160, HEADER / 2 + 6), "predicted", PREDICTED)
-    height = IMAGE_SIZE // count
-    boxes = [
-        (
-            MARGIN + IMAGE_SIZE + 60,
-            HEADER + 30 + k * height,
-            WIDTH - IMAGE_SIZE - 2 * MARGIN - 60,
-            height - 24,
-        )
-        for k in range(count)
-    ]
+    count = min(len(names), MAX_ACTIONS)
+    left, height = MARGIN + IMAGE_SIZE + 60, IMAGE_SIZE // count
+    width = WIDTH - IMAGE_SIZE - 2 * MARGIN - 60
+    boxes = [(left, HEADER + 30 + k * height, width, height - 24) for k in range(count)]
     max_values = [float(np.abs(actions[0][:, k]).max()) * 1.2 or 1.0 for k in range(count)]
-    for box, name, top in zip(boxes, names, max_values, strict=False):
-        x, y, width, height = box
-        background.pen.rectangle((x, y, x + width, y + height), fill=VIDEO_PANEL)
-        background.pen.line((x, y + height / 2, x + width, y + height / 2), fill=VIDEO_LINE)
-        background.text((x, y - 12), f"{name}  ±{top:.3g}", 14, VIDEO_TEXT)
+    labels = [f"{name}  ±{top:.3g}" for name, top in zip(names, max_values, strict=False)]
+    background = _background(title, boxes, labels)
     scale = IMAGE_SIZE // max(frames.shape[1:3])
     with VideoWriter(file, WIDTH, HEIGHT) as video:
         for now, frame in enumerate(frames, 1):
@@ -76,14 +65,25 @@ def write_action_video(
             video.add(image, max(1, round(RATE / rate)))
 
 
-def _line(
-    image: np.ndarray, box: tuple[int, int, int, int], values: np.ndarray, count: int, color: str
-) -> None:
+def _background(title: str, boxes: Sequence[Box], labels: Sequence[str]) -> Canvas:
+    """Return what all frames show: the title, the legend and an empty chart in each box."""
+    background, left = Canvas(), MARGIN + IMAGE_SIZE
+    background.text((MARGIN, HEADER / 2 + 6), title, 22, bold=True)
+    background.legend_entry((left + 60, HEADER / 2 + 6), "true", TRUE)
+    background.legend_entry((left + 160, HEADER / 2 + 6), "predicted", PREDICTED)
+    for (x, y, width, height), label in zip(boxes, labels, strict=True):
+        background.pen.rectangle((x, y, x + width, y + height), fill=VIDEO_PANEL)
+        background.pen.line((x, y + height / 2, x + width, y + height / 2), fill=VIDEO_LINE)
+        background.text((x, y - 12), label, 14, VIDEO_TEXT)
+    return background
+
+
+def _line(image: np.ndarray, box: Box, values: np.ndarray, count: int, color: str) -> None:
     """Draw a curve into a box, in place.
 
     Args:
         image: (H, W, 3) uint8 RGB, drawn on.
-        box: x, y, width and height [px].
+        box: of the chart.
         values: (T,) between -1 and 1.
         count: number of values that fill the width of the box.
         color: "#rrggbb".

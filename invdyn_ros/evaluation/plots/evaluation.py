@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from invdyn_ros.evaluation.evaluate import EvaluationCase, PredictedActions, SplitPredictions
 from invdyn_ros.evaluation.plots.action_video import write_action_video
 from invdyn_ros.evaluation.plots.actions import ActionSeries, plot_actions
+from invdyn_ros.evaluation.prediction import EvaluationCase, PredictedActions, SplitPredictions
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.model_metadata import ModelMetadata
 

@@ -14,24 +14,18 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.fallback import fallback_from_metadata
+from invdyn_ros.control.controller_loading import load_controller
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.grasp.envs.cameras import make_camera_sensor
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.envs.grasp_simulation import GraspSimulation
 from invdyn_ros.grasp.envs.reward import ShapedReward
-from invdyn_ros.grasp.estimation.block_estimate import relative_yaw, upright_yaw
 from invdyn_ros.grasp.policies.action_space import PlanarTwist
 from invdyn_ros.grasp.policies.observation import OBSERVATION_LIMIT, ObservationBuilder
-from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.grasp.policies.visual_servo import VisualServoConfig, visual_servo
-from invdyn_ros.models.gravity import for_commands
-from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.registry import load_grasp_spec, load_scene
 from invdyn_ros.robots.robot import load_robot, package_file
-from invdyn_ros.robots.scene import quaternion_pose
 
 NUM_SEEDS = 2**31
 
@@ -146,17 +140,13 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.robot_action_space = make_action_space(
             config.control_mode, self.robot, config.action_space
         )
-        path = config.checkpoint or package_file(f"config/checkpoints/{config.arm}")
-        model = for_commands(load_runtime(path, "cpu", self.robot))
-        unit, fallback = model.meta.action_unit, fallback_from_metadata(model.meta)
-        self.controller = ArmController(
-            self.robot, model, unit, model.meta.action_delay, fallback=fallback
-        )
+        checkpoint = config.checkpoint or package_file(f"config/checkpoints/{config.arm}")
+        self.controller = load_controller(self.robot, str(checkpoint)).controller
         self.simulation = GraspSimulation(
             self.robot,
             config.randomization,
             self.scene,
-            unit,
+            self.controller.unit,
             max_episode_seconds=config.max_episode_seconds,
             physics_rate=config.physics_rate or load_grasp_spec(config.arm).physics_rate,
         )
@@ -176,10 +166,8 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             return spaces.Box(-limit, limit, (builder.size,), np.float32)
         size = self.config.image_size
         return spaces.Dict(
-            {
-                "pixels": spaces.Box(0, 255, (size, size, 3), np.uint8),
-                "state": spaces.Box(-limit, limit, (builder.proprioception_size,), np.float32),
-            }
+            pixels=spaces.Box(0, 255, (size, size, 3), np.uint8),
+            state=spaces.Box(-limit, limit, (builder.proprioception_size,), np.float32),
         )
 
     def reset(
@@ -211,25 +199,13 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.robot_action_space.reset(self.simulation.physics.state().q)
         self.camera.reset()
         self.hold_reason: str | None = None
-        self.reward = ShapedReward(
-            self.config.reward, self.success_detector, self.privileged_state()
-        )
+        state = self.simulation.privileged_state()
+        self.reward = ShapedReward(self.config.reward, self.simulation.success_detector, state)
         return self._get_obs(), self._get_info()
 
     def set_difficulty(self, area: float, noise: float) -> None:
         """Scale the difficulty of the next episodes; see `GraspSimulation.set_difficulty`."""
         self.simulation.set_difficulty(area, noise)
-
-    @property
-    def success_detector(self) -> SuccessDetector:
-        """Success criteria of the present episode.
-
-        Raises:
-            RuntimeError: before the first reset.
-        """
-        if self.simulation.success_detector is None:
-            raise RuntimeError("call reset before success_detector")
-        return self.simulation.success_detector
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Apply an action for one period.
@@ -258,18 +234,10 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
                     break
         clipped = np.clip(np.asarray(action, float), -1, 1)
         self.observation_builder.previous_action = clipped
-        reward = self.reward(self.privileged_state(), self.success_detector, clipped)
+        state, detector = self.simulation.privileged_state(), self.simulation.success_detector
+        reward = self.reward(state, detector, clipped)
         terminated = over and self.simulation.is_completed
         return self._get_obs(), reward, terminated, over and not terminated, self._get_info()
-
-    def privileged_state(self) -> PrivilegedState:
-        """Return the true state of tool and block, which observations do not contain."""
-        physics = self.simulation.physics
-        q, _ = physics.true_state()
-        tool, block = self.robot.forward_kinematics(q), quaternion_pose(*physics.block_pose())
-        yaw_error = relative_yaw(tool, upright_yaw(block[:3, :3]))
-        opening = physics.state().opening
-        return PrivilegedState(tool, block[:3, 3], yaw_error, physics.is_grasping(), opening)
 
     def expert_action(
         self, inputs: Literal["privileged", "detections"] = "privileged"
@@ -281,13 +249,13 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
                 measurements that a policy has.
         """
         state = (
-            self.privileged_state()
+            self.simulation.privileged_state()
             if inputs == "privileged"
             else self.observation_builder.estimated_state()
         )
         twist = PlanarTwist(np.zeros(3), 0.0, close_gripper=False)
         if state is not None:
-            goal, size = self.success_detector.goal, self.scene.block_size
+            goal, size = self.simulation.success_detector.goal, self.scene.block_size
             twist = visual_servo(state, goal, size, VisualServoConfig())
         return self.robot_action_space.twist_to_action(twist).astype(np.float32)
 
@@ -304,15 +272,15 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return np.concatenate([proprioception, builder.block_features(time)])
 
     def _get_info(self) -> dict[str, Any]:
-        state = self.simulation.physics.state()
+        state, detector = self.simulation.physics.state(), self.simulation.success_detector
         return {
             "time": state.time,
             "opening": state.opening,
             "detections": self._new_detections,
             "episode_index": self.simulation.episode,
-            "is_success": self.success_detector.success,
-            "lifted": self.success_detector.lifted,
-            "placed": self.success_detector.placed,
+            "is_success": detector.success,
+            "lifted": detector.lifted,
+            "placed": detector.placed,
             "hold_reason": self.hold_reason,
         }
 

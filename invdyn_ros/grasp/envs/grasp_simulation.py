@@ -15,11 +15,11 @@ from invdyn_ros.arms.domain_randomization import (
     with_sensor_noise,
 )
 from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
-from invdyn_ros.grasp.policies.success import SuccessDetector
+from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.robots.scene import Scene, ticks_per_image
+from invdyn_ros.robots.scene import Scene, quaternion_pose, ticks_per_image
 from invdyn_ros.typing import Array
 
 MAX_EPISODE_SECONDS = 16.0  # [s] time limit of an episode
@@ -34,7 +34,6 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         nominal_scene: scene without randomization, as known to the policy; None without a table.
         seed: seed of the present run.
         episode: index of the present episode in its run, from 0.
-        success_detector: success criteria of the present episode; None without a block.
     """
 
     def __init__(
@@ -69,6 +68,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         self.plant = load_plant(robot.name, **changes)
         plant = with_sensor_noise(self.plant, noise)
         self.physics = Simulation(robot, plant, unit, scene, gui, seed, obstacles)
+        self._success_detector: SuccessDetector | None = None
         self.start_run(seed)
 
     def __exit__(self, *_: object) -> None:
@@ -110,9 +110,9 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
             physics.scene = randomize_scene(scene, self.noise, *key)
             physics.plant = randomize_plant(self.plant, self.noise, *key, scene.block_mass)
         physics.reset(seed=self.seed * 100_003 + self.episode)
-        self.success_detector: SuccessDetector | None = None
+        self._success_detector = None
         if scene is not None and physics.block is not None:
-            self.success_detector = SuccessDetector.from_scene(scene, physics.block_pose()[0])
+            self._success_detector = SuccessDetector.from_scene(scene, physics.block_pose()[0])
         self._placement_time: float | None = None
 
     @property
@@ -125,6 +125,25 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         if self.physics.scene is None:
             raise ValueError("this simulation has no scene")
         return self.physics.scene
+
+    @property
+    def success_detector(self) -> SuccessDetector:
+        """Success criteria of the present episode.
+
+        Raises:
+            RuntimeError: before the first episode, or without a block.
+        """
+        if self._success_detector is None:
+            raise RuntimeError("success_detector needs an episode with a block")
+        return self._success_detector
+
+    def privileged_state(self) -> PrivilegedState:
+        """Return the true state of tool and block, which observations do not contain."""
+        physics = self.physics
+        q, _ = physics.true_state()
+        tool, block = self.robot.forward_kinematics(q), quaternion_pose(*physics.block_pose())
+        opening = physics.state().opening
+        return PrivilegedState.from_poses(tool, block, physics.is_grasping(), opening)
 
     @property
     def camera_due(self) -> bool:
@@ -140,7 +159,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
 
         An episode ends half a second after the placement of the block, or at the time limit.
         """
-        if self.success_detector is None or not self.camera_due:
+        if self._success_detector is None or not self.camera_due:
             return False
         physics = self.physics
         position, _ = physics.block_pose()

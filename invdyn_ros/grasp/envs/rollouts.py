@@ -82,7 +82,7 @@ def rollout_episode(env: GraspEnv, agent: GraspAgent, seed: int, episode: int) -
     start_time, rows, success_time = time.perf_counter(), [], None
     observation, info = env.reset(seed=seed, options={"episode": episode})
     agent.reset()
-    physics, start = env.simulation.physics, env.success_detector.initial_position
+    physics, start = env.simulation.physics, env.simulation.success_detector.initial_position
     detected, over = env.pixels, False
     while not over:
         detected = detected or bool(info["detections"])

@@ -17,7 +17,7 @@ from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.grasp.envs.grasp_simulation import SETTLE_TIME
 from invdyn_ros.grasp.envs.reward import RewardConfig, ShapedReward
 from invdyn_ros.grasp.envs.transitions import Transitions
-from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, relative_yaw, upright_yaw
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.learned import STAMP_TOLERANCE
 from invdyn_ros.grasp.policies.observation import (
@@ -225,9 +225,8 @@ class EpisodeReplayer:
         now, opening = joints.time[i], float(joints.opening[i])
         block = np.array([np.interp(now, blocks[:, 0], column) for column in blocks[:, 1:4].T])
         latest = blocks[max(int(np.searchsorted(blocks[:, 0], now + STAMP_TOLERANCE)) - 1, 0)]
-        rotation = quaternion_pose(latest[1:4], latest[4:])[:3, :3]
-        yaw = relative_yaw(T_base_tool, upright_yaw(rotation))
+        T_base_block = quaternion_pose(block, latest[4:])
         low, high = (fraction * self.scene.block_size for fraction in GRASPED_OPENING_RATIOS)
         near = bool(np.linalg.norm(block - T_base_tool[:3, 3]) < GRASP_RADIUS)
         grasped = near and low < opening < high and self.observations.previous_action[-1] < 0
-        return PrivilegedState(T_base_tool, block, yaw, grasped, opening)
+        return PrivilegedState.from_poses(T_base_tool, T_base_block, grasped, opening)

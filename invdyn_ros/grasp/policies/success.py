@@ -1,10 +1,13 @@
 """Success criteria of a grasp episode, evaluated on the true state of the simulation."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from invdyn_ros.grasp.estimation.block_estimate import relative_yaw, upright_yaw
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
@@ -36,7 +39,7 @@ class SuccessDetector:
     placed: bool = False
 
     @classmethod
-    def from_scene(cls, scene: Scene, initial_position: Array) -> "SuccessDetector":
+    def from_scene(cls, scene: Scene, initial_position: Array) -> SuccessDetector:
         """Return the detector of an episode in which the block starts at a position (3,) [m]."""
         width = OPEN_WIDTH_RATIO * scene.block_size
         return cls(np.array(scene.goal), initial_position.copy(), width)
@@ -86,3 +89,18 @@ class PrivilegedState(NamedTuple):
     yaw_error: float
     grasped: bool
     opening: float
+
+    @classmethod
+    def from_poses(
+        cls, tool_pose: Array, block_pose: Array, grasped: bool, opening: float
+    ) -> PrivilegedState:
+        """Return the state with the yaw error of a block.
+
+        Args:
+            tool_pose: (4, 4) pose of the tool in the base frame.
+            block_pose: (4, 4) pose of the block in the base frame.
+            grasped: whether both pads touch the block.
+            opening: distance between the pads [m].
+        """
+        yaw_error = relative_yaw(tool_pose, upright_yaw(block_pose[:3, :3]))
+        return cls(tool_pose, block_pose[:3, 3], yaw_error, grasped, opening)

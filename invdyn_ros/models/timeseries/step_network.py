@@ -77,26 +77,16 @@ class StepNetwork(nn.Module):
             sample_period: time between regular samples [s].
         """
         super().__init__()
-        self.direction, self.num_prismatic, self.sample_period = (
-            direction,
-            config.num_prismatic,
-            sample_period,
-        )
+        self.direction, self.sample_period = direction, sample_period
+        self.num_prismatic = config.num_prismatic
         angles = n - self.num_prismatic
         # sums of joint angles along a chain are its absolute link angles; this map is learned
         self.link_angles = nn.Linear(angles, angles, bias=False)
         with torch.no_grad():
             self.link_angles.weight.copy_(torch.tril(torch.ones(angles, angles)))
         self.register_buffer("position_dependent", position_dependent, persistent=False)
-        inputs = (
-            int(position_dependent.sum())
-            + n
-            + 4 * angles
-            + 3 * n
-            + 2 * angles
-            + self.num_prismatic
-            + 3
-        )
+        goal_features = 3 * n + 2 * angles + self.num_prismatic + 2
+        inputs = int(position_dependent.sum()) + n + 4 * angles + goal_features + 1
         layers: list[nn.Module] = []
         for _ in range(config.depth):
             layers += [nn.Linear(inputs, config.width), nn.SiLU()]
@@ -105,8 +95,8 @@ class StepNetwork(nn.Module):
         for values in last.parameters():
             nn.init.zeros_(values)  # an untrained network predicts the parabola
         self.network = nn.Sequential(*layers, last)
-        for name, value in (("velocity_change_std", 1.0), ("velocity_std", 1.0)):
-            self.register_buffer(name, torch.full((n,), value))
+        for name in ("velocity_change_std", "velocity_std"):
+            self.register_buffer(name, torch.ones(n))
         self.register_buffer("old_velocity_weight", torch.zeros(()))
 
     @property
@@ -127,13 +117,29 @@ class StepNetwork(nn.Module):
             h: (N, 1) length of the step [s].
             goal: next observation.
         """
-        has_goal, (goal_q, goal_v) = goal.steps.isfinite(), goal.state.chunk(2, 1)
-        remaining = torch.where(has_goal, goal.steps, 2.0).clamp(min=1.0)
-        steps = remaining.clamp(min=2.0)
+        has_goal = goal.steps.isfinite()
+        steps = torch.where(has_goal, goal.steps, 2.0).clamp(min=2.0)
+        change, goal_features = self._toward_goal(q, v, h, goal)
+        # forces act at the start of a step in time, which is the end of a backward step
+        start_q = q if self.direction == FORWARD else q - h * v
+        motion_features = self._motion_features(start_q, v)
+        inputs = torch.cat([motion_features, has_goal * goal_features, (~has_goal).to(q)], 1)
+        residual, free_change = self.network(inputs.clamp(-INPUT_LIMIT, INPUT_LIMIT)).chunk(2, 1)
+        std = self.velocity_change_std * (h / self.sample_period)
+        residual = change + (1 - 2 / steps) * residual * std
+        v_next = v + torch.where(has_goal, residual, free_change * std)
+        weight = self.start_velocity_weight
+        return q + self.direction * h * (weight * v + (1 - weight) * v_next), v_next
+
+    def _toward_goal(
+        self, q: Tensor, v: Tensor, h: Tensor, goal: NextObservation
+    ) -> tuple[Tensor, Tensor]:
+        """Return the change of the velocity on a parabola to the goal (N, n), and features."""
+        goal_q, goal_v = goal.state.chunk(2, 1)
+        remaining = torch.where(goal.steps.isfinite(), goal.steps, 2.0).clamp(min=1.0)
+        steps, weight = remaining.clamp(min=2.0), self.start_velocity_weight
         travel = self.direction * (goal_q - q) / h
-        mean = (
-            travel - self.start_velocity_weight * v - (1 - self.start_velocity_weight) * goal_v
-        ) / (steps - 1)
+        mean = (travel - weight * v - (1 - weight) * goal_v) / (steps - 1)
         change = parabola_change(v, goal_v, mean, steps)
         # with irregular rows, less than two steps may remain: no velocity lies in between
         change = torch.where(
@@ -144,30 +150,8 @@ class StepNetwork(nn.Module):
         changes = [
             x / self.velocity_change_std for x in ((mean - v) / 5, (goal_v - v) / 5, change)
         ]
-        goal_features = torch.cat(
-            [*changes, self._pose_features(goal_q), 1 / steps, steps.log()], 1
-        )
-        # forces act at the start of a step in time, which is the end of a backward step
-        start_q = q if self.direction == FORWARD else q - h * v
-        inputs = torch.cat(
-            [
-                self._motion_features(start_q, v),
-                has_goal * goal_features,
-                (~has_goal).to(q),
-            ],
-            1,
-        )
-        residual, free_change = self.network(inputs.clamp(-INPUT_LIMIT, INPUT_LIMIT)).chunk(2, 1)
-        std = self.velocity_change_std * (h / self.sample_period)
-        residual = change + (1 - 2 / steps) * residual * std
-        v_next = v + torch.where(has_goal, residual, free_change * std)
-        return (
-            q
-            + self.direction
-            * h
-            * (self.start_velocity_weight * v + (1 - self.start_velocity_weight) * v_next),
-            v_next,
-        )
+        features = torch.cat([*changes, self._pose_features(goal_q), 1 / steps, steps.log()], 1)
+        return change, features
 
     def _pose_features(self, q: Tensor) -> Tensor:
         angles = self.link_angles(q[:, self.num_prismatic :])
