@@ -16,6 +16,8 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO := out/demo
 WORKERS ?= auto # processes that run the tests, each with a DDS domain of its own
+# a file runs in one process, which prepares its fixtures once, in the order of test/conftest.py
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 export OMP_NUM_THREADS ?= 1
 # set by another environment, this would hide the libraries of this one
@@ -31,10 +33,10 @@ CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
 .DELETE_ON_ERROR:
 
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(PYTEST)
 
 test-fast: lint # all but the slow tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,7 +1,10 @@
 """Isolation of the tests: a DDS domain on this machine only, and one thread per process."""
 
+import gc
 import os
+import signal
 import tempfile
+from collections import Counter
 from functools import partial
 
 import pytest
@@ -20,6 +23,18 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 pytest.register_assert_rewrite("arm_limits", "benchmark_report", "node_probe", "servo_board")
 
 
+def pytest_collection_modifyitems(items):
+    """Run the files with the most slow tests first, so that parallel processes end together."""
+    num_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -num_slow[item.path])  # stable within a file
+
+
+def pytest_collection_finish():
+    """Exempt what is imported from garbage collection, which tests of nodes call often."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def start_node():
     """Start a node in a thread; return a probe and the lists of messages that it receives."""
@@ -29,7 +44,16 @@ def start_node():
 
 
 @pytest.fixture
-def run_until_error(monkeypatch, capfd):
+def own_signal_handlers():
+    """Restore the handlers of signals, which a node sets."""
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def run_until_error(monkeypatch, capfd, own_signal_handlers):
     """Run a node as in its own process until it fails; return its error message."""
     from node_probe import run_until_error
 
