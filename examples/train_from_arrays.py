@@ -33,7 +33,7 @@ recordings = [recording() for _ in range(20)]
 with TemporaryDirectory() as folder:
     data, out = Path(folder) / "data", Path(folder) / "model"
     write_dataset(data, recordings, robot="pendulum", rate=RATE)
-    config = {"family": "mlp", "width": 64, "epochs": 60, "batch_size": 64, "action_delay": 0.0}
+    config = {"family": "mlp", "width": 64, "epochs": 20, "batch_size": 64, "action_delay": 0.0}
     model = train(parse_train_config(config, "this script"), data, out)
 
 test = [recording() for _ in range(5)]

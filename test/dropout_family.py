@@ -14,6 +14,7 @@ from invdyn_ros.models.registry import MODELS
 from invdyn_ros.training import trainer as trainer_module
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
+from invdyn_ros.training.training_state import Progress
 
 VALUES = {
     "family": "dropout",
@@ -40,13 +41,20 @@ class Dropout(MLP):
         self.net.insert(2, nn.Dropout(self.config.rate))
 
 
-def fit(data: str | Path, out: str | Path, resume: bool) -> None:
-    """Train; save after each epoch and print its number."""
-    trainer_module.SAVE_INTERVAL = 0.0
-    MODELS["dropout"] = Dropout
+def fit(data: str | Path, out: str | Path, resume: bool = False) -> list[int]:
+    """Train, print the number of each epoch, and return them."""
+    epochs: list[int] = []
+
+    def on_epoch(progress: Progress) -> None:
+        epochs.append(progress.epoch)
+        print(progress.epoch, flush=True)
+
     config = parse_train_config(VALUES | {"action_delay": 0.012}, "test")
-    train(config, data, out, resume, on_epoch=lambda p: print(p.epoch, flush=True))
+    train(config, data, out, resume, on_epoch=on_epoch)
+    return epochs
 
 
 if __name__ == "__main__":
-    fit(sys.argv[1], sys.argv[2], sys.argv[3] == "resume")
+    MODELS["dropout"] = Dropout
+    trainer_module.SAVE_INTERVAL = 0.0  # [s] save after each epoch
+    fit(*sys.argv[1:])

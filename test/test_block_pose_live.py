@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import pytest
@@ -64,7 +65,9 @@ def cli_arguments(**changes) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_verb_trains_in_rounds_and_resumes(tmp_path, capsys) -> None:
+def test_the_verb_trains_in_rounds_and_resumes(tmp_path, capsys, monkeypatch) -> None:
+    short = partial(GraspEnv, max_episode_seconds=1.5)  # an untrained network never succeeds
+    monkeypatch.setattr("invdyn_ros.grasp.pose_training.train.GraspEnv", short)
     out = tmp_path / "run"
     assert run_verb("train_block_pose", ["--out", str(out), *cli_arguments()]) == 0
     report = json.loads((out / "block_pose.json").read_text())

@@ -374,7 +374,7 @@ def test_monitor_takes_little_time() -> None:
     for k in range(400):
         q = body.home + 1e-4 * np.sin(k)
         measured = MeasuredState(k / 125, q, np.zeros(6))
-        start = time.perf_counter()
+        start = time.thread_time()  # without the load of the machine
         assert monitor.update(measured, state._replace(q=q), k / 125) is None
-        durations.append(time.perf_counter() - start)
-    assert np.median(durations) < 300e-6, "a generous bound on a loaded machine"
+        durations.append(time.thread_time() - start)
+    assert np.median(durations) < 300e-6

@@ -7,7 +7,6 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -30,10 +29,18 @@ METAPHORS = re.compile(
 
 
 @cache
+def tree_of(file):
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def name_of(file):
+    return str(file.relative_to(ROOT))
+
+
 def definitions(file):
     """Names that a file defines: classes, functions, parameters, variables and attributes."""
     names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             names.add(node.name)
         elif isinstance(node, ast.arg):
@@ -48,10 +55,8 @@ def prose(file):
     text = file.read_text(encoding="utf-8")
     if file.suffix != ".py":
         return text
-    tree = ast.parse(text)
-    strings = [
-        n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)
-    ]
+    nodes = (n for n in ast.walk(tree_of(file)) if isinstance(n, ast.Constant))
+    strings = [node.value for node in nodes if isinstance(node.value, str)]
     return "\n".join([*strings, *re.findall(r"#.*", text)])
 
 
@@ -66,10 +71,12 @@ def keys(values):
             yield from keys(value)
 
 
-@pytest.mark.parametrize("file", [*SOURCES, *TESTS], ids=lambda file: str(file.relative_to(ROOT)))
-def test_no_definition_has_a_retired_name(file):
-    here = {name for name, scope in RETIRED if scope == str(file.relative_to(ROOT))}
-    assert not definitions(file) & (EVERYWHERE | here)
+def test_no_definition_has_a_retired_name():
+    retired_names = {}
+    for file in (*SOURCES, *TESTS):
+        here = {name for name, scope in RETIRED if scope == name_of(file)}
+        retired_names[name_of(file)] = definitions(file) & (EVERYWHERE | here)
+    assert not {file: names for file, names in retired_names.items() if names}
 
 
 def test_retired_names_belong_to_files_that_exist():
@@ -86,7 +93,7 @@ def test_no_two_classes_have_the_same_name():
     classes = Counter(
         node.name
         for file in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(file))
         if isinstance(node, ast.ClassDef)
     )
     assert not [name for name, count in classes.items() if count > 1]
@@ -101,29 +108,39 @@ def test_no_config_or_checkpoint_has_a_retired_key():
         assert not retired, f"{file}: {retired}"
 
 
-@pytest.mark.parametrize("file", [*SOURCES, *PAGES], ids=lambda file: str(file.relative_to(ROOT)))
-def test_prose_has_no_retired_names_or_metaphors(file):
-    text = prose(file)
-    retired = {name for name in IN_PROSE if re.search(rf"\b{name}\b", text)}
-    assert not retired, retired
-    assert not METAPHORS.search(text), METAPHORS.search(text)[0]
+def test_prose_has_no_retired_names_or_metaphors():
+    retired = re.compile(rf"\b({'|'.join(sorted(IN_PROSE))})\b")
+    words_of = {}
+    for file in (*SOURCES, *PAGES):
+        text = prose(file)
+        matches = (*retired.finditer(text), *METAPHORS.finditer(text))
+        words_of[name_of(file)] = {match[0] for match in matches}
+    assert not {file: words for file, words in words_of.items() if words}
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_modules_have_descriptive_docstrings(file):
-    first = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n")[0]
-    assert first, "no docstring"
-    assert not re.search(r"\b(enters?|leaves?)\b", first), first
+def test_modules_have_descriptive_docstrings():
+    first = {
+        name_of(file): (ast.get_docstring(tree_of(file)) or "").split("\n")[0] for file in SOURCES
+    }
+    metaphor = re.compile(r"\b(enters?|leaves?)\b")
+    assert not {file: line for file, line in first.items() if not line or metaphor.search(line)}
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_public_functions_of_three_arguments_document_them(file):
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+def public_functions(tree):
+    """Functions of a module and methods of its public classes, without private ones."""
     classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
-    scopes = [tree, *(node for node in classes if not node.name.startswith("_"))]
-    for function in (node for scope in scopes for node in scope.body):
-        if isinstance(function, ast.FunctionDef) and not function.name.startswith("_"):
+    for scope in (tree, *(node for node in classes if not node.name.startswith("_"))):
+        for node in scope.body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                yield node
+
+
+def test_public_functions_of_three_arguments_document_them():
+    undocumented = []
+    for file in SOURCES:
+        for function in public_functions(tree_of(file)):
             names = [arg.arg for arg in (*function.args.args, *function.args.kwonlyargs)]
             count = len([name for name in names if name not in ("self", "cls")])
-            documented = "Args:" in (ast.get_docstring(function) or "")
-            assert count < 3 or documented, f"{function.name}, line {function.lineno}"
+            if count >= 3 and "Args:" not in (ast.get_docstring(function) or ""):
+                undocumented.append(f"{name_of(file)}:{function.lineno} {function.name}")
+    assert not undocumented

@@ -44,7 +44,7 @@ N = load_robot("ur5").n
 def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the demonstrations of the expert in a few episodes, some with a push."""
     folder = tmp_path_factory.mktemp("demonstrations") / "data"
-    arguments = ["expert", "--episodes", "9", "--push-fraction", "0.5", "--workers", "1"]
+    arguments = ["expert", "--episodes", "4", "--push-fraction", "0.5", "--workers", "1"]
     assert collect([*arguments, "--out", str(folder)]) == 0
     return folder
 
@@ -66,7 +66,7 @@ def test_target_is_extracted_from_the_observation():
 
 def test_planning_segments_are_the_next_targets_and_end_at_rest(demonstrations):
     spaces, episodes = read_demonstration_episodes(demonstrations)
-    assert spaces == SPACES and len(episodes) > 3
+    assert spaces == SPACES and len(episodes) > 1
     segments = planning_segments(episodes, 20, spaces)
     extract_target = TargetExtractor(spaces)
     first = episodes[0]
@@ -89,7 +89,7 @@ def test_demonstrations_start_after_the_push_and_end_at_the_goal(demonstrations,
     joined = read_demonstrations(demonstrations, SPACES)
     assert len(joined.rewards) == sum(len(episode.rewards) for episode in episodes)
     assert np.isin(joined.actions[:, -1], (-1, 1)).all()
-    arguments = ["expert", "--episodes", "9", "--push-fraction", "0.5", "--workers", "2"]
+    arguments = ["expert", "--episodes", "4", "--push-fraction", "0.5", "--workers", "2"]
     assert collect([*arguments, "--out", str(tmp_path / "again")]) == 0
     again = read_demonstrations(tmp_path / "again", SPACES)
     assert all(np.array_equal(a, b) for a, b in zip(joined, again, strict=True))

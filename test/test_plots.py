@@ -80,11 +80,12 @@ def teleop(robot, seconds=SECONDS):
 
 
 def frames(file):
-    """Return all frames of a video, (F, H, W, 3)."""
+    """Return every fourth row and column of all frames of a video in HD, (F, 180, 320, 3)."""
     video, read = cv2.VideoCapture(str(file)), []
     assert video.get(cv2.CAP_PROP_FPS) == RATE
     while (frame := video.read()[1]) is not None:
-        read.append(frame)
+        assert frame.shape == (720, 1280, 3)
+        read.append(frame[::4, ::4])
     return np.array(read)
 
 
@@ -121,7 +122,6 @@ def empty():
 def test_grasp_video_plays_at_the_speed_of_the_recording(robot, scene, tmp_path):
     plot.grasp_video([first(lift(robot, scene), 26)], robot, scene, tmp_path / "grasp.mp4")
     video = frames(tmp_path / "grasp.mp4")
-    assert video.shape[1:] == (720, 1280, 3)
     assert 0.5 * RATE <= len(video) <= 1.5 * RATE  # the last frame is repeated
     assert video.std(axis=(1, 2, 3)).min() > 20  # no frame is empty
     assert [f.name for f in tmp_path.iterdir()] == ["grasp.mp4"]
@@ -130,11 +130,10 @@ def test_grasp_video_plays_at_the_speed_of_the_recording(robot, scene, tmp_path)
 def test_teleop_video_plays_at_the_speed_of_the_recording(robot, tmp_path):
     plot.teleop_video(teleop(robot, 0.5), robot, tmp_path / "teleop.mp4")
     video = frames(tmp_path / "teleop.mp4")
-    assert video.shape[1:] == (720, 1280, 3)
     assert abs(len(video) - 0.5 * RATE) <= 2
     assert video.std(axis=(1, 2, 3)).min() > 20
     assert (
-        np.abs(np.subtract(video[0], video[5], dtype=float)[:, 640:]).max() > 50
+        np.abs(np.subtract(video[0], video[5], dtype=float)[:, 160:]).max() > 50
     )  # the arm moves
 
 

@@ -41,7 +41,7 @@ def test_image_disambiguates_tilt_of_a_single_small_marker() -> None:
     k = block_scene().camera.intrinsics()
     detector = BlockDetector(BlockDetectorConfig(), k)
     num_detected, num_wrong, num_wrong_without_image = 0, 0, 0
-    for image, T in zip(*small_tilted_blocks(40), strict=True):
+    for image, T in zip(*small_tilted_blocks(20), strict=True):
         blocks = detector.detect(image)
         if not blocks:
             continue
@@ -49,7 +49,7 @@ def test_image_disambiguates_tilt_of_a_single_small_marker() -> None:
         num_wrong += rotation_angle(pose.T_camera_block, T) > np.radians(10)
         best_fit = fit_block_poses(pose.marker_ids, pose.corners, 0.04, k, 0.06, 2.0)[0]
         num_wrong_without_image += rotation_angle(best_fit.T_camera_block, T) > np.radians(10)
-    assert num_detected >= 35
+    assert num_detected >= 18
     assert num_wrong == 0 < num_wrong_without_image
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from collect_command import collect, refused
 from spring_motions import JOINTS, RATE, spring_motion
-from test_collect import EFFORT, collect, joint_states, refused
+from test_collect_bag import EFFORT, joint_states
 from test_rosbag import record
 
 from invdyn_ros.data.dataset import read_dataset, write_dataset

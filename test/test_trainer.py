@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import resource
 import signal
 import subprocess
@@ -16,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from dropout_family import VALUES, Dropout
+from dropout_family import fit as fit_dropout
 from oracle import excitation, robot
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.windows import Windows, windows
 from invdyn_ros.models.checkpoint import load
@@ -67,7 +68,7 @@ def cli_arguments(data: Path, out: Path, **values: object) -> list[str]:
         word for name, value in (SMALL | values).items() for word in (f"--{name}", str(value))
     ]
     config = str(TEST_DIR.parent / "config/train/mlp.yaml")
-    return ["train", "--config", config, "--data", str(data), "--out", str(out), *fields]
+    return ["--config", config, "--data", str(data), "--out", str(out), *fields]
 
 
 def sha256(folder: Path) -> str:
@@ -86,9 +87,13 @@ def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> Non
     # an odd batch size, and a last batch of one window, which leaves one process without any
     batch = next(b for b in range(99, size, 2) if size % b == 1)
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run += ["-m", "invdyn_ros", "train"]
     arguments = cli_arguments(data, tmp_path / "two", batch_size=batch)
     process = subprocess.run(
-        [*run, "-m", "invdyn_ros", *arguments], capture_output=True, text=True, timeout=TIMEOUT
+        [*run, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
     )
     assert process.returncode == 0 and process.stdout.count("mlp for ur5") == 1, process.stderr
     fit(data, tmp_path / "one", batch_size=batch)
@@ -100,58 +105,44 @@ def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # several processes, one after another
-def test_killed_and_resumed_run_equals_an_uninterrupted_one(data: Path, tmp_path: Path) -> None:
-    def start(name: str, mode: str) -> subprocess.Popen[str]:
-        arguments = [
-            sys.executable,
-            str(TEST_DIR / "dropout_family.py"),
-            str(data),
-            str(tmp_path / name),
-            mode,
-        ]
-        return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
-
-    uninterrupted, interrupted_epoch, mode = start("uninterrupted", "afresh"), 0, "afresh"
-    random_epochs = random.Random(1)
-    for _ in range(2):
-        child = start("interrupted", mode)
-        assert child.stdout is not None
-        for _ in range(random_epochs.randint(1, 8)):
-            interrupted_epoch = int(child.stdout.readline())
-        child.send_signal(signal.SIGKILL)  # during the next epoch or while its state is written
-        assert child.wait(TIMEOUT) == -signal.SIGKILL
-        child.stdout.close()
-        MODELS["dropout"] = Dropout
-        try:
-            load(tmp_path / "interrupted")  # the best weights so far
-        finally:
-            del MODELS["dropout"]
-        mode = "resume"
-    assert 1 < interrupted_epoch < VALUES["epochs"]
-    output, _ = start("interrupted", "resume").communicate(timeout=TIMEOUT)
-    assert int(output.split()[0]) > interrupted_epoch
-    assert uninterrupted.communicate(timeout=TIMEOUT)[0].split()[-1] == str(VALUES["epochs"])
+def test_killed_and_resumed_run_equals_an_uninterrupted_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "dropout", Dropout)
+    monkeypatch.setattr("invdyn_ros.training.trainer.SAVE_INTERVAL", 0.0)
+    arguments = [sys.executable, str(TEST_DIR / "dropout_family.py"), str(data)]
+    child = subprocess.Popen(
+        [*arguments, str(tmp_path / "interrupted")], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    for _ in range(3):
+        interrupted_epoch = int(child.stdout.readline())
+    child.send_signal(signal.SIGKILL)  # during the next epoch or while its state is written
+    assert child.wait(TIMEOUT) == -signal.SIGKILL
+    child.stdout.close()
+    load(tmp_path / "interrupted")  # the best weights so far
+    epochs = fit_dropout(data, tmp_path / "interrupted", resume=True)
+    assert interrupted_epoch < epochs[0] and epochs[-1] == VALUES["epochs"]
+    assert len(fit_dropout(data, tmp_path / "uninterrupted")) == VALUES["epochs"]
     assert sha256(tmp_path / "interrupted") == sha256(tmp_path / "uninterrupted")
     assert torch.equal(losses(tmp_path / "interrupted"), losses(tmp_path / "uninterrupted"))
     assert not list((tmp_path / "interrupted").glob(".*"))  # no temporary files are left
 
 
-@pytest.mark.slow
-def test_full_disk_is_one_line_and_keeps_the_old_checkpoint(data: Path, tmp_path: Path) -> None:
+def test_full_disk_is_one_line_and_keeps_the_old_checkpoint(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fit(data, tmp_path / "out", epochs=1)
     before = sha256(tmp_path / "out")
     limit = (tmp_path / "out/last.safetensors").stat().st_size // 2
-    process = subprocess.run(
-        [sys.executable, "-m", "invdyn_ros", *cli_arguments(data, tmp_path / "out", seed=5)],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
-    assert process.returncode == 2
-    line = process.stderr.strip().splitlines()[-1]
-    assert line.startswith("invdyn train: ") and "File too large" in line
-    assert "Traceback" not in process.stderr
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        code = run_verb("train", cli_arguments(data, tmp_path / "out", seed=5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 2 and line.startswith("invdyn train: ") and "File too large" in line
     assert sha256(tmp_path / "out") == before
     load(tmp_path / "out")
     assert not list((tmp_path / "out").glob(".*"))

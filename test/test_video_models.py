@@ -11,8 +11,9 @@ from synthetic_videos import SIDE, patch_video
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import split, windows
-from invdyn_ros.evaluation.evaluate import evaluate, predict_split
+from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.evaluation.plots.evaluation import plot_evaluation
+from invdyn_ros.evaluation.prediction import predict_split
 from invdyn_ros.models.augmentation import (
     WRIST_JOINTS,
     Clips,
