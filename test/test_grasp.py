@@ -63,6 +63,7 @@ def episode(
                 policy.on_detection(
                     BlockDetection(sample.time, centre + offset, yaw, np.full(4, 1e-6))
                 )
+            policy.update_joints(sample.q, sample.qd)
             command = policy.command(sample.time, sample.opening, 1 / body.rate)
             driver.set_target(Target(sample.time, command.state, 1 / body.rate))
             output = driver.update(MeasuredState(sample.time, sample.q, sample.qd))
@@ -100,6 +101,30 @@ def test_unreachable_pose_is_not_solved_for_at_every_tick() -> None:
     assert first > 0 and len(calls) == first
     policy.command(1.0 + 1.1 * REPLAN_INTERVAL, 0.08, 0.008)
     assert len(calls) > first
+
+
+def test_script_waits_for_an_arm_that_is_not_engaged() -> None:
+    body, scene = robot("ur5"), load_scene("ur5")
+    policy, position = ScriptedGrasp(body, scene), np.array([0.45, 0.05, 0.02])
+    q, still, held = body.home, np.zeros(body.n), 0
+    for k in range(1000):
+        time = k / 100
+        if k % 10 == 0:
+            policy.on_detection(BlockDetection(time, position, 0.0, np.full(4, 1e-6)))
+        policy.update_joints(q, still)
+        command = policy.command(time, body.gripper.max_opening, 0.01)
+        if time < 5.0:  # a real arm starts disengaged
+            assert command.phase in ("detect", "approach")
+            assert command.opening == body.gripper.max_opening
+            assert np.abs(command.state.q - q).max() < 0.5
+            held += command.hold_reason == "the arm does not follow"
+        else:
+            q = command.state.q
+        if command.opening == 0.0:
+            break
+    assert held > 300 and 6.0 < time < 9.0
+    tool = body.forward_kinematics(q)[:3, 3]
+    assert np.abs(tool - position)[:2].max() < 0.01, "it closes around the block"
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])

@@ -46,6 +46,7 @@ GRASP_PARAMETERS = (
     "seed",
     "lockstep",
     "camera_pose",
+    "tool_speed",
     "tf_prefix",
     "camera_frame",
 )

@@ -126,5 +126,5 @@ class ControllerStates:
         """Say why the controller manager did not switch."""
         response = future.result()
         if response is not None and not response.ok:
-            reason = getattr(response, "message", "") or "see its log"  # Humble gives no reason
-            self._node.get_logger().error(f"{self.manager} did not switch controllers: {reason}")
+            words = getattr(response, "message", "") or "see its log"  # Humble gives none
+            self._node.get_logger().error(f"{self.manager} did not switch controllers: {words}")

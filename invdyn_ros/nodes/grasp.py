@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, PositiveFloat
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -29,7 +29,7 @@ from invdyn_ros.grasp.estimation.block_estimate import (
     detection_on_table,
     upright_yaw,
 )
-from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
+from invdyn_ros.grasp.policies.scripted import ScriptedGrasp, default_config
 from invdyn_ros.nodes.detection_buffer import (
     DetectionBuffer,
     ImageResult,
@@ -55,21 +55,6 @@ if TYPE_CHECKING:
     from invdyn_ros.grasp.policies.learned import LearnedGrasp
 
 
-def _load_learned_grasp(robot: Robot, scene: Scene, folder: str) -> "LearnedGrasp":
-    """Load a policy or planner; the import is here because torch takes seconds to import."""
-    from invdyn_ros.grasp.policies.learned import load_learned_grasp
-
-    return load_learned_grasp(robot, scene, folder)
-
-
-POLICIES: dict[str, Callable[[Robot, Scene, str], "ScriptedGrasp | LearnedGrasp"]] = {
-    "scripted": lambda robot, scene, _: ScriptedGrasp(robot, scene),
-    "learned": _load_learned_grasp,
-    "vision": _load_learned_grasp,
-    "planned": _load_learned_grasp,
-}
-
-
 @dataclass(frozen=True)
 class GraspNodeConfig(Validated):
     """Parameters of the node.
@@ -83,6 +68,7 @@ class GraspNodeConfig(Validated):
         seed: random seed of the latency.
         lockstep: publish exactly one target per joint state, after the images up to its time.
         camera_pose: file of `invdyn calibrate`; empty: pose of the simulated camera.
+        tool_speed: speed limit of the tool, below which scripted motions stay [m/s].
     """
 
     arm: str = "ur5"
@@ -92,6 +78,27 @@ class GraspNodeConfig(Validated):
     seed: NonNegativeInt = 0
     lockstep: bool = False
     camera_pose: str = ""
+    tool_speed: PositiveFloat = 1.0
+
+
+def _load_learned_grasp(robot: Robot, scene: Scene, config: GraspNodeConfig) -> "LearnedGrasp":
+    """Load a policy or planner; the import is here because torch takes seconds to import."""
+    from invdyn_ros.grasp.policies.learned import load_learned_grasp
+
+    return load_learned_grasp(robot, scene, config.policy_checkpoint)
+
+
+def _create_scripted_grasp(robot: Robot, scene: Scene, config: GraspNodeConfig) -> ScriptedGrasp:
+    return ScriptedGrasp(robot, scene, default_config(robot.name, config.tool_speed))
+
+
+Policy = Callable[[Robot, Scene, GraspNodeConfig], "ScriptedGrasp | LearnedGrasp"]
+POLICIES: dict[str, Policy] = {
+    "scripted": _create_scripted_grasp,
+    "learned": _load_learned_grasp,
+    "vision": _load_learned_grasp,
+    "planned": _load_learned_grasp,
+}
 
 
 class GraspNode(DiagnosticNode):
@@ -105,7 +112,7 @@ class GraspNode(DiagnosticNode):
         self.names = RobotNames.of(self.robot, names, self.get_namespace())
         self.image_frame = names.image_frame  # block poses in other frames are ignored
         self.scene = nominal_scene(config.arm, config.camera_pose)
-        self.policy = POLICIES[config.policy](self.robot, self.scene, config.policy_checkpoint)
+        self.policy = POLICIES[config.policy](self.robot, self.scene, config)
         self.randomization, self.episode = load_randomization(config.noise), -1
         self.read_joint_state = JointStateReader(self.names)
         self.reset()

@@ -58,6 +58,12 @@ def serialized_stamp(raw: bytes) -> int:
     return int(sec) * 10**9 + int(nanosec)
 
 
+def names_joint(raw: bytes, joint: str) -> bool:
+    """Return whether a serialized message of joint states has a joint."""
+    name = joint.encode() + b"\0"  # after its length, as CDR has it
+    return len(name).to_bytes(4, "little") + name in raw
+
+
 def to_recordings(log: MessageLog, names: RobotNames, latency: bool) -> list[Recording]:
     """Return one recording per episode; the first one also has the counts of the whole run.
 
@@ -95,6 +101,7 @@ class _RunReader:
 
     def __init__(self, names: RobotNames) -> None:
         self.names, self._read_joints = names, ArmJoints(names.joint_names)
+        self._opening = np.nan  # of the gripper, whose joints may be in other messages [m]
         self.topics: dict[str, _Topic] = {}
         self.ignored: Counter[str] = Counter()
         self.timing: list[tuple[int, str, float, float]] = []  # part, source, stamp, time
@@ -125,7 +132,7 @@ class _RunReader:
             except (ValueError, IndexError):  # a foreign message
                 self.ignored[topic] += 1
                 return
-            if value is None and topic == JOINT_STATES:  # a part of the joints
+            if value is None and topic == JOINT_STATES:
                 return
             stamp_ns = to_nanoseconds(message.header.stamp)
             self.topics.setdefault(topic, _Topic()).add(stamp_ns, value)
@@ -170,8 +177,14 @@ class _RunReader:
         return recording
 
     def _joints(self, message: JointState) -> tuple[Any, ...] | None:
+        """Return the values of the arm, None if they are not complete or of another device."""
+        names = set(message.name)
+        if set(self.names.finger_names) <= names:
+            self._opening = gripper_opening(message, self.names)
+        if not names & set(self.names.joint_names):
+            return None
         values = self._read_joints(message)
-        return None if values is None else (*values[1:], _opening(message, self.names))
+        return None if values is None else (*values[1:], self._opening)
 
     def _detection(self, message: Any) -> tuple[bool, Any]:
         in_base = message.header.frame_id == self.names.base_link
@@ -223,13 +236,6 @@ def counts_by_reason(statuses: list[Any]) -> dict[str, int]:
                     value.value
                 )
     return counts
-
-
-def _opening(message: JointState, names: RobotNames) -> float:
-    """Return the opening of the gripper [m]; NaN if the driver does not publish it."""
-    if not set(names.finger_names) <= set(message.name):
-        return np.nan
-    return gripper_opening(message, names)
 
 
 def _first(pair: tuple[float, Any]) -> float:

@@ -20,7 +20,7 @@ from invdyn_ros.graph.topics import (
 )
 from invdyn_ros.nodes.messages import latest_qos
 from invdyn_ros.nodes.node_loop import Spin
-from invdyn_ros.nodes.recordings import is_restart, serialized_stamp
+from invdyn_ros.nodes.recordings import is_restart, names_joint, serialized_stamp
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.run_end import mute_closed_output, read_end_reason
 from invdyn_ros.nodes.run_recorder import RELIABLE_QOS, RunRecorder
@@ -93,6 +93,8 @@ class ReportNode(DiagnosticNode):
 
     def on_joint_state(self, raw: bytes) -> None:
         """Detect a reset of the simulation, at which its time restarts."""
+        if not names_joint(raw, self.names.joint_names[0]):
+            return  # of another device, whose stamps may be older
         stamp = serialized_stamp(raw)
         if self.start_time is None:
             self.start_time = time.monotonic()

@@ -1,6 +1,6 @@
 """Scripted grasp policy: a state machine that uses only camera detections and joint states."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from invdyn_ros.grasp.policies.cartesian_motion import (
     joint_motion,
     straight_line_motion,
 )
+from invdyn_ros.grasp.policies.follow_check import NOT_FOLLOWED, FollowCheck
 from invdyn_ros.grasp.policies.grasp_command import BLOCK_NOT_DETECTED, GraspCommand
 from invdyn_ros.grasp.policies.grasp_poses import GraspPose, GraspPoseSolver
 from invdyn_ros.grasp.policies.time_scaling import TimeScaling
@@ -28,6 +29,7 @@ DETECTION_PHASES = ("detect", "approach", "verify")  # detections are used in th
 REPLAN_INTERVAL = 0.5  # [s] between attempts to reach a pose that is out of reach
 VERIFY_TIME = 0.25  # [s] for further detections after the approach
 EMPTY_OPENING_RATIO = 0.6  # gripper opening over block size: narrower fingers hold no block
+SPEED_FRACTION = 0.8  # of the speed limit of the tool, which the motion guard approaches too
 RELEASE_HEIGHT = 0.004  # [m] height of the block over the goal at its release
 
 
@@ -60,12 +62,23 @@ class ScriptedGraspConfig:
     tilts: tuple[float, ...] = (0.0, 0.08, 0.16, 0.24, 0.32, 0.4, 0.5, 0.6, 0.7)
 
 
-def default_config(arm: str) -> ScriptedGraspConfig:
-    """Return the settings for an arm; the defaults for an arm that is not in the registry."""
+def default_config(arm: str, tool_speed: float = np.inf) -> ScriptedGraspConfig:
+    """Return the settings for an arm; the defaults for an arm that is not in the registry.
+
+    Args:
+        arm: name of the arm.
+        tool_speed: speed limit of its tool [m/s], below which the script stays.
+    """
     spec = ROBOTS[arm].grasp if arm in ROBOTS else None
-    if spec is None:
-        return ScriptedGraspConfig()
-    return ScriptedGraspConfig(clearance=spec.clearance, lift_height=spec.lift_height)
+    config = ScriptedGraspConfig()
+    if spec is not None:
+        config = ScriptedGraspConfig(clearance=spec.clearance, lift_height=spec.lift_height)
+    fastest = SPEED_FRACTION * tool_speed
+    return replace(
+        config,
+        max_speed=min(config.max_speed, fastest),
+        slow_speed=min(config.slow_speed, fastest),
+    )
 
 
 class ScriptedGrasp:
@@ -99,6 +112,7 @@ class ScriptedGrasp:
         self.estimate.clear()
         self.detection_gate.reset()
         self.time_scaling = TimeScaling()
+        self._follow_check, self._is_followed = FollowCheck(), True
         self.phase, self.phase_start = "detect", 0.0
         self.attempts, self.replan_time = 0, 0.0
         self.q = self.robot.home.copy()
@@ -126,7 +140,13 @@ class ScriptedGrasp:
         self.detection_gate.clear(time)
 
     def update_joints(self, q: Array, qd: Array) -> None:
-        """Ignore the measured joints: a script continues from its own last command."""
+        """Wait for an arm that does not follow; a script continues from its own last command.
+
+        Args:
+            q: (n,) measured positions [rad].
+            qd: (n,) measured velocities [rad/s], not used.
+        """
+        self._is_followed = self._follow_check.is_followed(q)
 
     def command(self, time: float, opening: float, control_period: float) -> GraspCommand:
         """Return the desired state one control period from now.
@@ -137,15 +157,19 @@ class ScriptedGrasp:
             control_period: control period of the arm [s].
         """
         rejection = self.detection_gate.reason
-        now = self.time_scaling.update(time, rejection is None)
-        if rejection is None:
+        runs = rejection is None and self._is_followed
+        now = self.time_scaling.update(time, runs)
+        if runs:
             self._advance(now, opening)
+        elif rejection is None:
+            rejection = NOT_FOLLOWED
         elif self.time_scaling.stopped and self.phase in DETECTION_PHASES:
             self._restart_detection(now)
         state = State(self.q, np.zeros_like(self.q), np.zeros_like(self.q))
         if self.segment is not None:
             lookahead = self.time_scaling.rate * control_period
             state = self.time_scaling.scale(self.segment.at(now + lookahead))
+        self._follow_check.add(time, state.q)
         return GraspCommand(state, self.opening, self.phase, rejection or self.hold_reason)
 
     def _restart_detection(self, time: float) -> None:
