@@ -142,7 +142,9 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
     probe.wait_until(lambda: counts[DESIRED_JOINT_STATE] == 65 and counts[LANDMARKS] == 11)
     for joint_state in measured[:10]:
         states.publish(joint_state)
-    probe.wait_until(lambda: counts[JOINT_STATES] == 10)
+    knuckle = JointState(name=["another_shoulder_pan_joint"], position=[0.1])
+    states.publish(knuckle)  # of another device, without a stamp
+    probe.wait_until(lambda: counts[JOINT_STATES] == 11)
     count = counts[DIAGNOSTICS]
     diagnostics.publish(DiagnosticArray(status=[status]))
     probe.wait_until(lambda: counts[DIAGNOSTICS] > count)
@@ -151,6 +153,7 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
     with pytest.raises(runner.NodeFinished):
         probe.wait_until(lambda: False, 60)
     report = json.loads(file.read_text())
+    assert report["ignored_messages"] == {} and probe.tested_node.resets == 0
     assert report["frames"] == report["detected"] == 11
     assert report["tracking_rms_rad"]["inverse_dynamics"] == pytest.approx(1e-3, abs=1e-5)
     (found_fault,) = report["faults"]
