@@ -69,6 +69,9 @@ def node_main() -> None:
         node = importlib.import_module(f"invdyn_ros.nodes.{name}")
     except ImportError as error:
         sys.exit(_report_import_error(name, error))
+    except ValueError as error:  # in the file of a user's arms
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2)
     node.main()
 
 
