@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 import tempfile
 from collections import Counter
 from functools import partial
@@ -33,6 +34,19 @@ def pytest_collection_finish():
     """Exempt what is imported from garbage collection, which tests of nodes call often."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_drive_check(request):
+    """Shorten the check at the end of every training, except in its own tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        is_tested = request.path.stem == "test_drive_check"
+        if "invdyn_ros.training.rollouts" in sys.modules and not is_tested:
+            patch.setattr("invdyn_ros.training.rollouts.SECONDS", 0.1)
+            patch.setattr("invdyn_ros.training.rollouts.COUNT", 1)
+            patch.setattr("invdyn_ros.training.reference_body.MAX_ROWS", 400)
+            patch.setattr("invdyn_ros.training.inertia_check.MAX_STATES", 50)
+        yield
 
 
 @pytest.fixture
