@@ -19,8 +19,8 @@ from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockDetectorConfig,
     BlockPose,
-    block_pose_in_base,
 )
+from invdyn_ros.perception.block_pose_in_base import block_pose_in_base
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.perception.rigid_transforms import rigid_transform, rotation_angle
 from invdyn_ros.robots.registry import load_scene

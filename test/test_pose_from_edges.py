@@ -7,8 +7,8 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.perception.aruco_cube import marker_corners
 from invdyn_ros.perception.pose_from_edges import fit_block_poses, project
-from invdyn_ros.perception.rigid_transforms import skew
 from invdyn_ros.robots.registry import load_scene
+from invdyn_ros.robots.rotation import skew
 from invdyn_ros.robots.scene import block_pose
 
 

@@ -10,7 +10,9 @@ import torch
 from invdyn_ros.grasp.estimation.block_pose_network import ROBOT_STATE_DIM, load_block_pose_net
 from invdyn_ros.grasp.policies.network import load_policy
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.export_parity import max_difference
 from invdyn_ros.models.planner.planner import load_planner
+from invdyn_ros.models.runtime import RUNTIMES, load_runtime
 from invdyn_ros.models.timeseries.observations import Observations
 from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.robots.robot import package_file
@@ -93,6 +95,13 @@ def test_shipped_network_predicts_the_same_as_before(folder):
             expected = REFERENCE[f"{name}/{key}".rstrip("/")]
             # to the bit on the machine of the reference; other processors round differently
             np.testing.assert_allclose(np.asarray(value), expected, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", [path.name for path in CONFIG.glob("checkpoints/*")])
+def test_live_runtime_of_a_shipped_checkpoint_predicts_like_its_model(name):
+    model, runtime = (f(CONFIG / "checkpoints" / name) for f in (load, load_runtime))
+    assert isinstance(runtime, RUNTIMES[model.meta.family])
+    assert max_difference(model, runtime) < 1e-9
 
 
 def test_every_reference_has_a_shipped_network():

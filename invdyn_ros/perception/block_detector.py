@@ -30,7 +30,6 @@ from invdyn_ros.perception.pose_disambiguation import (
     transform_hypotheses,
 )
 from invdyn_ros.perception.pose_from_edges import PoseFit, fit_block_poses
-from invdyn_ros.perception.rigid_transforms import skew
 
 UNAMBIGUOUS_COST_GAP = 25.0  # above it, the corners alone determine which pose is correct
 MAX_ROTATION_STD = np.radians(1.0)  # [rad] less certain poses are aligned with the image
@@ -95,15 +94,6 @@ class DetectionResult(NamedTuple):
 def describe_duplicate(block_id: int) -> str:
     """Return the message for two blocks with one id."""
     return f"two blocks with id {block_id} in the image, both are ignored; remove one"
-
-
-class BlockPoseInBase(NamedTuple):
-    """Pose of a block and its uncertainty in the base frame of the arm."""
-
-    T_base_block: np.ndarray
-    """(4, 4)."""
-    covariance: np.ndarray
-    """(6, 6) of x, y, z [m] and of rotations about the base's x, y, z [rad]."""
 
 
 class BlockDetector:
@@ -238,32 +228,6 @@ class BlockDetector:
             T, size = pose.T_camera_block, self.config.block_size
             draw_block(canvas, pose.block_id, pose.corners, size, T, self.intrinsics)
         return canvas
-
-
-def block_pose_in_base(
-    T_camera_block: np.ndarray,
-    covariance: np.ndarray,
-    T_base_camera: np.ndarray,
-    camera_covariance: np.ndarray | None = None,
-) -> BlockPoseInBase:
-    """Transform the pose of a block to the base frame of the arm.
-
-    Args:
-        T_camera_block: (4, 4) pose of the block in the camera's optical frame.
-        covariance: (6, 6) covariance of this pose about the optical axes.
-        T_base_camera: (4, 4) pose of the camera in the base frame.
-        camera_covariance: (6, 6) covariance of the pose of the camera: x, y, z [m], and rotations
-            [rad] about axes through the camera that are parallel to those of the base; None if the
-            pose is exact.
-    """
-    R = T_base_camera[:3, :3]
-    rotation = np.kron(np.eye(2), R)  # (6, 6)
-    covariance = rotation @ covariance @ rotation.T
-    if camera_covariance is not None:
-        lever = np.eye(6)  # a camera rotated by w moves the block by w x offset
-        lever[:3, 3:] = -skew(R @ T_camera_block[:3, 3])
-        covariance = covariance + lever @ camera_covariance @ lever.T
-    return BlockPoseInBase(T_base_camera @ T_camera_block, covariance)
 
 
 def _pose_in_camera(pose: BlockPose, view: LensView) -> BlockPose:

@@ -16,7 +16,8 @@ import numpy as np
 from invdyn_ros.perception.aruco_cube import MARKER_FRACTION, face_normals, marker_corners
 from invdyn_ros.perception.levenberg_marquardt import minimize_pose
 from invdyn_ros.perception.marker_edges import EdgeSamples, edge_samples
-from invdyn_ros.perception.rigid_transforms import rigid_transform, rotation_angle, skew
+from invdyn_ros.perception.rigid_transforms import rigid_transform, rotation_angle
+from invdyn_ros.robots.rotation import skew
 
 OUTLIER_THRESHOLD = 4.0  # markers with a larger error are rejected [standard deviations]
 PRIOR_DEGREES_OF_FREEDOM = 4  # weight of the expected variance relative to the measured one

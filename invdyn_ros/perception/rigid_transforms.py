@@ -61,11 +61,3 @@ def apply_step(T: np.ndarray, step: np.ndarray) -> np.ndarray:
 def rotation_angle(T: np.ndarray, T_other: np.ndarray) -> float:
     """Return the angle between the orientations of two poses (4, 4) [rad]."""
     return float(np.linalg.norm(cv2.Rodrigues(T[:3, :3] @ T_other[:3, :3].T)[0]))
-
-
-def skew(v: np.ndarray) -> np.ndarray:
-    """Return the skew-symmetric matrices S (..., 3, 3) of vectors v (..., 3): S @ w = v x w."""
-    x, y, z = np.moveaxis(v, -1, 0)
-    zero = np.zeros_like(x)
-    entries = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1)
-    return entries.reshape(*v.shape, 3)

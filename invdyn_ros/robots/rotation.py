@@ -36,3 +36,11 @@ def z_to_axis(axis: Array) -> Array:
     quaternion = np.empty(4)
     mujoco.mju_quatZ2Vec(quaternion, np.asarray(axis, float))
     return quaternion_to_matrix(quaternion)
+
+
+def skew(v: Array) -> Array:
+    """Return the skew-symmetric matrices S (..., 3, 3) of vectors v (..., 3): S @ w = v x w."""
+    x, y, z = np.moveaxis(v, -1, 0)
+    zero = np.zeros_like(x)
+    entries = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1)
+    return entries.reshape(*v.shape, 3)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.perception.block_detector import block_pose_in_base
+from invdyn_ros.perception.block_pose_in_base import block_pose_in_base
 from invdyn_ros.typing import Array
 
 QUARTER_TURN = np.pi / 2
