@@ -18,9 +18,9 @@ from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs
 from invdyn_ros.perception.rigid_transforms import (
     invert_transform,
     pose_difference,
-    skew,
     transform_from_rotvec,
 )
+from invdyn_ros.robots.rotation import skew
 
 MAX_ITERATIONS = 50  # maximum number of Gauss-Newton steps
 STEP_TOLERANCE = 1e-10  # [m, rad]
