@@ -85,6 +85,7 @@ def check_same_start(first, second, seconds):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_scripted_policy_grasps_and_places_a_block_and_twice_in_the_same_way(tmp_path):
     report = tmp_path / "out" / "report.json"
     bags = [tmp_path / name for name in ("whole", "start")]
@@ -109,6 +110,7 @@ def test_scripted_policy_grasps_and_places_a_block_and_twice_in_the_same_way(tmp
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_arm_follows_the_person_in_a_video_and_twice_in_the_same_way(tmp_path):
     if not PERSON.exists():
         pytest.skip("the video of a person is missing")
@@ -137,6 +139,7 @@ def test_arm_follows_the_person_in_a_video_and_twice_in_the_same_way(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_without_a_person_the_arm_holds_and_reports_why(tmp_path):
     video, report = tmp_path / "empty.mp4", tmp_path / "report.json"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"mp4v"), 20, (320, 240))

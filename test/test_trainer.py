@@ -20,6 +20,7 @@ from oracle import excitation, robot
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from invdyn_ros.cli import run_verb
+from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.windows import Windows, windows
 from invdyn_ros.models.checkpoint import load
@@ -31,6 +32,7 @@ from invdyn_ros.training.trainer import Trainer, TrainerConfig, Validation
 from invdyn_ros.training.training_state import Progress, RunState
 
 TEST_DIR = Path(__file__).parent
+CONFIG = TEST_DIR.parent / "config" / "train" / "mlp.yaml"
 SMALL = {"width": 32, "depth": 1, "epochs": 6, "batch_size": 64, "action_delay": 0.012}
 TIMEOUT = 100.0  # [s] until a hanging process is killed
 
@@ -58,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fit(data: Path, out: Path, resume: bool = False, **values: object) -> list[Progress]:
     progress: list[Progress] = []
-    config = parse_train_config({"family": "mlp"} | SMALL | values, "test")
+    config = parse_train_config(load_yaml(CONFIG) | SMALL | values, "test")
     train(config, data, out, resume, on_epoch=progress.append)
     return progress
 
@@ -67,8 +69,7 @@ def cli_arguments(data: Path, out: Path, **values: object) -> list[str]:
     fields = [
         word for name, value in (SMALL | values).items() for word in (f"--{name}", str(value))
     ]
-    config = str(TEST_DIR.parent / "config/train/mlp.yaml")
-    return ["--config", config, "--data", str(data), "--out", str(out), *fields]
+    return ["--config", str(CONFIG), "--data", str(data), "--out", str(out), *fields]
 
 
 def sha256(folder: Path) -> str:
@@ -199,7 +200,7 @@ def test_log_has_each_epoch_once_after_an_interruption(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(parse_train_config({"family": "mlp"} | SMALL, "test"), data, tmp_path, on_epoch=stop)
+        train(parse_train_config(load_yaml(CONFIG) | SMALL, "test"), data, tmp_path, on_epoch=stop)
     fit(data, tmp_path, resume=True)
     log = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert set(log.Tags()["scalars"]) == {
