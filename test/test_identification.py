@@ -25,6 +25,7 @@ from invdyn_ros.models.base_parameters import correlation_times, find_base_param
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.effort_lag import low_pass
 from invdyn_ros.models.model_metadata import ModelMetadata
+from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.models.physical_parameters import (
     physical_prior,
     pseudo_inertias,
@@ -49,7 +50,7 @@ def late(arm: Robot, motion: np.ndarray) -> np.ndarray:
 
 @cache
 def late_data() -> list[Trajectory]:
-    return [excitation(ARM, seed, seconds=3.0, action=late) for seed in range(5)]
+    return [excitation(ARM, seed, seconds=2.0, action=late) for seed in range(5)]
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +173,19 @@ def test_known_parameters_lie_within_their_intervals() -> None:
     config = IdentificationBenchmarkConfig(trials=3, minutes=0.25)
     (row,) = measure_identification(config)["rows"].values()
     assert 90 < row["within 2 std"] <= 100 and row["within 3 std"] > 98
+
+
+def test_runtime_filters_friction_like_the_model() -> None:
+    model = new_model(config={"friction_filter_time": [0.1, 0.0, 0.2, 0.1, 0.05, 0.1]})
+    model.friction[:, 1] = 5.0
+    data = windows([excitation(ARM, 0, seconds=0.5)])
+    tensors = {name: value.numpy() for name, value in model.state_dict().items()}
+    runtime = MujocoRigidBody.from_tensors(model.meta, tensors)
+    actual = runtime.predict(data.motion.numpy(), data.time.numpy()).mean
+    expected = model.predict(data.motion, data.time).mean.numpy()
+    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
+    with pytest.raises(ValueError, match="friction_filter_time has 2 values; ur5 has 6 joints"):
+        new_model(config={"friction_filter_time": [0.1, 0.1]})
 
 
 @pytest.mark.parametrize("lag", [(0.1,), (-0.1,) * 6, (9.0,) * 6])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +45,7 @@ from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import split_train_val_test, train, with_acceleration
 from invdyn_ros.typing import Array
 
+LAG = 0.02  # [s] of the effort, of the fit without bounds beside
 NUM_POSTURES = 10_000
 COULOMB_VELOCITY = 0.02  # [rad/s] at which Coulomb friction is fully developed
 FRICTION = (0.02, 0.03, 0.005, 0.002)  # largest, relative to effort limit and unit motion
@@ -127,6 +128,7 @@ def _recording_row(folder: Path, urdf: Path | None) -> Row:
     links = np.linalg.eigvalsh(pseudo_inertias(model.tree.inertial.numpy()))[:, 0]
     identification = model.identification or {"condition_number": np.nan, "base_parameters": []}
     moving, moving_free = (100 * _moving(m, trajectories) for m in (model, free))
+    with_lag = _without_bounds(_with_lag(model), trajectories)
     return {
         "links": float(len(links)),
         "physical links": float((links > 0).sum()),
@@ -134,7 +136,7 @@ def _recording_row(folder: Path, urdf: Path | None) -> Row:
         "least diagonal of M": float(inertia.diagonal(dim1=-2, dim2=-1).min()),
         "moving": moving,
         "moving without bounds": moving_free,
-        "moving ratio": moving / moving_free,
+        "moving without bounds, lag": 100 * _moving(with_lag, trajectories),
         "least diagonal without bounds": float(
             joint_space_inertia(free, robot.lower, robot.upper).diagonal(dim1=-2, dim2=-1).min()
         ),
@@ -146,6 +148,14 @@ def _recording_row(folder: Path, urdf: Path | None) -> Row:
             sum(not p["identified"] for p in identification["base_parameters"])
         ),
     }
+
+
+def _with_lag(model: RigidBody) -> RigidBody:
+    """Return a model whose actions are recorded with at least a lag of LAG."""
+    lag = tuple(max(lag, LAG) for lag in model.meta.effort_lag or (0.0,) * model.n)
+    lagged = build(replace(model.meta, effort_lag=lag))
+    assert isinstance(lagged, RigidBody)
+    return lagged
 
 
 def _without_bounds(model: RigidBody, trajectories: Sequence[Any]) -> RigidBody:

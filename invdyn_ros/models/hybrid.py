@@ -74,7 +74,6 @@ class Hybrid(RigidBody):
     Config = HybridConfig
     identifies_lag = False  # the process has its own filter of friction
     config: HybridConfig  # type: ignore[assignment]
-    friction_filter_time: Tensor  # (n,) [s]
     inverse_length_scale: Tensor  # (n, d)
     output_scale: Tensor  # (n,) in the target's unit, after shrinkage
     variance_weights: Tensor  # (n, 4) variances: noise, stick, process, model
@@ -98,11 +97,8 @@ class Hybrid(RigidBody):
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=self.dtype))
 
-    def rigid_body_target(self, motion: Tensor) -> Tensor:
-        """Return the rigid body's target (..., n) of a motion (..., 3n)."""
-        q, qd, qdd = motion.split(self.n, dim=-1)
-        friction = friction_terms(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
-        return self.compliance * self.tree.torque(q, qd, qdd) + (friction * self.friction).sum(-1)
+    def _filter_time(self) -> Tensor:
+        return torch.zeros(self.n, dtype=self.dtype)  # until it is identified
 
     def features(self, motion: Tensor) -> Tensor:
         """Return the features (..., n, d) of the Gaussian processes, before scaling."""

@@ -102,7 +102,8 @@ class MujocoRigidBody:
         """Create the model from the tensors of a checkpoint of the family `rigid_body`."""
         config = from_mapping(RigidBodyConfig, meta.config, meta.family)
         parameters = {name: tensors[name] for name in RIGID_BODY_PARAMETERS}
-        return cls(meta, parameters, config.coulomb_velocity)
+        filter_time = np.array(config.friction_filter_time, float)
+        return cls(meta, parameters, config.coulomb_velocity, filter_time)
 
     def predict(self, motion: Array, time: Array) -> PredictedAction:
         """Return the actions (B, T, n) of motion (B, T, 3n) in SI units."""

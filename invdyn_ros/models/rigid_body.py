@@ -32,7 +32,7 @@ class RigidBody(InverseDynamics):
     """Newton-Euler dynamics with friction, for each frame; causal.
 
     The target of joint j is c_j tau_j(q, qd, qdd) + phi_j . [qd_j, tanh(qd_j / v), 1, qdd_j];
-    tau has no gravity if the actions have none.
+    tau has no gravity if the actions have none. For v see `smooth_sign`.
     """
 
     Config: ClassVar[type] = RigidBodyConfig
@@ -41,6 +41,7 @@ class RigidBody(InverseDynamics):
     config: RigidBodyConfig
     friction: Tensor  # (n, 4)
     compliance: Tensor  # (n,) target per unit of torque
+    friction_filter_time: Tensor  # (n,) [s]
 
     def __init__(self, meta: ModelMetadata) -> None:
         """Create the model with the parameters of the URDF in `meta`."""
@@ -50,6 +51,17 @@ class RigidBody(InverseDynamics):
         # the URDF gives torques [N m]; for servos and currents the compliance is identified
         compliance = 1.0 if is_torque(meta.action_unit) else 0.0
         self.register_buffer("compliance", torch.full((self.n,), compliance, dtype=self.dtype))
+        self.register_buffer("friction_filter_time", self._filter_time(), persistent=False)
+
+    def _filter_time(self) -> Tensor:
+        """Return the configured time (n,) over which friction changes sign [s]."""
+        times = self.config.friction_filter_time or (0.0,) * self.n
+        if len(times) != self.n:
+            raise ValueError(
+                f"friction_filter_time has {len(times)} values; {self.meta.robot} has {self.n} "
+                "joints"
+            )
+        return torch.tensor(times, dtype=self.dtype)
 
     @property
     def effort_filter(self) -> EffortFilter | None:
@@ -130,7 +142,8 @@ class RigidBody(InverseDynamics):
             self.target(data.motion, data.action),
             self.config.coulomb_velocity,
             self.config.min_velocity,
-            effort_filter=self.effort_filter,
+            self.friction_filter_time,
+            self.effort_filter,
         )
 
     def predict_target(self, motion: Tensor) -> Tensor:
@@ -140,8 +153,8 @@ class RigidBody(InverseDynamics):
     def rigid_body_target(self, motion: Tensor) -> Tensor:
         """Return the rigid body's target (..., n) of a motion (..., 3n)."""
         q, qd, qdd = motion.split(self.n, dim=-1)
-        friction = (friction_terms(qd, qdd, self.config.coulomb_velocity) * self.friction).sum(-1)
-        return self.compliance * self.tree.torque(q, qd, qdd) + friction
+        friction = friction_terms(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
+        return self.compliance * self.tree.torque(q, qd, qdd) + (friction * self.friction).sum(-1)
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error in units of the target's variance.

@@ -26,6 +26,9 @@ class RigidBodyConfig(Validated):
 
     min_velocity: float = 0.05
     """[rad/s] Slower joints may stick, and have little weight in the identification."""
+    friction_filter_time: tuple[NonNegativeFloat, ...] = ()
+    """[s] Time over which friction changes sign when a joint reverses, one for each joint; empty:
+    estimated from the data."""
 
 
 @dataclass(frozen=True)

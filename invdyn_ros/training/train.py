@@ -25,7 +25,6 @@ from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.training.action_delay import (
-    ActionTiming,
     estimate_action_delay,
     estimate_timing,
     urdf_compliance,
@@ -163,7 +162,7 @@ def _prepare(
         trajectories, config.test_fraction, config.resolved_split_seed
     )
     meta = _model_metadata(config, dataset, robot)
-    meta = replace(meta, **_timing(config, meta, inner)._asdict())
+    meta = _with_timing(config, meta, inner)
     torch.manual_seed(config.seed)
     model = build(meta) if config.init_from is None else _load_initial(config.init_from, meta)
     meta = replace(meta, config=model.meta.config)
@@ -200,21 +199,25 @@ def _model_metadata(config: TrainConfig, dataset: Dataset, robot: Robot | None) 
     )
 
 
-def _timing(config: TrainConfig, meta: ModelMetadata, data: Split) -> ActionTiming:
-    """Return the configured action delay, or else estimates of delay and lag."""
-    family = MODELS[config.family]
+def _with_timing(config: TrainConfig, meta: ModelMetadata, data: Split) -> ModelMetadata:
+    """Return the metadata with the configured action delay, or else with estimates."""
+    family, delay = MODELS[config.family], config.action_delay
     if family.input_type == "pixels":
-        if config.action_delay:
+        if delay:
             raise ValueError(
-                f"action_delay is {config.action_delay} s; the actions of family {config.family} "
+                f"action_delay is {delay} s; the actions of family {config.family} "
                 "lie between images: leave it out"
             )
-        return ActionTiming(0.0)
-    if config.action_delay is not None:
-        return ActionTiming(config.action_delay)
-    if family.identifies_lag:
-        return estimate_timing(meta, data)
-    return ActionTiming(estimate_action_delay(meta, data))
+        return meta
+    if family.identifies_lag and meta.urdf and meta.config.get("identify", True):
+        timing = estimate_timing(meta, data, delay)._asdict()
+        filter_time = timing.pop("friction_filter_time")
+        if filter_time and not meta.config.get("friction_filter_time"):
+            meta = replace(meta, config=meta.config | {"friction_filter_time": filter_time})
+        return replace(meta, **timing)
+    return replace(
+        meta, action_delay=estimate_action_delay(meta, data) if delay is None else delay
+    )
 
 
 def _load_initial(folder: str, meta: ModelMetadata) -> InverseDynamics:

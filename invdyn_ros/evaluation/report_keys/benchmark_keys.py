@@ -134,7 +134,9 @@ COLUMNS: Mapping[str, Keys] = {
         "moving without bounds": ReportKey(
             "the same of a fit without bounds, same delay and lag", "% nMSE", optional=True
         ),
-        "moving ratio": ReportKey("error by that of the fit without bounds", optional=True),
+        "moving without bounds, lag": ReportKey(
+            "the same with a lag of the whole effort of at least 20 ms", "% nMSE", optional=True
+        ),
         "least diagonal without bounds": ReportKey(
             "least diagonal of M of the fit without bounds", "kg m2", optional=True
         ),
