@@ -149,7 +149,7 @@ def _best_of_joints(
     values = tuple(
         rows[min(range(len(rows)), key=lambda k: errors[k][j])][j] for j in range(len(errors[0]))
     )
-    each = best._replace(**{field: values})
+    each = ActionTiming(**(best._asdict() | {field: values}))
     return each if error(each) < (1 - MIN_IMPROVEMENT) * error(best) else best
 
 
