@@ -128,7 +128,7 @@ def _recording_row(folder: Path, urdf: Path | None) -> Row:
     links = np.linalg.eigvalsh(pseudo_inertias(model.tree.inertial.numpy()))[:, 0]
     identification = model.identification or {"condition_number": np.nan, "base_parameters": []}
     moving, moving_free = (100 * _moving(m, trajectories) for m in (model, free))
-    with_lag = _without_bounds(_with_lag(model), trajectories)
+    free_lagged = _without_bounds(_with_lag(model), trajectories)
     return {
         "links": float(len(links)),
         "physical links": float((links > 0).sum()),
@@ -136,7 +136,7 @@ def _recording_row(folder: Path, urdf: Path | None) -> Row:
         "least diagonal of M": float(inertia.diagonal(dim1=-2, dim2=-1).min()),
         "moving": moving,
         "moving without bounds": moving_free,
-        "moving without bounds, lag": 100 * _moving(with_lag, trajectories),
+        "moving without bounds, lag": 100 * _moving(free_lagged, trajectories),
         "least diagonal without bounds": float(
             joint_space_inertia(free, robot.lower, robot.upper).diagonal(dim1=-2, dim2=-1).min()
         ),
