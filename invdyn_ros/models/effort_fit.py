@@ -166,8 +166,8 @@ def unit_warning(robot: Robot, trajectories: Sequence[Trajectory], unit: str) ->
     return (
         f"the actions are stated in {unit!r}, but {likeliest!r} is likelier: URDF and friction "
         f"explain {stated} as {unit} and {likely} as {likeliest}, with {fit.factor:.2g} A per N m "
-        f"(a geared motor has less than {MAX_CURRENT_PER_TORQUE}); collect the data again with the "
-        "unit that the robot reports"
+        f"(a geared motor has less than {MAX_CURRENT_PER_TORQUE}); collect the data again with "
+        "the unit that the robot reports"
     )
 
 
