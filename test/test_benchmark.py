@@ -1,5 +1,6 @@
 """Benchmarks: measurements, reports and refused input."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import get_type_hints
@@ -65,7 +66,7 @@ def test_model_benchmark_times_live_exported_and_eager_models(checkpoint, tmp_pa
     arguments = ("--checkpoint", checkpoint, "--calls", 200)
     report = report_of(tmp_path, "model", *arguments)
     names = {"live", "live whole tick", "eager PyTorch", "eager PyTorch whole tick"}
-    names |= {"onnxruntime", "mj_inverse"}
+    names |= {"onnxruntime", "mj_inverse"} | ({"C"} if shutil.which("cc") else set())
     assert set(report["rows"]) == {f"arm (rigid_body), {name}" for name in names}
     for row in report["rows"].values():
         assert 0 < row["p50"] <= row["p99"] <= row["max"]
@@ -98,7 +99,7 @@ def test_peers_of_the_dynamics_benchmark_compute_the_same_torques():
 
 def test_families_that_are_not_shipped_are_measured_untrained():
     models = untrained_models()
-    assert {model.meta.family for model in models.values()} | {"rigid_body"} == {
+    assert {model.meta.family for model in models.values()} | {"rigid_body", "hybrid"} == {
         name for name, family in MODELS.items() if family.input_type == "motion"
     }
     wide = [

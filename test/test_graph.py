@@ -62,6 +62,7 @@ def test_simulated_teleop_has_its_nodes_and_parameters(checkpoint):
         "lockstep": False,
         "simulated_time": False,
         "resume": True,
+        "unsafe": False,
         "speed": 1.0,
         "tool_speed": 1.0,
     }

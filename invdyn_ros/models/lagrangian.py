@@ -182,10 +182,11 @@ class Lagrangian(InverseDynamics):
         energy = self.energy(q, (q - mean) / std, qd, qd / std)
         L, dL = energy.factor, energy.factor_rate
         v, a = (root * qd).unsqueeze(-1), (root * qdd).unsqueeze(-1)  # (..., n, 1)
-        momentum = L.mT @ v
-        inertial = L @ (L.mT @ a + dL.mT @ v) + dL @ momentum
+        turned = L.transpose(-1, -2)  # .mT cannot be exported
+        momentum = turned @ v
+        inertial = L @ (turned @ a + dL.transpose(-1, -2) @ v) + dL @ momentum
         # K = |L' v|^2 / 2, so that dK/dL = v (L' v)'
-        by_factor = (v @ momentum.mT).flatten(-2) @ self.energy.entries.T
+        by_factor = (v @ momentum.transpose(-1, -2)).flatten(-2) @ self.energy.entries.T
         potential = self.target_std.max().expand_as(by_factor[..., :1])
         weights = torch.cat([-by_factor, potential], dim=-1)
         return root * inertial.squeeze(-1) + self.energy.gradient(q, 1 / std, energy, weights)
