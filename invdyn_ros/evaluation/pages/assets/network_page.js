@@ -92,7 +92,8 @@ const networkPage = (() => {
     byId("play").ariaPressed = String(playing);
     for (const key of ["time", "speed", "layer", "x", "y", "prune"]) byId(key).value = state[key];
     byId("sample").value = state.sample < 0 ? "" : state.sample;
-    byId("neuron").value = state.neuron + 1;
+    const field = byId("neuron");
+    if (document.activeElement !== field) field.value = state.neuron + 1; // nobody types in it
     byId("neuron").max = first.units[state.layer];
     byId("responses").checked = state.responses;
     byId("follow").checked = state.follow;
@@ -167,6 +168,7 @@ const networkPage = (() => {
     on("reset", "click", () => setInputs(first.data.inputs.map((input) => input.initial)));
     on("sample", "change", (list) => (list.value === "" ? setInputs(state.inputs) : setInputs([...first.data.samples.inputs[list.value]], Number(list.value))));
     on("layer", "change", (list) => choose(Number(list.value), state.neuron));
+    on("neuron", "blur", () => change());
     on("neuron", "input", (field) => field.value !== "" && choose(state.layer, Math.round(field.value) - 1));
     for (const id of ["speed", "x", "y"]) on(id, "change", (list) => { state[id] = Number(list.value); change(); });
     on("prune", "input", (slider) => { state.prune = Number(slider.value); change(); });
