@@ -111,6 +111,19 @@ def test_restart_of_simulated_time_is_a_new_start_at_rest() -> None:
         np.testing.assert_array_equal(command.desired.qd, 0)
 
 
+def test_reordered_joint_state_of_the_first_moments_is_no_restart() -> None:
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
+    states = [
+        MeasuredState(k / 125, wave(arm, k / 125).q, wave(arm, k / 125).qd) for k in range(20)
+    ]
+    for k, measured in enumerate(states):
+        controller.set_target(Target(k / 125, wave(arm, (k + 1) / 125), 0.008))
+        controller.update(measured)
+        plan = controller.plan
+        for late in states[max(k - 3, 0) : k]:
+            assert controller.update(late).reason == IGNORED and controller.plan is plan
+
+
 def test_first_command_that_acts_on_a_target_carries_its_stamp_once() -> None:
     arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
     controller.update(MeasuredState(0.0, arm.home, np.zeros(6)))

@@ -15,7 +15,9 @@ from invdyn_ros.benchmarks.safety_rig import action_bounds, tool_speed_limit
 from invdyn_ros.control.command import Command
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
+from invdyn_ros.control.measurement_monitor import REORDERING
 from invdyn_ros.models.predictor import PredictedAction
+from invdyn_ros.robots.collision import CollisionModel
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.typing import Array
@@ -119,6 +121,7 @@ class _Fuzz:
             self.robot, job.unit, self.controller.limits, tool_speed_limit(), action_bounds()
         )
         self.probe = ContactProbe(self.robot, obstacles)
+        self.collision = CollisionModel(self.robot, obstacles)
         self.stream, self.result = TargetStream(self.robot, self.rng), FuzzResult()
         self.period = 1 / self.robot.rate
         self.segment = self.calls = 0
@@ -139,11 +142,13 @@ class _Fuzz:
             self._run_chunk()
 
     def _free_configuration(self) -> Array:
-        """Return a random configuration without contacts and away from the limits."""
+        """Return a random configuration with all clearances and away from the limits."""
         limits = self.controller.limits
         for _ in range(200):
             q: Array = self.rng.uniform(limits.lower + 0.01, limits.upper - 0.01)
-            if not self.probe.contacts(q, START_CLEARANCE):
+            # PyBullet does not find all pairs that are near
+            is_clear = self.collision.clearances(q).min() > 0
+            if is_clear and not self.probe.contacts(q, START_CLEARANCE):
                 return q
         return self.robot.home.copy()
 
@@ -231,7 +236,8 @@ class _Fuzz:
         if self.has_fault:
             # without a clock, the controller takes each call for one control period
             self.fault_time += self.period if self.latency is None else now - self.fault_time
-            time = self.fault_time
+            if self.job.unit == "rad":  # a torque belongs to the stamp of its joint state
+                time = self.fault_time
             if desired is not None and command.action is not None:
                 self.q, self.qd = desired.q, desired.qd
             else:
@@ -240,6 +246,8 @@ class _Fuzz:
         if desired is None or command.action is None:
             return
         ticks, k = self.ticks, self.count
+        if self.latency is None and k and time < ticks.time[k - 1] - REORDERING:
+            self.segment += 1  # simulated time has started again
         ticks.time[k], ticks.segment[k], ticks.joints[k] = time, self.segment, measured
         ticks.reference[k] = np.concatenate(desired)
         ticks.action[k] = command.action

@@ -22,6 +22,7 @@ from invdyn_ros.typing import Array
 
 LARGEST = 1e6  # [rad, rad/s] of a measurement
 RESTART_TIME = 0.5  # [s] below which the stamps of simulated time start again
+REORDERING = 0.1  # [s] by which a stamp may be older than the newest without a restart
 LARGEST_STAMP = 1e10  # [s] beyond it a float does not resolve the time between two joint states
 
 
@@ -150,7 +151,7 @@ class MeasurementMonitor:
         last = self.measured
         if last is None or not (clock is None or self.config.simulated_time):
             return False
-        return bool(measured.time < last.time and 0 <= measured.time < RESTART_TIME)
+        return bool(0 <= measured.time < min(RESTART_TIME, last.time - REORDERING))
 
     def speed(self) -> Array | None:
         """Return the speeds (n,) [rad/s] over the last samples, None if they are not known yet."""
