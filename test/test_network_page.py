@@ -9,7 +9,6 @@ import torch
 from browser import check_accessible, check_quiet, needs_chromium, open_page
 from PIL import Image
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from invdyn_ros.benchmarks.network_page import (
