@@ -9,6 +9,7 @@ import torch
 from browser import check_accessible, check_quiet, needs_chromium, open_page
 from PIL import Image
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from invdyn_ros.benchmarks.network_page import (
@@ -190,8 +191,8 @@ def test_every_control_of_the_page_acts_and_stands_in_the_address(browser, page,
     assert state("time") == 101
     Select(find("speed")).select_by_value("0.25")
     find("play").click()
-    assert find("play").get_attribute("aria-pressed") == "true" and find("play").text == "Pause"
     settle(browser)
+    assert find("play").get_attribute("aria-pressed") == "true" and find("play").text == "Pause"
     find("play").click()
     assert 101 < state("time") < 199
     set_range(browser, "time", 150.25)
@@ -203,7 +204,7 @@ def test_every_control_of_the_page_acts_and_stands_in_the_address(browser, page,
     assert state("inputs") == [0, 0]
     set_range(browser, "input-1", 0.5)
     Select(find("layer")).select_by_value("1")
-    find("neuron").clear(), find("neuron").send_keys("3")
+    find("neuron").send_keys(Keys.BACKSPACE, "3")
     Select(find("x")).select_by_value("1")
     Select(find("y")).select_by_value("-1")
     find("responses").click()
