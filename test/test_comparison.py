@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,6 @@ from invdyn_ros.evaluation.closed_loop import excitation_motion
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.compare import (
     ComparisonJob,
-    TrainedRun,
     comparison_report,
     family_configs,
     load_trajectories,
@@ -24,6 +25,7 @@ from invdyn_ros.evaluation.compare import (
 )
 from invdyn_ros.evaluation.comparison_table import comparison_rows, markdown
 from invdyn_ros.evaluation.report_keys.registry import undescribed_keys, unused_keys
+from invdyn_ros.evaluation.trained_run import TrainedRun
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import build
@@ -78,7 +80,7 @@ def configs(folder: Path) -> dict[str, TrainConfig]:
 @pytest.mark.slow
 def test_family_that_generated_the_data_is_best(compared: dict) -> None:
     assert compared["best"]["family"] == "rigid_body"
-    assert "next mlp" in compared["best"]["reason"]
+    assert "mlp" in compared["best"]["reason"]
     worst = compared["families"]["mlp"]["val"]["mean"]
     assert compared["families"]["rigid_body"]["val"]["mean"] < 1e-5 < worst
 
@@ -199,6 +201,13 @@ def test_families_are_ranked_by_validation_error(folder: Path, tmp_path: Path) -
     assert best["reason"].endswith(
         "the simplest within the 95% interval of the lowest, mlp with 20%"
     )
+    for verdict in ({"reason": "it pushes the wrong way"}, {"rollout_rms": 1.0}):
+        model = copy.copy(some.model)
+        model.meta = replace(model.meta, data=model.meta.data | {"drive_check": verdict})
+        runs_of["rigid_body"] = [runs_of["rigid_body"][0]._replace(model=model)]
+        best = comparison_report(job(folder, tmp_path), runs_of)["best"]
+        assert best["family"] == "mlp"
+        assert best["reason"].endswith("worse to drive with: rigid_body")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from invdyn_ros.config import load_json, load_yaml, to_mapping
 from invdyn_ros.data.atomic_file import write_json
@@ -17,8 +17,8 @@ from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.evaluate import evaluate
+from invdyn_ros.evaluation.trained_run import TrainedRun, best_family
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.drive_check import refusal
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.robots.robot import Robot, package_file
@@ -28,28 +28,6 @@ from invdyn_ros.training.training_state import STATE_FILE, Progress
 
 RUN_FILE = "run.json"
 ProgressCallback = Callable[[TrainConfig, Progress], None]
-
-
-class TrainedRun(NamedTuple):
-    """A trained model and its evaluation reports on the validation and test splits."""
-
-    checkpoint: Path
-    config: TrainConfig
-    model: InverseDynamics
-    val: dict[str, Any]
-    test: dict[str, Any]
-    seconds: float | None  # of training; None: an earlier run had trained it
-
-    @property
-    def val_nmse(self) -> float:
-        """Mean nMSE on the validation split, by which runs are ranked; infinite if undefined."""
-        mean = self.val["nmse"]["mean"]
-        return float("inf") if mean is None else float(mean)
-
-    @property
-    def refusal(self) -> str:
-        """Why the model may not drive an arm, empty if it may or was not checked."""
-        return refusal(self.model.meta.data)
 
 
 @dataclass(frozen=True)
@@ -230,7 +208,7 @@ def comparison_report(
         "tracking_task": None if job.tracking_task is None else job.tracking_task.describe(),
         "baselines": baselines,
         "families": families,
-        "best": _best(best_runs),
+        "best": best_family(best_runs),
     }
 
 
@@ -274,35 +252,6 @@ def _row(best: TrainedRun, runs: Sequence[TrainedRun]) -> dict[str, Any]:
             for run in runs
         ],
     }
-
-
-def _best(best_runs: Mapping[str, TrainedRun]) -> dict[str, Any]:
-    """Choose the simplest family within the 95% interval of the most accurate one.
-
-    A family that may not drive an arm is only chosen if none may.
-    """
-    allowed = [family for family, run in best_runs.items() if not run.refusal] or [*best_runs]
-    ranked = sorted(allowed, key=lambda family: best_runs[family].val_nmse)
-    lowest = best_runs[ranked[0]]
-    high = lowest.val["nmse"]["ci95"][1]
-    limit = lowest.val_nmse if high is None else max(high, lowest.val_nmse)
-    within = [family for family in ranked if best_runs[family].val_nmse <= limit]
-    best = min(within, key=[*MODELS].index)
-    reason = f"lowest nMSE on validation, {_percent(lowest)}"
-    if best != ranked[0]:
-        reason = (
-            f"nMSE on validation {_percent(best_runs[best])}, the simplest within the 95% "
-            f"interval of the lowest, {ranked[0]} with {_percent(lowest)}"
-        )
-    elif len(ranked) > 1:
-        reason += f"; next {ranked[1]}, {_percent(best_runs[ranked[1]])}"
-    if refused := [family for family in best_runs if family not in allowed]:
-        reason += f"; not to drive with: {', '.join(refused)}"
-    return {"family": best, "checkpoint": best_runs[best].checkpoint.name, "reason": reason}
-
-
-def _percent(run: TrainedRun) -> str:
-    return f"{100 * run.val_nmse:.3g}%"
 
 
 def _write(file: Path, values: Mapping[str, Any]) -> None:
