@@ -26,8 +26,9 @@ from invdyn_ros.data.windows import Windows, windows
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import MODELS
+from invdyn_ros.training.data_preparation import split_train_val_test
 from invdyn_ros.training.run_config import parse_train_config
-from invdyn_ros.training.train import split_train_val_test, train
+from invdyn_ros.training.train import train
 from invdyn_ros.training.trainer import Trainer, TrainerConfig, Validation
 from invdyn_ros.training.training_state import Progress, RunState
 

@@ -22,8 +22,9 @@ from invdyn_ros.models.net2net import convert
 from invdyn_ros.models.network_history import NetworkHistory
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.training import trainer as trainer_module
+from invdyn_ros.training.data_preparation import split_train_val_test
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
-from invdyn_ros.training.train import split_train_val_test, train
+from invdyn_ros.training.train import train
 from invdyn_ros.training.trainer import TrainerConfig
 from invdyn_ros.training.training_state import Progress
 

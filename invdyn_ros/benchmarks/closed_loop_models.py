@@ -23,7 +23,7 @@ from invdyn_ros.models.torch_predictor import TorchPredictor
 from invdyn_ros.robots.feedback import nominal_rotor_inertia
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.simulation import nominal_model
-from invdyn_ros.training.train import TrainConfig
+from invdyn_ros.training.run_config import TrainConfig
 from invdyn_ros.typing import Array
 
 # factors of the inertias in the UR5 of the package example-robot-data

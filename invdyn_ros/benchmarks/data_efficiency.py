@@ -29,8 +29,13 @@ from invdyn_ros.robots.robot import Robot, load_robot, package_file
 from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.action_delay import estimate_action_delay
+from invdyn_ros.training.data_preparation import (
+    check_joints,
+    split_train_val_test,
+    with_acceleration,
+)
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
-from invdyn_ros.training.train import check_joints, split_train_val_test, train, with_acceleration
+from invdyn_ros.training.train import train
 
 MAX_CLIPS = 50  # into which the samples are divided
 CONFIGS = "config/train"

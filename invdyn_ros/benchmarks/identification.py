@@ -41,8 +41,9 @@ from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig, optimal_excitations
+from invdyn_ros.training.data_preparation import split_train_val_test, with_acceleration
 from invdyn_ros.training.run_config import parse_train_config
-from invdyn_ros.training.train import split_train_val_test, train, with_acceleration
+from invdyn_ros.training.train import train
 from invdyn_ros.typing import Array
 
 LAG = 0.02  # [s] of the effort, of the fit without bounds beside

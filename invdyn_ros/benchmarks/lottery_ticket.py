@@ -31,6 +31,11 @@ from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.action_delay import estimate_action_delay
+from invdyn_ros.training.data_preparation import (
+    check_joints,
+    split_train_val_test,
+    with_acceleration,
+)
 from invdyn_ros.training.lottery_ticket import (
     MotionTask,
     Ticket,
@@ -38,7 +43,6 @@ from invdyn_ros.training.lottery_ticket import (
     XorTask,
     find_tickets,
 )
-from invdyn_ros.training.train import check_joints, split_train_val_test, with_acceleration
 from invdyn_ros.training.trainer import TrainerConfig
 from invdyn_ros.training.xor import XorConfig
 from invdyn_ros.workers import parallel_map

@@ -32,8 +32,8 @@ from invdyn_ros.evaluation.run_info import command_line, run_info
 from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.source import arm_name
+from invdyn_ros.training.data_preparation import check_joints
 from invdyn_ros.training.run_config import TrainConfig
-from invdyn_ros.training.train import check_joints
 from invdyn_ros.training.training_state import Progress
 
 

@@ -22,8 +22,9 @@ from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.robots.robot import Robot, package_file
+from invdyn_ros.training.data_preparation import with_acceleration
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
-from invdyn_ros.training.train import train, with_acceleration
+from invdyn_ros.training.train import train
 from invdyn_ros.training.training_state import STATE_FILE, Progress
 
 RUN_FILE = "run.json"

@@ -15,7 +15,7 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, check_compatible
 from invdyn_ros.models.effort_lag import as_recorded
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
-from invdyn_ros.training.train import split_train_val_test, with_acceleration
+from invdyn_ros.training.data_preparation import split_train_val_test, with_acceleration
 
 Part = Literal["test", "val"]
 

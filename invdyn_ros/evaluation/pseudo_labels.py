@@ -27,7 +27,7 @@ from invdyn_ros.models.checkpoint_files import METADATA_FILE
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.perception.camera import read_video_info
 from invdyn_ros.sources.video import read_video, video_files
-from invdyn_ros.training.train import with_acceleration
+from invdyn_ros.training.data_preparation import with_acceleration
 from invdyn_ros.workers import parallel_map
 
 JOB_FILE = "job.json"  # in OUT.part: model and recordings of the run

@@ -41,7 +41,11 @@ from invdyn_ros.models.least_squares_identification import (
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.parameter_identification import cross_identify
 from invdyn_ros.models.rigid_body import RigidBody
-from invdyn_ros.models.rigid_body_config import NUM_JOINT_FEATURES, HybridConfig
+from invdyn_ros.models.rigid_body_config import (
+    NUM_JOINT_FEATURES,
+    HybridConfig,
+    gaussian_process_shapes,
+)
 from invdyn_ros.models.variance_components import fit_variance_components
 
 JOINT_LENGTH_SCALES = (1.0, 2.0)  # of a joint's own motion, in its standard deviations
@@ -83,17 +87,7 @@ class Hybrid(RigidBody):
     def __init__(self, meta: ModelMetadata) -> None:
         """Create the model with the rigid body of the URDF in `meta`."""
         super().__init__(meta)
-        n, m, d = self.n, self.config.num_inducing, NUM_JOINT_FEATURES + 3 * self.n
-        shapes: dict[str, tuple[int, ...]] = {
-            "friction_filter_time": (n,),
-            "inverse_length_scale": (n, d),
-            "output_scale": (n,),
-            "variance_weights": (n, 4),
-            "in_distribution_variance": (n,),
-            "inducing_points": (n, m, d),
-            "mean_weights": (n, m),
-            "variance_reduction": (n, m, m),
-        }
+        shapes = gaussian_process_shapes(self.n, self.config.num_inducing)
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=self.dtype))
 

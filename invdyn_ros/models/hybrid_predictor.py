@@ -13,7 +13,11 @@ from invdyn_ros.config import from_mapping
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.mujoco_rigid_body import RIGID_BODY_PARAMETERS, MujocoRigidBody
 from invdyn_ros.models.predictor import PredictedAction
-from invdyn_ros.models.rigid_body_config import NUM_JOINT_FEATURES, HybridConfig
+from invdyn_ros.models.rigid_body_config import (
+    NUM_JOINT_FEATURES,
+    HybridConfig,
+    gaussian_process_shapes,
+)
 from invdyn_ros.typing import Array
 
 
@@ -50,19 +54,9 @@ class HybridPredictor:
     @staticmethod
     def tensor_shapes(meta: ModelMetadata) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the tensors of a checkpoint of the family `hybrid`."""
-        m = from_mapping(HybridConfig, meta.config, meta.family).num_inducing
-        n = len(meta.joint_names)
-        d = NUM_JOINT_FEATURES + 3 * n
-        return MujocoRigidBody.tensor_shapes(meta) | {
-            "friction_filter_time": (n,),
-            "inverse_length_scale": (n, d),
-            "output_scale": (n,),
-            "variance_weights": (n, 4),
-            "in_distribution_variance": (n,),
-            "inducing_points": (n, m, d),
-            "mean_weights": (n, m),
-            "variance_reduction": (n, m, m),
-        }
+        num_inducing = from_mapping(HybridConfig, meta.config, meta.family).num_inducing
+        processes = gaussian_process_shapes(len(meta.joint_names), num_inducing)
+        return MujocoRigidBody.tensor_shapes(meta) | processes
 
     def predict(self, motion: Array, time: Array) -> PredictedAction:
         """Return the actions (B, T, n) of motion (B, T, 3n) in SI units."""

@@ -46,3 +46,23 @@ class HybridConfig(Validated):
     """Inducing points of each Gaussian process."""
     num_selection_rows: Annotated[int, Field(ge=NUM_FOLDS)] = 2000
     """Evenly spaced frames for the selection of hyperparameters and the Gaussian processes."""
+
+
+def gaussian_process_shapes(n: int, num_inducing: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors of a hybrid's Gaussian processes in a checkpoint.
+
+    Args:
+        n: number of joints.
+        num_inducing: inducing points of each process.
+    """
+    d = NUM_JOINT_FEATURES + 3 * n
+    return {
+        "friction_filter_time": (n,),
+        "inverse_length_scale": (n, d),
+        "output_scale": (n,),
+        "variance_weights": (n, 4),
+        "in_distribution_variance": (n,),
+        "inducing_points": (n, num_inducing, d),
+        "mean_weights": (n, num_inducing),
+        "variance_reduction": (n, num_inducing, num_inducing),
+    }

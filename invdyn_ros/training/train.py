@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.dataset import Dataset, read_dataset
 from invdyn_ros.data.leakage import fingerprint, row_sketch
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.data.windows import Split, Windows, split, whole_trajectories, windows
+from invdyn_ros.data.windows import Split, Windows, whole_trajectories, windows
 from invdyn_ros.models.checkpoint import load, save, select_device
 from invdyn_ros.models.effort_fit import unit_warning
 from invdyn_ros.models.fallback_metadata import fallback_metadata
@@ -28,6 +28,11 @@ from invdyn_ros.training.action_delay import (
     estimate_action_delay,
     estimate_timing,
     urdf_compliance,
+)
+from invdyn_ros.training.data_preparation import (
+    check_joints,
+    split_train_val_test,
+    with_acceleration,
 )
 from invdyn_ros.training.distributed import init_process_group
 from invdyn_ros.training.drive_check import DriveChecker
@@ -96,48 +101,6 @@ def train(
         if group.is_main_process:
             _save(setup, progress, Path(out))
     return model
-
-
-def split_train_val_test(
-    trajectories: Sequence[Trajectory], fraction: float, seed: int
-) -> tuple[Split, Split]:
-    """Return two splits: all data into training and test, and that training part once more.
-
-    The test part of the second split is for validation.
-
-    Args:
-        trajectories: all data.
-        fraction: fraction held out by each split.
-        seed: seed of both splits.
-    """
-    outer = split(trajectories, fraction, seed)
-    return outer, split(outer.train, fraction, seed)
-
-
-def with_acceleration(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Differentiate the trajectories without accelerations, except videos without motion."""
-    return [
-        t.differentiate()
-        if len(t.position) and not (len(t.acceleration) and len(t.velocity))
-        else t
-        for t in trajectories
-    ]
-
-
-def check_joints(dataset: Dataset, robot: Robot, data: str | Path) -> None:
-    """Check that a dataset has the joints of a robot.
-
-    Args:
-        dataset: dataset to check.
-        robot: the arm to train for.
-        data: source of the dataset in the message.
-
-    Raises:
-        ValueError: it has other joints.
-    """
-    if dataset.info.joint_names != robot.joint_names:
-        expected, actual = ", ".join(robot.joint_names), ", ".join(dataset.info.joint_names)
-        raise ValueError(f"{data} has joints {actual}; '{robot.name}' has {expected}")
 
 
 def _settings(config: TrainConfig) -> dict[str, Any]:
