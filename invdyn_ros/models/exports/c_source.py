@@ -32,37 +32,8 @@ def c_source(model: RigidBody, name: str) -> tuple[str, str]:
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name):
         raise ValueError(f"'{name}' is no name of a C function; use letters, digits and _")
-    meta = model.meta
-    tree = identified_tree(model)
-    rotations = [_rotation_to_z(axis) for axis in tree.axes]
-    before = [np.eye(3) if parent < 0 else rotations[parent] for parent in tree.parents]
-    frames = list(zip(before, tree.transforms, rotations, strict=True))
-    viscous, coulomb, offset, rotor = model.friction.double().cpu().numpy().T
-    feedthrough = 1.0 if meta.action_unit == "rad" else 0.0
-    values = {
-        "name": name,
-        "guard": f"{name.upper()}_INVERSE_DYNAMICS_H",
-        "robot": meta.robot,
-        "joints": ", ".join(meta.joint_names),
-        "unit": meta.action_unit,
-        "n": str(len(tree.parents)),
-        "parents": _integers(tree.parents),
-        "order": _integers(tree.order),
-        "prismatic": _integers([int(flag) for flag in tree.prismatic]),
-        "rotations": _numbers([B.T @ T[:3, :3] @ R for B, T, R in frames]),
-        "positions": _numbers([B.T @ T[:3, 3] for B, T, _ in frames]),
-        "inertial": _numbers(
-            [_rotated(row, R) for row, R in zip(tree.inertial, rotations, strict=True)]
-        ),
-        "gravity": _numbers(tree.gravity),
-        "compliance": _numbers(model.compliance.double().cpu().numpy()),
-        "viscous": _numbers(viscous),
-        "coulomb": _numbers(coulomb),
-        "offset": _numbers(offset),
-        "rotor": _numbers(rotor),
-        "feedthrough": _numbers(np.array([feedthrough])),
-        "coulomb_velocity": _numbers(np.array([model.config.coulomb_velocity])),
-    }
+    values = {"name": name, "guard": f"{name.upper()}_INVERSE_DYNAMICS_H"}
+    values |= _tree_values(model) | _joint_values(model)
     folder = files("invdyn_ros.models.exports")
     source, header = (
         re.sub(
@@ -73,6 +44,44 @@ def c_source(model: RigidBody, name: str) -> tuple[str, str]:
         for suffix in (".c", ".h")
     )
     return source, header
+
+
+def _tree_values(model: RigidBody) -> dict[str, str]:
+    """Return the constants of the kinematic tree and its links."""
+    tree = identified_tree(model)
+    rotations = [_rotation_to_z(axis) for axis in tree.axes]
+    before = [np.eye(3) if parent < 0 else rotations[parent] for parent in tree.parents]
+    frames = list(zip(before, tree.transforms, rotations, strict=True))
+    links = [_rotated(row, R) for row, R in zip(tree.inertial, rotations, strict=True)]
+    return {
+        "n": str(len(tree.parents)),
+        "parents": _integers(tree.parents),
+        "order": _integers(tree.order),
+        "prismatic": _integers([int(flag) for flag in tree.prismatic]),
+        "rotations": _numbers([B.T @ T[:3, :3] @ R for B, T, R in frames]),
+        "positions": _numbers([B.T @ T[:3, 3] for B, T, _ in frames]),
+        "inertial": _numbers(links),
+        "gravity": _numbers(tree.gravity),
+    }
+
+
+def _joint_values(model: RigidBody) -> dict[str, str]:
+    """Return the constants of the joints, and what stands in comments."""
+    meta = model.meta
+    viscous, coulomb, offset, rotor = model.friction.double().cpu().numpy().T
+    return {
+        "robot": meta.robot,
+        "joints": ", ".join(meta.joint_names),
+        "unit": meta.action_unit,
+        "compliance": _numbers(model.compliance.double().cpu().numpy()),
+        "viscous": _numbers(viscous),
+        "coulomb": _numbers(coulomb),
+        "offset": _numbers(offset),
+        "rotor": _numbers(rotor),
+        "feedthrough": _numbers([1.0 if meta.action_unit == "rad" else 0.0]),
+        "coulomb_velocity": _numbers([model.config.coulomb_velocity]),
+        "filter_time": _numbers(model.friction_filter_time.double().cpu().numpy()),
+    }
 
 
 def _rotation_to_z(axis: Array) -> Array:
