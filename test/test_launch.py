@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from node_probe import CHECKPOINTS, Probe
+from node_probe import Probe
 
 from invdyn_ros.cli import VERBS
 from invdyn_ros.cli.launch import show_arguments
@@ -20,12 +20,8 @@ from invdyn_ros.graph.graph import GRAPHS
 from invdyn_ros.graph.launcher import child_environment, launch
 from invdyn_ros.graph.node_spec import NodeSpec
 from invdyn_ros.graph.processes import LAUNCHER_VARIABLE, Processes
-from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.onnx_export import export
-from invdyn_ros.models.registry import build
 
 ROOT = Path(__file__).parents[1]
-PERSON = ROOT.parent / "shared" / "data" / "teleop" / "person.mp4"
 TIMEOUT = 30.0  # [s] before a test fails
 
 NODE_PRINTING_PARAMETERS = """
@@ -330,110 +326,6 @@ def test_help_lists_every_verb():
     for verb in VERBS:
         assert f"  {verb} " in output.stdout
         assert importlib.util.find_spec(f"invdyn_ros.cli.{verb}") is not None
-
-
-HEAVY = {
-    *("torch", "jax", "onnx", "onnxruntime", "scipy", "sympy", "gymnasium", "stable_baselines3"),
-    *("mujoco", "pybullet", "cv2", "mediapipe", "matplotlib", "PIL", "aiohttp", "jinja2"),
-    *("h5py", "zarr", "pyarrow", "rosbags", "tyro"),
-}
-NODE_IMPORTS = {
-    "camera": ({"cv2"}, "CameraNode()", "-p", f"video:={PERSON}"),
-    "pose": ({"cv2", "mediapipe"}, "PoseNode()"),
-    "retarget": ({"mujoco", "scipy"}, "RetargetNode()"),
-    "report": (set(), "ReportNode()"),
-    "dofbot": (set(), "DofbotNode(ServoBoard(time.monotonic))"),
-    "simulator": ({"mujoco", "pybullet"}, "SimulatorNode()"),
-    "inverse_dynamics": (
-        {"mujoco"},
-        "InverseDynamicsNode()",
-        "-p",
-        f"checkpoint:={CHECKPOINTS / 'ur5'}",
-    ),
-}
-"""Node -> what it may import, and how it is created with which ROS arguments."""
-CREATED_NODE = """
-import sys, rclpy
-from servo_board import ServoBoard
-from invdyn_ros.nodes.{name} import *
-rclpy.init(args=["node", "--ros-args", *{arguments}])
-node = {call}
-print(*sorted({heavy} & sys.modules.keys()), flush=True)
-import os; os._exit(0)
-"""
-
-
-DRIVEN_ARMS = """
-import sys
-from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.nodes.inverse_dynamics import *
-from invdyn_ros.models.runtime import load_runtime
-runtimes = set()
-for path in sys.argv[1:]:
-    robot = load_robot(load_runtime(path).meta.robot)
-    config = SafetyLimitsConfig(), MeasurementMonitorConfig()
-    controller, description = load_controller(robot, path, "auto", *config)
-    controller.engage(True)
-    command = controller.update(MeasuredState(0.0, robot.home, 0 * robot.home))
-    assert command.action is not None, command.reason
-    runtimes.add(description["runtime"])
-print(*sorted(runtimes))
-print(*sys.modules)
-"""
-
-
-@pytest.mark.skipif(not PERSON.exists(), reason="the recording person.mp4 is absent")
-def test_created_nodes_import_only_what_they_use():
-    started = {
-        name: subprocess.Popen(
-            [
-                *(sys.executable, "-c"),
-                CREATED_NODE.format(name=name, call=call, arguments=arguments, heavy=HEAVY),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT / "test",
-        )
-        for name, (_, call, *arguments) in NODE_IMPORTS.items()
-    }
-    imported = {name: set(process.communicate()[0].split()) for name, process in started.items()}
-    assert imported == {name: allowed for name, (allowed, *_) in NODE_IMPORTS.items()}
-
-
-def test_shipped_and_exported_models_drive_without_torch_and_training(tmp_path):
-    folders = sorted(CHECKPOINTS.iterdir())
-    network = build(replace(load(CHECKPOINTS / "ur5").meta, family="mlp", config={"width": 8}))
-    export(network.eval(), tmp_path / "mlp.onnx")
-    result = subprocess.run(
-        [sys.executable, "-c", DRIVEN_ARMS, *folders, tmp_path / "mlp.onnx"],
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    driven, imported = result.stdout.splitlines()
-    assert driven == "HybridPredictor MujocoRigidBody ONNXModel"
-    heavy = {name for name in imported.split() if name in HEAVY or "training" in name}
-    assert heavy == {"mujoco", "onnxruntime"}
-
-
-def test_nodes_without_a_network_start_without_torch():
-    nodes = [
-        "blocks",
-        "camera",
-        "dofbot",
-        "grasp",
-        "pose",
-        "report",
-        "retarget",
-        "scene_camera",
-        "simulator",
-        "view",
-    ]
-    modules = ", ".join(f"invdyn_ros.nodes.{node}" for node in nodes)
-    slow = {"torch", "jax", "matplotlib", "mediapipe", "stable_baselines3"}
-    source = f"import sys, {modules}; print(*{slow!r} & sys.modules.keys())"
-    result = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
-    assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
 
 
 def test_every_graph_has_a_launch_file():
