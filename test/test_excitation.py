@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from oracle import robot
 
+from invdyn_ros.benchmarks.closed_loop import MOTION_SEED
+from invdyn_ros.benchmarks.safety_checks import ContactProbe
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.evaluation.closed_loop import excitation_motion
+from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.registry import ROBOTS, load_plant
 from invdyn_ros.sources.excitation import (
     ExcitationConfig,
@@ -106,3 +110,15 @@ def test_impossible_excitations_and_workers_are_refused() -> None:
         next(simulate(robot("ur5"), SHORT_EXCITATION, workers=0))
     with pytest.raises(ValueError, match="candidates is 0; it must be greater than 0"):
         ExcitationConfig(candidates=0)
+
+
+@pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa"])
+def test_no_excitation_lets_the_arm_touch_itself(arm: str) -> None:
+    """By the collision detection of the simulation, not that of the choice."""
+    r = robot(arm)
+    motions = optimal_excitations(r, ExcitationConfig(minutes=1.0, candidates=2))
+    ways = [motion.motion(np.arange(0, motion.duration, 0.05))[0] for motion in motions]
+    ways += [excitation_motion(r, (MOTION_SEED, seed), 15.0).q[::10] for seed in range(6)]
+    probe = ContactProbe(r, FREE_SPACE)
+    assert not [contact for way in ways for q in way for contact in probe.contacts(q)]
+    probe.close()

@@ -48,7 +48,6 @@ from invdyn_ros.evaluation.closed_loop import (
 from invdyn_ros.evaluation.compare import family_configs
 from invdyn_ros.evaluation.plots.closed_loop import plot_closed_loop
 from invdyn_ros.models.drive_check import chosen_feedback
-from invdyn_ros.models.torch_predictor import TorchPredictor
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
@@ -225,9 +224,10 @@ def drive(
     """
     action_delay, runs = 0.0 if kind == WITHOUT_DELAY else tested.action_delay, []
     fallback = feedback = None
-    if isinstance(tested.model, TorchPredictor):
-        fallback = fallback_from_metadata(tested.model.meta)
-        feedback = chosen_feedback("N m", tested.model.meta.data)
+    meta = getattr(tested.model, "meta", None)  # that of a trained model
+    if meta is not None:
+        fallback = fallback_from_metadata(meta)
+        feedback = chosen_feedback("N m", meta.data)
     motion = point_to_point_motion if kind == POINT_TO_POINT else excitation_motion
     for seed in range(config.motions):
         desired = motion(robot, (MOTION_SEED, seed), config.seconds)

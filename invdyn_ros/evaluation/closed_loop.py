@@ -20,7 +20,7 @@ from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation import ExcitationConfig, ExcitationTrajectory
+from invdyn_ros.sources.excitation import ExcitationConfig, FreeExcitations
 from invdyn_ros.typing import Array, Mask
 
 REST = 0.3  # [s] after each motion from one posture to another
@@ -157,9 +157,8 @@ def excitation_motion(robot: Robot, seed: int | tuple[int, ...], seconds: float)
         seconds: duration [s].
     """
     random = np.random.default_rng(seed)
-    motion = ExcitationTrajectory(
-        robot, ExcitationConfig(episode_seconds=seconds), random, speed_scale=1.0
-    )
+    config = ExcitationConfig(episode_seconds=seconds)
+    motion = FreeExcitations(robot).draw(config, random, speed_scale=1.0)
     time = np.arange(round(seconds * robot.rate)) / robot.rate
     q, qd, _ = (np.stack(part) for part in zip(*map(motion.state_at, time), strict=True))
     return JointSamples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))

@@ -17,6 +17,8 @@ from pydantic import PositiveFloat, PositiveInt
 from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.control.motion_profile import State
 from invdyn_ros.models.least_squares_identification import friction_terms
+from invdyn_ros.robots.collision import CollisionModel
+from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -28,6 +30,8 @@ FRICTION_VELOCITY = 0.02  # [rad/s] at which Coulomb friction is fully developed
 SPEED_SCALES = (0.25, 1.0)  # slow episodes excite friction and gravity
 EXCHANGE_PASSES = 5  # over all episodes; few candidates change after the third
 REGULARIZATION = 1e-9  # of the information matrix, which is singular for one short episode
+CLEARANCE_SAMPLES = 150  # per motion, at which the arm must not touch itself
+MAX_DRAWS = 500  # of a motion without contact
 RANK_TOLERANCE = 1e-7  # relative singular value of parameters without effect on torques
 
 
@@ -129,6 +133,43 @@ class ExcitationTrajectory:
         return State(*(part[0] for part in self.motion(np.array([time]))))
 
 
+class FreeExcitations:
+    """Random motions of an arm in free space in which it does not touch itself."""
+
+    def __init__(self, robot: Robot) -> None:
+        """Load the shapes of an arm.
+
+        Raises:
+            ValueError: a mesh of the URDF does not exist or cannot be read.
+        """
+        self.robot, self._collision = robot, CollisionModel(robot, FREE_SPACE)
+
+    def draw(
+        self, config: ExcitationConfig, random: np.random.Generator, speed_scale: float
+    ) -> ExcitationTrajectory:
+        """Return the first motion without contact; see `ExcitationTrajectory`.
+
+        Args:
+            config: duration, frequencies and fractions of the limits.
+            random: random generator.
+            speed_scale: scale of the velocity.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for _ in range(MAX_DRAWS):
+            motion = ExcitationTrajectory(self.robot, config, random, speed_scale)
+            time = np.linspace(0, motion.duration, CLEARANCE_SAMPLES)
+            if all(
+                self._collision.clearances(q).min(initial=0) >= 0 for q in motion.motion(time)[0]
+            ):
+                return motion
+        raise ValueError(
+            f"{self.robot.name} touches itself in {MAX_DRAWS} random motions; give a smaller "
+            "range_fraction or max_amplitude"
+        )
+
+
 class FisherInformation:
     """Fisher information of motions on the base parameters, relative to random states."""
 
@@ -172,8 +213,9 @@ class FisherInformation:
 def optimal_excitations(robot: Robot, config: ExcitationConfig) -> list[ExcitationTrajectory]:
     """Return one motion per episode, chosen for the information of all episodes together."""
     speed_scales = np.random.default_rng(config.seed).uniform(*SPEED_SCALES, config.num_episodes)
+    free = FreeExcitations(robot)
     candidates = [
-        [ExcitationTrajectory(robot, config, random, scale) for _ in range(config.candidates)]
+        [free.draw(config, random, scale) for _ in range(config.candidates)]
         for scale, random in zip(
             speed_scales, map(np.random.default_rng, _seeds(config)), strict=True
         )
