@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.context import ForkServerContext
+from threading import Thread
 from typing import Any, TypeVar
 
 import torch
@@ -61,3 +63,12 @@ def _start_worker() -> None:
     """Use a single thread, and exit silently at Ctrl-C, which the parent process reports."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process once its parent has been killed, which a worker without a job never sees."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
