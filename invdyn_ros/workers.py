@@ -67,7 +67,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process once its parent has been killed, which a worker without a job never sees."""
+    """End this process once its parent has been killed, which a pool does not notice."""
     parent = parent_process()
     if parent is not None:
         parent.join()
