@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def running_arm(joint_positions: np.ndarray) -> Iterator[None]:
         while not over.wait(1 / RATE):
             if joints.get_subscription_count() and blocks.get_subscription_count():
                 stamp = 10**18 + k * 10**9 // RATE
-                q = joint_positions[min(int(k / RATE / REST_SECONDS), len(joint_positions) - 1)]
+                q = joint_positions[int(k / RATE / REST_SECONDS) % len(joint_positions)]
                 joints.publish(state(stamp, q))
                 if k % TICKS_PER_IMAGE == 0:
                     blocks.publish(block_message(exact_detection(q)[0], stamp, np.zeros((6, 6))))
@@ -65,7 +66,7 @@ def calibrate_live(*arguments: object, interrupted: bool) -> str:
 
     Args:
         *arguments: arguments of the command.
-        interrupted: whether Ctrl-C is sent at the seventh pose.
+        interrupted: whether Ctrl-C is sent after seven poses.
     """
     verb = subprocess.Popen(
         [sys.executable, "-u", "-m", "invdyn_ros", "calibrate", "live", *map(str, arguments)],
@@ -78,8 +79,10 @@ def calibrate_live(*arguments: object, interrupted: bool) -> str:
     try:
         for line in verb.stdout:
             lines.append(line)
-            if interrupted and "pose 7: " in line:
+            pose = re.search(r"pose (\d+): ", line)  # some are reported together
+            if interrupted and pose and int(pose[1]) >= 7:
                 verb.send_signal(signal.SIGINT)
+                interrupted = False
         assert verb.wait(30) == 0, "".join(lines)
     finally:
         verb.kill()
