@@ -91,19 +91,20 @@ def has_ended(pid):
 
 
 def start_launcher(*scripts):
-    """Run a group of processes in a new process; return that and the pids of the group."""
+    """Run p0, p1... as a group in a new process; return that and the pids of the group."""
     source = (
         "import os, sys\nfrom invdyn_ros.graph.processes import Processes\n"
         "with Processes() as group:\n"
-        f"    for script in {scripts!r}:\n"
+        f"    for number, script in enumerate({scripts!r}):\n"
         f"        ends_group = script == {NODE_WRITING_A_REPORT!r}\n"
-        "        group.start('p', [sys.executable, '-c', script], os.environ, ends_group)\n"
+        "        command = [sys.executable, '-c', script]\n"
+        "        group.start(f'p{number}', command, os.environ, ends_group)\n"
         "    sys.exit(group.wait())\n"
     )
     launcher = subprocess.Popen(
         [sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
-    lines = [launcher.stdout.readline() for _ in scripts]
+    lines = sorted(launcher.stdout.readline() for _ in scripts)  # they come in any order
     return launcher, [int(line.split()[-1]) for line in lines]
 
 
@@ -197,9 +198,9 @@ def test_second_interrupt_spares_the_report_and_a_third_one_kills_it():
     """The process that ends the group reads why the run ended, and is told of the second one."""
     launcher, (pid, report) = start_launcher(NODE_IGNORING_SIGNALS, NODE_WRITING_A_REPORT)
     launcher.send_signal(signal.SIGINT)
-    assert launcher.stdout.readline() == "[p] ended by SIGINT\n"
+    assert launcher.stdout.readline() == "[p1] ended by SIGINT\n"
     launcher.send_signal(signal.SIGINT)
-    assert launcher.stdout.readline() == "[p] skipping the plots\n"
+    assert launcher.stdout.readline() == "[p1] skipping the plots\n"
     assert has_ended(pid) and is_running(report) and launcher.poll() is None
     launcher.send_signal(signal.SIGINT)
     assert launcher.wait(TIMEOUT) == 128 + signal.SIGINT
