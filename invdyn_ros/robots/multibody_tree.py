@@ -68,7 +68,7 @@ class MultibodyTree(NamedTuple):
             np.stack([T @ j.T for (_, T), j in zip(parents, joints, strict=True)]),
             np.stack([joint.axis for joint in joints]),
             tuple(joint.type == "prismatic" for joint in joints),
-            np.stack([_inertial_parameters(tree.pseudo_inertia(n, names)) for n in names]),
+            np.stack([inertial_parameters(tree.pseudo_inertia(n, names)) for n in names]),
             tuple(gravity),
         )
 
@@ -82,7 +82,7 @@ class MultibodyTree(NamedTuple):
         return sorted(range(len(self.parents)), key=depth)
 
 
-def _inertial_parameters(J: Array) -> Array:
+def inertial_parameters(J: Array) -> Array:
     """Return the ten inertial parameters of a pseudo-inertia J (4, 4)."""
     I = np.trace(J[:3, :3]) * np.eye(3) - J[:3, :3]  # noqa: E741
     return np.concatenate([[J[3, 3]], J[:3, 3], I[np.triu_indices(3)]])
