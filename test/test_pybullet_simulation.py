@@ -93,18 +93,28 @@ def test_payload_adds_its_gravity_torque(arm: str) -> None:
     assert without > 10 * with_weight
 
 
-def test_dry_friction_holds_below_its_level_and_slips_above() -> None:
-    body, plant = robot("ur5"), replace(IDEAL_PLANT, coulomb=0.1)
+@pytest.mark.parametrize(
+    ("terms", "joint", "level"),
+    [
+        ({}, 0, 0.1),
+        ({"stribeck": 0.5}, 0, 0.15),  # breaks away above the Coulomb friction
+        ({"load_friction": 0.2}, 1, 0.122),  # the shoulder carries 16.5 N m
+    ],
+)
+def test_dry_friction_holds_below_its_level_and_slips_above(
+    terms: dict[str, float], joint: int, level: float
+) -> None:
+    body, plant = robot("ur5"), replace(IDEAL_PLANT, coulomb=0.1, **terms)
     zero = np.zeros(6)
     hold = body.inverse_dynamics(body.home, zero, zero)
     with Simulation(body, plant) as simulation:
-        for fraction, moves in ((0.09, False), (0.13, True)):
+        for fraction, moves in ((0.9 * level, False), (1.3 * level, True)):
             simulation.reset()
             push = hold.copy()
-            push[0] += fraction * body.effort[0]
+            push[joint] += np.copysign(fraction * body.effort[joint], hold[joint])
             for _ in range(40):
                 simulation.step(push)
-            displacement = abs(simulation.true_state()[0][0] - body.home[0])
+            displacement = abs(simulation.true_state()[0] - body.home)[joint]
             assert displacement > 1e-2 if moves else displacement < 1e-3
 
 

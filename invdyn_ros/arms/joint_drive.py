@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from invdyn_ros.arms.joint_friction import JointFriction
 from invdyn_ros.arms.pybullet_arm import PybulletArm
 from invdyn_ros.arms.pybullet_client import BulletClient, pybullet
 from invdyn_ros.robots.plant import PlantConfig
@@ -53,7 +54,7 @@ class JointDrive:
     def reset(self, plant: PlantConfig) -> None:
         """Engage the brakes until the first command, with the friction and servos of a plant."""
         self.plant = plant
-        self.coulomb = plant.coulomb * self.robot.effort  # (n,) [N m]
+        self.friction = JointFriction(self.robot, plant)
         tolerated = max(MAX_SILENCE_TICKS / self.robot.rate, MIN_SILENCE)
         self._max_silence = round(tolerated * plant.physics_rate)
         self._brake_silence = round(BRAKE_SILENCE * plant.physics_rate)
@@ -68,6 +69,9 @@ class JointDrive:
 
     def actuate(self, command: Array | None) -> None:
         """Apply a new command, or the last one if it is None, for one physics step."""
+        if self.friction.varies and self.problem is None:
+            states = self._get_joint_states()
+            self._set_velocity_motors(self.friction.update(self._torques, states))
         if command is not None:
             self._accept(command)
         elif self._command is None:
@@ -84,8 +88,7 @@ class JointDrive:
     def _accept(self, command: Array) -> None:
         """Make a command the active one."""
         if self.problem is not None:
-            # a zero-velocity motor of limited force, solved implicitly, models dry friction
-            self._set_velocity_motors(self.coulomb)
+            self._set_velocity_motors(self.friction.coulomb)
             self.problem = None
         self._silence = 0
         if command is self._command:
@@ -122,7 +125,8 @@ class JointDrive:
         self.applied_torque = np.clip(gravity, -self.robot.effort, self.robot.effort)
         # a motor that stops the joint with a force proportional to its speed is a damper that is
         # stable for any inertia
-        self._set_velocity_motors(self.coulomb + WATCHDOG_DAMPING * self.robot.effort * np.abs(qd))
+        damping = WATCHDOG_DAMPING * self.robot.effort * np.abs(qd)
+        self._set_velocity_motors(self.friction.coulomb + damping)
         self._set_motors(pybullet.TORQUE_CONTROL, forces=self.applied_torque.tolist())
 
     def _gravity_torque(self, q: Array) -> Array:

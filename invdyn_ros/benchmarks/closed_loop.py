@@ -1,8 +1,9 @@
 """Closed-loop tracking of learned models on an arm whose URDF is wrong.
 
 The motions are excitations like those of the data, and of another kind, from point to point. The
-simulated arm has friction, rotor inertia, delay and a payload that are not in the URDF. The
-wrong URDF also has the wrist inertias of a public one. All models drive the same motions with the
+simulated arm has friction, rotor inertia, delay and a payload that are not in the URDF. Its dry
+friction rises towards standstill (Stribeck) and with the load, as in geared arms. The wrong URDF
+also has the wrist inertias of a public one. All models drive the same motions with the
 same feedback gains, in two forms: feed-forward (the model gets the plan, and feedback goes through
 a constant inertia) and computed torque (feedback goes through the model, as in the live node).
 """
@@ -60,6 +61,8 @@ RUN_KINDS: tuple[RunKind, ...] = ("excitation", "without delay", "point to point
 EXCITATION, WITHOUT_DELAY, POINT_TO_POINT = RUN_KINDS
 RATIO_COLUMNS = ("point to point", "rms", "jerk")
 MOTION_SEED = 31_415  # first number of the motion seeds; the seed of a dataset is a single number
+# changes of the plant: breakaway friction 40% above Coulomb's, and 5% of the load
+GEAR_FRICTION = {"stribeck": 0.4, "stribeck_velocity": 0.1, "load_friction": 0.05}
 RESAMPLES = 1000  # of the bootstrap
 
 
@@ -102,7 +105,7 @@ def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
             f"'{config.arm}' is driven by setpoints; give an arm driven by torques [N m]"
         )
     wrong = wrong_urdf(robot.rigid_body_urdf())
-    plant = load_plant(robot.name, payload=config.payload)
+    plant = load_plant(robot.name, payload=config.payload, **GEAR_FRICTION)
     data = config.data or collect_data(config, robot, plant)
     configs = family_configs(config.families, config.configs)
     tested_models = models_under_test(

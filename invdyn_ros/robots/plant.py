@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from invdyn_ros.config import Validated
 
@@ -18,6 +18,9 @@ class PlantConfig(Validated):
     Attributes:
         physics_rate: integration steps per second; less than 200 is unstable [Hz].
         coulomb: dry friction as a fraction of the effort limit [-].
+        stribeck: rise of the dry friction towards standstill, as a fraction of `coulomb` [-].
+        stribeck_velocity: velocity scale of that rise, which falls as a Gaussian [rad/s].
+        load_friction: dry friction per torque that the gear transmits to the links [-].
         viscous: viscous friction per effort limit [s/rad].
         rotor_inertia: reflected rotor inertia per effort limit [s2/rad].
         delay: time from command to actuator [s].
@@ -37,6 +40,9 @@ class PlantConfig(Validated):
 
     physics_rate: Annotated[float, Field(ge=200)] = 1000.0
     coulomb: NonNegativeFloat = 0.02
+    stribeck: NonNegativeFloat = 0.0
+    stribeck_velocity: PositiveFloat = 0.1
+    load_friction: NonNegativeFloat = 0.0
     viscous: NonNegativeFloat = 0.02
     rotor_inertia: NonNegativeFloat = 0.003
     delay: NonNegativeFloat = 0.008
