@@ -198,7 +198,7 @@ class JammedJoint(Tampering):
             simulation.joints[JOINT],
             simulation.client.VELOCITY_CONTROL,
             targetVelocity=0.0,
-            force=float(simulation.drive.coulomb[JOINT]),
+            force=float(simulation.drive.friction.coulomb[JOINT]),
         )
 
 
