@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from invdyn_ros.robots.user_arms import ARMS_VARIABLE, read_user_arms
 
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.robots.driver import shipped_driver
 from invdyn_ros.robots.registry import ROBOTS, load_plant, load_scene
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.robots.user_arms import ARMS_VARIABLE, read_user_arms
 
 ARM = "made_up"
 

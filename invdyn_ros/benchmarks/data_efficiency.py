@@ -46,7 +46,7 @@ class DataEfficiencyBenchmarkConfig:
     """Error on held-out trajectories against the number of training samples."""
 
     arm: str = "kuka_iiwa"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     data: Path | None = None
     """Dataset folder; default: the arm is simulated."""
     families: tuple[str, ...] = ("rigid_body", "hybrid", "mlp")

@@ -33,7 +33,7 @@ class DynamicsBenchmarkConfig(Validated):
     """Rigid-body inverse dynamics per second in PyTorch, beside MuJoCo and PyBullet."""
 
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     batches: PositiveInts = (1, 256, 4096, 1_000_000)
     """Batch sizes."""
     seconds: Annotated[float, Field(gt=0, lt=np.inf)] = 4.0

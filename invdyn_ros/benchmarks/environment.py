@@ -36,7 +36,7 @@ class EnvironmentBenchmarkConfig(Validated):
     """Environment steps per second with random actions, beside panda-gym's in the same run."""
 
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     periods: tuple[float, ...] = ()
     """Action periods [s]; by default 0.04, as panda-gym's, and the arm's control period."""
     noise: str = "default"

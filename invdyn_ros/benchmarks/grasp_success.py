@@ -41,7 +41,7 @@ class GraspSuccessBenchmarkConfig(Validated):
     """Success rates of grasp policies in simulation, beside the scripted policy's."""
 
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     policies: tuple[str, ...] = ()
     """Folders of `invdyn train_grasp` or `train_planner`; learned, planned: the shipped ones;
     expert: the visual-servoing expert. The scripted policy always runs too."""

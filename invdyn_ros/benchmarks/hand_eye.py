@@ -63,7 +63,7 @@ class HandEyeBenchmarkConfig(Validated):
     """Error of the camera pose from noisy detections of a marker, compared to OpenCV."""
 
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     poses: Annotated[int, Field(ge=MIN_POSES)] = 20
     """Number of poses of a calibration."""
     position_noise: PositiveFloat = 1.0

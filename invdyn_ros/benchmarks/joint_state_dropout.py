@@ -55,7 +55,7 @@ class JointStateDropoutBenchmarkConfig(Validated):
     models: tuple[Path, ...] = ()
     """Folders of time-series models of the arm."""
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     checkpoint: Path | None = None
     """Folder of its inverse model; default: the shipped one."""
     drop_rates: DropRates = (0.0, 0.25, 0.5, 0.75)

@@ -33,7 +33,7 @@ class LatencyBenchmarkConfig:
     """Latency from joint state to command through DDS, beside an echo of the same messages."""
 
     arm: str = "ur5"
-    """Name of the arm; its control rate is the rate of the joint states."""
+    """Name of the arm, or FILE.yaml of one; its control rate is the rate of the joint states."""
     checkpoint: Path | None = None
     """Checkpoint folder; default: the shipped one of the arm."""
     seconds: float = 20.0

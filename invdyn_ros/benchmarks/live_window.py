@@ -44,7 +44,7 @@ class LiveWindowBenchmarkConfig(Validated):
     video: Path
     """Video of a person."""
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     runs: PositiveInt = 3
     """Number of runs with and of runs without the live window."""
     seconds: PositiveFloat = 20.0

@@ -64,7 +64,7 @@ class LotteryTicketBenchmarkConfig(Validated):
     """Error and latency of lottery tickets against sparsity."""
 
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     data: Path | None = None
     """Dataset folder; default: the arm is simulated."""
     minutes: PositiveFloat = 10.0

@@ -33,7 +33,7 @@ class SimulationBenchmarkConfig(Validated):
     """Physics steps and images per second, beside plain PyBullet with the same URDF."""
 
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     seconds: PositiveFloat = 8.0
     """Total measuring time [s]."""
     report: Path | None = None

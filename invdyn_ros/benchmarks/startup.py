@@ -40,7 +40,7 @@ class StartupBenchmarkConfig(Validated):
     video: Path | None = None
     """Video of a person; default: a camera, and no commands from images are waited for."""
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     target: Literal["sim", "real"] = "sim"
     """Real: the arm stays disengaged, so only memory is measured."""
     composed: bool = False

@@ -19,7 +19,6 @@ from invdyn_ros.cli.calibrate_camera import CalibrateCameraOptions, run_calibrat
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Validated
 from invdyn_ros.data.atomic_file import write_atomically
-from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.graph.launcher import launch
 from invdyn_ros.graph.names import FrameName, Namespace, in_namespace
 from invdyn_ros.graph.node_spec import NodeSpec
@@ -38,6 +37,7 @@ from invdyn_ros.perception.hand_eye.static_poses import (
     StaticPoses,
     find_static_poses,
 )
+from invdyn_ros.robots.registry import launchable_arms
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.hand_eye_bag import read_hand_eye_bag
 
@@ -53,7 +53,7 @@ class CalibrateOptions:
     mounting: Mounting
     """eye_to_hand: fixed camera, and the marker on the hand; eye_in_hand: camera on the hand."""
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     block: int = 0
     """Number of the marked block: its topic is blocks/block_<number>."""
     marker_topic: str | None = None
@@ -99,9 +99,10 @@ class CalibrateLiveOptions(Validated, CalibrateOptions):
     def __post_init__(self) -> None:
         """Check that the recording is new and the block is known."""
         super().__post_init__()
-        if self.detect and self.arm not in ARMS:
+        if self.detect and self.arm not in launchable_arms():
+            arms = ", ".join(launchable_arms())
             raise ValueError(
-                f"the block of '{self.arm}' is unknown, unlike that of {', '.join(ARMS)}; give "
+                f"the block of '{self.arm}' is unknown, unlike that of {arms}; give "
                 "--no-detect and the --marker-topic of another detector"
             )
         if self.record is not None and self.record.exists():

@@ -54,7 +54,7 @@ class CollectGraspOptions:
     out: Path
     """Dataset folder to write."""
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     control_mode: Literal["joint", "cartesian"] = "joint"
     """Meaning of the actions, as in training."""
     namespace: str = ""
@@ -77,7 +77,7 @@ class CollectExpertOptions:
     out: Path
     """Dataset folder to write."""
     arm: str = "ur5"
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     control_mode: Literal["joint", "cartesian"] = "joint"
     """Meaning of the actions, as in training; a planner needs joint."""
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)

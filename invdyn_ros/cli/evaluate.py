@@ -34,9 +34,9 @@ class EvaluateOptions:
     plots: Path | None = None
     """Folder to write plots of measured and predicted actions to."""
     arm: str | None = None
-    """Name of the arm; a checkpoint of another arm is an error."""
+    """Name of the arm, or FILE.yaml of one; a checkpoint of another arm is an error."""
     urdf: Path | None = None
-    """URDF file of an arm that is not known by name."""
+    """URDF file of an arm that is not known by name, or another one of a known arm."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Device of the model."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import tyro
 
 from invdyn_ros.config import parse_yaml
+from invdyn_ros.robots.registry import register_arm
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.source import arm_name
 
@@ -29,9 +31,10 @@ def parse(options: Any, argv: Sequence[str] | None, verb: str, **tyro_options: A
         ValueError: a wrong, missing or unknown option, in one line.
     """
     errors = io.StringIO()
+    words = _register_arms(sys.argv[1:] if argv is None else argv)
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(options, args=argv, prog=f"invdyn {verb}", **tyro_options)
+            return tyro.cli(options, args=words, prog=f"invdyn {verb}", **tyro_options)
     except SystemExit as exit_:
         if not exit_.code:
             raise
@@ -73,6 +76,19 @@ def override(values: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, A
             group_values[group] = dict(_group(group_values, group, option))
             group_values = group_values[group]
         group_values[name] = parse_yaml(text, option)
+    return result
+
+
+def _register_arms(words: Sequence[str]) -> list[str]:
+    """Return a command line with the names of arms where it has their files."""
+    result: list[str] = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option == "--arm" and equals:
+            word = f"{option}={register_arm(value)}"
+        elif result and result[-1] == "--arm":
+            word = register_arm(word)
+        result.append(word)
     return result
 
 

@@ -39,9 +39,9 @@ class TrainOptions:
     out: Path
     """Checkpoint folder to write."""
     arm: str | None = None
-    """Name of the arm; default: the one of the dataset."""
+    """Name of the arm, or FILE.yaml of one; default: the one of the dataset."""
     urdf: Path | None = None
-    """URDF file of an arm that is not known by name."""
+    """URDF file of an arm that is not known by name, or another one of a known arm."""
     resume: bool = False
     """Resume the interrupted run in --out."""
     watch: Path | None = None

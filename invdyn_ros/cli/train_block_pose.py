@@ -27,7 +27,7 @@ class TrainBlockPoseOptions:
     out: Path
     """Folder for the network, its evaluation block_pose.json and its training images."""
     arm: str | None = None
-    """Name of the arm; by default that of the config file."""
+    """Name of the arm, or FILE.yaml of one; by default that of the config file."""
     config: Path | None = None
     """YAML file; by default the shipped one."""
     resume: bool = False

@@ -28,7 +28,7 @@ class TrainGraspOptions:
     out: Path
     """Folder for the best policy, the state of the run and its logs."""
     arm: str | None = None
-    """Name of the arm; by default that of the config file."""
+    """Name of the arm, or FILE.yaml of one; by default that of the config file."""
     algorithm: str | None = None
     """dagger, sac, tqc or ppo; by default that of the config file."""
     config: Path | None = None

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Literal,
     NamedTuple,
@@ -19,15 +18,9 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from invdyn_ros.graph.names import FrameName, Namespace
 from invdyn_ros.robots.registry import launchable_arms
 
-ARMS = launchable_arms()
 AutoBoolean = Literal["auto", "true", "false"]
 
 BOOLEAN_VALUES = {"true": True, "false": False}
-
-if TYPE_CHECKING:
-    Arm = str
-else:
-    Arm = Literal[ARMS]
 
 
 class LaunchArgument(NamedTuple):
@@ -45,7 +38,24 @@ class LaunchArgument(NamedTuple):
 class CommonArguments:
     """Launch arguments of every graph."""
 
-    arm: Annotated[Arm, Field(description="arm to move")] = "ur5"
+    arm: Annotated[
+        str,
+        Field(
+            description=(
+                f"arm to move: {', '.join(launchable_arms())}, or FILE.yaml of another; default: "
+                "ur5, or that of urdf"
+            )
+        ),
+    ] = ""
+    urdf: Annotated[
+        str,
+        Field(
+            description=(
+                "FILE.urdf of the arm, such as a calibrated one, or robot_description: what the "
+                "driver publishes; default: that of the arm"
+            )
+        ),
+    ] = ""
     target: Annotated[
         Literal["sim", "real"],
         Field(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from invdyn_ros.graph.topics import COMMANDS, JOINT_STATES
+from invdyn_ros.robots.arm_file import ARM_FILE_SUFFIX
 from invdyn_ros.robots.driver import load_driver, shipped_driver
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 
@@ -57,7 +58,9 @@ def resolve_driver(file: str, arm: str, real: bool) -> ResolvedDriver:
             f"there is no driver for a real {arm}; give driver:=FILE.yaml (see config/drivers), "
             f"or one of the arms {', '.join(known)}"
         )
-    path = Path(file).absolute() if file else shipped_driver(str(spec.driver))
+    described = file or str(spec.driver)
+    is_file = file or described.endswith(ARM_FILE_SUFFIX)
+    path = Path(described).absolute() if is_file else shipped_driver(described)
     driver = load_driver(path, load_robot(arm))
     interfaces = {"rad": driver.position, "N m": driver.effort}
     topics = {unit: i.topic for unit, i in interfaces.items() if i is not None}

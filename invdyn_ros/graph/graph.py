@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from invdyn_ros.config import from_strings
+from invdyn_ros.graph.arms import resolve_arm
 from invdyn_ros.graph.common_values import resolve_common
 from invdyn_ros.graph.composition import compose
 from invdyn_ros.graph.discovery import discovery_environment
@@ -46,12 +47,12 @@ def resolve(graph_name: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
     graph = find_graph(graph_name)
     parsed = from_strings(graph.arguments, arguments, f"launch arguments of {graph_name}")
     values: ArgumentValues = {**vars(parsed), "graph": graph_name}
+    environment = discovery_environment(values["discovery"], os.environ)
+    if (domain := values["domain"]) >= 0:
+        environment["ROS_DOMAIN_ID"] = str(domain)
+    values["arm"], values["arm_source"] = resolve_arm(values, environment)
     resolve_common(values)
     graph.resolve_values(values)
-    domain = values["domain"]
-    environment = discovery_environment(values["discovery"], os.environ)
-    if domain >= 0:
-        environment["ROS_DOMAIN_ID"] = str(domain)
     specs = [
         NodeSpec(
             template.executable,
@@ -82,4 +83,5 @@ def _parameters(template: NodeTemplate, values: ArgumentValues) -> dict[str, Par
     names = (*template.parameter_names, "use_sim_time")
     if "tf_prefix" in names:  # whoever has the prefix of the joints has their other names
         names += ("joint_map",)
-    return {name: values[name] for name in names if values.get(name, "") != ""}
+    texts = {**values, "arm": values["arm_source"]}
+    return {name: texts[name] for name in names if texts.get(name, "") != ""}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from invdyn_ros.graph.arguments import ARMS, BOOLEAN_VALUES, GraspSimArguments
+from invdyn_ros.graph.arguments import BOOLEAN_VALUES, GraspSimArguments
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.graph.templates import (
     INVERSE_DYNAMICS_PARAMETERS,
@@ -26,6 +26,7 @@ from invdyn_ros.graph.topics import (
     MARKERS,
     REPORT_READY,
 )
+from invdyn_ros.robots.registry import launchable_arms
 from invdyn_ros.robots.robot import ROBOTS
 
 # topics that need a publisher and a subscriber before the simulation starts
@@ -82,7 +83,7 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     """Check the arguments of grasp_sim and derive values from them."""
     arm = values["arm"]
     if ROBOTS[arm].gripper is None:
-        supported = ", ".join(name for name in ARMS if ROBOTS[name].gripper)
+        supported = ", ".join(name for name in launchable_arms() if ROBOTS[name].gripper)
         raise ValueError(f"{arm} has no gripper; grasp_sim is for {supported}")
     real, lockstep = values["target"] == "real", values["lockstep"]
     if values["image_transport"] != "raw" and not real:

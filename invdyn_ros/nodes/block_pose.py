@@ -43,7 +43,7 @@ class BlockPoseNodeConfig:
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
         block_pose_model: folder of a network of `invdyn train_block_pose`.
         lockstep: process every image, instead of only the latest one.
         image_transport: raw, or compressed for the images of /camera/image_raw/compressed.

@@ -50,7 +50,7 @@ class BlocksNodeConfig:
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm; its scene has the size of the blocks.
+        arm: name of the arm, or FILE.yaml of one; its scene has the size of the blocks.
         lockstep: process every image, instead of only the latest one.
         publish_camera: publish the pose of the camera as a static frame: that of camera_pose, or
             that of the simulated camera.

@@ -19,7 +19,7 @@ class EchoNodeConfig:
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm, which determines the size of a command.
+        arm: name of the arm, or FILE.yaml of one, which determines the size of a command.
     """
 
     arm: str = "ur5"

@@ -60,7 +60,7 @@ class GraspNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm; its scene has the size of the blocks.
+        arm: name of the arm, or FILE.yaml of one; its scene has the size of the blocks.
         policy: name of the policy.
         policy_checkpoint: folder of a learned policy or planner.
         noise: domain randomization level, whose image latency is simulated in lockstep; a change

@@ -35,7 +35,7 @@ class GripperNodeConfig:
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
         driver: YAML file of its driver.
     """
 

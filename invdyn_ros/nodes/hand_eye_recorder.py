@@ -41,7 +41,7 @@ class HandEyeRecorderNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
         marker_topic: topic of the marker's poses in the camera's frame.
         joint_states_topic: topic of the joint states.
         record: new directory of the rosbag2 recording to write.

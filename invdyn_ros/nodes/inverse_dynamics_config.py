@@ -13,7 +13,7 @@ class InverseDynamicsNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
         driver: YAML file of the driver of a real arm; empty: nothing but joint states is watched.
         checkpoint: folder or .onnx file of the model.
         unsafe: drive with a model that was refused as a driver after its training.

@@ -25,7 +25,7 @@ class InverseDynamicsSolverNodeConfig:
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
         checkpoint: folder or .onnx file of a model of torques; empty: the shipped one of the arm.
         unit: N m, or N m without gravity, of the answers.
     """

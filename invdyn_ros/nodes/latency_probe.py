@@ -43,7 +43,7 @@ class LatencyProbeNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
         unit: unit of the commands.
         seconds: duration of the measurement of both nodes [s].
         turn_seconds: duration of a turn, in which one of the two nodes is measured [s].

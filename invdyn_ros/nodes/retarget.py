@@ -30,7 +30,7 @@ class RetargetNodeConfig:
     """Parameters of the node in addition to those of RetargetConfig.
 
     Attributes:
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
         lockstep: whether time is simulated; if so, the age of landmarks is not checked.
         obstacles: YAML file of the obstacles around the arm; empty: those of the arm's entry.
     """

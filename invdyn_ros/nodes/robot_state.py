@@ -21,7 +21,7 @@ class RobotStateNodeConfig:
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
     """
 
     arm: str = "ur5"

@@ -40,7 +40,7 @@ class ReportNodeConfig(Validated):
 
     Attributes:
         graph: name of the graph.
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
         checkpoint: folder or .onnx file of the inverse-dynamics model.
         report: JSON file to write; empty: none.
         record: directory of a rosbag2 recording to write; empty: none.

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ from invdyn_ros.nodes.parameters import (
 )
 from invdyn_ros.nodes.statuses import status_name
 from invdyn_ros.nodes.warning_log import WarningLog
+from invdyn_ros.robots.registry import register_arm
 
 T = TypeVar("T")
 RCLError = rclpy_implementation.RCLError  # of the middleware, such as a missing key
@@ -81,6 +83,8 @@ def load_parameters(
         set_descriptor(node, name, descriptors[name], value)
     if on_change is not None:
         Reconfiguration(node, result, on_change)
+    if hasattr(result, "arm"):
+        return replace(result, arm=register_arm(result.arm))  # type: ignore[type-var]
     return result
 
 
@@ -185,12 +189,12 @@ class DiagnosticNode(CallbackNode):
 
     def _publish_diagnostics(self) -> None:
         level, text = self._level()
-        arm = self.get_parameter("arm").value if self.has_parameter("arm") else ""
+        arm = self.get_parameter("arm").value if self.has_parameter("arm") else ""  # or its file
         status = DiagnosticStatus(
             level=level,
             name=status_name(self.get_name(), self.get_namespace()),
             message=text,
-            hardware_id=self.hardware_id or str(arm),
+            hardware_id=self.hardware_id or Path(str(arm)).stem,
             values=[KeyValue(key=k, value=v) for k, v in self.diagnostic_values.items()],
         )
         message = DiagnosticArray(status=[status])

@@ -40,7 +40,7 @@ class SceneCameraNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
         seed: random seed of the run, the same as of the simulator node.
         noise: domain randomization level, the same as of the simulator node; a change acts from
             the next episode on.

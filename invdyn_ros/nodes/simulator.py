@@ -53,7 +53,7 @@ class SimulatorNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
         unit: unit of the commands, N m or rad; empty for that of the arm.
         seed: seed of all random numbers.
         noise: domain randomization level, of an arm with a scene from the next episode on.

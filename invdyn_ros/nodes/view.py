@@ -66,7 +66,7 @@ class ViewNodeConfig(Validated):
 
     Attributes:
         graph: name of the graph.
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
         target: whether the arm is simulated or real.
         side: arm of the person that is followed, for the graph teleop.
         obstacles: YAML file of the obstacles around the arm; empty: those of the arm's entry.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,12 +28,29 @@ def description_text(robot: Robot, prefix: str = "") -> str:
     for joint in root.findall("joint"):
         if (name := joint.get("name")) in robot.joint_names:
             _set_limits(joint, robot, robot.joint_names.index(str(name)))
+    _rename(root, lambda name: prefix + name)
+    return ET.tostring(root, encoding="unicode")
+
+
+def without_prefix(text: str, prefix: str) -> str:
+    """Return a URDF without a prefix of the names of links and joints.
+
+    Raises:
+        ValueError: not a URDF.
+    """
+    root = parse_urdf(text, "robot_description")
+    _rename(root, lambda name: name.removeprefix(prefix))
+    return ET.tostring(root, encoding="unicode")
+
+
+def _rename(root: ET.Element, change: Callable[[str], str]) -> None:
+    """Change the names of links and joints."""
+    for joint in root.findall("joint"):
         for tag, key in REFERENCES:
             for element in joint.findall(tag):
-                element.set(key, prefix + element.get(key, ""))
+                element.set(key, change(element.get(key, "")))
     for element in (*root.findall("link"), *root.findall("joint")):
-        element.set("name", prefix + element.get("name", ""))
-    return ET.tostring(root, encoding="unicode")
+        element.set("name", change(element.get("name", "")))
 
 
 def _mesh_address(name: str, urdf: Path) -> str:

@@ -1,22 +1,23 @@
 """Table of the supported arms.
 
 `ROBOTS` holds all data of the named arms; every list of arms elsewhere is derived from it. To add
-an arm, add an entry here and its URDF file; users have theirs in a file of their own.
+an arm, add an entry here and its URDF file; users describe theirs in a file of their own.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from invdyn_ros.robots.arm_file import ARM_FILE_SUFFIX, read_arm_file
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot_spec import GraspSpec, Gripper, RobotSpec
 from invdyn_ros.robots.scene import Scene
-from invdyn_ros.robots.user_arms import ARMS_VARIABLE, read_user_arms
 
 
 def _degrees(*angles: float) -> tuple[float, ...]:
@@ -133,7 +134,26 @@ ROBOTS: dict[str, RobotSpec] = {
     ),
 }
 
-ROBOTS |= read_user_arms(os.environ.get(ARMS_VARIABLE, ""), ROBOTS)
+SHIPPED = dict(ROBOTS)
+REGISTERED = "INVDYN_REGISTERED_ARM"  # environment variable: file of the arm that was registered
+
+
+def register_arm(arm: str) -> str:
+    """Return the name of an arm; that of a file is then known here and in worker processes.
+
+    Args:
+        arm: name, or FILE.yaml of an arm of a user.
+
+    Raises:
+        ValueError: the file is wrong.
+    """
+    if not arm.endswith(ARM_FILE_SUFFIX):
+        return arm
+    path = Path(arm).absolute()
+    name, spec = read_arm_file(path, SHIPPED)
+    ROBOTS[name] = spec
+    os.environ[REGISTERED] = str(path)
+    return name
 
 
 def load_robot_spec(arm: str) -> RobotSpec:
@@ -143,7 +163,10 @@ def load_robot_spec(arm: str) -> RobotSpec:
         ValueError: the arm is unknown; the message lists the known ones.
     """
     if arm not in ROBOTS:
-        raise ValueError(f"unknown arm '{arm}'; known arms are {', '.join(ROBOTS)}")
+        raise ValueError(
+            f"unknown arm '{arm}'; known arms are {', '.join(ROBOTS)}; describe another one in "
+            "FILE.yaml"
+        )
     return ROBOTS[arm]
 
 
@@ -193,3 +216,7 @@ def launchable_arms() -> tuple[str, ...]:
 def grasping_arms() -> tuple[str, ...]:
     """Return the arms that can grasp a block."""
     return tuple(name for name, spec in ROBOTS.items() if spec.grasp)
+
+
+if REGISTERED in os.environ:
+    register_arm(os.environ[REGISTERED])

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdyn_ros.config import describe_error
-from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, load_robot_spec
-from invdyn_ros.robots.urdf import INERTIA_ENTRIES, MOVABLE_TYPES, UrdfTree, load_urdf, parse_urdf
+from invdyn_ros.robots.arm_file import check_joints, joint_limit, spec_from_urdf, with_urdf
+from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, load_robot_spec, register_arm
+from invdyn_ros.robots.urdf import INERTIA_ENTRIES, load_urdf, parse_urdf
 from invdyn_ros.typing import Array
 
 __all__ = ["ROBOTS", "Gripper", "Robot", "RobotSpec", "load_robot", "package_file"]
@@ -210,20 +211,29 @@ def package_file(path: str) -> Path:
 
 
 def load_robot(name: str, urdf: Path | None = None) -> Robot:
-    """Load an arm of `ROBOTS` by name, or any arm from a URDF file.
+    """Load an arm of `ROBOTS`, with another URDF or its own, or any arm from a URDF file.
+
+    Args:
+        name: name or FILE.yaml of the arm; any name for an arm that only the URDF describes.
+        urdf: URDF file; None: that of the arm.
 
     Raises:
         FileNotFoundError: no such URDF file.
         ValueError: the name is unknown, or the URDF lacks inertias, limits or joints.
     """
-    if urdf is None:
-        spec = load_robot_spec(name)
-        path = _urdf_path(spec.urdf)
-        tree = load_urdf(path)
-    else:
-        path = Path(urdf)
-        tree = load_urdf(path)
-        spec = _spec_from_urdf(tree)
+    name = register_arm(name)
+    spec = load_robot_spec(name) if urdf is None or name in ROBOTS else None
+    path = _urdf_path(spec.urdf) if urdf is None and spec is not None else Path(str(urdf))
+    tree = load_urdf(path)
+    if spec is None:
+        spec = spec_from_urdf(tree)
+    elif urdf is not None:
+        spec = with_urdf(spec, tree)
+    check_joints(tree, spec.joint_names)
+    if spec.tip_link not in tree.links:
+        raise ValueError(
+            f"{path} has no link '{spec.tip_link}' for the tool; it has {', '.join(tree.links)}"
+        )
     tree.check_inertias(spec.joint_names)
     return Robot(
         name=name,
@@ -231,11 +241,11 @@ def load_robot(name: str, urdf: Path | None = None) -> Robot:
         joint_names=spec.joint_names,
         base_link=tree.root,
         tip_link=spec.tip_link,
-        lower=_limit(tree, spec.joint_names, "lower", spec.lower),
-        upper=_limit(tree, spec.joint_names, "upper", spec.upper),
-        velocity=_limit(tree, spec.joint_names, "velocity", spec.velocity),
+        lower=joint_limit(tree, spec.joint_names, "lower", spec.lower),
+        upper=joint_limit(tree, spec.joint_names, "upper", spec.upper),
+        velocity=joint_limit(tree, spec.joint_names, "velocity", spec.velocity),
         acceleration=np.array(spec.acceleration),
-        effort=_limit(tree, spec.joint_names, "effort", spec.effort),
+        effort=joint_limit(tree, spec.joint_names, "effort", spec.effort),
         home=np.array(spec.home),
         rate=spec.rate,
         action_unit=spec.action_unit,
@@ -250,40 +260,3 @@ def _urdf_path(urdf: str) -> Path:
     import pybullet_data
 
     return Path(pybullet_data.getDataPath()) / rest
-
-
-def _limit(
-    tree: UrdfTree, joints: tuple[str, ...], key: str, override: tuple[float, ...] | None
-) -> Array:
-    if override is not None:
-        return np.array(override)
-    values = []
-    for joint in (tree.joints[name] for name in joints):
-        # a continuous joint has no limit; one turn each way protects the cables
-        default = {"lower": -2 * np.pi, "upper": 2 * np.pi} if joint.type == "continuous" else {}
-        limit = default | joint.limit
-        if key not in limit:
-            raise ValueError(
-                f"{tree.source}: joint '{joint.name}' has no {key} limit; "
-                f"add {key} to its <limit>, which has {sorted(joint.limit) or 'nothing'}"
-            )
-        values.append(limit[key])
-    return np.array(values)
-
-
-def _spec_from_urdf(tree: UrdfTree) -> RobotSpec:
-    """Describe an arm by its URDF alone: all moving joints, with the deepest link as the tip."""
-    joints = tuple(j.name for j in tree.joints.values() if j.type in MOVABLE_TYPES and not j.mimic)
-    if not joints:
-        raise ValueError(f"{tree.source} has no moving joint")
-    joints = tuple(sorted(joints, key=lambda name: tree.joint_path(tree.joints[name].child)))
-    lower, upper = (_limit(tree, joints, key, None) for key in ("lower", "upper"))
-    return RobotSpec(
-        urdf=tree.source,
-        joint_names=joints,
-        tip_link=max(tree.links, key=lambda link: len(tree.joint_path(link))),
-        home=tuple(np.clip(0.0, lower, upper)),
-        rate=125.0,
-        # a URDF has no acceleration limit: reach top speed in a quarter of a second
-        acceleration=tuple(4 * _limit(tree, joints, "velocity", None)),
-    )

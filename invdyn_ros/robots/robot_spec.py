@@ -39,7 +39,7 @@ class RobotSpec:
     """
 
     urdf: str
-    """Path in this package, or "pybullet_data/..." for a file of that package."""
+    """Path of the file, absolute or in this package, or "pybullet_data/..." for that package."""
     joint_names: tuple[str, ...]
     """Names of the n joints of the arm, without the fingers."""
     tip_link: str
@@ -75,7 +75,8 @@ class RobotSpec:
     driver_node: str | None = None
     """Executable of this package that drives the real arm."""
     driver: str | None = None
-    """File of config/drivers that describes the driver of the real arm, which the user starts."""
+    """What describes the driver of the real arm, which the user starts: the name of a file of
+    config/drivers, or FILE.yaml."""
     real_checkpoint: str | None = None
     """Folder of config/checkpoints for the real arm; None: the folder of the simulated arm, whose
     name is that of the arm."""

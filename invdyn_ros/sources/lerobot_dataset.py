@@ -173,9 +173,9 @@ class LeRobotSource(Source):
     folder: LeRobotConfig = field(default_factory=LeRobotConfig)
     """Settings that the metadata of the folders lack."""
     arm: str | None = None
-    """Name of the arm; default: the one in the folders."""
+    """Name of the arm, or FILE.yaml of one; default: the one in the folders."""
     urdf: Path | None = None
-    """URDF file of an arm that is not known by name."""
+    """URDF file of an arm that is not known by name, or another one of a known arm."""
     joints: tuple[str, ...] = ()
     """Names of the joints; default: those of the arm, or of the folders."""
 

@@ -196,7 +196,7 @@ class RenderedVideoSource(Source):
     """Render videos of the simulated arm; the actions are commanded joint velocities."""
 
     arm: str = DEFAULT_ARM
-    """Name of the arm."""
+    """Name of the arm, or FILE.yaml of an arm of a user."""
     workers: int | None = None
     """Processes that simulate; default: one per core. The data do not depend on it."""
     video: RenderedVideoConfig = field(default_factory=RenderedVideoConfig)

@@ -228,9 +228,9 @@ class BagSource(Source):
     bag: BagConfig
     """Topic, unit and sampling."""
     arm: str | None = None
-    """Name of the arm; default: that of the URDF file, or ur5."""
+    """Name of the arm, or FILE.yaml of one; default: that of the URDF file, or ur5."""
     urdf: Path | None = None
-    """URDF file of an arm that is not known by name."""
+    """URDF file of an arm that is not known by name, or another one of a known arm."""
 
     def collect(self) -> Collection:
         """Read all recordings at the path."""

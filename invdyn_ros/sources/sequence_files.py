@@ -186,7 +186,7 @@ class SequenceSource(Source):
     arm: str | None = None
     """Name of the arm, or of any robot without a URDF; default: the name of the file."""
     urdf: Path | None = None
-    """URDF file of an arm that is not known by name."""
+    """URDF file of an arm that is not known by name, or another one of a known arm."""
     joints: tuple[str, ...] = ()
     """Names of the joints; default: those of the arm, or joint_1, joint_2, ..."""
 

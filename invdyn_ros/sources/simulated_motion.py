@@ -32,9 +32,9 @@ class SimulatedMotionSource(Source):
     """
 
     arm: str | None = None
-    """Name of the arm, body or environment; default: that of the URDF file, or ur5."""
+    """Name of the arm (or FILE.yaml), body or environment; default: that of the URDF, or ur5."""
     urdf: Path | None = None
-    """URDF file of an arm that is not known by name."""
+    """URDF file of an arm that is not known by name, or another one of a known arm."""
     unit: Literal["N m", "rad"] | None = None
     """Unit of the actions: torque or servo setpoint; default: that of the arm."""
     payload: float | None = None

@@ -16,7 +16,7 @@ from invdyn_ros.config import Validated
 from invdyn_ros.grasp.envs.grasp_simulation import MAX_EPISODE_SECONDS
 from invdyn_ros.grasp.envs.reward import RewardConfig
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
-from invdyn_ros.robots.registry import load_grasp_spec
+from invdyn_ros.robots.registry import load_grasp_spec, register_arm
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class GraspEnvConfig(Validated):
     """Settings of the grasp environment.
 
     Attributes:
-        arm: name of the arm, which needs a gripper and a scene.
+        arm: name of the arm, or FILE.yaml of one, which needs a gripper and a scene.
         obs_mode: state (with the block's position from markers or from `block_pose_model`), or
             pixels.
         control_mode: meaning of actions: joint or cartesian.
@@ -57,6 +57,7 @@ class GraspEnvConfig(Validated):
         super().__post_init__()
         if isinstance(self.noise, str):
             load_randomization(self.noise)
+        object.__setattr__(self, "arm", register_arm(self.arm))
         load_grasp_spec(self.arm)  # raises for an arm without a block to grasp
 
     @property
