@@ -11,7 +11,7 @@ import pytest
 from arm_state_models import bridge
 
 from invdyn_ros.config import from_strings
-from invdyn_ros.graph.arguments import ARMS, given_arguments, launch_arguments
+from invdyn_ros.graph.arguments import given_arguments, launch_arguments
 from invdyn_ros.graph.composition import COMPOSED
 from invdyn_ros.graph.discovery import RANGE, open_network_warning
 from invdyn_ros.graph.graph import GRAPHS, find_graph, resolve
@@ -23,12 +23,13 @@ from invdyn_ros.nodes.camera import CameraNodeConfig
 from invdyn_ros.nodes.pose import PoseNodeConfig
 from invdyn_ros.nodes.retarget import RetargetNodeConfig
 from invdyn_ros.perception.camera import CameraConfig
+from invdyn_ros.robots.registry import launchable_arms
 from invdyn_ros.robots.robot import ROBOTS
 from invdyn_ros.teleop.pose import PoseEstimatorConfig
 from invdyn_ros.teleop.retargeting import RetargetConfig
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
-GRASPING = [arm for arm in ARMS if ROBOTS[arm].gripper]
+GRASPING = [arm for arm in launchable_arms() if ROBOTS[arm].gripper]
 
 
 def make_checkpoint(parent, arm, unit):
@@ -188,7 +189,7 @@ def test_target_rate_in_lockstep_is_the_frame_rate_of_the_video(checkpoint):
     assert 1 < resolved["inverse_dynamics"]["target_rate"] < 240
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", launchable_arms())
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_every_arm_has_a_shipped_checkpoint(graph, arm):
     if graph == "grasp_sim" and arm not in GRASPING:
@@ -273,9 +274,13 @@ def test_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
     ("graph", "values", "message"),
     [
         ("telop", {}, "no graph 'telop'; there are teleop, grasp_sim"),
-        ("teleop", {"vidoe": "a.mp4"}, "unknown field 'vidoe'; TeleopArguments has arm, target"),
+        (
+            "teleop",
+            {"vidoe": "a.mp4"},
+            "unknown field 'vidoe'; TeleopArguments has arm, urdf",
+        ),
         ("teleop", {"episodes": "3"}, "unknown field 'episodes'"),
-        ("teleop", {"arm": "ur3"}, "arm is 'ur3'; it must be 'ur5', 'ur5e', 'dofbot' or 'kuka"),
+        ("teleop", {"arm": "ur3"}, "unknown arm 'ur3'; known arms are ur5, ur5e"),
         ("teleop", {"headless": "maybe"}, "headless is 'maybe'; it must be a valid boolean"),
         ("teleop", {"video": "no.mp4"}, "no.mp4"),
         ("teleop", {"video": "a.mp4", "camera": "0"}, "are both given; give one"),

@@ -8,10 +8,13 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from test_link_frames import in_base
 
+from invdyn_ros.graph.graph import resolve
 from invdyn_ros.nodes.frames import FramePublisher
 from invdyn_ros.nodes.robot_state import RobotStateNode
 from invdyn_ros.nodes.simulator import SimulatorNode
 from invdyn_ros.robots.link_frames import LinkPose
+from invdyn_ros.robots.registry import REGISTERED, ROBOTS
+from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.urdf import UrdfTree
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -60,19 +63,35 @@ def latched(probe):
     return received
 
 
-def test_real_arm_is_described_when_asked_for_and_only_once(start_node, frames):
+def test_real_arm_is_described_when_asked_for_and_only_once(
+    start_node, frames, tmp_path, monkeypatch
+):
+    """A graph takes the description, with its prefix, for the arm that it names."""
     sent, _ = frames
-    probe = start_node(RobotStateNode, arm="ur5")
+    probe = start_node(RobotStateNode, arm="ur5", tf_prefix="left_")
     assert "robot" in latched(probe)[0].data
     publisher = probe.advertise(STATES, JointState)
 
     def publish_until(count, *messages):
         probe.wait_until(lambda: [publisher.publish(m) for m in messages] and len(sent) == count)
 
-    publish_until(1, state(START))
-    publish_until(2, state(START + 2 * TICK), state(START + 3 * TICK))  # at most 50 Hz
-    publish_until(3, state(START + 10 * TICK, UR5.home[:3], names=UR5.joint_names[:3]))
+    names = [f"left_{name}" for name in UR5.joint_names]
+    publish_until(1, state(START, names=names))
+    later = (state(START + ticks * TICK, names=names) for ticks in (2, 3))
+    publish_until(2, *later)  # at most 50 Hz
+    publish_until(3, state(START + 10 * TICK, UR5.home[:3], names=names[:3]))
     assert stamps(messages[0] for messages in sent) == [START, START + 3 * TICK, START + 10 * TICK]
     assert [len(messages) for messages in sent] == [6, 6, 3]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(REGISTERED, "")
+    monkeypatch.setitem(ROBOTS, "ur5", ROBOTS["ur5"])  # restored after the test
+    (described,) = {
+        spec.parameters["arm"]
+        for spec in resolve("teleop", {"urdf": "robot_description", "tf_prefix": "left_"})
+        if "arm" in spec.parameters
+    }
+    robot = load_robot(str(described))
+    assert robot.name == "ur5" and robot.urdf.is_relative_to(tmp_path)
+    assert robot.joint_names == UR5.joint_names and robot.tip_link == UR5.tip_link
     probe.node.create_publisher(String, DESCRIPTION, LATCHED)
     probe.wait_until(lambda: "another node" in (probe.tested_node.hold_reason or ""))

@@ -18,7 +18,7 @@ class ResolvedDriver(NamedTuple):
     Attributes:
         file: description of the driver; empty for a driver of this package, and in simulation.
         units: units of the commands that it takes.
-        has_gripper: whether the description has a gripper.
+        has_gripper: whether the description and the arm have a gripper.
         topics: topic of this package: that of the driver instead, for joint states and commands.
         joint_map: pairs of names of joints, for the nodes; empty if there are none.
     """
@@ -61,13 +61,14 @@ def resolve_driver(file: str, arm: str, real: bool) -> ResolvedDriver:
     described = file or str(spec.driver)
     is_file = file or described.endswith(ARM_FILE_SUFFIX)
     path = Path(described).absolute() if is_file else shipped_driver(described)
-    driver = load_driver(path, load_robot(arm))
+    robot = load_robot(arm)
+    driver = load_driver(path, robot)
     interfaces = {"rad": driver.position, "N m": driver.effort}
     topics = {unit: i.topic for unit, i in interfaces.items() if i is not None}
     return ResolvedDriver(
         str(path),
         tuple(topics),
-        driver.gripper is not None,
+        driver.gripper is not None and robot.gripper is not None,
         {JOINT_STATES: driver.joint_states, **{COMMANDS[u]: topics[u] for u in topics}},
         " ".join(f"{name}={other}" for name, other in driver.joints.items()),
     )

@@ -260,11 +260,15 @@ def _mesh_file(name: str, link: str, urdf: Path) -> Path:
         prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
         folders = [Path(prefix) / "share" for prefix in prefixes]
         folders += [f.parent for f in urdf.resolve().parents if f.name == package]
+        folders.append(urdf.resolve().parent)  # as in the files of pybullet_data
     else:
         folders = [urdf.resolve().parent]
     file = next((folder / path for folder in folders if (folder / path).is_file()), None)
     if file is None:
-        raise ValueError(f"{urdf}: there is no file '{name}', the shape of link '{link}'")
+        raise ValueError(
+            f"{urdf}: there is no file '{name}', the shape of link '{link}'; install and source "
+            "its package, or copy it beside the URDF"
+        )
     if file.suffix.lower() not in MESH_FORMATS:
         raise ValueError(
             f"{urdf}: the shape of link '{link}' is '{name}'; convert it to binary STL or to OBJ"

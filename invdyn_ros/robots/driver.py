@@ -286,6 +286,4 @@ def _check(driver: DriverConfig, robot: Robot) -> None:
     names = driver.joint_names(robot.joint_names)
     if len(set(names)) < len(names):
         raise ValueError(f"two joints have the same name: {list(names)}")
-    if driver.gripper is not None and robot.gripper is None:
-        raise ValueError(f"{robot.name} has no gripper")
     driver.limited(robot)

@@ -218,5 +218,5 @@ def grasping_arms() -> tuple[str, ...]:
     return tuple(name for name, spec in ROBOTS.items() if spec.grasp)
 
 
-if REGISTERED in os.environ:
+if os.environ.get(REGISTERED):
     register_arm(os.environ[REGISTERED])
