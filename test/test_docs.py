@@ -12,7 +12,7 @@ import pytest
 import tyro
 from documents import MARKS, NOTEBOOKS, PAGES, ROOT, blocks, commands, text_of
 
-from invdyn_ros.cli import VERBS, run_verb
+from invdyn_ros.cli import VERBS, options, run_verb
 from invdyn_ros.config import from_strings
 from invdyn_ros.graph.graph import find_graph
 
@@ -48,12 +48,13 @@ def check_options(verb, words):
     ]
     real = tyro.cli
 
-    def parse_only(*args, **options):
-        result = real(*args, **options)
+    def parse_only(*args, **keywords):
+        result = real(*args, **keywords)
         raise Parsed(result)
 
     module = importlib.import_module(f"invdyn_ros.cli.{verb}")
-    with patch.object(tyro, "cli", parse_only), contextlib.suppress(Parsed):
+    files = patch.object(options, "register_arm", str)  # those of the page do not exist
+    with files, patch.object(tyro, "cli", parse_only), contextlib.suppress(Parsed):
         module.main(list(words))
 
 

@@ -328,6 +328,8 @@ def test_every_argument_has_a_description_and_a_valid_default(graph):
     arguments = find_graph(graph).arguments
     declared = list(launch_arguments(arguments))
     assert all(argument.description for argument in declared)
+    (arm,) = [argument for argument in declared if argument.name == "arm"]
+    assert f"{', '.join(launchable_arms())}, or FILE.yaml" in arm.description
     texts = {argument.name: argument.default for argument in declared}
     assert from_strings(arguments, texts, "defaults") == arguments()
 

@@ -312,7 +312,7 @@ def test_show_args_lists_every_argument(graph):
         (["launch"], "expected the name of one graph"),
         (["launch", "teleop", "--fast"], "unknown option --fast"),
         (["launch", "teleop", "vidoe:=a.mp4"], "unknown field 'vidoe'"),
-        (["launch", "teleop", "arm:=ur3"], "arm is 'ur3'; it must be 'ur5', "),
+        (["launch", "teleop", "arm:=ur3"], "unknown arm 'ur3'; known arms are ur5, "),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(arguments, message):

@@ -16,7 +16,6 @@ from typing import (
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from invdyn_ros.graph.names import FrameName, Namespace
-from invdyn_ros.robots.registry import launchable_arms
 
 AutoBoolean = Literal["auto", "true", "false"]
 
@@ -42,7 +41,7 @@ class CommonArguments:
         str,
         Field(
             description=(
-                f"arm to move: {', '.join(launchable_arms())}, or FILE.yaml of another; default: "
+                "arm to move: ur5, ur5e, dofbot, kuka_iiwa, or FILE.yaml of another; default: "
                 "ur5, or that of urdf"
             )
         ),
