@@ -184,7 +184,7 @@ def test_speeds_and_thresholds_of_the_controller_change(start):
     assert all(result.successful for result in services.set(node, **changed))
     planner, monitor = node.controller.planner, node.controller.monitor
     assert planner.safety == node.safety and planner.safety.speed == 0.5
-    assert planner._guard.config.tool_speed == planner._guard._scaling.limit == 0.2
+    assert planner.guard.config.tool_speed == planner.guard._scaling.limit == 0.2
     assert monitor.config.following_error == monitor._tracking._error_limit == 0.02
     assert services.values(node, changed) == changed
     results = services.set(node, speed=1.5, checkpoint="other", position_margin=0.0)

@@ -123,6 +123,20 @@ def apply_plant(client: BulletClient, arm: PybulletArm, robot: Robot, plant: Pla
         client.changeDynamics(arm.body_id, j, jointDamping=damping)
 
 
+def push_tip(client: BulletClient, arm: PybulletArm, wrench: Array) -> None:
+    """Push the tip of an arm during the next physics step.
+
+    Args:
+        client: the PyBullet world.
+        arm: the arm.
+        wrench: (6,) force [N] and torque [N m] along the axes of the base.
+    """
+    position = client.getLinkState(arm.body_id, arm.tip)[4]
+    frame = pybullet.WORLD_FRAME
+    client.applyExternalForce(arm.body_id, arm.tip, wrench[:3].tolist(), position, frame)
+    client.applyExternalTorque(arm.body_id, arm.tip, wrench[3:].tolist(), frame)
+
+
 def plant_inertias(arm: PybulletArm, robot: Robot, plant: PlantConfig) -> dict[int, LinkInertia]:
     """Return the inertia of each link that the plant changes: that of the URDF plus its terms.
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.arms.joint_drive import JointDrive
-from invdyn_ros.arms.pybullet_arm import add_arm, apply_plant
+from invdyn_ros.arms.pybullet_arm import add_arm, apply_plant, push_tip
 from invdyn_ros.arms.pybullet_client import connect, pybullet
 from invdyn_ros.arms.pybullet_obstacles import Contact, add_obstacles, find_contacts
 from invdyn_ros.robots.obstacles import Obstacles
@@ -24,6 +24,7 @@ from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array, Mask
 
 SIMULATED_UNITS = ("N m", "rad")
+NO_PUSH = np.zeros(6)
 CONTACT_FREE_POSITION = (0.0, 0.0, 10.0)  # [m] where a block has no contacts
 GRIPPER_GAIN = 100.0  # [1/s] velocity of a finger per position error
 
@@ -67,6 +68,8 @@ class Simulation(AbstractContextManager["Simulation"]):
         obstacles: table and boxes, which are solid.
         contact_ticks: control steps since the reset in which the arm touched an obstacle or
             itself.
+        push: (6,) force [N] and torque [N m] on the tip, along the axes of the base, such as those
+            of a hand; set from outside, zero after a reset.
     """
 
     def __init__(
@@ -155,6 +158,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.commanded_opening = np.nan
         self._command_gripper(max_opening)
         self.ticks = 0
+        self.push = NO_PUSH
         self.delayed_commands: deque[Array | None] = deque(
             [None] * round(self.plant.delay * self.plant.physics_rate)
         )
@@ -194,6 +198,8 @@ class Simulation(AbstractContextManager["Simulation"]):
         for substep in range(self.substeps):
             self.delayed_commands.append(None if substep else command)
             self.drive.actuate(self.delayed_commands.popleft())
+            if self.push is not NO_PUSH:
+                push_tip(self.client, self.arm, self.push)
             self._step_physics()
         self.ticks += 1
         self._contacts = self._find_contacts()

@@ -106,6 +106,29 @@ class ActionComputation:
             reason = USING_FALLBACK
         return ComputedAction(action, reason, fault)
 
+    def at_rest(
+        self, state: MeasuredState, added: Array, name: str
+    ) -> ComputedAction:
+        """Return the torque that holds a moving arm against gravity, with an addition.
+
+        Args:
+            state: measured state.
+            added: (n,) torque [N m].
+            name: reason that the plan has.
+        """
+        controller = self.tracking_controller
+        still = state._replace(qd=np.zeros_like(state.q))
+        plan = hold_plan(state.q, state.time, name)
+        action, fault = self._check.check(controller(plan, still), controller, state.time)
+        reason: str | None = None
+        if fault is None and controller.desired is not None:
+            action, reason = self.limits.limit(
+                action + added, state.time, state.q, controller.desired
+            )
+            self._check.add_sent(state, action)
+            fault = self.delays.update(action, state)
+        return ComputedAction(action, reason, fault)
+
     def stop_controller(self, fault: Fault) -> ComputedTorqueController:
         """Return the controller of the way to rest after a fault, which may be the model's."""
         return self._check.stop_controller(fault, self.tracking_controller)

@@ -22,7 +22,7 @@ from invdyn_ros.control.faults import (
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
 from invdyn_ros.control.motion_guard import arm_guard
 from invdyn_ros.control.motion_planner import NO_PLAN, MotionPlanner
-from invdyn_ros.control.motion_profile import Plan, Target
+from invdyn_ros.control.motion_profile import Plan, State, Target
 from invdyn_ros.control.readiness import Readiness
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.models.predictor import Predictor
@@ -199,9 +199,7 @@ class ArmController:
         self._clock = clock
         self._observed_time = -math.inf if clock is None else clock
         self.actions.delays.add_arrival(clock)
-        is_driven = self.plan is not None and self._armed
-        desired = self.plan.at(measured.time) if self.plan is not None and is_driven else None
-        fault = self.monitor.update(measured, desired, clock)
+        fault = self.monitor.update(measured, self._expected(measured.time), clock)
         if fault is not None:
             self._on_fault(fault, measured if self.monitor.is_complete(measured) else None)
         if not self._armed:
@@ -219,6 +217,10 @@ class ArmController:
                 self._settled_time = measured.time + SETTLING_TIME
             self.monitor.start_following()
         return None
+
+    def _expected(self, time: float) -> State | None:
+        """Return the state that a driven arm should have at a time [s], None if it may have any."""
+        return self.plan.at(time) if self.plan is not None and self._armed else None
 
     def check(self, clock: float) -> Command | None:
         """Return the command to send now if joint states stopped, None: send nothing.

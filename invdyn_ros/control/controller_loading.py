@@ -7,6 +7,7 @@ from typing import NamedTuple
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.dropout_controller import DropoutController
 from invdyn_ros.control.fallback import fallback_from_metadata
+from invdyn_ros.control.floating_controller import FloatingController
 from invdyn_ros.control.faults import MeasurementMonitorConfig
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import StatePredictorConfig
@@ -32,6 +33,7 @@ def load_controller(
     monitor: MeasurementMonitorConfig | None = None,
     obstacles: str = "",
     unsafe: bool = False,
+    floating: bool = False,
 ) -> LoadedController:
     """Load a model, and create the controller of an arm with it.
 
@@ -43,6 +45,7 @@ def load_controller(
         monitor: thresholds of the faults.
         obstacles: YAML file of what the arm must not touch; empty: what is known of this arm.
         unsafe: whether to use a model that was refused as a driver after its training.
+        floating: whether the arm floats instead of following targets.
 
     Raises:
         ValueError: the checkpoint or the obstacles cannot be used.
@@ -54,7 +57,7 @@ def load_controller(
             "it all the same by unsafe:=true"
         )
     model = for_commands(loaded)
-    controller = ArmController(
+    controller = (FloatingController if floating else ArmController)(
         robot,
         model,
         model.meta.action_unit,

@@ -25,6 +25,7 @@ class MotionPlanner:
     """Plans to the newest target, to a stop, or to a place.
 
     Attributes:
+        guard: verifies the plans; None: nothing is near the arm.
         plan: the verified motion that the arm follows, None while it follows none.
         hold_reason: why the arm does not follow its target, None if it does.
         refusal: why no target is followed, however good; None, and set from outside.
@@ -47,7 +48,7 @@ class MotionPlanner:
             guard: verifies the plans; None: nothing is near the arm.
         """
         self.num_joints, self.limits, self.safety = num_joints, limits, safety
-        self._guard, self._slow_in = guard, SlowIn(safety)
+        self.guard, self._slow_in = guard, SlowIn(safety)
         self.refusal: str | None = None
         self.driver_speed = 1.0
         self._timing = TargetTiming(safety.target_timeout)
@@ -65,8 +66,8 @@ class MotionPlanner:
         self._target_error: str | None = None
         self._target_is_new = False
         self._timing.reset()
-        if self._guard is not None:
-            self._guard.reset()
+        if self.guard is not None:
+            self.guard.reset()
 
     @property
     def speed_scale(self) -> float:
@@ -81,8 +82,8 @@ class MotionPlanner:
         """
         self.safety = self._slow_in.config = safety
         self._timing.longest = safety.target_timeout
-        if self._guard is not None:
-            self._guard.set_tool_speed(safety.tool_speed)
+        if self.guard is not None:
+            self.guard.set_tool_speed(safety.tool_speed)
 
     def set_target(self, target: Target) -> None:
         """Set the newest target; the next `update` acts on it."""
@@ -108,8 +109,8 @@ class MotionPlanner:
             time: current time [s].
             reason: why.
         """
-        if self._guard is not None:
-            self._guard.reset()
+        if self.guard is not None:
+            self.guard.reset()
         self.plan = self._nominal = hold_plan(q, time, reason)
         self.hold_reason = reason
 
@@ -177,26 +178,26 @@ class MotionPlanner:
         plan, nominal = self._plans()
         self._planned_speed = self.driver_speed
         speed *= self.driver_speed
-        if self._guard is not None:
-            speed *= self._guard.speed_scale(nominal, time, self.driver_speed)
+        if self.guard is not None:
+            speed *= self.guard.speed_scale(nominal, time, self.driver_speed)
         if speed != self._scaled[0]:
             self._scaled = speed, self.limits.scaled(speed)
         self._nominal = plan_to_target(plan, target, time, self._scaled[1], self.safety)
 
     def _admit(self, time: float) -> None:
         plan, nominal = self._plans()
-        self.plan = nominal if self._guard is None else self._guard.admit(nominal, plan, time)
+        self.plan = nominal if self.guard is None else self.guard.admit(nominal, plan, time)
         self.hold_reason = self.plan.hold_reason
 
     def _has_left(self, time: float) -> bool:
         """Return whether the arm left its nominal plan as joint states were missing."""
         nominal = self._nominal
         return (
-            self._guard is not None and nominal is not None and self._guard.has_left(nominal, time)
+            self.guard is not None and nominal is not None and self.guard.has_left(nominal, time)
         )
 
     def _is_refused(self) -> bool:
-        return self._guard is not None and self._guard.reason is not None
+        return self.guard is not None and self.guard.reason is not None
 
     def _plans(self) -> tuple[Plan, Plan]:
         """Return the verified and the nominal plan."""

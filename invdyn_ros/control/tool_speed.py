@@ -57,6 +57,21 @@ class ToolSpeed:
         squared = vx * vx + vy * vy + vz * vz  # (K, points)
         return np.asarray(np.sqrt(squared.max(axis=1)))
 
+    def fastest(self, q: Array, qd: Array) -> tuple[float, Array]:
+        """Return the speed [m/s] of the fastest point in a state (n,), and its gradient by qd."""
+        data, model = self._data, self._model
+        self._q[:] = q
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        jacobians = np.zeros((self._bodies.size, 3, model.nv))
+        for jacobian, body in zip(jacobians, self._bodies, strict=True):
+            mujoco.mj_jacBody(model, data, jacobian, None, body)
+        velocity = jacobians @ qd  # (points, 3)
+        speed = np.sqrt((velocity * velocity).sum(axis=1))
+        k = int(speed.argmax())
+        gradient = velocity[k] @ jacobians[k] / max(speed[k], 1e-9)
+        return float(speed[k]), np.asarray(gradient)
+
     def _empty_points(self, count: int) -> Array:
         return np.empty((count, *self._points.shape))
 

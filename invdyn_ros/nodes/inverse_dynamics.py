@@ -75,6 +75,7 @@ class InverseDynamicsNode(ManagedNode):
             *(self.robot, config.checkpoint, config.device, self.safety, monitor),
             obstacles=config.obstacles,
             unsafe=config.unsafe,
+            floating=config.floating,
         )
         interface = None if driver is None else driver.interface(self.controller.unit)
         topic = (
@@ -94,7 +95,8 @@ class InverseDynamicsNode(ManagedNode):
         self.create_subscription(
             JointState, states, self.on_joint_state, states_qos, is_input=True
         )
-        self.create_subscription(JointTrajectory, JOINT_TARGET, self.on_target, qos)
+        if not config.floating:
+            self.create_subscription(JointTrajectory, JOINT_TARGET, self.on_target, qos)
         takes_goals = interface is not None and interface.takes_goals
         topics = TopicMonitor(self, topic, self.robot.rate, takes_goals)
         self.supervision = Supervision(

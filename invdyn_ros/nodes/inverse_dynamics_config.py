@@ -26,6 +26,8 @@ class InverseDynamicsNodeConfig(Validated):
             in lockstep; empty: no command while joint states are missing.
         resume: engage again by itself once joint states come steadily after a gap of them or a
             late command; only for a simulated arm, which stands still when its machine is busy.
+        floating: hold the arm against gravity only, so that a hand can move it, within soft stops;
+            it follows no targets.
         autostart: configure the node at once; false: wait for the transition of a lifecycle
             manager.
     """
@@ -41,11 +43,15 @@ class InverseDynamicsNodeConfig(Validated):
     obstacles: str = ""
     state_predictor: str = ""
     resume: bool = False
+    floating: bool = False
     autostart: bool = True
 
     def __post_init__(self) -> None:
-        """Check that the device exists."""
+        """Check that the device exists, and that nothing is asked of a floating arm."""
         super().__post_init__()
+        if self.floating and (self.lockstep or self.state_predictor):
+            name = "lockstep" if self.lockstep else "state_predictor"
+            raise ValueError(f"an arm that floats follows no targets; leave {name} out")
         if self.device == "cuda":
             import torch  # slow to import; most models need none
 

@@ -42,7 +42,7 @@ IMAGE_STAGE = "image"  # source in /timing of the images that the camera publish
 CONTACT = "contact: "  # prefix of the status of a simulator whose arm touches something
 STALE = 3  # level of the status of a node without input: nothing is held back yet
 # part of the status of a node that still performs its task; a late target is no hold yet
-WARNINGS = ("action clipped", "fallback", "target is late")
+WARNINGS = ("action clipped", "fallback", "target is late", "soft stop")
 PERCEPTION = ("camera", "scene_camera", "pose", "blocks", "block_pose")  # never hold the arm
 
 

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
-from geometry_msgs.msg import PoseArray
+from geometry_msgs.msg import PoseArray, WrenchStamped
 from pydantic import NonNegativeInt, PositiveFloat
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
@@ -12,6 +12,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
+from invdyn_ros.arms.pybullet_simulation import NO_PUSH
 from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.graph.topics import (
@@ -21,6 +22,7 @@ from invdyn_ros.graph.topics import (
     JOINT_STATES,
     OBJECTS,
     PAUSE,
+    PUSH,
     RESET,
 )
 from invdyn_ros.grasp.envs.grasp_simulation import MAX_EPISODE_SECONDS, GraspSimulation
@@ -43,6 +45,7 @@ from invdyn_ros.typing import Array
 
 MAX_LAG = 0.095  # [s] behind real time up to which the simulation catches up; more is a fault
 CATCH_UP_PERIOD = 0.6  # longest time for a tick that is late, as it needs a command, too [periods]
+PUSH_TIMEOUT = 0.2  # [s] without a message, after which nobody pushes
 RESEND_PERIOD = 0.5  # [s] without a command, after which lockstep repeats the state
 WARNING_PERIOD = 20.0  # [s] without a command, after which lockstep logs a warning
 LOCKSTEP_DEPTH = 200  # messages kept for a subscriber that is slow, since each one counts
@@ -125,6 +128,7 @@ class SimulatorNode(DiagnosticNode):
             Float64MultiArray, COMMANDS[unit], self.on_command, latest_qos(config.lockstep)
         )
         self.create_subscription(Float64MultiArray, GRIPPER_COMMAND, self.on_gripper_command, qos)
+        self.create_subscription(WrenchStamped, PUSH, self.on_push, latest_qos(False))
         self.create_service(Trigger, RESET, self.on_reset)
         self.create_service(SetBool, PAUSE, self.on_pause)
         self.next_episode()
@@ -145,6 +149,7 @@ class SimulatorNode(DiagnosticNode):
         self.start_clock()
         self.command = self.gripper_command = None
         self.command_is_new = False
+        self.push_end = 0.0  # clock at which nobody pushes any more [s]
 
     def start_clock(self) -> None:
         """Start the time of this episode."""
@@ -171,6 +176,8 @@ class SimulatorNode(DiagnosticNode):
         command = self.command[1] if self.command and self.command_is_new else None
         self.command_is_new = False
         opening = self.gripper_command[1] if self.gripper_command else None
+        if time.monotonic() > self.push_end:
+            self.physics.push = NO_PUSH
         self.simulation.step(command, opening)
         self.hold(self.physics.problem)
         if self.simulation.is_over():
@@ -253,6 +260,12 @@ class SimulatorNode(DiagnosticNode):
         """Store the desired opening of the gripper [m]."""
         opening = float(message_to_command(message, 1)[0])
         self.gripper_command = (command_stamp(message), opening)
+
+    def on_push(self, message: WrenchStamped) -> None:
+        """Push the tip of the arm, until no more messages come."""
+        T = self.robot.forward_kinematics(self.physics.true_state()[0])
+        self.physics.push = message_to_wrench(message, self.names, T[:3, :3])
+        self.push_end = time.monotonic() + PUSH_TIMEOUT
 
     def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Start the next episode."""
