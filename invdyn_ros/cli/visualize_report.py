@@ -14,7 +14,7 @@ from invdyn_ros.evaluation.pages.report_page import Section, write_report_page
 from invdyn_ros.evaluation.pages.sections import report_sections
 from invdyn_ros.evaluation.report_keys.registry import REPORT_KEYS
 
-RECORDED = ("evaluate", "teleop", "grasp_sim")
+RECORDED = ("evaluate", "teleop", "grasp_sim", "gravity_compensation")
 """Kinds of reports whose pages also have curves, which the JSON file lacks."""
 MEDIA = ("teleop.mp4", "grasp.mp4", "summary.png", "compare.png")
 TELLING_KEYS = {
@@ -22,6 +22,7 @@ TELLING_KEYS = {
     "baselines": "evaluate",
     "episodes": "grasp_sim",
     "frames": "teleop",
+    "pushes": "gravity_compensation",
 }
 """Key of a report without an origin -> its kind."""
 

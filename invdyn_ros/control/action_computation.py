@@ -106,9 +106,7 @@ class ActionComputation:
             reason = USING_FALLBACK
         return ComputedAction(action, reason, fault)
 
-    def at_rest(
-        self, state: MeasuredState, added: Array, name: str
-    ) -> ComputedAction:
+    def at_rest(self, state: MeasuredState, added: Array, name: str) -> ComputedAction:
         """Return the torque that holds a moving arm against gravity, with an addition.
 
         Args:

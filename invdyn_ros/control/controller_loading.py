@@ -7,8 +7,8 @@ from typing import NamedTuple
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.dropout_controller import DropoutController
 from invdyn_ros.control.fallback import fallback_from_metadata
-from invdyn_ros.control.floating_controller import FloatingController
 from invdyn_ros.control.faults import MeasurementMonitorConfig
+from invdyn_ros.control.floating_controller import FloatingController
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import StatePredictorConfig
 from invdyn_ros.models.drive_check import chosen_feedback, refusal

@@ -28,7 +28,9 @@ class FloatingController(ArmController):
     it as they stop an arm that follows a plan.
     """
 
-    def __init__(self, robot: Robot, model: Predictor, unit: str, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, robot: Robot, model: Predictor, unit: str, *args: Any, **kwargs: Any
+    ) -> None:
         """Create a disengaged controller, with the arguments of `ArmController`.
 
         Raises:

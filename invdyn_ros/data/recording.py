@@ -116,6 +116,8 @@ class Recording:
         desired: desired joint states, with the action in `effort`; opening is NaN.
         targets: stamp [s] -> target joint positions (n,) [rad] of each joint_target.
         landmarks: (stamp [s], landmarks (33, 4) or None) of each frame.
+        pushes: (stamp [s], force (3,) on the tip along the axes of the base [N]) of a hand that
+            pushes a simulated arm.
         block_poses: stamp [s] -> true centre (3,) and quaternion (4,) xyzw of the block.
         camera_detections: stamp [s] -> detected pose (4, 4) of the block in the camera frame.
         base_detections: stamp [s] -> detected pose (4, 4) of the block in the base frame.
@@ -133,6 +135,7 @@ class Recording:
     desired: JointSamples
     targets: dict[float, Array] = field(default_factory=dict)
     landmarks: list[tuple[float, Array | None]] = field(default_factory=list)
+    pushes: list[tuple[float, Array]] = field(default_factory=list)
     block_poses: dict[float, tuple[Array, Array]] = field(default_factory=dict)
     camera_detections: dict[float, Array] = field(default_factory=dict)
     base_detections: dict[float, Array] = field(default_factory=dict)
@@ -153,6 +156,7 @@ class Recording:
             desired=self.desired._replace(time=self.desired.time + offset),
             targets={t + offset: q for t, q in self.targets.items()},
             landmarks=[(t + offset, points) for t, points in self.landmarks],
+            pushes=[(t + offset, force) for t, force in self.pushes],
             block_poses={t + offset: pose for t, pose in self.block_poses.items()},
             camera_detections={t + offset: T for t, T in self.camera_detections.items()},
             base_detections={t + offset: T for t, T in self.base_detections.items()},

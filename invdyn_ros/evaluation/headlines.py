@@ -222,13 +222,32 @@ def _grasp(report: Report) -> list[Finding]:
     return findings + _run_events(report)
 
 
+def _floating(report: Report) -> list[Finding]:
+    drift, pushes = report["drift_mrad_per_min"], report["pushes"]
+    if not report["floating_s"]:
+        return [Finding(f"{report['arm']} was never engaged", bad=True), *_run_events(report)]
+    text = f"{report['arm']} floated for {report['floating_s']:.0f} s"
+    if drift is not None:
+        text += f", drifting {drift:.2g} mrad/min while nobody pushed"
+    findings = [Finding(text)]
+    moved = [push["moved_mm"] for push in pushes if push["moved_mm"] is not None]
+    if moved:
+        force = max(max(map(abs, push["force"])) for push in pushes)
+        times = [push["stopped_after_s"] for push in pushes if push["stopped_after_s"] is not None]
+        text = f"{_count(len(moved), 'push')} of {force:.0f} N moved the tool by {min(moved):.0f}"
+        text += f"-{max(moved):.0f} mm"
+        text += f", at rest {max(times):.1f} s after it was let go" if times else ""
+        findings.append(Finding(text.replace("pushs", "pushes")))
+    return findings + _run_events(report)
+
+
 def _run_events(report: Report) -> list[Finding]:
     """Name what went wrong in a run: holds, faults, violations, contacts, jumps, lost images."""
     findings = [Finding(text, bad=True) for text in (*_held(report), *_fault_texts(report))]
     counts = {
         "sample outside a rated limit": report["limit_violations"],
         "contact of the arm": sum(report["contacts"].values()),
-        "jump of the desired motion": report["plan_jumps"],
+        "jump of the desired motion": report.get("plan_jumps", 0),
         "image lost": report.get("frames_lost") or 0,
         "message unreadable": sum(report["ignored_messages"].values()),
     }
@@ -272,5 +291,6 @@ HEADLINES: dict[str, Callable[[Report], list[Finding]]] = {
     "benchmark": _benchmark,
     "teleop": _teleop,
     "grasp_sim": _grasp,
+    "gravity_compensation": _floating,
 }
 """First word of a kind of report -> function that returns its headline."""

@@ -264,6 +264,23 @@ class GraspSimArguments(CommonArguments):
     ] = "default"
 
 
+@dataclass(frozen=True)
+class GravityCompensationArguments(CommonArguments):
+    """Launch arguments of gravity_compensation."""
+
+    push: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=500,
+            description=(
+                "force with which a scripted hand pushes a simulated arm now and then [N]; "
+                "0: nobody does, or another node on sim/push"
+            ),
+        ),
+    ] = 20.0
+
+
 def launch_arguments(arguments: type[CommonArguments]) -> Iterator[LaunchArgument]:
     """Yield the declarations of a graph's launch arguments."""
     for name, hint in get_type_hints(arguments, include_extras=True).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from invdyn_ros.data.action_units import TORQUE
 from invdyn_ros.graph.arguments import BOOLEAN_VALUES
 from invdyn_ros.graph.checkpoints import (
     find_checkpoint,
@@ -36,8 +37,14 @@ def resolve_common(values: ArgumentValues) -> None:
     if values["use_sim_time"] and not real:  # rclpy has one clock for all namespaces
         values["remappings"] = {**values["remappings"], "/clock": CLOCK}
     values["engaged"] = BOOLEAN_VALUES.get(values["engage"], not real)
-    checkpoint = find_checkpoint(values["checkpoint"], arm, real)
+    torque = values["needs_torque"]
+    checkpoint = find_checkpoint(values["checkpoint"], arm, real and not torque)
     values["checkpoint"], values["unit"] = str(checkpoint), read_command_unit(checkpoint, arm)
+    if torque and values["unit"] != TORQUE:
+        raise ValueError(
+            f"checkpoint {checkpoint} has actions in '{values['unit']}'; {values['graph']} needs "
+            f"torques [{TORQUE}], as of ur5 in simulation"
+        )
     if real and values["unit"] not in driver.units:
         taken = " or ".join(f"'{name}'" for name in driver.units)
         unit = values["unit"]

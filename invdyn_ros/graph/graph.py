@@ -15,12 +15,17 @@ from invdyn_ros.graph.common_values import resolve_common
 from invdyn_ros.graph.composition import compose
 from invdyn_ros.graph.discovery import discovery_environment
 from invdyn_ros.graph.grasp_sim import GRASP_SIM
+from invdyn_ros.graph.gravity_compensation import GRAVITY_COMPENSATION
 from invdyn_ros.graph.node_spec import NodeSpec, ParameterValue
 from invdyn_ros.graph.teleop import TELEOP
 from invdyn_ros.graph.templates import ArgumentValues, Graph, NodeTemplate
 from invdyn_ros.graph.transport import transport_environment
 
-GRAPHS = {"teleop": TELEOP, "grasp_sim": GRASP_SIM}
+GRAPHS = {
+    "teleop": TELEOP,
+    "grasp_sim": GRASP_SIM,
+    "gravity_compensation": GRAVITY_COMPENSATION,
+}
 
 
 def find_graph(name: str) -> Graph:
@@ -47,6 +52,7 @@ def resolve(graph_name: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
     graph = find_graph(graph_name)
     parsed = from_strings(graph.arguments, arguments, f"launch arguments of {graph_name}")
     values: ArgumentValues = {**vars(parsed), "graph": graph_name}
+    values["needs_torque"] = graph.needs_torque
     environment = discovery_environment(values["discovery"], os.environ)
     if (domain := values["domain"]) >= 0:
         environment["ROS_DOMAIN_ID"] = str(domain)

@@ -35,6 +35,8 @@ class Graph:
     nodes: tuple[NodeTemplate, ...]
     resolve_values: Callable[[ArgumentValues], None]
     """Checks the values against each other and adds derived values."""
+    needs_torque: bool = False
+    """Whether the arm has to take torques."""
 
 
 INVERSE_DYNAMICS_PARAMETERS = (

@@ -20,6 +20,7 @@ from invdyn_ros.graph.topics import (
     LANDMARKS,
     OBJECTS,
     POSE_OVERLAY,
+    PUSH,
     TIMING,
     block_topic,
 )
@@ -35,6 +36,7 @@ from invdyn_ros.nodes.messages import (
 from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX
 from invdyn_ros.nodes.statuses import own_statuses
+from invdyn_ros.nodes.wrench import message_to_wrench
 from invdyn_ros.robots.scene import quaternion_pose
 
 MAX_REORDERING = 100_000_000  # [ns] by which stamps may decrease without a restart of time
@@ -115,6 +117,7 @@ class _RunReader:
             block_topic(0): self._detection,
             POSE_OVERLAY: lambda m: bytes(m.data),
             BLOCKS_OVERLAY: lambda m: bytes(m.data),
+            PUSH: lambda m: message_to_wrench(m, names)[:3],
         }
 
     def add(self, topic: str, message: Any, raw: bytes) -> None:
@@ -168,6 +171,7 @@ class _RunReader:
             ),
             targets=dict(rows.get(JOINT_TARGET, [])),
             landmarks=rows.get(LANDMARKS, []),
+            pushes=rows.get(PUSH, []),
             block_poses=dict(rows.get(OBJECTS, [])),
         )
         for t, (in_base, T) in rows.get(block_topic(0), []):

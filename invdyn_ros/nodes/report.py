@@ -67,9 +67,10 @@ class ReportNode(DiagnosticNode):
             self.recorder.record(topic, msg_type, callbacks.get(topic))
         self.recorder.record_to_bag_only()
         if config.report:
-            overlay = OVERLAY_TOPICS[config.graph]
+            overlay = OVERLAY_TOPICS.get(config.graph)
             qos = latest_qos(False)
-            self.overlay_subscription = self.recorder.record(overlay, Image, qos=qos)
+            if overlay is not None:
+                self.overlay_subscription = self.recorder.record(overlay, Image, qos=qos)
 
     def reconfigure(self, config: ReportNodeConfig) -> None:
         """Change when the run ends."""

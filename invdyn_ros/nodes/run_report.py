@@ -13,7 +13,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.data.atomic_file import write_json
-from invdyn_ros.data.recording import Recording, join_recordings
+from invdyn_ros.data.recording import JointSamples, Recording, join_recordings
 from invdyn_ros.evaluation.run_info import COMMAND_VARIABLE, run_info
 from invdyn_ros.graph.checkpoints import read_command_unit
 from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
@@ -59,7 +59,7 @@ class ReportNodeConfig(Validated):
         camera_pose: file of the calibrated camera; empty: the simulated camera's pose.
     """
 
-    graph: Literal["teleop", "grasp_sim"] = "teleop"
+    graph: Literal["teleop", "grasp_sim", "gravity_compensation"] = "teleop"
     arm: str = "ur5"
     checkpoint: str = ""
     report: str = ""
@@ -139,6 +139,8 @@ class RunReport:
         if self.config.graph == "grasp_sim":
             parts: Parts = [("comparison with the scripted policy", self._compare_grasp)]
             drawn: Parts = [("summary", self._grasp_summary), ("video", self._grasp_video)]
+        elif self.config.graph == "gravity_compensation":
+            return page
         else:
             parts = [("comparison with other models", self._compare_teleop)]
             drawn = [("summary", self._teleop_summary), ("video", self._teleop_video)]
@@ -177,6 +179,10 @@ class RunReport:
 
             side, (events,) = self.config.side, self._events()
             return teleop_run_sections(self.episodes[0], self.robot, side, events)
+        if self.config.graph == "gravity_compensation":
+            from invdyn_ros.evaluation.pages.floating_sections import floating_run_sections
+
+            return floating_run_sections(self.episodes[0], self.robot, self._events()[0])
         from invdyn_ros.evaluation.pages.grasp_sections import grasp_run_sections
 
         return grasp_run_sections(self.episodes, self.robot, self._scene(), self._events())
@@ -194,6 +200,14 @@ class RunReport:
             self.episodes = [join_recordings(parts)]
             self.values |= teleop_report(self.episodes[0], robot, unit, config.side)
             self.values["restarts"] = len(parts) - 1
+            return
+        if config.graph == "gravity_compensation":
+            from invdyn_ros.evaluation.floating_report import floating_report
+
+            recording = join_recordings(parts)
+            self.values |= floating_report(recording, robot, unit)
+            nothing = JointSamples.from_rows([])  # the desired motion is the measured one
+            self.episodes = [replace(recording, desired=nothing)]
             return
         from invdyn_ros.evaluation.grasp_report import grasp_report
         from invdyn_ros.perception.hand_eye.camera_pose import nominal_scene

@@ -3,7 +3,7 @@
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped, WrenchStamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, JointState, PointCloud2, TimeReference
 from std_msgs.msg import Float64MultiArray, String
@@ -22,6 +22,7 @@ from invdyn_ros.graph.topics import (
     LANDMARKS,
     OBJECTS,
     POSE_OVERLAY,
+    PUSH,
     ROBOT_DESCRIPTION,
     TF,
     TF_STATIC,
@@ -43,6 +44,12 @@ RUN_TOPICS: dict[str, dict[str, Any]] = {
         OBJECTS: PoseArray,
         block_topic(0): PoseWithCovarianceStamped,
         GRIPPER_COMMAND: Float64MultiArray,
+    },
+    "gravity_compensation": {
+        JOINT_STATES: JointState,
+        DESIRED_JOINT_STATE: JointState,
+        DIAGNOSTICS: DiagnosticArray,
+        PUSH: WrenchStamped,
     },
 }
 """Message type of each topic, by graph."""

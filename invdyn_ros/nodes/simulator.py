@@ -12,8 +12,8 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from invdyn_ros.arms.pybullet_simulation import NO_PUSH
 from invdyn_ros.arms.domain_randomization import load_randomization
+from invdyn_ros.arms.pybullet_simulation import NO_PUSH
 from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.graph.topics import (
     CLOCK,
@@ -38,6 +38,7 @@ from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.state_publisher import StatePublisher
+from invdyn_ros.nodes.wrench import message_to_wrench
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.registry import load_robot_spec
 from invdyn_ros.robots.robot import load_robot
@@ -263,8 +264,7 @@ class SimulatorNode(DiagnosticNode):
 
     def on_push(self, message: WrenchStamped) -> None:
         """Push the tip of the arm, until no more messages come."""
-        T = self.robot.forward_kinematics(self.physics.true_state()[0])
-        self.physics.push = message_to_wrench(message, self.names, T[:3, :3])
+        self.physics.push = message_to_wrench(message, self.names)
         self.push_end = time.monotonic() + PUSH_TIMEOUT
 
     def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -125,9 +125,10 @@ def safety_section(report: Report) -> Section:
         ["time held or in fault", Finding(percent(held), held_bad)],
         ["faults", _count(len(report["faults"]))],
         ["contacts of the arm", _count(sum(report["contacts"].values()))],
-        ["jumps of the desired motion", _count(report["plan_jumps"])],
         ["messages unreadable", _count(sum(report["ignored_messages"].values()))],
     ]
+    if "plan_jumps" in report:
+        rows.append(["jumps of the desired motion", _count(report["plan_jumps"])])
     rows += [
         [f"samples with {kind} outside its limit", _count(n)]
         for kind, n in report["limit_violations_by_kind"].items()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from invdyn_ros.evaluation.pages.benchmark_sections import benchmark_sections
+from invdyn_ros.evaluation.pages.floating_sections import floating_sections
 from invdyn_ros.evaluation.pages.model_sections import compare_sections, evaluate_sections
 from invdyn_ros.evaluation.pages.report_page import Section
 from invdyn_ros.evaluation.pages.run_sections import grasp_sections, teleop_sections
@@ -16,6 +17,7 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any]], list[Section]]] = {
     "benchmark": benchmark_sections,
     "teleop": teleop_sections,
     "grasp_sim": grasp_sections,
+    "gravity_compensation": floating_sections,
 }
 """First word of a kind of report -> function that returns its sections."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from invdyn_ros.evaluation.report_keys.benchmark_keys import BENCHMARK_KEYS
 from invdyn_ros.evaluation.report_keys.model_keys import COMPARE_KEYS, EVALUATE_KEYS
 from invdyn_ros.evaluation.report_keys.report_key import Keys, ReportKey
-from invdyn_ros.evaluation.report_keys.run_keys import GRASP_KEYS, TELEOP_KEYS
+from invdyn_ros.evaluation.report_keys.run_keys import FLOATING_KEYS, GRASP_KEYS, TELEOP_KEYS
 
 KeyPath = tuple[str, ...]
 """Names of a key from the outermost on; "[]" after a name stands for the items of its list."""
@@ -31,6 +31,7 @@ REPORT_KEYS: dict[str, Keys] = {
     "compare": {**ORIGIN_KEYS, **COMPARE_KEYS},
     "teleop": {**ORIGIN_KEYS, **TELEOP_KEYS},
     "grasp_sim": {**ORIGIN_KEYS, **GRASP_KEYS},
+    "gravity_compensation": {**ORIGIN_KEYS, **FLOATING_KEYS},
     **{f"benchmark {name}": {**ORIGIN_KEYS, **keys} for name, keys in BENCHMARK_KEYS.items()},
 }
 """Kind of report -> its keys."""

@@ -1,4 +1,4 @@
-"""Keys of the reports of `invdyn launch teleop` and `invdyn launch grasp_sim`."""
+"""Keys of the reports of `invdyn launch`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,27 @@ COMMON_KEYS = {
     "hold_counts.*": ReportKey("number of holds", optional=True),
     "ignored_messages": ReportKey("recorded messages that could not be read, by topic"),
     "ignored_messages.*": ReportKey("number of messages", optional=True),
+}
+
+FLOATING_KEYS = {
+    **{k: v for k, v in COMMON_KEYS.items() if k not in ("tracking_max_rad", "plan_jumps")},
+    "floating_s": ReportKey("time from the first torque to the end of the run", "s"),
+    "drift_mrad_per_min": ReportKey(
+        "largest drift of a joint at rest while nobody pushes; none without a second of rest",
+        "mrad/min",
+    ),
+    "pushes": ReportKey("pushes of the scripted hand, or of another node on sim/push"),
+    "pushes[].time": ReportKey("start since the first torque", "s", optional=True),
+    "pushes[].seconds": ReportKey("duration", "s", optional=True),
+    "pushes[].force": ReportKey("mean force along the axes of the base", "N", optional=True),
+    "pushes[].moved_mm": ReportKey("distance of the tool from its start", "mm", optional=True),
+    "pushes[].tool_speed": ReportKey("largest speed of the tool", "m/s", optional=True),
+    "pushes[].stopped_after_s": ReportKey(
+        "time from the last force until all joints rest", "s", optional=True
+    ),
+    "pushes[].coasted_mm": ReportKey("distance of the tool in that time", "mm", optional=True),
+    "tool_speed_max": ReportKey("largest speed of the tool", "m/s"),
+    "soft_stop_share": ReportKey("fraction of the time in which a soft stop acted"),
 }
 
 LIMB_ERROR = ReportKey(
