@@ -15,19 +15,20 @@ from invdyn_ros.graph.templates import (
     state_template,
     view_template,
 )
+from invdyn_ros.graph.topics import DESIRED_JOINT_STATE, PUSH
 
 
 def _resolve_gravity_compensation(values: ArgumentValues) -> None:
     """Check the arguments of gravity_compensation and derive values from them."""
-    for name, is_given in (
-        ("lockstep", values["lockstep"] == "true"),
-        ("state_predictor", bool(values["state_predictor"])),
-    ):
-        if is_given:
-            raise ValueError(f"an arm that floats follows no targets; leave {name} out")
-    values["lockstep"], values["wall_clock"], values["simulated_time"] = False, True, False
-    values["resume"] = is_simulated(values)
+    if values["state_predictor"]:
+        raise ValueError("an arm that floats has no plan; leave state_predictor out")
+    values["lockstep"] = values["simulated_time"] = values["lockstep"] == "true"
+    values["wall_clock"] = not values["lockstep"]
+    values["resume"] = is_simulated(values) and not values["lockstep"]
     values["floating"] = True
+    pushes = is_simulated(values) and values["push"] > 0
+    # of a simulation in lockstep, which waits for them before it starts
+    values["wait_for_topics"] = " ".join((DESIRED_JOINT_STATE, *([PUSH] if pushes else [])))
     # a run without an end of which nothing is written needs no report node
     values["reports"] = any(values[k] for k in ("report", "record", "duration"))
 

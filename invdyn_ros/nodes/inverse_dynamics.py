@@ -176,12 +176,13 @@ class InverseDynamicsNode(ManagedNode):
             return
         stamp, measured = self.measured
         if self.last_command is None or self.last_command[0] != stamp:
-            stamped = self.queue.at(stamp)
-            if stamped is None:
-                return
-            if stamped[0] != self.target_stamp:  # else a repeated one would be planned again
-                self.target_stamp = stamped[0]
-                self.controller.set_target(stamped[1])
+            if not self.config.floating:
+                stamped = self.queue.at(stamp)
+                if stamped is None:
+                    return
+                if stamped[0] != self.target_stamp:  # else a repeated one would be planned again
+                    self.target_stamp = stamped[0]
+                    self.controller.set_target(stamped[1])
             self.last_command = (stamp, self.controller.update(measured))
         self.publish(*self.last_command)
 

@@ -47,11 +47,10 @@ class InverseDynamicsNodeConfig(Validated):
     autostart: bool = True
 
     def __post_init__(self) -> None:
-        """Check that the device exists, and that nothing is asked of a floating arm."""
+        """Check that the device exists, and that no floating arm is predicted."""
         super().__post_init__()
-        if self.floating and (self.lockstep or self.state_predictor):
-            name = "lockstep" if self.lockstep else "state_predictor"
-            raise ValueError(f"an arm that floats follows no targets; leave {name} out")
+        if self.floating and self.state_predictor:
+            raise ValueError("an arm that floats has no plan; leave state_predictor out")
         if self.device == "cuda":
             import torch  # slow to import; most models need none
 

@@ -1,23 +1,24 @@
 """Push node: a scripted hand that pushes the tool of a simulated arm now and then."""
 
-import time
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 from geometry_msgs.msg import WrenchStamped
 from pydantic import Field
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 
 from invdyn_ros.config import Validated
 from invdyn_ros.graph.topics import DESIRED_JOINT_STATE, PUSH
-from invdyn_ros.nodes.messages import latest_qos
+from invdyn_ros.nodes.messages import latest_qos, to_seconds
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.wrench import force_to_message
 from invdyn_ros.robots.robot import load_robot
 
-PERIOD = 0.02  # [s] between two messages
+PERIOD = 0.018  # [s] between two messages at least
 REST = 5.0  # [s] before each push
 # direction along the axes of the base, and duration [s]: at last the hand leans on the table
 PUSHES = (
@@ -52,29 +53,26 @@ class PushNode(DiagnosticNode):
         robot = load_robot(self.config.arm)
         names = load_parameters(self, NamesConfig)
         self.names = RobotNames.of(robot, names, self.get_namespace())
-        self.start: float | None = None  # clock at which the arm began to float [s]
-        self.publisher = self.create_publisher(WrenchStamped, PUSH, latest_qos(False))
+        self.start: float | None = None  # stamp at which the arm began to float [s]
+        self.next_stamp = -math.inf  # of a message [s]
+        self.publisher = self.create_publisher(WrenchStamped, PUSH, QoSProfile(depth=10))
         self.subscription = self.create_subscription(
             JointState, DESIRED_JOINT_STATE, self.on_desired, latest_qos(False)
         )
-        self.create_timer(PERIOD, self.on_timer)
 
-    def on_desired(self, _: JointState) -> None:
-        """Note that the arm floats."""
-        if self.start is None:
-            self.start = time.monotonic()
-
-    def on_timer(self) -> None:
-        """Publish the force of this moment, if there is one."""
-        if self.start is None:
+    def on_desired(self, message: JointState) -> None:
+        """Publish the force of this moment of a floating arm, if there is one."""
+        stamp = to_seconds(message.header.stamp)
+        if self.start is None or stamp < self.start:
+            self.start, self.next_stamp = stamp, stamp
+        if stamp < self.next_stamp:
             return
-        elapsed = time.monotonic() - self.start
-        elapsed %= sum(REST + duration for _, duration in PUSHES)
+        self.next_stamp = stamp + PERIOD
+        elapsed = (stamp - self.start) % sum(REST + duration for _, duration in PUSHES)
         for direction, duration in PUSHES:
             if REST <= elapsed < REST + duration:
-                force, stamp = self.config.push * np.array(direction), self.get_clock().now()
-                message = force_to_message(force, self.names, stamp.to_msg())
-                self.publisher.publish(message)
+                force = self.config.push * np.array(direction)
+                self.publisher.publish(force_to_message(force, self.names, message.header.stamp))
             elapsed -= REST + duration
 
 

@@ -46,7 +46,7 @@ from invdyn_ros.typing import Array
 
 MAX_LAG = 0.095  # [s] behind real time up to which the simulation catches up; more is a fault
 CATCH_UP_PERIOD = 0.6  # longest time for a tick that is late, as it needs a command, too [periods]
-PUSH_TIMEOUT = 0.2  # [s] without a message, after which nobody pushes
+PUSH_TIMEOUT = 0.1  # [s] without a message, after which nobody pushes
 RESEND_PERIOD = 0.5  # [s] without a command, after which lockstep repeats the state
 WARNING_PERIOD = 20.0  # [s] without a command, after which lockstep logs a warning
 LOCKSTEP_DEPTH = 200  # messages kept for a subscriber that is slow, since each one counts
@@ -150,7 +150,7 @@ class SimulatorNode(DiagnosticNode):
         self.start_clock()
         self.command = self.gripper_command = None
         self.command_is_new = False
-        self.push_end = 0.0  # clock at which nobody pushes any more [s]
+        self.push_end = 0  # tick at which nobody pushes any more
 
     def start_clock(self) -> None:
         """Start the time of this episode."""
@@ -177,7 +177,7 @@ class SimulatorNode(DiagnosticNode):
         command = self.command[1] if self.command and self.command_is_new else None
         self.command_is_new = False
         opening = self.gripper_command[1] if self.gripper_command else None
-        if time.monotonic() > self.push_end:
+        if self.physics.ticks > self.push_end:
             self.physics.push = NO_PUSH
         self.simulation.step(command, opening)
         self.hold(self.physics.problem)
@@ -265,7 +265,7 @@ class SimulatorNode(DiagnosticNode):
     def on_push(self, message: WrenchStamped) -> None:
         """Push the tip of the arm, until no more messages come."""
         self.physics.push = message_to_wrench(message, self.names)
-        self.push_end = time.monotonic() + PUSH_TIMEOUT
+        self.push_end = self.physics.ticks + round(PUSH_TIMEOUT * self.robot.rate)
 
     def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Start the next episode."""
