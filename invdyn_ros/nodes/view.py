@@ -113,7 +113,7 @@ class ViewNode(DiagnosticNode):
             obstacles,
             scene,
             graph=config.graph,
-            side="" if grasping else config.side,
+            side=config.side if config.graph == "teleop" else "",
             target=config.target,
             network=has_network(config.checkpoint),
             namespace=self.get_namespace().strip("/"),
@@ -175,7 +175,7 @@ class ViewNode(DiagnosticNode):
         ]
         if self.config.graph == "teleop":
             topics.append((LANDMARKS, PointCloud2, c.on_landmarks, False))
-        else:
+        elif self.config.graph == "grasp_sim":
             topics += [
                 (MARKERS, MarkerArray, c.on_markers, False),
                 (CAMERA_INFO, CameraInfo, c.on_camera_info, False),
