@@ -210,7 +210,7 @@ def test_target_rate_in_lockstep_is_the_frame_rate_of_the_video(checkpoint):
 def test_every_arm_has_a_shipped_checkpoint(graph, arm):
     if graph == "grasp_sim" and arm not in GRASPING:
         pytest.skip(f"{arm} has no gripper")
-    if graph == "gravity_compensation" and load_robot(arm).action_unit != "N m":
+    if graph == "gravity_compensation" and ROBOTS[arm].action_unit != "N m":
         pytest.skip(f"{arm} takes no torques")
     folder = Path(nodes(graph, arm=arm)["inverse_dynamics"]["checkpoint"])
     assert folder.is_dir() and folder.name == arm

@@ -110,6 +110,22 @@ def test_scripted_policy_grasps_and_places_a_block_and_twice_in_the_same_way(tmp
 
 
 @pytest.mark.slow
+def test_arm_floats_gives_way_to_a_hand_and_stays_where_it_was_left(tmp_path):
+    report = tmp_path / "report.json"
+    options = "lockstep:=true", "duration:=6.8", f"report:={report}"
+    code, out = run("gravity_compensation", *options)
+    assert code == 0 and "Traceback" not in out, out
+    result = json.loads(report.read_text())
+    assert not undescribed_keys("gravity_compensation", result)
+    assert not unused_keys("gravity_compensation", result)
+    (push,) = result["pushes"]
+    assert push["force"] == [0.0, 20.0, 0.0] and push["moved_mm"] > 100
+    assert push["stopped_after_s"] < 0.8 and result["drift_mrad_per_min"] < 5
+    assert not (result["limit_violations"] or result["contacts"] or result["faults"])
+    assert report.with_suffix(".html").exists() and "floated for" in out
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_arm_follows_the_person_in_a_video_and_twice_in_the_same_way(tmp_path):
     if not PERSON.exists():

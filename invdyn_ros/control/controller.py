@@ -219,7 +219,7 @@ class ArmController:
         return None
 
     def _expected(self, time: float) -> State | None:
-        """Return the state that a driven arm should have at a time [s], None if it may have any."""
+        """Return the state that a driven arm should have at a time [s]; None: it may have any."""
         return self.plan.at(time) if self.plan is not None and self._armed else None
 
     def check(self, clock: float) -> Command | None:

@@ -11,7 +11,7 @@ from invdyn_ros.control.tool_speed import ToolSpeed
 from invdyn_ros.robots.collision import CollisionModel
 from invdyn_ros.robots.feedback import nominal_rotor_inertia
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.typing import Array
+from invdyn_ros.typing import Array, Indices
 
 SOFT_STOP = "soft stop"
 LIMITS = ("lower limit", "upper limit", "speed")  # of each joint
@@ -21,7 +21,7 @@ SPEED_SHARE = 0.65  # of the speed limits [-] from which an arm is braked; a pus
 MAX_ITERATIONS = 20  # over the stops that act at once
 SINGULAR = 0.01  # [1/kg] of a stop in a direction in which the arm cannot move
 TOLERANCE = 1e-3  # [1/s2] of the accelerations of stops
-LEAST = 0.1  # [rad/s2, m/s2] that a stop has to want: noise of velocities wants less
+LEAST = 0.1  # [rad/s2, m/s2] that a stop has to require: noise of velocities requires less
 # Three equal poles give way least to a hand that leans on a stop, by 0.0015 s2 of its
 # acceleration; with the delays of the shipped arms the phase margin is 40 degrees.
 POLE = 13.3  # [1/s]
@@ -40,6 +40,20 @@ class SoftStop(NamedTuple):
 
     torque: Array
     reason: str | None
+
+
+class _Rows(NamedTuple):
+    """Stops of one kind.
+
+    Attributes:
+        index: (k,) which stops.
+        required: (k,) acceleration that each requires, away from its limit.
+        gradient: (k, n) of their distances or speeds by the joints.
+    """
+
+    index: Indices
+    required: Array
+    gradient: Array
 
 
 class SoftStops:
@@ -105,23 +119,20 @@ class SoftStops:
         """
         dt = 0.0 if self._last_time is None else min(max(time - self._last_time, 0.0), 0.1)
         self._last_time = time
-        rows, wanted, gradients = self._positions(q, qd, dt, gain_scale)
-        speed_rows, speed_wanted, speed_gradients = self._speeds(q, qd, dt, gain_scale)
-        rows, wanted = np.append(rows, speed_rows), np.append(wanted, speed_wanted)
-        acting = (wanted > LEAST).nonzero()[0]
+        kinds = self._positions(q, qd, dt, gain_scale), self._speeds(q, qd, dt, gain_scale)
+        rows, required, gradients = (np.concatenate(part) for part in zip(*kinds, strict=True))
+        acting = (required > LEAST).nonzero()[0]
         if not acting.size:
             return SoftStop(np.zeros(self.robot.n), None)
-        gradients = np.concatenate([gradients, speed_gradients])[acting]
+        gradients = gradients[acting]
         inertia = self.robot.mass_matrix(q) + self._rotor
         response = gradients @ np.linalg.solve(inertia, gradients.T)  # (k, k)
         response += SINGULAR * np.eye(acting.size)
-        torque = gradients.T @ _least_forces(response, wanted[acting])
-        return SoftStop(torque, f"{SOFT_STOP}: {self._names[rows[wanted.argmax()]]}")
+        torque = gradients.T @ _least_forces(response, required[acting])
+        return SoftStop(torque, f"{SOFT_STOP}: {self._names[rows[required.argmax()]]}")
 
-    def _positions(
-        self, q: Array, qd: Array, dt: float, scale: float
-    ) -> tuple[Array, Array, Array]:
-        """Return the stops of position (k,), the accelerations they want, and their gradients.
+    def _positions(self, q: Array, qd: Array, dt: float, scale: float) -> _Rows:
+        """Return the stops at positions.
 
         Args:
             q: (n,) position [rad].
@@ -144,15 +155,15 @@ class SoftStops:
         integral = np.clip(self._integral[rows] - dt * distance, 0.0, INTEGRAL_LIMIT)
         self._integral[: 2 * self.robot.n] = self._integral[self._first_pair :] = 0.0
         self._integral[rows] = integral
-        wanted = (
+        required = (
             -(scale**2) * STIFFNESS * distance
             - scale * DAMPING * (gradient @ qd)
             + scale**3 * INTEGRAL * integral
         )
-        return rows, wanted, gradient
+        return _Rows(rows, required, gradient)
 
-    def _speeds(self, q: Array, qd: Array, dt: float, scale: float) -> tuple[Array, Array, Array]:
-        """Return the stops of speed (n + 1,), the decelerations they want, and their gradients.
+    def _speeds(self, q: Array, qd: Array, dt: float, scale: float) -> _Rows:
+        """Return the stops at speeds.
 
         Args:
             q: (n,) position [rad].
@@ -165,22 +176,23 @@ class SoftStops:
         limits = np.append(self.safety.speed * self._velocity, self.safety.tool_speed)
         excess = np.append(np.abs(qd), speed) - SPEED_SHARE * limits
         self._integral[rows] = integral = np.maximum(self._integral[rows] + dt * excess, 0.0)
-        wanted = scale * DAMPING * excess + scale**2 * SPEED_INTEGRAL * integral
-        return rows, wanted, -np.concatenate([np.diag(np.sign(qd)), gradient[None]])
+        required = scale * DAMPING * excess + scale**2 * SPEED_INTEGRAL * integral
+        gradients = -np.concatenate([np.diag(np.sign(qd)), gradient[None]])
+        return _Rows(rows, required, gradients)
 
 
-def _least_forces(response: Array, wanted: Array) -> Array:
-    """Return the least forces f >= 0 (k,) with response @ f >= wanted, by Gauss-Seidel.
+def _least_forces(response: Array, required: Array) -> Array:
+    """Return the least forces f >= 0 (k,) with response @ f >= required, by Gauss-Seidel.
 
     Args:
         response: (k, k) acceleration of each stop by the force of each.
-        wanted: (k,) accelerations wanted.
+        required: (k,) accelerations required.
     """
-    forces = np.zeros(wanted.size)
+    forces = np.zeros(required.size)
     for _ in range(MAX_ITERATIONS):
         largest = 0.0
-        for i in range(wanted.size):
-            change = max((wanted[i] - response[i] @ forces) / response[i, i], -forces[i])
+        for i in range(required.size):
+            change = max((required[i] - response[i] @ forces) / response[i, i], -forces[i])
             forces[i] += change
             largest = max(largest, abs(change) * response[i, i])
         if largest < TOLERANCE:

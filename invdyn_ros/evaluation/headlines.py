@@ -234,10 +234,10 @@ def _floating(report: Report) -> list[Finding]:
     if moved:
         force = max(max(map(abs, push["force"])) for push in pushes)
         times = [push["stopped_after_s"] for push in pushes if push["stopped_after_s"] is not None]
-        text = f"{_count(len(moved), 'push')} of {force:.0f} N moved the tool by {min(moved):.0f}"
-        text += f"-{max(moved):.0f} mm"
+        text = f"{len(moved)} push{'' if len(moved) == 1 else 'es'} of {force:.0f} N moved the tool"
+        text += f" by up to {max(moved):.0f} mm"
         text += f", at rest {max(times):.1f} s after it was let go" if times else ""
-        findings.append(Finding(text.replace("pushs", "pushes")))
+        findings.append(Finding(text))
     return findings + _run_events(report)
 
 
