@@ -36,7 +36,7 @@ class PushNodeConfig(Validated):
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm.
+        arm: name of the arm, or FILE.yaml of one.
         push: force of the hand [N].
     """
 
