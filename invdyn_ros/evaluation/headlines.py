@@ -234,8 +234,8 @@ def _floating(report: Report) -> list[Finding]:
     if moved:
         force = max(max(map(abs, push["force"])) for push in pushes)
         times = [push["stopped_after_s"] for push in pushes if push["stopped_after_s"] is not None]
-        plural = "" if len(moved) == 1 else "es"
-        text = f"{len(moved)} push{plural} of {force:.0f} N moved the tool by up to {max(moved):.0f} mm"
+        pushes_text = f"{len(moved)} push{'' if len(moved) == 1 else 'es'} of {force:.0f} N"
+        text = f"{pushes_text} moved the tool by up to {max(moved):.0f} mm"
         text += f", at rest {max(times):.1f} s after it was let go" if times else ""
         findings.append(Finding(text))
     return findings + _run_events(report)
