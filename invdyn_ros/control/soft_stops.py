@@ -46,12 +46,12 @@ class _Rows(NamedTuple):
     """Stops of one kind.
 
     Attributes:
-        index: (k,) which stops.
+        rows: (k,) which stops.
         required: (k,) acceleration that each requires, away from its limit.
         gradient: (k, n) of their distances or speeds by the joints.
     """
 
-    index: Indices
+    rows: Indices
     required: Array
     gradient: Array
 
