@@ -170,9 +170,32 @@ def test_correlated_noise_counts_less() -> None:
 
 
 def test_known_parameters_lie_within_their_intervals() -> None:
-    config = IdentificationBenchmarkConfig(trials=3, minutes=0.25)
+    config = IdentificationBenchmarkConfig(trials=3, payloads=0, minutes=0.25)
     (row,) = measure_identification(config)["rows"].values()
     assert 90 < row["within 2 std"] <= 100 and row["within 3 std"] > 98
+
+
+def test_spikes_hardly_move_the_parameters() -> None:
+    rng = np.random.default_rng(0)
+    parts = [excitation(ARM, seed, seconds=2.0) for seed in range(4)]
+    clean = [replace(t, action=t.action + rng.normal(0, 0.3, t.action.shape)) for t in parts]
+    spikes = [rng.random(t.action.shape) < 0.01 for t in parts]
+    spiky = [
+        replace(t, action=t.action + np.where(spike, rng.choice((-1, 1), spike.shape) * 100, 0))
+        for t, spike in zip(clean, spikes, strict=True)
+    ]
+    models = []
+    for recordings in (clean, spiky):
+        model, data = new_model(), windows(recordings)
+        model.fit(data.rows(slice(0, 750)), data.rows(slice(750, None)))
+        models.append(model)
+    report, spiky_report = (model.identification for model in models)
+    assert report is not None and spiky_report is not None
+    pairs = zip(report["base_parameters"], spiky_report["base_parameters"], strict=True)
+    moved = [abs(a["value"] - b["value"]) / a["std"] for a, b in pairs if a["identified"]]
+    assert np.max(moved) < 2.0 and np.median(moved) < 0.5
+    for row, other in zip(report["noise_std"], spiky_report["noise_std"], strict=True):
+        assert other < 1.5 * row
 
 
 def test_runtime_filters_friction_like_the_model() -> None:

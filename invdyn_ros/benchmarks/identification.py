@@ -2,7 +2,7 @@
 
 On each recording the identified rigid body is compared with a fit without bounds, with the same
 delay and lag. Known parameters (those of the URDF, a payload at the tool and friction) are
-recovered from their torques with noise, once per trial.
+recovered from their torques with noise, once per trial, and unknown payloads from simulations.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat
 from torch import Tensor
 from tqdm import tqdm
 
+from invdyn_ros.benchmarks.identified_payloads import payload_row
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
 from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import read_dataset
@@ -66,6 +67,8 @@ class IdentificationBenchmarkConfig(Validated):
     """Arm whose known parameters are recovered."""
     trials: NonNegativeInt = 200
     """Number of recoveries, each with another payload, friction and noise."""
+    payloads: NonNegativeInt = 8
+    """Number of payloads that are identified, each from two simulated recordings."""
     payload: float = 1.0
     """Mass at the tool that is not in the URDF [kg]."""
     noise: PositiveFloat = 0.005
@@ -86,6 +89,9 @@ def measure_identification(config: IdentificationBenchmarkConfig) -> dict[str, A
     rows = {folder.name: _recording_row(folder, config.urdf) for folder in config.data}
     if config.trials:
         rows |= {f"recovery, {config.arm}": _recovery_row(config)}
+    if config.payloads:
+        row = payload_row(config.arm, config.payloads, config.minutes)
+        rows |= {f"payloads, {config.arm}": row}
     return benchmark_report(
         "identification",
         unit="nMSE in %; inertia in kg m2; share in %",

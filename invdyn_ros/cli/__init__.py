@@ -25,6 +25,7 @@ VERBS = {
     "train_block_pose": "train a network that estimates block poses from images",
     "evaluate": "evaluate a model on the test split of a dataset",
     "label": "add the actions that a model predicts to a dataset",
+    "identify": "identify the payload of an arm from recordings",
     "export": "export a model to ONNX and verify the file",
     "compare": "train and evaluate every model family on a dataset",
     "convert": "convert an mlp or gru checkpoint to an equivalent enhanced one",

@@ -24,6 +24,9 @@ from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
 STICTION_WEIGHT = 0.01  # weight of a joint that may stick; others have weight 1
+HUBER_LIMIT = 3.0  # robust standard deviations up to which an error counts in full
+MIN_OUTLIER = 0.02  # of the standard deviation of the target; smaller errors are none
+MAD_TO_STD = 1.4826  # of normal errors
 CHUNK_SIZE = 4096  # rows per pass, to bound memory
 
 
@@ -86,6 +89,7 @@ def normal_equations(
     min_velocity: float = 0.0,
     filter_time: Tensor | float = 0.0,
     effort_filter: EffortFilter | None = None,
+    weight: Tensor | None = None,
 ) -> NormalEquations:
     """Return the normal equations of motion (N, T, 3n) and target (N, T, n).
 
@@ -100,20 +104,22 @@ def normal_equations(
             (n,).
         effort_filter: low-pass filter of the recorded target; None: none. Its first frames in
             each window are left out.
+        weight: (N, T, n) of the rows beside that of slow joints, see `huber_weight`; None: 1.
     """
     n, m = target.shape[-1], 10 * target.shape[-1] + NUM_FRICTION_TERMS
     gram, moment, power = target.new_zeros(n, m, m), target.new_zeros(n, m), target.new_zeros(n)
     size, num_rows = max(CHUNK_SIZE // motion.shape[1], 1), 0
-    for rows, y in zip(motion.split(size), target.split(size), strict=True):
+    factors = torch.ones_like(target) if weight is None else weight
+    for rows, y, factor in zip(*(x.split(size) for x in (motion, target, factors)), strict=True):
         q, qd, qdd = rows.split(n, dim=-1)
         friction = friction_terms(qd, qdd, coulomb_velocity, filter_time)
         columns = torch.cat([tree.regressor(q, qd, qdd), friction], dim=-1)
-        weight = row_weight(qd, min_velocity)
+        w = row_weight(qd, min_velocity) * factor
         if effort_filter is not None:
             columns = effort_filter.columns(columns)
-            weight, y = (x[:, effort_filter.warmup :] for x in (weight, y))
-        A = (columns * weight[..., None]).flatten(0, 1).transpose(0, 1)  # (n, rows, m)
-        y = (y * weight).flatten(0, 1)
+            w, y = (x[:, effort_filter.warmup :] for x in (w, y))
+        A = (columns * w[..., None]).flatten(0, 1).transpose(0, 1)  # (n, rows, m)
+        y = (y * w).flatten(0, 1)
         gram += A.mT @ A
         moment += (A.mT @ y.T.unsqueeze(-1)).squeeze(-1)
         power += (y * y).sum(0)
@@ -124,6 +130,28 @@ def normal_equations(
 def row_weight(qd: Tensor, min_velocity: float) -> Tensor:
     """Return the weight of a row for each joint (..., n)."""
     return torch.where(qd.abs() >= min_velocity, 1.0, STICTION_WEIGHT).to(qd)
+
+
+def huber_weight(error: Tensor, weight: Tensor, target: Tensor) -> Tensor:
+    """Return factors (..., n) of rows, from 0 to 1, that bound the effect of outliers.
+
+    Errors up to HUBER_LIMIT robust standard deviations of their joint count in full, larger ones
+    as if they were that large (Huber 1964, doi 10.1214/aoms/1177703732).
+
+    Args:
+        error: of a fit (..., n).
+        weight: of the rows (..., n); the standard deviation is that of rows with weight 1.
+        target: (..., n) that was fitted.
+    """
+    factor, least = torch.ones_like(error), MIN_OUTLIER * target.flatten(0, -2).std(0)
+    for j in range(error.shape[-1]):
+        size = error[..., j].abs()
+        full = size[weight[..., j] >= 1]
+        limit = HUBER_LIMIT * MAD_TO_STD * (full if len(full) else size).median()
+        limit = torch.maximum(limit, least[j])
+        if limit > 0:
+            factor[..., j] = (limit / size.clamp_min(float(limit))).sqrt()
+    return factor
 
 
 def sum_normal_equations(parts: Sequence[NormalEquations]) -> NormalEquations:

@@ -16,6 +16,7 @@ from invdyn_ros.models.least_squares_identification import (
     DynamicParameters,
     NormalEquations,
     friction_terms,
+    huber_weight,
     normal_equations,
     row_weight,
     sum_normal_equations,
@@ -25,6 +26,7 @@ from invdyn_ros.models.parameter_identification import Bounds, identify
 from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS, RigidBodyConfig
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
+ROBUST_PASSES = 3  # without bounds, in which the weights of outliers settle
 BLOCK_SIZE = 64  # frames of a training window that the state of the effort filter before has left
 
 
@@ -93,17 +95,42 @@ class RigidBody(InverseDynamics):
 
     def fit(self, train: Windows, val: Windows) -> bool:
         """Identify the parameters by least squares; without `identify`, only the compliance."""
-        bounds, prior = self.bounds, self.tree.inertial.flatten()
+        bounds, prior = self.bounds, self.tree.inertial.flatten().clone()
         if bounds.is_torque and not self.config.identify:
             return True
-        train_equations, val_equations = self.normal_equations(train), self.normal_equations(val)
+        if not self.config.identify:
+            train_equations, val_equations = map(self.normal_equations, (train, val))
+            compliance = identify(train_equations, val_equations, prior, bounds).compliance
+            self.compliance.copy_(compliance)
+            return True
+        train_equations, val_equations = map(self.normal_equations, (train, val))
+        for _ in range(ROBUST_PASSES):
+            free = bounds._replace(physical=False)
+            self.set_parameters(identify(train_equations, val_equations, prior, free))
+            train_equations, val_equations = (
+                self.normal_equations(part, self.outlier_weight(part)) for part in (train, val)
+            )
         parameters = identify(train_equations, val_equations, prior, bounds)
-        self.compliance.copy_(parameters.compliance)
-        if self.config.identify:
-            self.set_parameters(parameters)
-            equations = sum_normal_equations([train_equations, val_equations])
-            self._report(equations, parameters, train)
+        self.set_parameters(parameters)
+        self._report(sum_normal_equations([train_equations, val_equations]), parameters, train)
         return True
+
+    def outlier_weight(self, data: Windows) -> Tensor:
+        """Return factors (N, T, n) of rows that bound the effect of outliers."""
+        target = self.target(data.motion, data.action)
+        error = target - as_recorded(self.rigid_body_target(data.motion), self.meta)
+        return huber_weight(error, self._row_weight(data), target)
+
+    def fit_residual(self, data: Windows) -> Residual:
+        """Return the errors of the rows of a fit with their weight; those of outliers are cut."""
+        error = self.target(data.motion, data.action)
+        error = error - as_recorded(self.rigid_body_target(data.motion), self.meta)
+        error = error * self.outlier_weight(data) ** 2
+        first = 0 if self.effort_filter is None else self.effort_filter.warmup
+        return Residual(*(x[:, first:].flatten(0, 1) for x in (error, self._row_weight(data))))
+
+    def _row_weight(self, data: Windows) -> Tensor:
+        return row_weight(data.motion[..., self.n : 2 * self.n], self.config.min_velocity)
 
     def set_parameters(self, parameters: DynamicParameters) -> None:
         """Set the parameters of the rigid body."""
@@ -123,19 +150,15 @@ class RigidBody(InverseDynamics):
         """
         if not self.bounds.is_torque:
             return
-        motion, effort_filter = train.motion, self.effort_filter
-        error = self.target(motion, train.action)
-        error = error - as_recorded(self.rigid_body_target(motion), self.meta)
-        weight = row_weight(motion[..., self.n : 2 * self.n], self.config.min_velocity)
-        first = 0 if effort_filter is None else effort_filter.warmup
-        residual = Residual(*(x[:, first:].flatten(0, 1) for x in (error, weight)))
-        prior = self.urdf_tree().to(motion.device).inertial.flatten()
+        prior = self.urdf_tree().to(train.motion.device).inertial.flatten()
         self.identification = identification_report(
-            self.tree, self.meta.joint_names, equations, parameters, residual, prior
+            *(self.tree, self.meta.joint_names, equations, parameters),
+            self.fit_residual(train),
+            prior,
         )
 
-    def normal_equations(self, data: Windows) -> NormalEquations:
-        """Return the normal equations of some data."""
+    def normal_equations(self, data: Windows, weight: Tensor | None = None) -> NormalEquations:
+        """Return the normal equations of some data, with factors (N, T, n) of the rows."""
         return normal_equations(
             self.tree,
             data.motion,
@@ -144,6 +167,7 @@ class RigidBody(InverseDynamics):
             self.config.min_velocity,
             self.friction_filter_time,
             self.effort_filter,
+            weight,
         )
 
     def predict_target(self, motion: Tensor) -> Tensor:

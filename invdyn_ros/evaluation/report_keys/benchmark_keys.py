@@ -145,7 +145,9 @@ COLUMNS: Mapping[str, Keys] = {
         "condition number": ReportKey(
             "of the regression of the base parameters, columns of unit length", optional=True
         ),
-        "base parameters": ReportKey("combinations of parameters that the torques depend on"),
+        "base parameters": ReportKey(
+            "combinations of parameters that the torques depend on", optional=True
+        ),
         "not identified": ReportKey(
             "base parameters that the motion does not determine", optional=True
         ),
@@ -166,6 +168,16 @@ COLUMNS: Mapping[str, Keys] = {
         ),
         "median relative std": ReportKey(
             "standard deviation by the true value, median", "%", optional=True
+        ),
+        "payloads": ReportKey("identified payloads of unknown mass and place", optional=True),
+        "worst mass error": ReportKey("of these payloads", "%", optional=True),
+        "median mass error": ReportKey("of these payloads", "%", optional=True),
+        "worst center error mm": ReportKey("distance from the true centre", "mm", optional=True),
+        "median center error mm": ReportKey("distance from the true centre", "mm", optional=True),
+        "within 95% interval": ReportKey(
+            "masses and coordinates of centres inside their intervals; 95 if calibrated",
+            "%",
+            optional=True,
         ),
     },
     "joint_state_dropout": {
