@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor
 
 from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.control.motion_profile import State
@@ -121,7 +122,9 @@ class ExcitationTrajectory:
         q = s @ self.sine_amplitude.T + (c - 1) @ self.cosine_amplitude.T
         qd = c @ (self.sine_amplitude * w).T - s @ (self.cosine_amplitude * w).T
         qdd = -s @ (self.sine_amplitude * w**2).T - c @ (self.cosine_amplitude * w**2).T
-        window, rate, curvature = (x[:, None] for x in _window(time, self.duration))
+        window, rate, curvature = (
+            x[:, None] for x in smooth_window(time, self.duration)
+        )
         return (
             self.center + window * q,
             window * qd + rate * q,
@@ -204,10 +207,20 @@ class FisherInformation:
             qdd: (T, n) accelerations [rad/s2].
         """
         parts = [torch.from_numpy(np.ascontiguousarray(x)) for x in (q, qd, qdd)]
-        friction = friction_terms(parts[1], parts[2], FRICTION_VELOCITY).numpy()  # (T, n, 4)
-        blocks = np.einsum("tik,ij->tijk", friction, np.eye(q.shape[1]))
-        columns = [self.tree.regressor(*parts).numpy(), blocks.reshape(*q.shape, -1)]
-        return (np.concatenate(columns, -1) * self.weight[:, None]).reshape(q.size, -1)
+        return np.asarray(self.weighted_columns(*parts).numpy())
+
+    def weighted_columns(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
+        """Return the weighted torque per parameter (T n, m), differentiable.
+
+        Args:
+            q: (T, n) positions [rad].
+            qd: (T, n) velocities [rad/s].
+            qdd: (T, n) accelerations [rad/s2].
+        """
+        friction = friction_terms(qd, qdd, FRICTION_VELOCITY)  # (T, n, 4)
+        blocks = torch.einsum("tik,ij->tijk", friction, torch.eye(q.shape[1]).to(q))
+        columns = torch.cat([self.tree.regressor(q, qd, qdd), blocks.flatten(-2)], -1)
+        return (columns * torch.from_numpy(self.weight)[:, None]).flatten(0, 1)
 
 
 def optimal_excitations(robot: Robot, config: ExcitationConfig) -> list[ExcitationTrajectory]:
@@ -254,7 +267,7 @@ def _seeds(config: ExcitationConfig) -> list[list[int]]:
     return [[config.seed, episode] for episode in range(config.num_episodes)]
 
 
-def _window(time: Array, length: float) -> tuple[Array, Array, Array]:
+def smooth_window(time: Array, length: float) -> tuple[Array, Array, Array]:
     """Return a window (T,), rising and falling in a tenth of the duration, and its derivatives."""
     ramp = length / 10  # [s]
     time_to_end: Array = np.minimum(time, length - time)

@@ -1,0 +1,354 @@
+"""Design of an excitation motion that tells the parameters of an arm, free of collisions.
+
+The motion consists of parts between rests. In each of them every joint moves smoothly from one
+posture to the next, plus a windowed Fourier series:
+
+    q(t) = a + (b - a) s(t) + w(t) sum_k [S_k sin(w_k t) + C_k cos(w_k t)]
+
+The coefficients are chosen by gradient ascent on the log-determinant of the information of the
+base parameters (D-optimality, Swevers et al. 1997) with penalties for all limits, for the speed of
+the tool, and for clearances. Then each part is scaled down until it keeps all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from torch import Tensor
+
+from invdyn_ros.config import Validated
+from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.sources.excitation import FisherInformation, smooth_window
+from invdyn_ros.sources.joint_motion import JointMotion
+from invdyn_ros.sources.motion_check import MotionCheck
+from invdyn_ros.typing import Array
+
+PART_SECONDS = 10.0  # about the duration of a part
+MIN_PART_SECONDS = 4.0
+LOWEST_FREQUENCY, HARMONICS = 0.1, 6  # [Hz] of the Fourier series
+SAMPLES = 60  # of each part, for information and penalties
+ITERATIONS, LEARNING_RATE = 150, 0.05
+PENALTY = 30.0  # of the mean squared relative excess, summed over all limits, at first
+PENALTY_GROWTH = 100.0  # until the last iteration
+TARGET_FRACTION = 0.97  # of the limits, that the optimisation aims at
+START_FRACTION = 0.5  # of the limits, of the random motion at first
+REGULARIZATION = 1e-6  # of the information matrix
+SHRINKING, MAX_SHRINKINGS = 0.96, 120  # factor of a part that exceeds a limit, and how often
+MAX_DRAWS = 2000  # of postures
+LINE_POINTS = 120  # of the way from one posture to the next
+
+
+@dataclass(frozen=True)
+class ExcitationDesign(Validated):
+    """What an excitation is designed for."""
+
+    duration: PositiveFloat = 60.0
+    """Duration [s]."""
+    payload: NonNegativeFloat = 0.0
+    """Mass at the tool that the URDF lacks [kg]."""
+    tool_speed: PositiveFloat = 1.0
+    """Largest speed of tool and joints [m/s]; launch on a real arm with the same one."""
+    clearance: NonNegativeFloat = 0.05
+    """Distance to obstacles beyond the margin of the motion guard [m]; 40% of it to the arm
+    itself."""
+    seed: NonNegativeInt = 0
+    """Seed of the postures and of the motion at first."""
+
+
+class DesignedExcitation(NamedTuple):
+    """Result of a design.
+
+    Attributes:
+        motion: the motion.
+        information: log-determinant of the information per base parameter.
+        at_first: the same of the random motion at first.
+    """
+
+    motion: JointMotion
+    information: float
+    at_first: float
+
+
+class _Basis(NamedTuple):
+    """Functions of time, and their derivatives: (3, T) for the way, (3, T, 2 k) for the series."""
+
+    way: Tensor
+    series: Tensor
+
+
+def design_excitation(
+    robot: Robot,
+    design: ExcitationDesign,
+    obstacles: Obstacles,
+    on_step: Callable[[float], None] = lambda fraction: None,
+) -> DesignedExcitation:
+    """Return an excitation that starts and ends at home.
+
+    Args:
+        robot: the arm.
+        design: duration, payload and margins.
+        obstacles: table and boxes.
+        on_step: called with the fraction done.
+
+    Raises:
+        ValueError: the arm is too close to something at home, or the duration is too short.
+    """
+    if design.duration < MIN_PART_SECONDS:
+        raise ValueError(f"duration is {design.duration} s; give {MIN_PART_SECONDS} s or more")
+    check = MotionCheck(
+        robot, obstacles, design.clearance, design.tool_speed, design.payload
+    )
+    count = max(1, round(design.duration / PART_SECONDS))
+    random = np.random.default_rng(design.seed)
+    postures = draw_postures(check, count, random)
+    seconds = design.duration / count
+    problem = _Problem(check, postures, seconds)
+    first = problem.random_coefficients(random)
+    best = problem.optimise(first, on_step)
+    parts = [problem.feasible_part(k, best[k]) for k in range(count)]
+    motion = _joined(robot, design, parts)
+    at_first = _joined(robot, design, [problem.feasible_part(k, first[k]) for k in range(count)])
+    return DesignedExcitation(
+        motion, problem.information_of(motion), problem.information_of(at_first)
+    )
+
+
+def draw_postures(check: MotionCheck, count: int, random: np.random.Generator) -> Array:
+    """Return postures (count + 1, n) with clear ways between them; the ends are home.
+
+    Args:
+        check: the arm with its limits.
+        count: number of ways.
+        random: random generator.
+
+    Raises:
+        ValueError: the arm is too close to something at home.
+    """
+    robot, limits = check.robot, check.limits
+    near = check.collision.clearance(robot.home)
+    if near.distance < 0:
+        raise ValueError(
+            f"at home, {near.pair[0]} of {robot.name} is too close to {near.pair[1]}; give a "
+            "smaller clearance"
+        )
+    postures = [robot.home]
+    share = np.linspace(0, 1, LINE_POINTS)[:, None]
+
+    def is_clear(start: Array, end: Array) -> bool:
+        return check.is_clear(start + share * (end - start))
+
+    for number in range(1, count):
+        for _ in range(MAX_DRAWS):
+            q = random.uniform(limits.lower, limits.upper)
+            reach = np.minimum(1.0, limits.velocity * PART_SECONDS / 4 / np.abs(q - robot.home))
+            q = robot.home + reach.min() * (q - robot.home)
+            if not is_clear(postures[-1], q):
+                continue
+            if number < count - 1 or is_clear(q, robot.home):
+                postures.append(q)
+                break
+        else:
+            postures.append(robot.home)
+    return np.array([*postures, robot.home])
+
+
+class _Problem:
+    """Optimisation of the coefficients (parts, n, 2 k) of an excitation."""
+
+    def __init__(self, check: MotionCheck, postures: Array, seconds: float) -> None:
+        self.check, self.postures, self.seconds = check, torch.from_numpy(postures), seconds
+        self.information = FisherInformation(check.robot)
+        self.basis_matrix = torch.from_numpy(self.information.basis)
+        self.samples = _basis(seconds, SAMPLES)
+        self.scale = self._scale()
+
+    def _scale(self) -> Tensor:
+        """Return the size (n, 2 k) of a coefficient that alone reaches a limit."""
+        limits, series = self.check.limits, self.samples.series.abs().amax(1)  # (3, 2 k)
+        half = (limits.upper - limits.lower) / 2
+        rows = [half, limits.velocity, limits.acceleration]
+        ratios = [torch.from_numpy(x)[:, None] / s for x, s in zip(rows, series, strict=True)]
+        return torch.stack(ratios).amin(0)
+
+    def motion(self, x: Tensor, basis: _Basis) -> tuple[Tensor, ...]:
+        """Return q, qd and qdd, (parts, T, n) each, of relative coefficients (parts, n, 2 k)."""
+        a, b = self.postures[:-1, None], self.postures[1:, None]
+        coefficients = (self.scale * x).mT  # (parts, 2 k, n)
+        q, qd, qdd = (
+            way[:, None] * (b - a) + series @ coefficients
+            for way, series in zip(basis.way, basis.series, strict=True)
+        )
+        return a + q, qd, qdd
+
+    def random_coefficients(self, random: np.random.Generator) -> Tensor:
+        """Return random relative coefficients that use a part of each limit."""
+        size = (len(self.postures) - 1, *self.scale.shape)
+        x = torch.from_numpy(random.standard_normal(size))
+        still = self.motion(torch.zeros_like(x), self.samples)
+        moved = self.motion(x, self.samples)
+        limits = self.check.limits
+        rows = [(limits.upper - limits.lower) / 2, limits.velocity, limits.acceleration]
+        largest = torch.stack(
+            [
+                (m - s).abs().amax(1) / torch.from_numpy(limit)
+                for m, s, limit in zip(moved, still, rows, strict=True)
+            ]
+        ).amax(0)
+        return START_FRACTION * x / largest[..., None]
+
+    def optimise(self, start: Tensor, on_step: Callable[[float], None]) -> Tensor:
+        """Return coefficients with more information, near the limits."""
+        x = start.clone().requires_grad_(True)
+        optimizer = torch.optim.Adam([x], lr=LEARNING_RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, ITERATIONS, 1e-3)
+        for iteration in range(ITERATIONS):
+            optimizer.zero_grad()
+            parts = self.motion(x, self.samples)
+            flat = [part.flatten(0, 1) for part in parts]
+            growth = PENALTY_GROWTH ** (iteration / ITERATIONS)
+            loss = growth * self.penalty(*flat) - self.log_det(*flat)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            on_step((iteration + 1) / ITERATIONS)
+        return x.detach()
+
+    def log_det(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
+        """Return the log-determinant of the information of a motion, per base parameter.
+
+        Args:
+            q: (T, n) [rad].
+            qd: (T, n) [rad/s].
+            qdd: (T, n) [rad/s2].
+        """
+        A = self.information.weighted_columns(q, qd, qdd) @ self.basis_matrix
+        H = A.mT @ A / len(q)
+        H = H + REGULARIZATION * torch.eye(len(H), dtype=H.dtype)
+        return torch.logdet(H) / len(H)
+
+    def penalty(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
+        """Return the penalty of all excesses of a motion.
+
+        Args:
+            q: (T, n) [rad].
+            qd: (T, n) [rad/s].
+            qdd: (T, n) [rad/s2].
+        """
+        limits, tree = self.check.limits, self.check.tree
+        lower, upper = map(torch.from_numpy, (limits.lower, limits.upper))
+        middle, half = (lower + upper) / 2, (upper - lower) / 2
+        ratios = [(q - middle) / half]
+        torque = tree.torque(q, qd, qdd)
+        for values, limit in (
+            (qd, limits.velocity),
+            (qdd, limits.acceleration),
+            (torque, limits.effort),
+        ):
+            ratios.append(values / torch.from_numpy(limit))
+        ratios.append(self._speeds(q, qd) / limits.tool_speed)
+        excess = [(r.abs() - TARGET_FRACTION).clamp_min(0).square().sum(-1) for r in ratios]
+        return PENALTY * (torch.stack(excess).sum(0).mean() + self._nearness(q))
+
+    def _speeds(self, q: Tensor, qd: Tensor) -> Tensor:
+        """Return the speeds (T, n + 1) of the origins of all links and of the tool [m/s]."""
+        tree = self.check.tree
+        T, S, _ = tree.link_motion(q, qd, torch.zeros_like(qd))
+        V = (tree.ancestors @ (S * qd[..., None, None]).flatten(-2)).unflatten(-1, (4, 4))
+        origins = (V @ T)[..., :3, 3]  # (T, n, 3)
+        tool = (V[:, -1] @ T[:, -1] @ self._tool)[..., :3]
+        squares = torch.cat([origins, tool[:, None]], 1).square().sum(-1)
+        return (squares + 1e-12).sqrt()
+
+    @property
+    def _tool(self) -> Tensor:
+        """Position (4,) of the tool in the frame of the last link."""
+        robot = self.check.robot
+        last = self.check.tree.poses(torch.from_numpy(robot.home))[-1].numpy()
+        point: Array = np.linalg.inv(last) @ robot.forward_kinematics(robot.home)[:, 3]
+        return torch.from_numpy(point)
+
+    def _nearness(self, q: Tensor) -> Tensor:
+        """Return the mean squared lack of clearance of positions (T, n), with its gradient."""
+        collision, value = self.check.collision, 0.0
+        gradient = np.zeros(q.shape)
+        unit = collision.range
+        for row, point in zip(gradient, q.detach().numpy(), strict=True):
+            _, clearances, slopes = collision.gradients(point)
+            lack = np.minimum(clearances / unit - (1 - TARGET_FRACTION), 0.0)
+            value += float(lack @ lack)
+            row += 2 / unit * lack @ slopes
+        surrogate = (torch.from_numpy(gradient) * (q - q.detach())).sum()
+        return (surrogate + value) / len(q)
+
+    def feasible_part(self, index: int, x: Tensor) -> tuple[Array, ...]:
+        """Return q, qd and qdd, (T, n) each at the control rate, of a part within all limits.
+
+        Args:
+            index: of the part.
+            x: (n, 2 k) relative coefficients, scaled down as far as needed.
+        """
+        rate = self.check.robot.rate
+        basis = _basis(self.seconds, round(self.seconds * rate) + 1)
+        every = torch.zeros(len(self.postures) - 1, *x.shape, dtype=x.dtype)
+        scale = 1.0
+        for _ in range(MAX_SHRINKINGS):
+            every[index] = scale * x
+            parts = tuple(part[index].numpy() for part in self.motion(every, basis))
+            if self.check.is_within(*parts, 1 / rate):
+                return parts
+            scale *= SHRINKING
+        raise ValueError(
+            f"{self.check.robot.name} cannot move from one posture to the next within its limits; "
+            "give a longer duration or a smaller payload"
+        )
+
+    def information_of(self, motion: JointMotion) -> float:
+        """Return the log-determinant of the information of a motion, per base parameter."""
+        parts = (torch.from_numpy(x[::4].copy()) for x in (motion.q, motion.qd, motion.qdd))
+        return float(self.log_det(*parts))
+
+
+def _basis(seconds: float, count: int) -> _Basis:
+    """Return the functions of time of a part.
+
+    Args:
+        seconds: duration [s].
+        count: number of samples.
+    """
+    time = np.linspace(0, seconds, count)
+    x = time / seconds
+    way = np.stack(
+        [
+            x**3 * (10 - 15 * x + 6 * x * x),
+            30 * x**2 * (1 - x) ** 2 / seconds,
+            60 * x * (1 - x) * (1 - 2 * x) / seconds**2,
+        ]
+    )
+    w = 2 * np.pi * LOWEST_FREQUENCY * np.arange(1, HARMONICS + 1)
+    s, c = np.sin(time[:, None] * w), np.cos(time[:, None] * w)
+    f, fd, fdd = (
+        np.concatenate(pair, 1) for pair in ((s, c), (w * c, -w * s), (-(w**2) * s, -(w**2) * c))
+    )
+    v, vd, vdd = (part[:, None] for part in smooth_window(time, seconds))
+    series = np.stack([v * f, vd * f + v * fd, vdd * f + 2 * vd * fd + v * fdd])
+    return _Basis(torch.from_numpy(way), torch.from_numpy(series))
+
+
+def _joined(
+    robot: Robot, design: ExcitationDesign, parts: list[tuple[Array, ...]]
+) -> JointMotion:
+    """Return the motion of all parts; two of them share the sample between them."""
+    columns = [
+        np.concatenate([x[0][:1], *(y[1:] for y in x)]) for x in zip(*parts, strict=True)
+    ]
+    rests = np.cumsum([0, *(len(part[0]) - 1 for part in parts)])
+    return JointMotion(
+        robot.name, robot.joint_names, robot.rate, *columns, tuple(rests.tolist()),
+        design.tool_speed, design.payload,
+    )  # fmt: skip

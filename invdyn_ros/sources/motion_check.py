@@ -1,0 +1,159 @@
+"""Check of a whole motion against the limits of an arm, and its clearance."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
+from invdyn_ros.control.tool_speed import ToolSpeed
+from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
+from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
+
+SELF_FRACTION = 0.4  # clearance to the arm itself, as a fraction of that to obstacles
+POSITION_MARGIN = 0.05  # [rad] to the position limits
+MAX_DISTANCE = 2.0  # [rad] of a joint from the middle of its range
+VELOCITY_FRACTION, ACCELERATION_FRACTION = 0.7, 0.5  # of the limits of the arm
+EFFORT_FRACTION, TOOL_SPEED_FRACTION = 0.75, 0.85
+
+
+class MotionLimits(NamedTuple):
+    """Limits that an excitation keeps, with a margin to those of the arm.
+
+    Attributes:
+        lower: (n,) [rad].
+        upper: (n,) [rad].
+        velocity: (n,) [rad/s].
+        acceleration: (n,) [rad/s2].
+        jerk: (n,) [rad/s3].
+        effort: (n,) torque of the rigid bodies with the payload [N m].
+        tool_speed: of tool and joints [m/s].
+    """
+
+    lower: Array
+    upper: Array
+    velocity: Array
+    acceleration: Array
+    jerk: Array
+    effort: Array
+    tool_speed: float
+
+    @classmethod
+    def of(cls, robot: Robot, tool_speed: float) -> MotionLimits:
+        """Return the limits of an arm whose tool may move at a speed [m/s]."""
+        rated = Limits.from_robot(robot, SafetyLimitsConfig(tool_speed=tool_speed))
+        middle = (rated.lower + rated.upper) / 2
+        lower = np.maximum(rated.lower + POSITION_MARGIN, middle - MAX_DISTANCE)
+        upper = np.minimum(rated.upper - POSITION_MARGIN, middle + MAX_DISTANCE)
+        return cls(
+            np.minimum(lower, robot.home),
+            np.maximum(upper, robot.home),
+            VELOCITY_FRACTION * rated.velocity,
+            ACCELERATION_FRACTION * rated.acceleration,
+            ACCELERATION_FRACTION * rated.jerk,
+            EFFORT_FRACTION * rated.effort,
+            TOOL_SPEED_FRACTION * tool_speed,
+        )
+
+
+class MotionCheck:
+    """Check of motions against limits and clearance.
+
+    Attributes:
+        robot: the arm.
+        limits: what motions keep.
+        tree: rigid bodies of the URDF with the payload as a point at the tool.
+        collision: clearances, negative where a motion comes too close.
+    """
+
+    def __init__(
+        self,
+        robot: Robot,
+        obstacles: Obstacles,
+        clearance: float,
+        tool_speed: float,
+        payload: float,
+    ) -> None:
+        """Load the shapes of an arm.
+
+        Args:
+            robot: the arm.
+            obstacles: table and boxes.
+            clearance: distance to obstacles beyond the margin of the motion guard [m].
+            tool_speed: largest speed of tool and joints [m/s].
+            payload: mass at the tool that the URDF lacks [kg].
+
+        Raises:
+            ValueError: a mesh of the URDF does not exist or cannot be read.
+        """
+        self.robot, self.limits = robot, MotionLimits.of(robot, tool_speed)
+        guard = CollisionConfig()
+        wide = CollisionConfig(
+            self_margin=guard.self_margin + SELF_FRACTION * clearance,
+            obstacle_margin=guard.obstacle_margin + clearance,
+            gripper_margin=guard.obstacle_margin + clearance,
+        )
+        self.collision = CollisionModel(robot, obstacles, wide)
+        self.tree = tree_with_payload(robot, payload)
+        self._speed = ToolSpeed(robot, self.limits.jerk)
+
+    def is_clear(self, q: Array) -> bool:
+        """Return whether a path (T, n) [rad] keeps its clearance, also between its points.
+
+        A motion dq changes the distance of two shapes by at most their radii times |dq|.
+
+        Raises:
+            ValueError: the points are too far apart to tell.
+        """
+        collision, half = self.collision, np.abs(np.diff(q, axis=0)) / 2
+        turn = np.maximum(np.vstack([half[:1], half]), np.vstack([half, half[-1:]]))
+        if (turn @ collision.largest_radii.T).max(initial=0.0) > collision.range:
+            raise ValueError("the points of a path are too far apart to check its clearance")
+        for point, change in zip(q, turn, strict=True):
+            near = collision.near_shapes(point)
+            is_listed = near.pair < len(collision.pairs)
+            needed = collision.radii(near.shapes) @ change
+            if (near.clearance < needed)[is_listed].any():
+                return False
+        return True
+
+    def is_within(self, q: Array, qd: Array, qdd: Array, step: float) -> bool:
+        """Return whether a motion keeps all limits.
+
+        Args:
+            q: (T, n) [rad].
+            qd: (T, n) [rad/s].
+            qdd: (T, n) [rad/s2].
+            step: time between samples [s].
+        """
+        limits = self.limits
+        jerk = np.abs(np.diff(qdd, axis=0)) / step
+        within = (
+            (q >= limits.lower).all()
+            and (q <= limits.upper).all()
+            and (np.abs(qd) <= limits.velocity).all()
+            and (np.abs(qdd) <= limits.acceleration).all()
+            and (jerk <= limits.jerk).all()
+        )
+        if not within or self._speed.speeds(q, qd).max() > limits.tool_speed:
+            return False
+        torque = self.tree.torque(*map(torch.from_numpy, (q, qd, qdd))).numpy()
+        return bool((np.abs(torque) <= limits.effort).all()) and self.is_clear(q)
+
+
+def tree_with_payload(robot: Robot, payload: float) -> RigidBodyTree:
+    """Return the rigid bodies of an arm with a point mass [kg] at its tool."""
+    tree = RigidBodyTree.from_urdf(robot.rigid_body_urdf(), robot.joint_names)
+    rest = torch.from_numpy(robot.home)
+    last = tree.poses(rest)[-1].numpy()
+    point = np.linalg.inv(last) @ robot.forward_kinematics(robot.home)[:, 3]  # (4,)
+    P = payload * np.outer(point, point)
+    moments = np.trace(P[:3, :3]) * np.eye(3) - P[:3, :3]
+    added = np.concatenate([[payload], P[:3, 3], moments[np.triu_indices(3)]])
+    tree.inertial[-1] += torch.from_numpy(added)
+    return tree
