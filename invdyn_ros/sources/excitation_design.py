@@ -12,7 +12,7 @@ the tool, and for clearances. Then each part is scaled down until it keeps all o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import FisherInformation, smooth_window
 from invdyn_ros.sources.joint_motion import JointMotion
-from invdyn_ros.sources.motion_check import MotionCheck
+from invdyn_ros.sources.motion_check import MIN_SINGULAR_JOINTS, MotionCheck
 from invdyn_ros.typing import Array
 
 PART_SECONDS = 10.0  # about the duration of a part
@@ -34,14 +34,16 @@ MIN_PART_SECONDS = 4.0
 LOWEST_FREQUENCY, HARMONICS = 0.1, 6  # [Hz] of the Fourier series
 SAMPLES = 60  # of each part, for information and penalties
 ITERATIONS, LEARNING_RATE = 150, 0.05
+FIRST_SPEED = 0.4  # of the first part, which an arm follows whose friction is not known yet
 PENALTY = 30.0  # of the mean squared relative excess, summed over all limits, at first
 PENALTY_GROWTH = 100.0  # until the last iteration
+MAX_EXCESS = 4.0  # that counts, times a limit
 TARGET_FRACTION = 0.97  # of the limits, that the optimisation aims at
-START_FRACTION = 0.5  # of the limits, of the random motion at first
+START_FRACTION = 0.3  # of the limits, of the random motion at first
 REGULARIZATION = 1e-6  # of the information matrix
 SHRINKING, MAX_SHRINKINGS = 0.96, 120  # factor of a part that exceeds a limit, and how often
 MAX_DRAWS = 2000  # of postures
-LINE_POINTS = 120  # of the way from one posture to the next
+WAY_SAMPLES = 200  # of the way from one posture to the next
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ def design_excitation(
     )
     count = max(1, round(design.duration / PART_SECONDS))
     random = np.random.default_rng(design.seed)
-    postures = draw_postures(check, count, random)
     seconds = design.duration / count
+    postures = draw_postures(check, count, seconds, random)
     problem = _Problem(check, postures, seconds)
     first = problem.random_coefficients(random)
     best = problem.optimise(first, on_step)
@@ -119,12 +121,15 @@ def design_excitation(
     )
 
 
-def draw_postures(check: MotionCheck, count: int, random: np.random.Generator) -> Array:
+def draw_postures(
+    check: MotionCheck, count: int, seconds: float, random: np.random.Generator
+) -> Array:
     """Return postures (count + 1, n) with clear ways between them; the ends are home.
 
     Args:
         check: the arm with its limits.
         count: number of ways.
+        seconds: duration of each [s].
         random: random generator.
 
     Raises:
@@ -137,25 +142,33 @@ def draw_postures(check: MotionCheck, count: int, random: np.random.Generator) -
             f"at home, {near.pair[0]} of {robot.name} is too close to {near.pair[1]}; give a "
             "smaller clearance"
         )
+    way = _basis(seconds, WAY_SAMPLES).way.numpy()[..., None]  # (3, T, 1)
+    step = seconds / (WAY_SAMPLES - 1)
+
+    def is_possible(number: int, start: Array, end: Array) -> bool:
+        q, qd, qdd = way * (end - start)
+        return check.is_within(start + q, qd, qdd, step, part_speed(number))
+
     postures = [robot.home]
-    share = np.linspace(0, 1, LINE_POINTS)[:, None]
-
-    def is_clear(start: Array, end: Array) -> bool:
-        return check.is_clear(start + share * (end - start))
-
-    for number in range(1, count):
+    for number in range(count - 1):
         for _ in range(MAX_DRAWS):
-            q = random.uniform(limits.lower, limits.upper)
-            reach = np.minimum(1.0, limits.velocity * PART_SECONDS / 4 / np.abs(q - robot.home))
-            q = robot.home + reach.min() * (q - robot.home)
-            if not is_clear(postures[-1], q):
-                continue
-            if number < count - 1 or is_clear(q, robot.home):
+            q = robot.home + random.uniform() * (
+                random.uniform(limits.lower, limits.upper) - robot.home
+            )
+            is_last = number == count - 2
+            if is_possible(number, postures[-1], q) and (
+                not is_last or is_possible(number + 1, q, robot.home)
+            ):
                 postures.append(q)
                 break
         else:
             postures.append(robot.home)
     return np.array([*postures, robot.home])
+
+
+def part_speed(number: int) -> float:
+    """Return the fraction of the speed that a part of an excitation may use."""
+    return FIRST_SPEED if number == 0 else 1.0
 
 
 class _Problem:
@@ -166,6 +179,8 @@ class _Problem:
         self.information = FisherInformation(check.robot)
         self.basis_matrix = torch.from_numpy(self.information.basis)
         self.samples = _basis(seconds, SAMPLES)
+        speeds = [part_speed(number) for number in range(len(postures) - 1)]
+        self.speed = torch.tensor(speeds, dtype=torch.float64)[:, None, None]
         self.scale = self._scale()
 
     def _scale(self) -> Tensor:
@@ -200,7 +215,7 @@ class _Problem:
                 for m, s, limit in zip(moved, still, rows, strict=True)
             ]
         ).amax(0)
-        return START_FRACTION * x / largest[..., None]
+        return START_FRACTION * self.speed * x / largest[..., None]
 
     def optimise(self, start: Tensor, on_step: Callable[[float], None]) -> Tensor:
         """Return coefficients with more information, near the limits."""
@@ -212,7 +227,7 @@ class _Problem:
             parts = self.motion(x, self.samples)
             flat = [part.flatten(0, 1) for part in parts]
             growth = PENALTY_GROWTH ** (iteration / ITERATIONS)
-            loss = growth * self.penalty(*flat) - self.log_det(*flat)
+            loss = growth * self.penalty(parts) - self.log_det(*flat)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
@@ -232,28 +247,27 @@ class _Problem:
         H = H + REGULARIZATION * torch.eye(len(H), dtype=H.dtype)
         return torch.logdet(H) / len(H)
 
-    def penalty(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
-        """Return the penalty of all excesses of a motion.
-
-        Args:
-            q: (T, n) [rad].
-            qd: (T, n) [rad/s].
-            qdd: (T, n) [rad/s2].
-        """
-        limits, tree = self.check.limits, self.check.tree
+    def penalty(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the penalty of all excesses of q, qd and qdd, (parts, T, n) each."""
+        limits, speed = self.check.limits, self.speed
+        q, qd, qdd = parts
         lower, upper = map(torch.from_numpy, (limits.lower, limits.upper))
         middle, half = (lower + upper) / 2, (upper - lower) / 2
-        ratios = [(q - middle) / half]
-        torque = tree.torque(q, qd, qdd)
-        for values, limit in (
-            (qd, limits.velocity),
-            (qdd, limits.acceleration),
-            (torque, limits.effort),
-        ):
-            ratios.append(values / torch.from_numpy(limit))
-        ratios.append(self._speeds(q, qd) / limits.tool_speed)
-        excess = [(r.abs() - TARGET_FRACTION).clamp_min(0).square().sum(-1) for r in ratios]
-        return PENALTY * (torch.stack(excess).sum(0).mean() + self._nearness(q))
+        flat = [part.flatten(0, 1) for part in parts]
+        torque = self.check.tree.torque(*flat)
+        ratios = [
+            ((q - middle) / half).flatten(0, 1),
+            (qd / speed / torch.from_numpy(limits.velocity)).flatten(0, 1),
+            (qdd / speed / torch.from_numpy(limits.acceleration)).flatten(0, 1),
+            torque / torch.from_numpy(limits.effort),
+            self._speeds(flat[0], (qd / speed).flatten(0, 1)) / limits.tool_speed,
+            *self._conditions(flat[0]),
+        ]
+        excess = [
+            (r.abs().clamp_max(MAX_EXCESS) - TARGET_FRACTION).clamp_min(0).square().sum(-1)
+            for r in ratios
+        ]
+        return PENALTY * (torch.stack(excess).sum(0).mean() + self._nearness(flat[0]))
 
     def _speeds(self, q: Tensor, qd: Tensor) -> Tensor:
         """Return the speeds (T, n + 1) of the origins of all links and of the tool [m/s]."""
@@ -264,6 +278,18 @@ class _Problem:
         tool = (V[:, -1] @ T[:, -1] @ self._tool)[..., :3]
         squares = torch.cat([origins, tool[:, None]], 1).square().sum(-1)
         return (squares + 1e-12).sqrt()
+
+    def _conditions(self, q: Tensor) -> list[Tensor]:
+        """Return the condition numbers (T, 1) of the tool's Jacobian, relative to the limit."""
+        tree, robot = self.check.tree, self.check.robot
+        if robot.n < MIN_SINGULAR_JOINTS:
+            return []
+        T, S, _ = tree.link_motion(q, torch.zeros_like(q), torch.zeros_like(q))
+        point = T[:, -1] @ self._tool  # (T, 4)
+        linear = (S @ point[:, None, :, None])[..., :3, 0] / self.check.reach
+        angular = torch.stack([S[..., 2, 1], S[..., 0, 2], S[..., 1, 0]], -1)
+        values = torch.linalg.svdvals(torch.cat([linear, angular], -1))  # (T, 6)
+        return [values[:, :1] / values[:, -1:].clamp_min(1e-3) / self.check.limits.condition]
 
     @property
     def _tool(self) -> Tensor:
@@ -300,7 +326,7 @@ class _Problem:
         for _ in range(MAX_SHRINKINGS):
             every[index] = scale * x
             parts = tuple(part[index].numpy() for part in self.motion(every, basis))
-            if self.check.is_within(*parts, 1 / rate):
+            if self.check.is_within(*parts, 1 / rate, part_speed(index)):
                 return parts
             scale *= SHRINKING
         raise ValueError(

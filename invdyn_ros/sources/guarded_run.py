@@ -27,7 +27,8 @@ from invdyn_ros.sources.motion_check import tree_with_payload
 from invdyn_ros.typing import Array
 
 SETTLING = 1.2  # [s] at rest before a motion, until the slow start of the controller is over
-COULOMB_GUESS = 0.01  # [-] of the effort limit, of a typical geared joint
+# [-], [s/rad] of a typical geared joint, relative to the effort limit
+COULOMB_GUESS, VISCOUS_GUESS = 0.01, 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,7 @@ def nominal_model(robot: Robot, unit: str, payload: float) -> Predictor:
     if unit == "rad":
         return ConstantInertiaModel(robot, unit)
     friction = np.zeros((robot.n, 4))
+    friction[:, 0] = VISCOUS_GUESS * robot.effort
     friction[:, 1] = COULOMB_GUESS * robot.effort
     friction[:, 3] = nominal_rotor_inertia(robot.effort)
     model = urdf_model(robot, unit, friction=friction)

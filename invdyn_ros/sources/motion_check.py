@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
+from invdyn_ros.control.speed_scaling import SLOW_CONDITION
 from invdyn_ros.control.tool_speed import ToolSpeed
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.obstacles import Obstacles
@@ -19,7 +20,8 @@ SELF_FRACTION = 0.4  # clearance to the arm itself, as a fraction of that to obs
 POSITION_MARGIN = 0.05  # [rad] to the position limits
 MAX_DISTANCE = 2.0  # [rad] of a joint from the middle of its range
 VELOCITY_FRACTION, ACCELERATION_FRACTION = 0.7, 0.5  # of the limits of the arm
-EFFORT_FRACTION, TOOL_SPEED_FRACTION = 0.75, 0.85
+EFFORT_FRACTION, TOOL_SPEED_FRACTION, CONDITION_FRACTION = 0.75, 0.85, 0.9
+MIN_SINGULAR_JOINTS = 6  # an arm of fewer joints is always singular
 
 
 class MotionLimits(NamedTuple):
@@ -33,6 +35,8 @@ class MotionLimits(NamedTuple):
         jerk: (n,) [rad/s3].
         effort: (n,) torque of the rigid bodies with the payload [N m].
         tool_speed: of tool and joints [m/s].
+        condition: condition number of the tool's Jacobian, from which the motion guard slows an
+            arm down near singularities [-].
     """
 
     lower: Array
@@ -42,6 +46,7 @@ class MotionLimits(NamedTuple):
     jerk: Array
     effort: Array
     tool_speed: float
+    condition: float
 
     @classmethod
     def of(cls, robot: Robot, tool_speed: float) -> MotionLimits:
@@ -58,6 +63,7 @@ class MotionLimits(NamedTuple):
             ACCELERATION_FRACTION * rated.jerk,
             EFFORT_FRACTION * rated.effort,
             TOOL_SPEED_FRACTION * tool_speed,
+            CONDITION_FRACTION * SLOW_CONDITION,
         )
 
 
@@ -69,6 +75,7 @@ class MotionCheck:
         limits: what motions keep.
         tree: rigid bodies of the URDF with the payload as a point at the tool.
         collision: clearances, negative where a motion comes too close.
+        reach: largest distance of the tool from the first axis [m].
     """
 
     def __init__(
@@ -101,6 +108,7 @@ class MotionCheck:
         self.collision = CollisionModel(robot, obstacles, wide)
         self.tree = tree_with_payload(robot, payload)
         self._speed = ToolSpeed(robot, self.limits.jerk)
+        self.reach = self._speed.reach
 
     def is_clear(self, q: Array) -> bool:
         """Return whether a path (T, n) [rad] keeps its clearance, also between its points.
@@ -122,7 +130,9 @@ class MotionCheck:
                 return False
         return True
 
-    def is_within(self, q: Array, qd: Array, qdd: Array, step: float) -> bool:
+    def is_within(
+        self, q: Array, qd: Array, qdd: Array, step: float, speed: float = 1.0
+    ) -> bool:
         """Return whether a motion keeps all limits.
 
         Args:
@@ -130,20 +140,33 @@ class MotionCheck:
             qd: (T, n) [rad/s].
             qdd: (T, n) [rad/s2].
             step: time between samples [s].
+            speed: fraction of the limits of velocity, acceleration and tool speed [-].
         """
         limits = self.limits
         jerk = np.abs(np.diff(qdd, axis=0)) / step
         within = (
             (q >= limits.lower).all()
             and (q <= limits.upper).all()
-            and (np.abs(qd) <= limits.velocity).all()
-            and (np.abs(qdd) <= limits.acceleration).all()
+            and (np.abs(qd) <= speed * limits.velocity).all()
+            and (np.abs(qdd) <= speed * limits.acceleration).all()
             and (jerk <= limits.jerk).all()
         )
-        if not within or self._speed.speeds(q, qd).max() > limits.tool_speed:
+        if not within or self._speed.speeds(q, qd).max() > speed * limits.tool_speed:
+            return False
+        if not self._is_regular(q):
             return False
         torque = self.tree.torque(*map(torch.from_numpy, (q, qd, qdd))).numpy()
         return bool((np.abs(torque) <= limits.effort).all()) and self.is_clear(q)
+
+
+    def _is_regular(self, q: Array) -> bool:
+        """Return whether positions (T, n) [rad] are far from singularities of the tool."""
+        if self.robot.n < MIN_SINGULAR_JOINTS:
+            return True
+        J = np.stack([self.robot.jacobian(point) for point in q])  # (T, 6, n)
+        J[:, :3] /= self.reach
+        values = np.linalg.svd(J, compute_uv=False)
+        return bool((values[:, 0] <= self.limits.condition * values[:, -1]).all())
 
 
 def tree_with_payload(robot: Robot, payload: float) -> RigidBodyTree:
