@@ -302,11 +302,11 @@ class _Problem:
     def _nearness(self, q: Tensor) -> Tensor:
         """Return the mean squared lack of clearance of positions (T, n), with its gradient."""
         collision, value = self.check.collision, 0.0
-        gradient = np.zeros(q.shape)
-        unit = collision.range
+        gradient, unit = np.zeros(q.shape), self.check.collision.range
         for row, point in zip(gradient, q.detach().numpy(), strict=True):
-            _, clearances, slopes = collision.gradients(point)
-            lack = np.minimum(clearances / unit - (1 - TARGET_FRACTION), 0.0)
+            pairs, clearances, slopes = collision.gradients(point)
+            aim = self.check.spare[pairs] + (1 - TARGET_FRACTION) * unit
+            lack = np.minimum((clearances - aim) / unit, 0.0)
             value += float(lack @ lack)
             row += 2 / unit * lack @ slopes
         surrogate = (torch.from_numpy(gradient) * (q - q.detach())).sum()

@@ -10,6 +10,7 @@ import torch
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.control.speed_scaling import SLOW_CONDITION
 from invdyn_ros.control.tool_speed import ToolSpeed
+from invdyn_ros.models.payload import Payload
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
@@ -17,6 +18,7 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 SELF_FRACTION = 0.4  # clearance to the arm itself, as a fraction of that to obstacles
+MAX_SPARE = 0.01  # [m] clearance that each pair of bodies keeps
 POSITION_MARGIN = 0.05  # [rad] to the position limits
 MAX_DISTANCE = 2.0  # [rad] of a joint from the middle of its range
 VELOCITY_FRACTION, ACCELERATION_FRACTION = 0.7, 0.5  # of the limits of the arm
@@ -73,8 +75,11 @@ class MotionCheck:
     Attributes:
         robot: the arm.
         limits: what motions keep.
+        tool_speed: largest speed of tool and joints of the motion guard [m/s].
+        payload: mass at the tool that the URDF lacks [kg].
         tree: rigid bodies of the URDF with the payload as a point at the tool.
         collision: clearances, negative where a motion comes too close.
+        spare: (P,) clearance that each pair of bodies keeps [m].
         reach: largest distance of the tool from the first axis [m].
     """
 
@@ -99,6 +104,7 @@ class MotionCheck:
             ValueError: a mesh of the URDF does not exist or cannot be read.
         """
         self.robot, self.limits = robot, MotionLimits.of(robot, tool_speed)
+        self.tool_speed, self.payload = tool_speed, payload
         guard = CollisionConfig()
         wide = CollisionConfig(
             self_margin=guard.self_margin + SELF_FRACTION * clearance,
@@ -106,6 +112,9 @@ class MotionCheck:
             gripper_margin=guard.obstacle_margin + clearance,
         )
         self.collision = CollisionModel(robot, obstacles, wide)
+        # margins are at most half of the distance at home; a stop needs space beside them
+        at_home = self.collision.clearances(robot.home)
+        self.spare = np.minimum(MAX_SPARE, at_home / 2)
         self.tree = tree_with_payload(robot, payload)
         self._speed = ToolSpeed(robot, self.limits.jerk)
         self.reach = self._speed.reach
@@ -125,7 +134,7 @@ class MotionCheck:
         for point, change in zip(q, turn, strict=True):
             near = collision.near_shapes(point)
             is_listed = near.pair < len(collision.pairs)
-            needed = collision.radii(near.shapes) @ change
+            needed = collision.radii(near.shapes) @ change + self.spare.take(near.pair, mode="clip")
             if (near.clearance < needed)[is_listed].any():
                 return False
         return True
@@ -171,12 +180,9 @@ class MotionCheck:
 
 def tree_with_payload(robot: Robot, payload: float) -> RigidBodyTree:
     """Return the rigid bodies of an arm with a point mass [kg] at its tool."""
-    tree = RigidBodyTree.from_urdf(robot.rigid_body_urdf(), robot.joint_names)
-    rest = torch.from_numpy(robot.home)
-    last = tree.poses(rest)[-1].numpy()
-    point = np.linalg.inv(last) @ robot.forward_kinematics(robot.home)[:, 3]  # (4,)
-    P = payload * np.outer(point, point)
-    moments = np.trace(P[:3, :3]) * np.eye(3) - P[:3, :3]
-    added = np.concatenate([[payload], P[:3, 3], moments[np.triu_indices(3)]])
-    tree.inertial[-1] += torch.from_numpy(added)
+    xml = robot.rigid_body_urdf()
+    tree = RigidBodyTree.from_urdf(xml, robot.joint_names)
+    if payload:
+        point = Payload(robot.tip_link, payload, (0.0, 0.0, 0.0))
+        tree.inertial += torch.from_numpy(point.inertial_parameters(xml, robot.joint_names))
     return tree

@@ -1,0 +1,74 @@
+"""Motions from one posture to the next, for the validation of what an excitation identified."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from invdyn_ros.sources.joint_motion import JointMotion
+from invdyn_ros.sources.motion_check import MotionCheck
+from invdyn_ros.typing import Array
+
+DURATIONS = (0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 4.0)  # [s] of a move, the shortest possible one
+REST = 0.3  # [s] after each move
+MAX_DRAWS = 3000
+
+
+def point_to_point(check: MotionCheck, seconds: float, seed: int) -> JointMotion:
+    """Return moves between random postures within all limits, from home to home.
+
+    Args:
+        check: the arm with its limits; the motion keeps them.
+        seconds: duration after which the arm returns [s].
+        seed: random seed.
+
+    Raises:
+        ValueError: there is no such motion.
+    """
+    robot, limits, random = check.robot, check.limits, np.random.default_rng(seed)
+    moves: list[tuple[Array, ...]] = []
+    q, time = robot.home, 0.0
+    for _ in range(MAX_DRAWS):
+        is_last = time > seconds
+        goal = robot.home if is_last else random.uniform(limits.lower, limits.upper)
+        share = 1.0 if is_last else random.uniform(0.2, 1.0)
+        end = robot.home + share * (goal - robot.home)
+        move = _fastest_move(check, q, end)
+        if move is None:
+            continue
+        if not is_last and _fastest_move(check, end, robot.home) is None:
+            continue
+        moves.append(move)
+        q, time = end, time + (len(move[0]) - 1) / robot.rate
+        if is_last:
+            break
+    else:
+        raise ValueError(f"{robot.name} finds no way from posture to posture within its limits")
+    columns = [np.concatenate([x[0][:1], *(y[1:] for y in x)]) for x in zip(*moves, strict=True)]
+    rests = np.cumsum([0, *(len(move[0]) - 1 for move in moves)])
+    return JointMotion(
+        robot.name, robot.joint_names, robot.rate, *columns, tuple(rests.tolist()),
+        check.tool_speed, check.payload,
+    )  # fmt: skip
+
+
+def _fastest_move(check: MotionCheck, start: Array, end: Array) -> tuple[Array, ...] | None:
+    """Return q, qd and qdd of the fastest quintic move with a rest after it; None if none is.
+
+    Args:
+        check: the arm with its limits.
+        start: (n,) [rad].
+        end: (n,) [rad].
+    """
+    rate, way = check.robot.rate, end - start
+    for duration in DURATIONS:
+        if (1.875 / duration * np.abs(way) > check.limits.velocity).any():
+            continue
+        x = np.clip(np.arange(round((duration + REST) * rate) + 1) / rate / duration, 0, 1)[:, None]
+        move = (
+            start + way * (x**3 * (10 - 15 * x + 6 * x * x)),
+            way * (30 * x**2 * (1 - x) ** 2 / duration),
+            way * (60 * x * (1 - x) * (1 - 2 * x) / duration**2),
+        )
+        if check.is_within(*move, 1 / rate):
+            return move
+    return None
