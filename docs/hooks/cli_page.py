@@ -55,7 +55,7 @@ def sentence(text: str) -> str:
 
 def commands() -> dict[str, DataClass | None]:
     """Return each command with the dataclass of its options."""
-    nested = {"benchmark": _benchmarks, "collect": _sources}
+    nested = {"benchmark": _benchmarks, "collect": _sources, "identify": _subjects}
     result: dict[str, DataClass | None] = {}
     for verb in verbs():
         found = dict(nested[verb]() if verb in nested else _subcommands(verb))
@@ -114,6 +114,11 @@ def _sources() -> Iterator[tuple[str, DataClass]]:
         yield ast.literal_eval(key), with_out  # type: ignore[arg-type]
     for item in in_module("cli.collect_grasp", "Options"):
         yield item.name.removeprefix("Collect").removesuffix("Options").lower(), item
+
+
+def _subjects() -> Iterator[tuple[str, DataClass]]:
+    for name in ast.literal_eval(constant("cli.identify", "SUBJECTS")):
+        yield name, in_module(f"cli.identify_{name}", "Options")[0]
 
 
 def _subcommands(verb: str) -> Iterator[tuple[str, DataClass]]:

@@ -6,6 +6,7 @@ import importlib
 import sys
 
 SUBJECTS = {
+    "arm": "inertia and friction of a simulated arm: excite, record, identify, validate, export",
     "payload": "what an arm carries, from a recording without it and one with it",
 }
 """Name -> summary. Subject NAME is the module `invdyn_ros.cli.identify_NAME`."""

@@ -122,9 +122,7 @@ class ExcitationTrajectory:
         q = s @ self.sine_amplitude.T + (c - 1) @ self.cosine_amplitude.T
         qd = c @ (self.sine_amplitude * w).T - s @ (self.cosine_amplitude * w).T
         qdd = -s @ (self.sine_amplitude * w**2).T - c @ (self.cosine_amplitude * w**2).T
-        window, rate, curvature = (
-            x[:, None] for x in smooth_window(time, self.duration)
-        )
+        window, rate, curvature = (x[:, None] for x in smooth_window(time, self.duration))
         return (
             self.center + window * q,
             window * qd + rate * q,

@@ -25,7 +25,7 @@ from invdyn_ros.config import Validated
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import FisherInformation, smooth_window
-from invdyn_ros.sources.joint_motion import JointMotion
+from invdyn_ros.sources.joint_motion import JointMotion, Samples, join
 from invdyn_ros.sources.motion_check import MIN_SINGULAR_JOINTS, MotionCheck
 from invdyn_ros.typing import Array
 
@@ -103,9 +103,7 @@ def design_excitation(
     """
     if design.duration < MIN_PART_SECONDS:
         raise ValueError(f"duration is {design.duration} s; give {MIN_PART_SECONDS} s or more")
-    check = MotionCheck(
-        robot, obstacles, design.clearance, design.tool_speed, design.payload
-    )
+    check = MotionCheck(robot, obstacles, design.clearance, design.tool_speed, design.payload)
     count = max(1, round(design.duration / PART_SECONDS))
     random = np.random.default_rng(design.seed)
     seconds = design.duration / count
@@ -114,8 +112,9 @@ def design_excitation(
     first = problem.random_coefficients(random)
     best = problem.optimise(first, on_step)
     parts = [problem.feasible_part(k, best[k]) for k in range(count)]
-    motion = _joined(robot, design, parts)
-    at_first = _joined(robot, design, [problem.feasible_part(k, first[k]) for k in range(count)])
+    motion = join(robot, parts, design.tool_speed, design.payload)
+    start = [problem.feasible_part(k, first[k]) for k in range(count)]
+    at_first = join(robot, start, design.tool_speed, design.payload)
     return DesignedExcitation(
         motion, problem.information_of(motion), problem.information_of(at_first)
     )
@@ -147,7 +146,7 @@ def draw_postures(
 
     def is_possible(number: int, start: Array, end: Array) -> bool:
         q, qd, qdd = way * (end - start)
-        return check.is_within(start + q, qd, qdd, step, part_speed(number))
+        return check.is_within(Samples(start + q, qd, qdd), step, part_speed(number))
 
     postures = [robot.home]
     for number in range(count - 1):
@@ -312,8 +311,8 @@ class _Problem:
         surrogate = (torch.from_numpy(gradient) * (q - q.detach())).sum()
         return (surrogate + value) / len(q)
 
-    def feasible_part(self, index: int, x: Tensor) -> tuple[Array, ...]:
-        """Return q, qd and qdd, (T, n) each at the control rate, of a part within all limits.
+    def feasible_part(self, index: int, x: Tensor) -> Samples:
+        """Return a part at the control rate, within all limits.
 
         Args:
             index: of the part.
@@ -325,9 +324,9 @@ class _Problem:
         scale = 1.0
         for _ in range(MAX_SHRINKINGS):
             every[index] = scale * x
-            parts = tuple(part[index].numpy() for part in self.motion(every, basis))
-            if self.check.is_within(*parts, 1 / rate, part_speed(index)):
-                return parts
+            samples = Samples(*(part[index].numpy() for part in self.motion(every, basis)))
+            if self.check.is_within(samples, 1 / rate, part_speed(index)):
+                return samples
             scale *= SHRINKING
         raise ValueError(
             f"{self.check.robot.name} cannot move from one posture to the next within its limits; "
@@ -364,17 +363,3 @@ def _basis(seconds: float, count: int) -> _Basis:
     v, vd, vdd = (part[:, None] for part in smooth_window(time, seconds))
     series = np.stack([v * f, vd * f + v * fd, vdd * f + 2 * vd * fd + v * fdd])
     return _Basis(torch.from_numpy(way), torch.from_numpy(series))
-
-
-def _joined(
-    robot: Robot, design: ExcitationDesign, parts: list[tuple[Array, ...]]
-) -> JointMotion:
-    """Return the motion of all parts; two of them share the sample between them."""
-    columns = [
-        np.concatenate([x[0][:1], *(y[1:] for y in x)]) for x in zip(*parts, strict=True)
-    ]
-    rests = np.cumsum([0, *(len(part[0]) - 1 for part in parts)])
-    return JointMotion(
-        robot.name, robot.joint_names, robot.rate, *columns, tuple(rests.tolist()),
-        design.tool_speed, design.payload,
-    )  # fmt: skip

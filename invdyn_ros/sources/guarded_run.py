@@ -5,8 +5,10 @@ The controller, its guard, limits and monitor are those of a live graph.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,10 +17,12 @@ from invdyn_ros.control.computed_torque import ConstantInertiaModel, MeasuredSta
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
+from invdyn_ros.data.action_units import SETPOINT
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody, urdf_model
+from invdyn_ros.models.mujoco_rigid_body import FRICTION, INERTIAL, MujocoRigidBody, urdf_model
 from invdyn_ros.models.predictor import Predictor
-from invdyn_ros.robots.feedback import nominal_rotor_inertia
+from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
+from invdyn_ros.robots.feedback import FeedbackConfig, nominal_rotor_inertia
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
@@ -26,9 +30,23 @@ from invdyn_ros.sources.joint_motion import JointMotion
 from invdyn_ros.sources.motion_check import tree_with_payload
 from invdyn_ros.typing import Array
 
-SETTLING = 1.2  # [s] at rest before a motion, until the slow start of the controller is over
+SOURCE = "guarded run"  # the parts are of one recording
+ROW_ARRAYS = ("time", "q", "qd", "action", "true_q", "reference")
+SETTLING = 1.2  # [s] at rest before a motion, for the slow start of the controller, and after it
 # [-], [s/rad] of a typical geared joint, relative to the effort limit
 COULOMB_GUESS, VISCOUS_GUESS = 0.01, 0.01
+
+
+class _Row(NamedTuple):
+    """One control tick: measured state, action, true position, planned state, why it holds."""
+
+    time: Array
+    q: Array
+    qd: Array
+    action: Array
+    true_q: Array
+    reference: Array
+    reason: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +54,7 @@ class GuardedRun:
     """Recording of one motion.
 
     Attributes:
-        trajectory: measured motion, and the actions sent.
+        trajectory: measured motion with accelerations, and the actions sent.
         reference: (T, 3 n) planned position, velocity and acceleration.
         true_position: (T, n) without noise [rad].
         contacts: control steps with a contact.
@@ -58,23 +76,37 @@ class GuardedRun:
         return float(np.sqrt(np.mean((self.true_position - planned) ** 2)))
 
 
-def nominal_model(robot: Robot, unit: str, payload: float) -> Predictor:
-    """Return a model of an arm that is not identified: URDF, payload, plausible friction.
+class Driver(NamedTuple):
+    """Model that drives an arm.
+
+    Attributes:
+        model: computes the actions.
+        action_delay: time from an action to its effect [s].
+        feedback: beside the model; None: that of the unit.
+    """
+
+    model: Predictor
+    action_delay: float = 0.0
+    feedback: FeedbackConfig | None = None
+
+
+def nominal_driver(robot: Robot, payload: float) -> Driver:
+    """Return the driver of an arm that is not identified: URDF, payload, plausible friction.
 
     Args:
         robot: the arm.
-        unit: unit of its actions.
         payload: mass at the tool that the URDF lacks [kg].
     """
-    if unit == "rad":
-        return ConstantInertiaModel(robot, unit)
-    friction = np.zeros((robot.n, 4))
+    unit = robot.action_unit
+    if unit == SETPOINT:
+        return Driver(ConstantInertiaModel(robot, unit))
+    friction = np.zeros((robot.n, NUM_FRICTION_TERMS))
     friction[:, 0] = VISCOUS_GUESS * robot.effort
     friction[:, 1] = COULOMB_GUESS * robot.effort
     friction[:, 3] = nominal_rotor_inertia(robot.effort)
-    model = urdf_model(robot, unit, friction=friction)
+    urdf = urdf_model(robot, unit)
     inertial = tree_with_payload(robot, payload).inertial.numpy()
-    return MujocoRigidBody(model.meta, model.parameters | {"tree.inertial": inertial})
+    return Driver(MujocoRigidBody(urdf.meta, {INERTIAL: inertial, FRICTION: friction}))
 
 
 class GuardedArm(AbstractContextManager["GuardedArm"]):
@@ -104,57 +136,59 @@ class GuardedArm(AbstractContextManager["GuardedArm"]):
     def __exit__(self, *_: object) -> None:
         self.simulation.close()
 
-    def run(self, motion: JointMotion, model: Predictor, action_delay: float = 0.0) -> GuardedRun:
+    def run(self, motion: JointMotion, driver: Driver) -> GuardedRun:
         """Follow a motion that starts where the arm stands, and return the recording.
 
         Args:
             motion: the motion.
-            model: computes the actions.
-            action_delay: time from an action to its effect [s].
+            driver: computes the actions.
 
         Raises:
             ValueError: the safety limits stopped the arm.
         """
-        robot = self.robot
+        robot, model = self.robot, driver.model
         controller = ArmController(
-            robot, model, self.unit, action_delay, self.safety, obstacles=self.obstacles
-        )
+            robot, model, self.unit, driver.action_delay, self.safety, driver.feedback,
+            obstacles=self.obstacles,
+        )  # fmt: skip
         controller.engage(True)
-        step, settling = 1 / robot.rate, round(SETTLING * robot.rate)
-        rows: list[tuple[Array, ...]] = []
-        held: dict[str, int] = {}
-        contacts, deviation = self.simulation.contact_ticks, 0.0
-        for k in range(-settling, len(motion.q)):
-            sample = self.simulation.state()
-            desired = motion.state_at((k + 1) * step)
-            controller.set_target(Target(sample.time, desired, step))
-            command = controller.update(
-                MeasuredState(sample.time, sample.q, sample.qd, sample.effort)
-            )
-            if controller.fault is not None:
-                raise ValueError(f"the safety limits stopped the motion: {controller.fault}")
-            if k >= 0:
-                if command.action is None or command.desired is None:
-                    raise ValueError(f"the arm is not driven: {command.reason}")
-                if command.reason is not None:
-                    held[command.reason] = held.get(command.reason, 0) + 1
-                distance = np.abs(command.desired.q - motion.state_at(k * step).q).max()
-                deviation = max(deviation, float(distance))
-                true, _ = self.simulation.true_state()
-                rows.append(
-                    (np.array([sample.time]), sample.q, sample.qd, command.action, true,
-                     np.concatenate(command.desired))
-                )  # fmt: skip
-            self.simulation.step(command.action)
-        time, q, qd, action, true, reference = (np.stack(x) for x in zip(*rows, strict=True))
+        contacts = self.simulation.contact_ticks
+        settling = round(SETTLING * robot.rate)
+        last = len(motion.q) + settling
+        rows = [self._tick(controller, motion, k) for k in range(-settling, last)]
+        rows = rows[settling:-settling]
+        columns = {name: np.stack([getattr(row, name) for row in rows]) for name in ROW_ARRAYS}
+        held = Counter(row.reason for row in rows if row.reason is not None)
         trajectory = Trajectory(
-            time=time[:, 0],
-            position=q,
-            velocity=qd if qd.shape[1] else np.empty((0, robot.n)),
+            time=columns["time"],
+            position=columns["q"],
+            velocity=columns["qd"] if columns["qd"].shape[1] else np.empty((0, robot.n)),
             acceleration=np.empty((0, robot.n)),
-            action=action,
+            action=columns["action"],
             joint_names=robot.joint_names,
             action_unit=self.unit,
+            source=SOURCE,
         )
-        contacts = self.simulation.contact_ticks - contacts
-        return GuardedRun(trajectory, reference, true, contacts, held, deviation)
+        return GuardedRun(
+            trajectory.differentiate(),
+            columns["reference"],
+            columns["true_q"],
+            self.simulation.contact_ticks - contacts,
+            dict(held),
+            float(np.abs(columns["reference"][:, : robot.n] - motion.q).max()),
+        )
+
+    def _tick(self, controller: ArmController, motion: JointMotion, k: int) -> _Row:
+        """Run one control tick with sample k of a motion; before the first one the arm rests."""
+        simulation, step = self.simulation, 1 / self.robot.rate
+        sample = simulation.state()
+        controller.set_target(Target(sample.time, motion.state_at((k + 1) * step), step))
+        measured = MeasuredState(sample.time, sample.q, sample.qd, sample.effort)
+        command = controller.update(measured)
+        if command.action is None or command.desired is None:
+            raise ValueError(f"the safety limits stopped the motion: {command.reason}")
+        true_q, _ = simulation.true_state()
+        simulation.step(command.action)
+        reference = np.concatenate(command.desired)
+        time = np.array(sample.time)
+        return _Row(time, sample.q, sample.qd, command.action, true_q, reference, command.reason)

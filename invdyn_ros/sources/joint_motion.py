@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,14 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 COLUMNS = ("q", "qd", "qdd")
+
+
+class Samples(NamedTuple):
+    """Samples of a motion at rest at both ends: q [rad], qd [rad/s], qdd [rad/s2], (T, n) each."""
+
+    q: Array
+    qd: Array
+    qdd: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +67,7 @@ class JointMotion:
         return len(self.rests) - 1
 
     def state_at(self, time: float) -> State:
-        """Return the desired state at a time [s]; before and after the motion, that at its ends."""
+        """Return the desired state at a time [s]; beyond the motion, that at its ends."""
         last = len(self.q) - 1
         position = min(max(time * self.rate, 0.0), float(last))
         low = min(int(position), max(last - 1, 0))
@@ -70,11 +79,8 @@ class JointMotion:
         """Return one part of the motion."""
         first, last = self.rests[index : index + 2]
         rows = slice(first, last + 1)
-        columns = (getattr(self, name)[rows] for name in COLUMNS)
-        ends = (0, last - first)
-        return JointMotion(
-            self.arm, self.joint_names, self.rate, *columns, ends, self.tool_speed, self.payload
-        )
+        q, qd, qdd = self.q[rows], self.qd[rows], self.qdd[rows]
+        return replace(self, q=q, qd=qd, qdd=qdd, rests=(0, last - first))
 
     def save(self, file: Path) -> None:
         """Write the motion as an .npz file."""
@@ -93,6 +99,25 @@ class JointMotion:
         write_atomically(file, buffer.getvalue())
 
 
+def join(robot: Robot, parts: Sequence[Samples], tool_speed: float, payload: float) -> JointMotion:
+    """Return the motion of several parts; successive ones share the sample between them.
+
+    Args:
+        robot: the arm.
+        parts: at its control rate.
+        tool_speed: largest speed of tool and joints [m/s].
+        payload: mass at the tool that the URDF lacks [kg].
+    """
+    q, qd, qdd = (
+        np.concatenate([columns[0][:1], *(x[1:] for x in columns)])
+        for columns in zip(*parts, strict=True)
+    )
+    rests = np.cumsum([0, *(len(part.q) - 1 for part in parts)]).tolist()
+    return JointMotion(
+        robot.name, robot.joint_names, robot.rate, q, qd, qdd, tuple(rests), tool_speed, payload
+    )
+
+
 def load_motion(file: Path, robot: Robot) -> JointMotion:
     """Read a motion of an arm.
 
@@ -103,12 +128,14 @@ def load_motion(file: Path, robot: Robot) -> JointMotion:
     try:
         with np.load(file, allow_pickle=False) as values:
             header = json.loads(str(values["header"]))
-            columns = [np.asarray(values[name], float) for name in COLUMNS]
+            samples = Samples(*(np.asarray(values[name], float) for name in COLUMNS))
         motion = JointMotion(
             str(header["arm"]),
             tuple(map(str, header["joint_names"])),
             float(header["rate"]),
-            *columns,
+            samples.q,
+            samples.qd,
+            samples.qdd,
             tuple(map(int, header["rests"])),
             float(header["tool_speed"]),
             float(header["payload"]),

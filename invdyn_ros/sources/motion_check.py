@@ -15,6 +15,7 @@ from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.sources.joint_motion import Samples
 from invdyn_ros.typing import Array
 
 SELF_FRACTION = 0.4  # clearance to the arm itself, as a fraction of that to obstacles
@@ -134,23 +135,22 @@ class MotionCheck:
         for point, change in zip(q, turn, strict=True):
             near = collision.near_shapes(point)
             is_listed = near.pair < len(collision.pairs)
-            needed = collision.radii(near.shapes) @ change + self.spare.take(near.pair, mode="clip")
+            needed = collision.radii(near.shapes) @ change + self.spare.take(
+                near.pair, mode="clip"
+            )
             if (near.clearance < needed)[is_listed].any():
                 return False
         return True
 
-    def is_within(
-        self, q: Array, qd: Array, qdd: Array, step: float, speed: float = 1.0
-    ) -> bool:
+    def is_within(self, samples: Samples, step: float, speed: float = 1.0) -> bool:
         """Return whether a motion keeps all limits.
 
         Args:
-            q: (T, n) [rad].
-            qd: (T, n) [rad/s].
-            qdd: (T, n) [rad/s2].
+            samples: the motion.
             step: time between samples [s].
             speed: fraction of the limits of velocity, acceleration and tool speed [-].
         """
+        q, qd, qdd = samples
         limits = self.limits
         jerk = np.abs(np.diff(qdd, axis=0)) / step
         within = (
@@ -164,9 +164,8 @@ class MotionCheck:
             return False
         if not self._is_regular(q):
             return False
-        torque = self.tree.torque(*map(torch.from_numpy, (q, qd, qdd))).numpy()
+        torque = self.tree.torque(*map(torch.from_numpy, samples)).numpy()
         return bool((np.abs(torque) <= limits.effort).all()) and self.is_clear(q)
-
 
     def _is_regular(self, q: Array) -> bool:
         """Return whether positions (T, n) [rad] are far from singularities of the tool."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invdyn_ros.sources.joint_motion import JointMotion
+from invdyn_ros.sources.joint_motion import JointMotion, Samples, join
 from invdyn_ros.sources.motion_check import MotionCheck
 from invdyn_ros.typing import Array
 
@@ -25,7 +25,7 @@ def point_to_point(check: MotionCheck, seconds: float, seed: int) -> JointMotion
         ValueError: there is no such motion.
     """
     robot, limits, random = check.robot, check.limits, np.random.default_rng(seed)
-    moves: list[tuple[Array, ...]] = []
+    moves: list[Samples] = []
     q, time = robot.home, 0.0
     for _ in range(MAX_DRAWS):
         is_last = time > seconds
@@ -38,20 +38,15 @@ def point_to_point(check: MotionCheck, seconds: float, seed: int) -> JointMotion
         if not is_last and _fastest_move(check, end, robot.home) is None:
             continue
         moves.append(move)
-        q, time = end, time + (len(move[0]) - 1) / robot.rate
+        q, time = end, time + (len(move.q) - 1) / robot.rate
         if is_last:
             break
     else:
         raise ValueError(f"{robot.name} finds no way from posture to posture within its limits")
-    columns = [np.concatenate([x[0][:1], *(y[1:] for y in x)]) for x in zip(*moves, strict=True)]
-    rests = np.cumsum([0, *(len(move[0]) - 1 for move in moves)])
-    return JointMotion(
-        robot.name, robot.joint_names, robot.rate, *columns, tuple(rests.tolist()),
-        check.tool_speed, check.payload,
-    )  # fmt: skip
+    return join(robot, moves, check.tool_speed, check.payload)
 
 
-def _fastest_move(check: MotionCheck, start: Array, end: Array) -> tuple[Array, ...] | None:
+def _fastest_move(check: MotionCheck, start: Array, end: Array) -> Samples | None:
     """Return q, qd and qdd of the fastest quintic move with a rest after it; None if none is.
 
     Args:
@@ -63,12 +58,14 @@ def _fastest_move(check: MotionCheck, start: Array, end: Array) -> tuple[Array, 
     for duration in DURATIONS:
         if (1.875 / duration * np.abs(way) > check.limits.velocity).any():
             continue
-        x = np.clip(np.arange(round((duration + REST) * rate) + 1) / rate / duration, 0, 1)[:, None]
-        move = (
+        x = np.clip(np.arange(round((duration + REST) * rate) + 1) / rate / duration, 0, 1)[
+            :, None
+        ]
+        move = Samples(
             start + way * (x**3 * (10 - 15 * x + 6 * x * x)),
             way * (30 * x**2 * (1 - x) ** 2 / duration),
             way * (60 * x * (1 - x) * (1 - 2 * x) / duration**2),
         )
-        if check.is_within(*move, 1 / rate):
+        if check.is_within(move, 1 / rate):
             return move
     return None

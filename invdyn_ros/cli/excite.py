@@ -1,0 +1,84 @@
+"""`invdyn excite`: design a motion that tells the parameters of an arm."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+from tqdm import tqdm
+
+from invdyn_ros.cli.options import parse
+from invdyn_ros.robots.obstacles import Obstacles, load_obstacles
+from invdyn_ros.robots.registry import load_arm_obstacles
+from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.sources.excitation_design import (
+    DesignedExcitation,
+    ExcitationDesign,
+    design_excitation,
+)
+from invdyn_ros.sources.source import DEFAULT_ARM, arm_name
+
+
+@dataclass(frozen=True)
+class ExciteOptions:
+    """Design an excitation: informative, smooth, and clear of obstacles and of the arm itself."""
+
+    out: Path
+    """File to write: .npz."""
+    arm: str | None = None
+    """Name of the arm; default: that of the URDF file, or ur5."""
+    urdf: Path | None = None
+    """URDF file of an arm that is not known by name."""
+    obstacles: Path | None = None
+    """YAML file of table and boxes around the arm; default: those known."""
+    design: ExcitationDesign = field(default_factory=ExcitationDesign)
+    """What the motion is designed for."""
+
+    def __post_init__(self) -> None:
+        """Check the suffix of the file."""
+        if self.out.suffix != ".npz" or self.out.is_dir():
+            raise ValueError(f"--out {self.out} is no .npz file")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb and return the exit code."""
+    options = parse(ExciteOptions, argv, "excite", config=(tyro.conf.OmitArgPrefixes,))
+    robot = load_robot(arm_name(options.arm, options.urdf, DEFAULT_ARM), options.urdf)
+    around = obstacles_option(options.obstacles, robot)
+    designed = design_with_progress(robot, options.design, around)
+    designed.motion.save(options.out)
+    print(f"{options.out}: {describe(designed)}")
+    return 0
+
+
+def obstacles_option(file: Path | None, robot: Robot) -> Obstacles:
+    """Return the obstacles of the option --obstacles, or those known of an arm."""
+    return load_arm_obstacles(robot.name) if file is None else load_obstacles(file)
+
+
+def design_with_progress(
+    robot: Robot, design: ExcitationDesign, obstacles: Obstacles
+) -> DesignedExcitation:
+    """Return an excitation; show a progress bar meanwhile.
+
+    Args:
+        robot: the arm.
+        design: what it is designed for.
+        obstacles: table and boxes.
+    """
+    with tqdm(total=100, desc="design", unit="%", file=sys.stderr) as bar:
+        return design_excitation(
+            robot, design, obstacles, lambda fraction: bar.update(round(100 * fraction) - bar.n)
+        )
+
+
+def describe(designed: DesignedExcitation) -> str:
+    """Return a line about an excitation."""
+    motion = designed.motion
+    narrower = 2.718281828459045 ** ((designed.information - designed.at_first) / 2)
+    return (
+        f"{motion.arm}, {motion.duration:.0f} s in {motion.num_parts} parts from rest to rest; "
+        f"intervals {narrower:.1f} times narrower than with a random motion"
+    )

@@ -1,0 +1,151 @@
+"""Identification of a simulated arm from nothing: excite, record, identify, validate.
+
+The first part of the excitation is slow and driven with the URDF and plausible friction. After
+each part the parameters are identified from all parts so far, and the next part is driven with
+them. It ends as soon as the intervals of all base parameters are narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.models.base_parameters import find_base_parameters
+from invdyn_ros.models.drive_check import chosen_feedback, refusal
+from invdyn_ros.models.identification_report import Z95
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.models.runtime import load_runtime
+from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.robots.registry import load_plant
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.sources.excitation import FisherInformation
+from invdyn_ros.sources.excitation_design import ExcitationDesign
+from invdyn_ros.sources.guarded_run import Driver, GuardedArm, GuardedRun, nominal_driver
+from invdyn_ros.sources.joint_motion import JointMotion
+from invdyn_ros.sources.motion_check import MotionCheck
+from invdyn_ros.sources.point_to_point import point_to_point
+from invdyn_ros.training.run_config import parse_train_config
+from invdyn_ros.training.train import train
+from invdyn_ros.typing import Array
+
+TEST_FRACTION = 0.1  # of each part, at its end
+VALIDATION_SECONDS = 20.0  # [s] of the motion from point to point
+TORQUE_SHARE = 0.01  # of the effort limit: a base parameter with less torque counts as this large
+NUM_STATES = 500  # random states that tell the torque of a base parameter
+RECORDING, VALIDATION, CHECKPOINT = "recording", "validation", "checkpoint"  # folders
+
+
+class IdentifiedArm(NamedTuple):
+    """Result of an identification.
+
+    Attributes:
+        model: the identified model.
+        runs: one for each part of the excitation that was driven.
+        validation: run of a motion from point to point, driven with the model.
+        width: largest relative width of the intervals; None: the actions are no torques.
+    """
+
+    model: InverseDynamics
+    runs: list[GuardedRun]
+    validation: GuardedRun
+    width: float | None
+
+    @property
+    def all_runs(self) -> list[GuardedRun]:
+        """All runs, that of the validation last."""
+        return [*self.runs, self.validation]
+
+
+def identify_arm(
+    robot: Robot,
+    motion: JointMotion,
+    design: ExcitationDesign,
+    obstacles: Obstacles,
+    folder: Path,
+    largest_width: float,
+    on_part: Callable[[float, float | None], None] = lambda seconds, width: None,
+) -> IdentifiedArm:
+    """Drive a simulated arm, identify it and validate the model; write data and checkpoint.
+
+    Args:
+        robot: the arm.
+        motion: excitation.
+        design: what it was designed for.
+        obstacles: table and boxes.
+        folder: gets the folders RECORDING, VALIDATION and CHECKPOINT.
+        largest_width: relative width of the intervals at which the excitation ends.
+        on_part: called after each part with its duration [s] and the width.
+
+    Raises:
+        ValueError: the safety limits stopped the arm.
+    """
+    widths = IntervalWidths(robot)
+    driver, runs, width = nominal_driver(robot, design.payload), [], None
+    plant = load_plant(robot.name, payload=design.payload)
+    with GuardedArm(robot, plant, obstacles, design.tool_speed, design.seed) as arm:
+        for number in range(motion.num_parts):
+            part = motion.part(number)
+            runs.append(arm.run(part, driver))
+            model = _identify(robot, runs, folder)
+            driver = identified_driver(folder / CHECKPOINT, robot) or driver
+            if model.identification is not None:
+                width = widths.largest(model.identification)
+            on_part(part.duration, width)
+            if width is not None and width <= largest_width:
+                break
+        check = MotionCheck(robot, obstacles, design.clearance, design.tool_speed, design.payload)
+        way = point_to_point(check, VALIDATION_SECONDS, design.seed)
+        validation = arm.run(way, driver)
+    write_dataset(folder / VALIDATION, [validation.trajectory], robot.name, robot.rate)
+    return IdentifiedArm(model, runs, validation, width)
+
+
+def identified_driver(checkpoint: Path, robot: Robot) -> Driver | None:
+    """Return the driver with an identified model, None if that may not drive."""
+    model = load_runtime(checkpoint, "cpu", robot)
+    meta = model.meta
+    if refusal(meta.data):
+        return None
+    feedback = chosen_feedback(meta.action_unit, meta.data)
+    return Driver(model, meta.action_delay, feedback)
+
+
+class IntervalWidths:
+    """Relative widths of the 95% intervals of the base parameters of an arm.
+
+    A width is relative to the parameter, or, if that is larger, to a value that takes 1% of the
+    effort limit of a joint: half the width of the interval divided by it.
+    """
+
+    def __init__(self, robot: Robot) -> None:
+        """Compute the torque of each base parameter in random states within the limits."""
+        information, random = FisherInformation(robot), np.random.default_rng(0)
+        q = random.uniform(robot.lower, robot.upper, (NUM_STATES, robot.n))
+        qd, qdd = (
+            random.uniform(-1, 1, q.shape) * limit
+            for limit in (robot.velocity, robot.acceleration)
+        )
+        shares = information.regressor(q, qd, qdd).reshape(NUM_STATES, robot.n, -1)
+        largest = np.sqrt((shares**2).mean(0)).max(0)  # (14 n,) of the effort limit per unit
+        base = find_base_parameters(information.tree, robot.joint_names)
+        self._smallest: Array = TORQUE_SHARE / largest[base.leading]  # (base,)
+
+    def largest(self, identification: Mapping[str, Any]) -> float:
+        """Return the largest relative width of the base parameters of an identification."""
+        rows = identification["base_parameters"]
+        std = np.array([np.inf if row["std"] is None else row["std"] for row in rows])
+        values = np.abs([row["value"] for row in rows])
+        return float((Z95 * std / np.maximum(values, self._smallest)).max())
+
+
+def _identify(robot: Robot, runs: list[GuardedRun], folder: Path) -> InverseDynamics:
+    """Write the recording so far and the checkpoint of a model of it."""
+    trajectories = [run.trajectory for run in runs]
+    write_dataset(folder / RECORDING, trajectories, robot.name, robot.rate)
+    settings = {"family": "rigid_body", "test_fraction": TEST_FRACTION}
+    config = parse_train_config(settings, "rigid_body")
+    return train(config, folder / RECORDING, folder / CHECKPOINT, robot=robot)
