@@ -24,7 +24,12 @@ from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import FisherInformation
 from invdyn_ros.sources.excitation_design import ExcitationDesign
-from invdyn_ros.sources.guarded_run import Driver, GuardedArm, GuardedRun, nominal_driver
+from invdyn_ros.sources.guarded_run import (
+    DrivingModel,
+    GuardedArm,
+    GuardedRun,
+    nominal_driving_model,
+)
 from invdyn_ros.sources.joint_motion import JointMotion
 from invdyn_ros.sources.motion_check import MotionCheck
 from invdyn_ros.sources.point_to_point import point_to_point
@@ -84,14 +89,14 @@ def identify_arm(
         ValueError: the safety limits stopped the arm.
     """
     widths = IntervalWidths(robot)
-    driver, runs, width = nominal_driver(robot, design.payload), [], None
+    driver, runs, width = nominal_driving_model(robot, design.payload), [], None
     plant = load_plant(robot.name, payload=design.payload)
     with GuardedArm(robot, plant, obstacles, design.tool_speed, design.seed) as arm:
         for number in range(motion.num_parts):
             part = motion.part(number)
             runs.append(arm.run(part, driver))
             model = _identify(robot, runs, folder)
-            driver = identified_driver(folder / CHECKPOINT, robot) or driver
+            driver = identified_driving_model(folder / CHECKPOINT, robot) or driver
             if model.identification is not None:
                 width = widths.largest(model.identification)
             on_part(part.duration, width)
@@ -104,14 +109,14 @@ def identify_arm(
     return IdentifiedArm(model, runs, validation, width)
 
 
-def identified_driver(checkpoint: Path, robot: Robot) -> Driver | None:
+def identified_driving_model(checkpoint: Path, robot: Robot) -> DrivingModel | None:
     """Return the driver with an identified model, None if that may not drive."""
     model = load_runtime(checkpoint, "cpu", robot)
     meta = model.meta
     if refusal(meta.data):
         return None
     feedback = chosen_feedback(meta.action_unit, meta.data)
-    return Driver(model, meta.action_delay, feedback)
+    return DrivingModel(model, meta.action_delay, feedback)
 
 
 class IntervalWidths:
@@ -129,8 +134,8 @@ class IntervalWidths:
             random.uniform(-1, 1, q.shape) * limit
             for limit in (robot.velocity, robot.acceleration)
         )
-        shares = information.regressor(q, qd, qdd).reshape(NUM_STATES, robot.n, -1)
-        largest = np.sqrt((shares**2).mean(0)).max(0)  # (14 n,) of the effort limit per unit
+        torques = information.regressor(q, qd, qdd).reshape(NUM_STATES, robot.n, -1)
+        largest = np.sqrt((torques**2).mean(0)).max(0)  # (14 n,) of the effort limit per unit
         base = find_base_parameters(information.tree, robot.joint_names)
         self._smallest: Array = TORQUE_SHARE / largest[base.leading]  # (base,)
 

@@ -25,7 +25,7 @@ from invdyn_ros.config import Validated
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import FisherInformation, smooth_window
-from invdyn_ros.sources.joint_motion import JointMotion, Samples, join
+from invdyn_ros.sources.joint_motion import JointMotion, SampledMotion, join
 from invdyn_ros.sources.motion_check import MIN_SINGULAR_JOINTS, MotionCheck
 from invdyn_ros.typing import Array
 
@@ -146,7 +146,7 @@ def draw_postures(
 
     def is_possible(number: int, start: Array, end: Array) -> bool:
         q, qd, qdd = way * (end - start)
-        return check.is_within(Samples(start + q, qd, qdd), step, part_speed(number))
+        return check.is_within(SampledMotion(start + q, qd, qdd), step, part_speed(number))
 
     postures = [robot.home]
     for number in range(count - 1):
@@ -311,7 +311,7 @@ class _Problem:
         surrogate = (torch.from_numpy(gradient) * (q - q.detach())).sum()
         return (surrogate + value) / len(q)
 
-    def feasible_part(self, index: int, x: Tensor) -> Samples:
+    def feasible_part(self, index: int, x: Tensor) -> SampledMotion:
         """Return a part at the control rate, within all limits.
 
         Args:
@@ -324,7 +324,7 @@ class _Problem:
         scale = 1.0
         for _ in range(MAX_SHRINKINGS):
             every[index] = scale * x
-            samples = Samples(*(part[index].numpy() for part in self.motion(every, basis)))
+            samples = SampledMotion(*(part[index].numpy() for part in self.motion(every, basis)))
             if self.check.is_within(samples, 1 / rate, part_speed(index)):
                 return samples
             scale *= SHRINKING

@@ -37,7 +37,7 @@ SETTLING = 1.2  # [s] at rest before a motion, for the slow start of the control
 COULOMB_GUESS, VISCOUS_GUESS = 0.01, 0.01
 
 
-class _Row(NamedTuple):
+class ControlTick(NamedTuple):
     """One control tick: measured state, action, true position, planned state, why it holds."""
 
     time: Array
@@ -76,7 +76,7 @@ class GuardedRun:
         return float(np.sqrt(np.mean((self.true_position - planned) ** 2)))
 
 
-class Driver(NamedTuple):
+class DrivingModel(NamedTuple):
     """Model that drives an arm.
 
     Attributes:
@@ -90,7 +90,7 @@ class Driver(NamedTuple):
     feedback: FeedbackConfig | None = None
 
 
-def nominal_driver(robot: Robot, payload: float) -> Driver:
+def nominal_driving_model(robot: Robot, payload: float) -> DrivingModel:
     """Return the driver of an arm that is not identified: URDF, payload, plausible friction.
 
     Args:
@@ -99,14 +99,14 @@ def nominal_driver(robot: Robot, payload: float) -> Driver:
     """
     unit = robot.action_unit
     if unit == SETPOINT:
-        return Driver(ConstantInertiaModel(robot, unit))
+        return DrivingModel(ConstantInertiaModel(robot, unit))
     friction = np.zeros((robot.n, NUM_FRICTION_TERMS))
     friction[:, 0] = VISCOUS_GUESS * robot.effort
     friction[:, 1] = COULOMB_GUESS * robot.effort
     friction[:, 3] = nominal_rotor_inertia(robot.effort)
     urdf = urdf_model(robot, unit)
     inertial = tree_with_payload(robot, payload).inertial.numpy()
-    return Driver(MujocoRigidBody(urdf.meta, {INERTIAL: inertial, FRICTION: friction}))
+    return DrivingModel(MujocoRigidBody(urdf.meta, {INERTIAL: inertial, FRICTION: friction}))
 
 
 class GuardedArm(AbstractContextManager["GuardedArm"]):
@@ -136,7 +136,7 @@ class GuardedArm(AbstractContextManager["GuardedArm"]):
     def __exit__(self, *_: object) -> None:
         self.simulation.close()
 
-    def run(self, motion: JointMotion, driver: Driver) -> GuardedRun:
+    def run(self, motion: JointMotion, driver: DrivingModel) -> GuardedRun:
         """Follow a motion that starts where the arm stands, and return the recording.
 
         Args:
@@ -178,7 +178,7 @@ class GuardedArm(AbstractContextManager["GuardedArm"]):
             float(np.abs(columns["reference"][:, : robot.n] - motion.q).max()),
         )
 
-    def _tick(self, controller: ArmController, motion: JointMotion, k: int) -> _Row:
+    def _tick(self, controller: ArmController, motion: JointMotion, k: int) -> ControlTick:
         """Run one control tick with sample k of a motion; before the first one the arm rests."""
         simulation, step = self.simulation, 1 / self.robot.rate
         sample = simulation.state()
@@ -191,4 +191,6 @@ class GuardedArm(AbstractContextManager["GuardedArm"]):
         simulation.step(command.action)
         reference = np.concatenate(command.desired)
         time = np.array(sample.time)
-        return _Row(time, sample.q, sample.qd, command.action, true_q, reference, command.reason)
+        return ControlTick(
+            time, sample.q, sample.qd, command.action, true_q, reference, command.reason
+        )

@@ -21,8 +21,8 @@ from invdyn_ros.typing import Array
 COLUMNS = ("q", "qd", "qdd")
 
 
-class Samples(NamedTuple):
-    """Samples of a motion at rest at both ends: q [rad], qd [rad/s], qdd [rad/s2], (T, n) each."""
+class SampledMotion(NamedTuple):
+    """SampledMotion of a motion at rest at both ends: q [rad], qd [rad/s], qdd [rad/s2], (T, n) each."""
 
     q: Array
     qd: Array
@@ -99,7 +99,9 @@ class JointMotion:
         write_atomically(file, buffer.getvalue())
 
 
-def join(robot: Robot, parts: Sequence[Samples], tool_speed: float, payload: float) -> JointMotion:
+def join(
+    robot: Robot, parts: Sequence[SampledMotion], tool_speed: float, payload: float
+) -> JointMotion:
     """Return the motion of several parts; successive ones share the sample between them.
 
     Args:
@@ -128,7 +130,7 @@ def load_motion(file: Path, robot: Robot) -> JointMotion:
     try:
         with np.load(file, allow_pickle=False) as values:
             header = json.loads(str(values["header"]))
-            samples = Samples(*(np.asarray(values[name], float) for name in COLUMNS))
+            samples = SampledMotion(*(np.asarray(values[name], float) for name in COLUMNS))
         motion = JointMotion(
             str(header["arm"]),
             tuple(map(str, header["joint_names"])),

@@ -15,7 +15,7 @@ from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.joint_motion import Samples
+from invdyn_ros.sources.joint_motion import SampledMotion
 from invdyn_ros.typing import Array
 
 SELF_FRACTION = 0.4  # clearance to the arm itself, as a fraction of that to obstacles
@@ -142,7 +142,7 @@ class MotionCheck:
                 return False
         return True
 
-    def is_within(self, samples: Samples, step: float, speed: float = 1.0) -> bool:
+    def is_within(self, samples: SampledMotion, step: float, speed: float = 1.0) -> bool:
         """Return whether a motion keeps all limits.
 
         Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invdyn_ros.sources.joint_motion import JointMotion, Samples, join
+from invdyn_ros.sources.joint_motion import JointMotion, SampledMotion, join
 from invdyn_ros.sources.motion_check import MotionCheck
 from invdyn_ros.typing import Array
 
@@ -25,13 +25,13 @@ def point_to_point(check: MotionCheck, seconds: float, seed: int) -> JointMotion
         ValueError: there is no such motion.
     """
     robot, limits, random = check.robot, check.limits, np.random.default_rng(seed)
-    moves: list[Samples] = []
+    moves: list[SampledMotion] = []
     q, time = robot.home, 0.0
     for _ in range(MAX_DRAWS):
         is_last = time > seconds
         goal = robot.home if is_last else random.uniform(limits.lower, limits.upper)
-        share = 1.0 if is_last else random.uniform(0.2, 1.0)
-        end = robot.home + share * (goal - robot.home)
+        fraction = 1.0 if is_last else random.uniform(0.2, 1.0)
+        end = robot.home + fraction * (goal - robot.home)
         move = _fastest_move(check, q, end)
         if move is None:
             continue
@@ -46,7 +46,7 @@ def point_to_point(check: MotionCheck, seconds: float, seed: int) -> JointMotion
     return join(robot, moves, check.tool_speed, check.payload)
 
 
-def _fastest_move(check: MotionCheck, start: Array, end: Array) -> Samples | None:
+def _fastest_move(check: MotionCheck, start: Array, end: Array) -> SampledMotion | None:
     """Return q, qd and qdd of the fastest quintic move with a rest after it; None if none is.
 
     Args:
@@ -61,7 +61,7 @@ def _fastest_move(check: MotionCheck, start: Array, end: Array) -> Samples | Non
         x = np.clip(np.arange(round((duration + REST) * rate) + 1) / rate / duration, 0, 1)[
             :, None
         ]
-        move = Samples(
+        move = SampledMotion(
             start + way * (x**3 * (10 - 15 * x + 6 * x * x)),
             way * (30 * x**2 * (1 - x) ** 2 / duration),
             way * (60 * x * (1 - x) * (1 - 2 * x) / duration**2),
