@@ -22,7 +22,7 @@ COLUMNS = ("q", "qd", "qdd")
 
 
 class SampledMotion(NamedTuple):
-    """SampledMotion of a motion at rest at both ends: q [rad], qd [rad/s], qdd [rad/s2], (T, n) each."""
+    """Motion, at rest at both ends: q [rad], qd [rad/s], qdd [rad/s2], (T, n) each."""
 
     q: Array
     qd: Array
