@@ -6,6 +6,7 @@ Importing every module takes torch, MediaPipe and more; parsing takes a second.
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -100,6 +101,8 @@ def _dataclass(node: ast.ClassDef, module: str) -> DataClass:
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             continue
         name, kind = statement.target.id, ast.unparse(statement.annotation)
+        given = re.search(r"tyro\.conf\.arg\(name='(\w+)'\)", kind)  # "with" is no name in Python
+        name = given[1] if given else name
         if kind.startswith("ClassVar") or "init=False" in ast.unparse(statement):
             continue
         text = _literal(after) or described.get(name, "") or _field_description(statement)
