@@ -14,6 +14,7 @@ from invdyn_ros.control.computed_torque import (
     MeasuredState,
 )
 from invdyn_ros.control.delay_compensation import DelayCompensation
+from invdyn_ros.control.drift_monitor import DriftMonitor
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.faults import Fault
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
@@ -46,6 +47,8 @@ class ActionComputation:
         tracking_controller: computes actions with the model.
         limits: limits of the actions.
         delays: measured delay of the actions.
+        drift: compares the arm with its model while it follows plans, None if nothing does; set
+            from outside.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class ActionComputation:
             inertial_torque=self._check.model.inertial_torque,
         )
         self.limits = ActionLimits(unit, limits)
+        self.drift: DriftMonitor | None = None
         self.delays = DelayCompensation(self.tracking_controller, monitor, unit == "N m")
         # The first call of a model takes a hundred times as long as later ones.
         home, n = monitor.robot.home, monitor.robot.n
@@ -88,11 +92,15 @@ class ActionComputation:
         self.tracking_controller.reset()
         self._check.reset()
         self.delays.reset()
+        if self.drift is not None:
+            self.drift.reset()
 
     def restart(self) -> None:
         """Start again near the arm, after a gap."""
         self.limits.restart()
         self.tracking_controller.reset()
+        if self.drift is not None:
+            self.drift.restart()
 
     def __call__(self, plan: Plan, state: MeasuredState) -> ComputedAction:
         """Return the action for a measured or predicted state."""
@@ -102,6 +110,8 @@ class ActionComputation:
             action, reason = self.limits.limit(action, state.time, state.q, controller.desired)
             self._check.add_sent(state, action)
             fault = self.delays.update(action, state)
+            if self.drift is not None:
+                self.drift.add(state, action)
         if reason is None and controller.using_fallback:
             reason = USING_FALLBACK
         return ComputedAction(action, reason, fault)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from invdyn_ros.control.controller import ArmController
+from invdyn_ros.control.drift_monitor import DriftMonitor
 from invdyn_ros.control.dropout_controller import DropoutController
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.faults import MeasurementMonitorConfig
 from invdyn_ros.control.floating_controller import FloatingController
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import StatePredictorConfig
+from invdyn_ros.data.action_units import TORQUE
 from invdyn_ros.models.drive_check import chosen_feedback, refusal
 from invdyn_ros.models.gravity import for_commands
+from invdyn_ros.models.residual_metadata import ResidualStatistics
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import Robot
@@ -68,6 +71,9 @@ def load_controller(
         obstacles=load_obstacles(obstacles) if obstacles else None,
         monitor=monitor,
     )
+    statistics = ResidualStatistics.from_metadata(model.meta)
+    if statistics is not None and model.meta.action_unit == TORQUE and not floating:
+        controller.actions.drift = DriftMonitor(robot, model, statistics)
     description = {
         "checkpoint": checkpoint,
         "family": model.meta.family,

@@ -11,6 +11,7 @@ from invdyn_ros.evaluation.run_metrics import (
     faults,
     held_share,
     limit_violations,
+    model_drifts,
     quantiles,
     tracking,
 )
@@ -146,6 +147,9 @@ def grasp_report(
         "baseline_scripted": None if scripted is None else success_statistics(scripted),
         "block_error_mm": quantiles(np.concatenate(errors) if errors else np.empty(0), (50, 95)),
         **_motion_keys(everything, robot, unit),
+        "model_drift": [
+            {"episode": i} | drift for i, e in enumerate(everything) for drift in model_drifts(e)
+        ],
         "faults": [
             {"episode": i} | fault for i, e in enumerate(everything) for fault in faults(e)
         ],

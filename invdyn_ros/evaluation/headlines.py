@@ -252,6 +252,8 @@ def _run_events(report: Report) -> list[Finding]:
         "message unreadable": sum(report["ignored_messages"].values()),
     }
     findings += [Finding(_count(n, text), bad=True) for text, n in counts.items() if n]
+    drifts = dict.fromkeys(drift["text"] for drift in report.get("model_drift", ()))
+    findings += [Finding(text, bad=True) for text in drifts]
     return findings or [Finding("no hold, fault, contact or violation of a limit")]
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from invdyn_ros.control.drift_monitor import MODEL_DRIFT
 from invdyn_ros.data.recording import JointSamples, Recording
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array, Mask
@@ -218,6 +219,17 @@ def faults(recording: Recording) -> list[dict[str, Any]]:
         {"time": round(s.start - start, 3), "node": s.node, "text": s.text} | fault_values(s.text)
         for s in recording.statuses
         if s.kind == "fault"
+    ]
+
+
+def model_drifts(recording: Recording) -> list[dict[str, Any]]:
+    """Return when [s] since the start, and in what, an arm came to differ from its model."""
+    times = recording.joints.time
+    start = float(times[0]) if len(times) else 0.0
+    return [
+        {"time": round(s.start - start, 3), "text": s.text}
+        for s in recording.statuses
+        if s.text.startswith(MODEL_DRIFT)
     ]
 
 

@@ -15,6 +15,7 @@ from invdyn_ros.evaluation.run_metrics import (
     latencies,
     limit_violations,
     lost_frames,
+    model_drifts,
     quantiles,
     tracking,
 )
@@ -73,6 +74,7 @@ def teleop_report(recording: Recording, robot: Robot, unit: str, side: str) -> d
         "limit_violations_by_kind": violations.by_kind,
         "contacts": recording.contact_counts,
         "faults": faults(recording),
+        "model_drift": model_drifts(recording),
         "held_share": held_share(recording),
         "hold_counts": recording.hold_counts,
         "ignored_messages": recording.ignored_counts,

@@ -77,6 +77,12 @@ class InverseDynamicsNode(ManagedNode):
             unsafe=config.unsafe,
             floating=config.floating,
         )
+        watches = self.controller.actions.drift is not None or config.floating
+        if self.controller.unit == "N m" and not watches:
+            self.get_logger().info(
+                "model drift is not watched: the checkpoint has no statistics of residuals; "
+                "'invdyn train' stores them"
+            )
         interface = None if driver is None else driver.interface(self.controller.unit)
         topic = (
             interface.topic

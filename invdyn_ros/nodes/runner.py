@@ -97,6 +97,7 @@ class DiagnosticNode(CallbackNode):
         diagnostic_values: values in the diagnostics.
         hold_reason: why the node holds, that is, does not perform its task; None if it does.
         hold_counts: number of holds by reason.
+        notice: what somebody should look at, though the node performs its task; None if nothing.
         fault: why the node stopped its task until somebody intervenes; None if it did not.
         ignored_counts: number of ignored messages by topic.
         hardware_id: what the node works with; by default the arm of its parameters.
@@ -110,6 +111,7 @@ class DiagnosticNode(CallbackNode):
         self.diagnostic_values: dict[str, str] = {}
         self.hold_reason: str | None = None
         self.hold_counts: Counter[str] = Counter()
+        self.notice: str | None = None
         self.fault: str | None = None
         self.ignored_counts: Counter[str] = Counter()
         self.warnings = WarningLog(lambda text: self.get_logger().warning(text))
@@ -147,6 +149,15 @@ class DiagnosticNode(CallbackNode):
             self.diagnostic_values[f"{HOLD_COUNT_PREFIX}{reason}"] = str(self.hold_counts[reason])
             self._hold_is_logged = self.warnings.warn(reason) or self._hold_is_logged
         self._publish_diagnostics()  # at once, since reports measure how long holds last
+
+    def set_notice(self, notice: str | None) -> None:
+        """Set the notice, None if there is none; log and publish each change at once."""
+        if notice == self.notice:
+            return
+        self.notice = notice
+        if notice is not None:
+            self.get_logger().warning(notice)
+        self._publish_diagnostics()
 
     def set_fault(self, fault: str | None, reason: str = "") -> None:
         """Set the fault, None after somebody cleared it; log and publish each change at once.
@@ -210,6 +221,8 @@ class DiagnosticNode(CallbackNode):
             return DiagnosticStatus.STALE, self.hold_reason or missing
         if self.hold_reason is not None:
             return DiagnosticStatus.WARN, self.hold_reason
+        if self.notice is not None:
+            return DiagnosticStatus.WARN, self.notice
         return DiagnosticStatus.OK, "ok"
 
     def _check_topic_types(self) -> None:

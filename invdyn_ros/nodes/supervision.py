@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from invdyn_ros.control.command import Command
 from invdyn_ros.control.controller import ArmController
+from invdyn_ros.control.drift_monitor import MODEL_DRIFT, DriftMonitor
 from invdyn_ros.control.faults import GAPS, Fault
 from invdyn_ros.nodes.command_publisher import CommandPublisher
 from invdyn_ros.nodes.driver_topics import DriverTopics
@@ -56,6 +57,7 @@ class Supervision:
         self._lockstep, self._resumes = lockstep, resumes
         self._last_check = -math.inf  # [s] of the topics
         self._shown_fault: Fault | None = None
+        self._drift_names: set[str] = set()
         self._silent_after = math.inf  # [s] from when on the arm is left to another commander
 
     def watch(self, driver: DriverConfig, joint_names: Sequence[str]) -> None:
@@ -118,6 +120,8 @@ class Supervision:
         values["speed scale"] = f"{self.controller.planner.speed_scale:.2f}"
         if (delay := self.controller.loop_delay) is not None:
             values["loop delay"] = f"{delay:.3f} s"
+        if self.controller.actions.drift is not None:
+            self._show_drift(self.controller.actions.drift)
         if self.driver is not None:
             self.driver.find_publishers()
             self.driver.act()
@@ -130,6 +134,15 @@ class Supervision:
             fault = self.topics.source() or self.topics.listener()
         if fault is not None:
             self.latch(fault)
+
+    def _show_drift(self, drift: DriftMonitor) -> None:
+        """Show in what the arm differs from its model; the log has only what is new."""
+        self.node.diagnostic_values["model drift"] = "; ".join(map(str, drift.drifts)) or "none"
+        names = {found.name for found in drift.drifts}
+        if names != self._drift_names:
+            self._drift_names = names
+            text = "; ".join(map(str, drift.drifts))
+            self.node.set_notice(f"{MODEL_DRIFT}: {text}" if text else None)
 
     def latch(self, fault: Fault) -> None:
         """Stop until engaged again because of a fault that the joint states do not show."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from invdyn_ros.config import to_mapping
+from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.dataset import Dataset, read_dataset
 from invdyn_ros.data.leakage import fingerprint, row_sketch
@@ -23,6 +24,7 @@ from invdyn_ros.models.fallback_metadata import fallback_metadata
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import MODELS, build
+from invdyn_ros.models.residual_metadata import residual_metadata
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.training.action_delay import (
     estimate_action_delay,
@@ -234,6 +236,11 @@ def _save(setup: TrainingSetup, progress: Progress, out: Path) -> None:
     metadata = {"epochs": progress.epoch} | fallback_metadata(model, setup.val)
     metadata |= setup.checker.metadata()
     metadata["validation"] = validation_error(model, setup.val)._asdict()
+    if model.input_type == "motion" and is_torque(model.meta.action_unit):
+        recordings = whole_trajectories(
+            setup.val_trajectories, model.meta.action_delay, model.dtype
+        )
+        metadata |= residual_metadata(model, (r.to(device) for r in recordings))
     if model.identification is not None:
         metadata["identification"] = model.identification
     model.meta = replace(model.meta, data=model.meta.data | metadata)

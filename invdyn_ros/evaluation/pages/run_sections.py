@@ -140,6 +140,11 @@ def safety_section(report: Report) -> Section:
             for fault in report["faults"]
         ]
         tables.append(PageTable(("time [s]", "node", "fault"), cells))
+    if drifts := report.get("model_drift"):
+        differences: list[list[Cell]] = [
+            [f"{drift['time']:.2f}", Finding(drift["text"], bad=True)] for drift in drifts
+        ]
+        tables.append(PageTable(("time [s]", "difference to the model"), differences))
     if report["hold_counts"]:
         reasons = sorted(report["hold_counts"].items(), key=lambda item: -item[1])
         tables.append(

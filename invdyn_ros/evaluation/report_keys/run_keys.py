@@ -6,6 +6,7 @@ from invdyn_ros.evaluation.report_keys.report_key import ReportKey, below, quant
 
 FAULT = {
     "time": ReportKey("time since the start of the run or episode", "s", optional=True),
+    "episode": ReportKey("number of the episode, counted from 0", optional=True),
     "node": ReportKey("node that reported it", optional=True),
     "text": ReportKey("what it said", optional=True),
     "reason": ReportKey("kind of fault", optional=True),
@@ -36,6 +37,8 @@ COMMON_KEYS = {
     "contacts.*": ReportKey("number of contacts", optional=True),
     "faults": ReportKey("faults: stops that last until somebody intervenes"),
     **below("faults[]", FAULT),
+    "model_drift": ReportKey("when the arm came to differ from its model, and in what"),
+    **below("model_drift[]", {name: FAULT[name] for name in ("time", "episode", "text")}),
     "held_share": ReportKey(
         "fraction of the time, from the first image on, in which a node held the arm or had a "
         "fault; none without joint states"
@@ -46,8 +49,14 @@ COMMON_KEYS = {
     "ignored_messages.*": ReportKey("number of messages", optional=True),
 }
 
+FOLLOWING_KEYS = (
+    *("tracking_max_rad", "plan_jumps"),
+    *("model_drift", *(f"model_drift[].{name}" for name in ("time", "episode", "text"))),
+)
+"""Of arms that follow a plan only."""
+
 FLOATING_KEYS = {
-    **{k: v for k, v in COMMON_KEYS.items() if k not in ("tracking_max_rad", "plan_jumps")},
+    **{k: v for k, v in COMMON_KEYS.items() if k not in FOLLOWING_KEYS},
     "floating_s": ReportKey("time from the first torque to the end of the run", "s"),
     "drift_mrad_per_min": ReportKey(
         "largest drift of a joint at rest while nobody pushes; none without a second of rest",
