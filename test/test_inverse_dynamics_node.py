@@ -34,6 +34,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.command import IGNORED
+from invdyn_ros.control.drift_monitor import LOAD, Drift
 from invdyn_ros.control.faults import STOPPED
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.models.timeseries.registry import save_time_series_model
@@ -62,6 +63,21 @@ def engage(probe, publish=None):
         if future.result().success:
             return
         assert "no fresh joint states" in future.result().message
+
+
+def test_difference_to_the_model_is_a_warning_until_it_is_gone(start_node):
+    probe, _ = start_node(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **PACED)
+    states, node = probe.advertise(STATES, JointState), probe.tested_node
+    stamps = itertools.count(START, TICK)
+    engage(probe, lambda: states.publish(state(next(stamps))))
+    found = Drift(LOAD, 0.8, 0.3, "kg", UR5.joint_names[1])
+    node.controller.actions.drift.drifts = [found]
+    states.publish(state(next(stamps)))
+    probe.wait_until(lambda: node.notice is not None)
+    assert node.notice == f"model drift: {found}" and "+0.8 kg" in node.notice
+    node.controller.actions.drift.drifts = []
+    probe.wait_until(lambda: node.notice is None)
+    assert node.diagnostic_values["model drift"] == "none"
 
 
 def test_no_command_before_engaging_and_after_stopping(start_node):

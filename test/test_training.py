@@ -21,6 +21,7 @@ from invdyn_ros.models.dense_network import dense_network
 from invdyn_ros.models.net2net import convert
 from invdyn_ros.models.network_history import NetworkHistory
 from invdyn_ros.models.registry import MODELS
+from invdyn_ros.models.residual_metadata import ResidualStatistics
 from invdyn_ros.training import trainer as trainer_module
 from invdyn_ros.training.data_preparation import split_train_val_test
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
@@ -286,6 +287,9 @@ def test_command_line_trains_with_overridden_fields(
     assert "mlp for ur5, action delay 12.0 ms, validation nMSE " in printed
     error = load(tmp_path).meta.data["validation"]
     assert error["nmse"] > 0 and error["rmse"] > 0
+    residuals = ResidualStatistics.from_metadata(load(tmp_path).meta)
+    assert residuals is not None and (residuals.std > 0).all()
+    assert residuals.std.mean() == pytest.approx(error["rmse"], rel=0.1)
     assert f"RMSE {error['rmse']:.3g} N m" in printed
     with pytest.raises(ValueError, match="expected '--field value'"):
         cli.main([*arguments, "--width"])

@@ -32,6 +32,7 @@ TROUBLESHOOTING = {
     "fault": "stops the arm until it is engaged again",
     "hold": "ends by itself with its cause",
     "refusal": "answers `invdyn engage`",
+    "notice": "moves nothing; the arm goes on",
 }
 
 

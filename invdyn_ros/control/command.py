@@ -10,6 +10,8 @@ from invdyn_ros.typing import Array
 USING_FALLBACK = "model uncertain: rigid-body fallback"
 SETTLING = "waiting for the first torque to arrive"
 IGNORED = "joint state ignored"
+SOFT_STOP = "soft stop"  # of a floating arm
+MODEL_DRIFT = "model drift"  # the arm differs from its model
 
 
 class Command(NamedTuple):

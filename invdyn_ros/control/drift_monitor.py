@@ -24,7 +24,6 @@ NUM_STD = 4.0  # standard deviations by which an estimate exceeds its limit
 PERSISTENCE = 0.5  # [s] of motion for which it does, before it is named
 PRIOR_LOAD, PRIOR_FRICTION = 10.0, 0.1  # standard deviations [kg], and per effort limit [-]
 GRAVITY = 9.81  # [m/s2]
-MODEL_DRIFT = "model drift"
 LOAD = "load on the tool"
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from invdyn_ros.control.command import SOFT_STOP
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.control.tool_speed import ToolSpeed
 from invdyn_ros.robots.collision import CollisionModel
@@ -13,7 +14,6 @@ from invdyn_ros.robots.feedback import nominal_rotor_inertia
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array, Indices
 
-SOFT_STOP = "soft stop"
 LIMITS = ("lower limit", "upper limit", "speed")  # of each joint
 JOINT_RANGE = 0.1  # [rad] before a position limit, less its margin, from which a joint is held
 DISTANCE = 0.02  # [m] at which two bodies are kept apart, or at their margin if that is larger

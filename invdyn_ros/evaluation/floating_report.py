@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from invdyn_ros.control.soft_stops import SOFT_STOP
+from invdyn_ros.control.command import SOFT_STOP
 from invdyn_ros.data.recording import JointSamples, Recording
 from invdyn_ros.evaluation.run_metrics import faults, held_share, limit_violations
 from invdyn_ros.robots.robot import Robot

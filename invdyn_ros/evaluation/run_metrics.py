@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from invdyn_ros.control.drift_monitor import MODEL_DRIFT
+from invdyn_ros.control.command import MODEL_DRIFT
 from invdyn_ros.data.recording import JointSamples, Recording
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array, Mask

@@ -10,7 +10,7 @@ import numpy as np
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
-from invdyn_ros.control.drift_monitor import MODEL_DRIFT
+from invdyn_ros.control.command import MODEL_DRIFT, SOFT_STOP
 from invdyn_ros.data.recording import EncodedImage, JointSamples, Recording, StatusInterval
 from invdyn_ros.graph.topics import (
     BLOCKS_OVERLAY,
@@ -45,7 +45,7 @@ IMAGE_STAGE = "image"  # source in /timing of the images that the camera publish
 CONTACT = "contact: "  # prefix of the status of a simulator whose arm touches something
 STALE = 3  # level of the status of a node without input: nothing is held back yet
 # part of the status of a node that still performs its task; a late target is no hold yet
-WARNINGS = ("action clipped", "fallback", "target is late", "soft stop", MODEL_DRIFT)
+WARNINGS = ("action clipped", "fallback", "target is late", SOFT_STOP, MODEL_DRIFT)
 PERCEPTION = ("camera", "scene_camera", "pose", "blocks", "block_pose")  # never hold the arm
 
 

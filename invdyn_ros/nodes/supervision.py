@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from invdyn_ros.control.command import Command
+from invdyn_ros.control.command import MODEL_DRIFT, Command
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.drift_monitor import MODEL_DRIFT, DriftMonitor
+from invdyn_ros.control.drift_monitor import DriftMonitor
 from invdyn_ros.control.faults import GAPS, Fault
 from invdyn_ros.nodes.command_publisher import CommandPublisher
 from invdyn_ros.nodes.driver_topics import DriverTopics
