@@ -70,11 +70,11 @@ def test_difference_to_the_model_is_a_warning_until_it_is_gone(start_node):
     states, node = probe.advertise(STATES, JointState), probe.tested_node
     stamps = itertools.count(START, TICK)
     engage(probe, lambda: states.publish(state(next(stamps))))
-    found = Drift(LOAD, 0.8, 0.3, "kg", UR5.joint_names[1])
-    node.controller.actions.drift.drifts = [found]
+    difference = Drift(LOAD, 0.8, 0.3, "kg", UR5.joint_names[1])
+    node.controller.actions.drift.drifts = [difference]
     states.publish(state(next(stamps)))
     probe.wait_until(lambda: node.notice is not None)
-    assert node.notice == f"model drift: {found}" and "+0.8 kg" in node.notice
+    assert node.notice == f"model drift: {difference}" and "+0.8 kg" in node.notice
     node.controller.actions.drift.drifts = []
     probe.wait_until(lambda: node.notice is None)
     assert node.diagnostic_values["model drift"] == "none"

@@ -138,7 +138,7 @@ class Supervision:
     def _show_drift(self, drift: DriftMonitor) -> None:
         """Show in what the arm differs from its model; the log has only what is new."""
         self.node.diagnostic_values["model drift"] = "; ".join(map(str, drift.drifts)) or "none"
-        names = {found.name for found in drift.drifts}
+        names = {difference.name for difference in drift.drifts}
         if names != self._drift_names:
             self._drift_names = names
             text = "; ".join(map(str, drift.drifts))
