@@ -61,6 +61,9 @@ class IdentificationBenchmarkConfig(Validated):
 
     data: tuple[Path, ...] = ()
     """Dataset folders of recordings with efforts; the last part of each is held out."""
+    test: Path | None = None
+    """Dataset of the same arm in other motions, to measure the error on; default: what is held out
+    of each recording."""
     urdf: Path | None = None
     """URDF of the arms that are not known by name."""
     arm: str = "ur5"
@@ -86,7 +89,7 @@ def measure_identification(config: IdentificationBenchmarkConfig) -> dict[str, A
         ValueError: invalid data, or an unknown arm.
     """
     machine = machine_info(1)
-    rows = {folder.name: _recording_row(folder, config.urdf) for folder in config.data}
+    rows = {folder.name: _recording_row(folder, config) for folder in config.data}
     if config.trials:
         rows |= {f"recovery, {config.arm}": _recovery_row(config)}
     if config.payloads:
@@ -120,11 +123,11 @@ def joint_space_inertia(model: RigidBody, lower: Array, upper: Array) -> Tensor:
     return torch.stack(columns, -1)
 
 
-def _recording_row(folder: Path, urdf: Path | None) -> Row:
+def _recording_row(folder: Path, benchmark: IdentificationBenchmarkConfig) -> Row:
     """Return the figures of one recording."""
     dataset = read_dataset(folder)
     name = dataset.info.robot
-    robot = load_robot(name, None if name in ROBOTS else urdf)
+    robot = load_robot(name, None if name in ROBOTS else benchmark.urdf)
     config = parse_train_config({"family": "rigid_body"}, "rigid_body")
     with tempfile.TemporaryDirectory() as out:
         model = train(config, folder, out, robot=robot)
@@ -134,8 +137,11 @@ def _recording_row(folder: Path, urdf: Path | None) -> Row:
     inertia = joint_space_inertia(model, robot.lower, robot.upper)
     links = np.linalg.eigvalsh(pseudo_inertias(model.tree.inertial.numpy()))[:, 0]
     identification = model.identification or {"condition_number": np.nan, "base_parameters": []}
-    moving, moving_free = (100 * _moving(m, trajectories) for m in (model, free))
     free_lagged = _without_bounds(_with_lag(model), trajectories)
+    tests = trajectories
+    if benchmark.test is not None:
+        tests = with_acceleration(read_dataset(benchmark.test).trajectories)
+    moving, moving_free, moving_lagged = (_nmse(m, tests) for m in (model, free, free_lagged))
     return {
         "links": float(len(links)),
         "physical links": float((links > 0).sum()),
@@ -143,7 +149,9 @@ def _recording_row(folder: Path, urdf: Path | None) -> Row:
         "least diagonal of M": float(inertia.diagonal(dim1=-2, dim2=-1).min()),
         "moving": moving,
         "moving without bounds": moving_free,
-        "moving without bounds, lag": 100 * _moving(free_lagged, trajectories),
+        "moving without bounds, lag": moving_lagged,
+        "standing": _nmse(model, tests, "standing"),
+        "standing without presliding": _nmse(_memoryless(model), tests, "standing"),
         "least diagonal without bounds": float(
             joint_space_inertia(free, robot.lower, robot.upper).diagonal(dim1=-2, dim2=-1).min()
         ),
@@ -182,8 +190,17 @@ def _without_bounds(model: RigidBody, trajectories: Sequence[Any]) -> RigidBody:
     return free.eval()
 
 
-def _moving(model: InverseDynamics, trajectories: Sequence[Any]) -> float:
-    return float(evaluate(model, trajectories)["moving"]["nmse"]["mean"])
+def _memoryless(model: RigidBody) -> InverseDynamics:
+    """Return a copy whose joints hold no friction at rest."""
+    copy = build(replace(model.meta, presliding=()))
+    copy.load_state_dict(model.state_dict())
+    return copy.eval()
+
+
+def _nmse(model: InverseDynamics, trajectories: Sequence[Any], joints: str = "moving") -> float:
+    """Return the error [%] of the joints that move, or of those that are standing."""
+    mean = evaluate(model, trajectories)[joints]["nmse"]["mean"]
+    return float("nan") if mean is None else 100 * float(mean)
 
 
 def _recovery_row(config: IdentificationBenchmarkConfig) -> Row:

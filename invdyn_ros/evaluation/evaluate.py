@@ -67,25 +67,30 @@ def evaluation_report(model: InverseDynamics, predicted: SplitPredictions) -> di
     return report | {"seconds": predicted.seconds + time.perf_counter() - started}
 
 
-def moving_joint_metrics(
-    errors: Sequence[np.ndarray], cases: Sequence[EvaluationCase]
+def joint_metrics(
+    errors: Sequence[np.ndarray], cases: Sequence[EvaluationCase], moving: bool
 ) -> dict[str, Any]:
-    """Return nmse of the samples in which a joint moves, relative to the variance of all samples.
+    """Return nmse of the samples in which a joint moves or stands, by the variance of all samples.
 
     The torque of a sticking joint can have any value up to its dry friction and cannot be computed
-    from the motion.
+    from the motion of the moment.
+
+    Args:
+        errors: (T, n) of each case.
+        cases: test trajectories.
+        moving: whether the joint moves.
     """
     n = errors[0].shape[1]
     velocity = np.abs(np.concatenate([case.motion[:, n : 2 * n] for case in cases]))  # (T, n)
     error, target = (np.concatenate(x) for x in (errors, [case.target for case in cases]))
-    moves = velocity >= MIN_VELOCITY
-    square = (error**2 * moves).sum(0) / np.maximum(moves.sum(0), 1)
+    counted = (velocity >= MIN_VELOCITY) == moving
+    square = (error**2 * counted).sum(0) / np.maximum(counted.sum(0), 1)
     variance = target.var(0)
-    valid = (variance > MIN_RELATIVE_VARIANCE * (target**2).mean(0).max()) & moves.any(0)
+    valid = (variance > MIN_RELATIVE_VARIANCE * (target**2).mean(0).max()) & counted.any(0)
     per_joint = np.where(valid, square / np.where(valid, variance, 1.0), np.nan)
     return {
         "min_velocity": MIN_VELOCITY,
-        "fraction": [float(x) for x in moves.mean(0)],
+        "fraction": [float(x) for x in counted.mean(0)],
         "nmse": {
             "mean": finite_or_none(finite_mean(per_joint)),
             "per_joint": [finite_or_none(x) for x in per_joint],
@@ -120,6 +125,7 @@ def _model_summary(model: InverseDynamics, split: Split) -> dict[str, Any]:
         "target": "setpoint offset u - q" if meta.action_unit == "rad" else "action",
         "action_delay": meta.action_delay,
         "effort_lag": list(meta.effort_lag) or None,
+        "presliding": [list(pair) for pair in meta.presliding] or None,
         "identification": meta.data.get("identification"),
         "unit_warning": meta.data.get("unit_warning"),
         "joint_names": list(meta.joint_names),
@@ -140,10 +146,12 @@ def _metrics(
 ) -> dict[str, Any]:
     """Return the metrics of the predictions and those of the baselines."""
     errors = [mean - case.action for (mean, _), case in zip(predictions, cases, strict=True)]
+    has_joints = model.input_type == "motion"
     targets = _by_source([case.target for case in cases], cases)
     return {
         **error_metrics(_by_source(errors, cases), targets),
-        "moving": moving_joint_metrics(errors, cases) if model.input_type == "motion" else None,
+        "moving": joint_metrics(errors, cases, True) if has_joints else None,
+        "standing": joint_metrics(errors, cases, False) if has_joints else None,
         "baselines": {
             name: error_metrics(_by_source(baseline_errors, cases), targets)
             for name, baseline_errors in _baselines(model, cases)
@@ -165,7 +173,8 @@ def _baselines(
         "hold_last": lambda case: _hold_last(case, mean) - case.action,
     }
     if model.meta.urdf and model.input_type == "motion":
-        rigid_body = build(replace(model.meta, family="rigid_body", config={"identify": False}))
+        meta = replace(model.meta, family="rigid_body", config={"identify": False}, presliding=())
+        rigid_body = build(meta)
         compliance = torch.as_tensor(model.meta.data["urdf_compliance"])
         rigid_body.get_buffer("compliance").copy_(compliance)
         errors["rigid_body"] = lambda case: predict_case(rigid_body, case).mean - case.action

@@ -13,7 +13,6 @@ from invdyn_ros.data.action_units import conversion_remedy
 from invdyn_ros.data.leakage import check_not_in_sketch, fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, check_compatible
-from invdyn_ros.models.effort_lag import as_recorded
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.training.data_preparation import split_train_val_test, with_acceleration
 
@@ -93,11 +92,10 @@ def predict_case(model: InverseDynamics, case: EvaluationCase) -> PredictedActio
     """Predict the recorded actions of one trajectory, given to the model as one window."""
     stamps, warmup = case.stamps - case.stamps[0], model.warmup_frames
     options: dict[str, Any] = {"dtype": model.dtype, "device": model.motion_mean.device}
-    mean, std = model.predict(
-        torch.as_tensor(case.motion, **options)[None], torch.as_tensor(stamps, **options)[None]
-    )
+    motion = torch.as_tensor(case.motion, **options)[None]
+    mean, std = model.predict(motion, torch.as_tensor(stamps, **options)[None])
     return PredictedActions(
-        as_recorded(mean, model.meta)[0, warmup:].double().cpu().numpy(),
+        model.as_recorded(mean, motion)[0, warmup:].double().cpu().numpy(),
         None if std is None else std[0, warmup:].double().cpu().numpy(),
     )
 

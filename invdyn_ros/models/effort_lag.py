@@ -60,8 +60,8 @@ def low_pass(values: Array, lag: Sequence[float], rate: float) -> Array:
     return filtered
 
 
-def as_recorded(actions: Tensor, meta: ModelMetadata) -> Tensor:
-    """Return a model's actions (..., T, n) of successive frames as a robot would record them."""
+def filter_actions(actions: Tensor, meta: ModelMetadata) -> Tensor:
+    """Return actions (..., T, n) of successive frames behind the filter of the effort."""
     if not any(meta.effort_lag):
         return actions
     filtered = low_pass(actions.cpu().numpy(), meta.effort_lag, meta.rate)

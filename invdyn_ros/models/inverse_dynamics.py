@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import from_mapping
 from invdyn_ros.data.windows import InputType, Windows
+from invdyn_ros.models.effort_lag import filter_actions
 from invdyn_ros.models.model_metadata import ModelMetadata
 
 
@@ -193,6 +194,15 @@ class InverseDynamics(nn.Module, ABC):
             std = torch.where(std > 1e-9, std, torch.ones_like(std))
             getattr(self, f"{name}_mean").copy_(values.mean(0))
             getattr(self, f"{name}_std").copy_(std)
+
+    def as_recorded(self, actions: Tensor, motion: Tensor) -> Tensor:
+        """Return actions (..., T, n) of successive frames as a robot would record them.
+
+        Args:
+            actions: of this model.
+            motion: (..., T, F) of these frames.
+        """
+        return filter_actions(actions, self.meta)
 
     def target(self, motion: Tensor, action: Tensor) -> Tensor:
         """Return the target of the family: the action, or for a servo its offset u - q [rad]."""

@@ -30,6 +30,8 @@ class ModelMetadata(Validated):
         image_size: height and width of the images [px], for families with image input.
         effort_lag: [s] time constant, per joint, of the filter of first order between the actions
             of the model and those that were recorded; empty: none.
+        presliding: per joint, displacement [rad] and torque [action unit] of the friction that
+            its recording has at rest, see `invdyn_ros.models.presliding`; empty: none.
     """
 
     family: str
@@ -43,6 +45,7 @@ class ModelMetadata(Validated):
     data: dict[str, Any] = field(default_factory=dict)
     image_size: tuple[int, ...] = ()
     effort_lag: tuple[float, ...] = ()
+    presliding: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Check names, unit, rate and delay."""
@@ -63,4 +66,11 @@ class ModelMetadata(Validated):
             raise ValueError(
                 f"effort_lag is {self.effort_lag} s; it must be empty or {n} times of 0 to "
                 f"{limit:.3g} s"
+            )
+        if self.presliding and not (
+            len(self.presliding) == n and all(d > 0 and K >= 0 for d, K in self.presliding)
+        ):
+            raise ValueError(
+                f"presliding is {self.presliding}; it must be empty or {n} pairs of a positive "
+                "displacement and a torque that is not negative"
             )

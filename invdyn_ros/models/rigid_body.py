@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from invdyn_ros.data.action_units import SETPOINT, gravity_in, is_torque
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models.effort_lag import EffortFilter, as_recorded
+from invdyn_ros.models.effort_lag import EffortFilter, filter_actions
 from invdyn_ros.models.identification_report import Residual, identification_report
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
 from invdyn_ros.models.least_squares_identification import (
@@ -19,10 +22,17 @@ from invdyn_ros.models.least_squares_identification import (
     huber_weight,
     normal_equations,
     row_weight,
+    smooth_sign,
     sum_normal_equations,
 )
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.parameter_identification import Bounds, identify
+from invdyn_ros.models.presliding import (
+    DISPLACEMENTS,
+    RestError,
+    identify_presliding,
+    maxwell_slip,
+)
 from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS, RigidBodyConfig
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
@@ -118,19 +128,71 @@ class RigidBody(InverseDynamics):
     def outlier_weight(self, data: Windows) -> Tensor:
         """Return factors (N, T, n) of rows that bound the effect of outliers."""
         target = self.target(data.motion, data.action)
-        error = target - as_recorded(self.rigid_body_target(data.motion), self.meta)
+        error = target - filter_actions(self.rigid_body_target(data.motion), self.meta)
         return huber_weight(error, self._row_weight(data), target)
 
     def fit_residual(self, data: Windows) -> Residual:
         """Return the errors of the rows of a fit with their weight; those of outliers are cut."""
         error = self.target(data.motion, data.action)
-        error = error - as_recorded(self.rigid_body_target(data.motion), self.meta)
+        error = error - filter_actions(self.rigid_body_target(data.motion), self.meta)
         error = error * self.outlier_weight(data) ** 2
         first = 0 if self.effort_filter is None else self.effort_filter.warmup
         return Residual(*(x[:, first:].flatten(0, 1) for x in (error, self._row_weight(data))))
 
     def _row_weight(self, data: Windows) -> Tensor:
         return row_weight(data.motion[..., self.n : 2 * self.n], self.config.min_velocity)
+
+    def as_recorded(self, actions: Tensor, motion: Tensor) -> Tensor:
+        """Return actions (..., T, n) of successive frames with the friction of joints at rest.
+
+        Args:
+            actions: of this model.
+            motion: (..., T, 3n) of these frames.
+        """
+        if self.meta.presliding:
+            displacement, torque = actions.new_tensor(self.meta.presliding).T
+            actions = actions + torque * self._rest_friction(motion, displacement)
+        return super().as_recorded(actions, motion)
+
+    def _rest_friction(self, motion: Tensor, displacement: Tensor) -> Tensor:
+        """Return what presliding of unit torque adds to the actions of a motion.
+
+        Args:
+            motion: (..., T, 3n).
+            displacement: (n,) or (C, n) candidates [rad], which come first in the result.
+        """
+        q, qd, qdd = motion.split(self.n, dim=-1)
+        sign = smooth_sign(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
+        shape, d = q.shape, displacement.cpu().numpy()
+        rows = (x.reshape(-1, *shape[-2:]).cpu().numpy() for x in (q, sign))
+        states = [maxwell_slip(x, d, s[0]) for x, s in zip(*rows, strict=True)]
+        state = torch.from_numpy(np.stack(states, -3)).to(motion)
+        return state.reshape(*d.shape[:-1], *shape) - sign
+
+    def identify_presliding(self, train: Sequence[Windows], val: Sequence[Windows]) -> None:
+        """Identify the friction that joints hold at rest, from recordings of one window each.
+
+        Args:
+            train: to identify it from.
+            val: to choose with.
+        """
+        if not (self.identifies_lag and self.config.identify and self.bounds.brakes):
+            return
+        self.meta = replace(self.meta, presliding=())
+        first = 0 if self.effort_filter is None else self.effort_filter.warmup
+        candidates = torch.tensor(DISPLACEMENTS, dtype=self.dtype)[:, None].expand(-1, self.n)
+
+        def rest_error(data: Windows) -> RestError:
+            motion = data.motion
+            predicted = self.as_recorded(self.predict(motion, data.time).mean, motion)
+            change = filter_actions(self._rest_friction(motion, candidates), self.meta)
+            at_rest = motion[..., self.n : 2 * self.n].abs() < self.config.min_velocity
+            values = (data.action - predicted)[0], change[:, 0], at_rest[0]
+            return RestError(*(x[..., first:, :].cpu().numpy() for x in values))
+
+        coulomb = self.friction[:, 1].cpu().numpy()
+        parts = [*map(rest_error, train)], [*map(rest_error, val)]
+        self.meta = replace(self.meta, presliding=identify_presliding(*parts, coulomb))
 
     def set_parameters(self, parameters: DynamicParameters) -> None:
         """Set the parameters of the rigid body."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.models.residual_metadata import residual_metadata
+from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.training.action_delay import (
     estimate_action_delay,
@@ -54,7 +55,8 @@ class TrainingSetup(NamedTuple):
     model: InverseDynamics
     train: Windows
     val: Windows
-    val_trajectories: list[Trajectory]
+    trajectories: Split
+    """Training and validation data."""
     checker: DriveChecker
 
 
@@ -146,7 +148,7 @@ def _prepare(
     if config.init_from is None:  # another standardisation would change the loaded function
         model.standardise(train_windows)
     checker = DriveChecker(model, train_windows, val_windows, inner.test)
-    return TrainingSetup(model, train_windows, val_windows, inner.test, checker)
+    return TrainingSetup(model, train_windows, val_windows, inner, checker)
 
 
 def _model_metadata(config: TrainConfig, dataset: Dataset, robot: Robot | None) -> ModelMetadata:
@@ -229,10 +231,15 @@ def _run_trainer(trainer: Trainer, on_epoch: Callable[[Progress], None]) -> Prog
 def _save(setup: TrainingSetup, progress: Progress, out: Path) -> None:
     """Calibrate the model, then write the checkpoint and the losses."""
     model, device = setup.model.eval(), setup.val.motion.device
-    recordings = whole_trajectories(
-        setup.val_trajectories, model.meta.action_delay, model.dtype, model.input_type
-    )
-    model.calibrate(recording.to(device) for recording in recordings)
+
+    def recordings(part: list[Trajectory]) -> Iterator[Windows]:
+        delay, dtype, kind = model.meta.action_delay, model.dtype, model.input_type
+        yield from (x.to(device) for x in whole_trajectories(part, delay, dtype, kind))
+
+    train_data, val_data = setup.trajectories.train, setup.trajectories.test
+    model.calibrate(recordings(val_data))
+    if isinstance(model, RigidBody):
+        model.identify_presliding([*recordings(train_data)], [*recordings(val_data)])
     metadata = {"epochs": progress.epoch} | fallback_metadata(model, setup.val)
     metadata |= setup.checker.metadata()
     metadata["validation"] = validation_error(model, setup.val)._asdict()

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models.effort_lag import as_recorded
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.timeseries.observations import Motions, Observations
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
@@ -41,7 +40,7 @@ def validation_error(model: InverseDynamics, val: Windows) -> ValidationError:
     errors, targets = [], []
     for part in _evenly_spaced(val.size).split(BATCH_SIZE):
         motion, time, action = val.rows(part.to(val.motion.device))
-        mean = as_recorded(model.predict(motion, time).mean, model.meta)[:, -1]
+        mean = model.as_recorded(model.predict(motion, time).mean, motion)[:, -1]
         targets.append(model.target(motion, action)[:, -1, : mean.shape[-1]].double())
         errors.append((mean - action[:, -1, : mean.shape[-1]]).double())
     return _error(torch.cat(errors), torch.cat(targets))

@@ -137,6 +137,10 @@ COLUMNS: Mapping[str, Keys] = {
         "moving without bounds, lag": ReportKey(
             "the same with a lag of the whole effort of at least 20 ms", "% nMSE", optional=True
         ),
+        "standing": ReportKey("error of standing joints", "% nMSE", optional=True),
+        "standing without presliding": ReportKey(
+            "the same without the friction that joints hold at rest", "% nMSE", optional=True
+        ),
         "least diagonal without bounds": ReportKey(
             "least diagonal of M of the fit without bounds", "kg m2", optional=True
         ),

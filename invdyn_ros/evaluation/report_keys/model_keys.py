@@ -178,6 +178,12 @@ EVALUATE_KEYS = {
         "s",
         optional=True,
     ),
+    "presliding": ReportKey(
+        "displacement [rad] and torque, one pair per joint, of the friction that a joint at rest "
+        "holds; none: not identified",
+        "rad and action unit",
+        optional=True,
+    ),
     **IDENTIFICATION,
     "unit_warning": ReportKey(
         "what contradicts the stated unit of the training data, in words; none: nothing",
@@ -193,6 +199,14 @@ EVALUATE_KEYS = {
     "moving.nmse": NMSE._replace(optional=True),
     "moving.nmse.mean": ReportKey(METRIC["mean"], optional=True),
     "moving.nmse.per_joint": ReportKey(METRIC["per_joint"], optional=True),
+    "standing": ReportKey(
+        "errors of the samples in which a joint stands; none for models of video", optional=True
+    ),
+    "standing.min_velocity": ReportKey("velocity below which a joint stands", "rad/s", True),
+    "standing.fraction": ReportKey("fraction of samples in which a joint stands", optional=True),
+    "standing.nmse": NMSE._replace(optional=True),
+    "standing.nmse.mean": ReportKey(METRIC["mean"], optional=True),
+    "standing.nmse.per_joint": ReportKey(METRIC["per_joint"], optional=True),
     **BASELINES,
     "baselines.*": ReportKey("errors of one baseline"),
     **below("baselines.*", ERRORS),
