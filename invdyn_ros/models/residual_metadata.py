@@ -52,11 +52,11 @@ def residual_metadata(model: InverseDynamics, recordings: Iterable[Windows]) -> 
         model: the trained model.
         recordings: whole validation recordings, each of one row.
     """
-    from invdyn_ros.models.effort_lag import as_recorded
+    from invdyn_ros.models.effort_lag import filter_actions
 
     residuals = []
     for motion, time, action in recordings:
-        mean = as_recorded(model.predict(motion, time).mean, model.meta)
+        mean = filter_actions(model.predict(motion, time).mean, model.meta)  # as live
         residual = (action - mean)[0, model.warmup_frames :]
         residuals.append(residual.double().cpu().numpy())
     statistics = residual_statistics(residuals, model.meta.rate)

@@ -244,10 +244,7 @@ def _save(setup: TrainingSetup, progress: Progress, out: Path) -> None:
     metadata |= setup.checker.metadata()
     metadata["validation"] = validation_error(model, setup.val)._asdict()
     if model.input_type == "motion" and is_torque(model.meta.action_unit):
-        recordings = whole_trajectories(
-            setup.val_trajectories, model.meta.action_delay, model.dtype
-        )
-        metadata |= residual_metadata(model, (r.to(device) for r in recordings))
+        metadata |= residual_metadata(model, recordings(val_data))
     if model.identification is not None:
         metadata["identification"] = model.identification
     model.meta = replace(model.meta, data=model.meta.data | metadata)
