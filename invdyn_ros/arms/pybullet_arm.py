@@ -1,8 +1,11 @@
 """Arm in a PyBullet world, with the inertia, friction and payload of its plant."""
 
-from collections.abc import Sequence
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,10 +105,26 @@ def _load_urdf(client: BulletClient, robot: Robot) -> int:
     """Load the URDF of an arm and return the id of its body."""
     flags = pybullet.URDF_USE_INERTIA_FROM_FILE | pybullet.URDF_USE_SELF_COLLISION
     try:
-        with suppress_native_output(STDOUT):  # Bullet reports links without inertia
-            return int(client.loadURDF(str(robot.urdf), useFixedBase=True, flags=flags))
+        with suppress_native_output(STDOUT), _urdf_file(client, robot) as file:
+            # Bullet reports links without inertia
+            return int(client.loadURDF(str(file), useFixedBase=True, flags=flags))
     except pybullet.error:
         raise ValueError(f"{robot.urdf}: PyBullet cannot load it; check its meshes") from None
+
+
+@contextmanager
+def _urdf_file(client: BulletClient, robot: Robot) -> Iterator[Path]:
+    """Yield the URDF file of an arm, a temporary one with what the arm carries."""
+    if robot.carried is None:
+        yield robot.urdf
+        return
+    root = parse_urdf(robot.urdf.read_bytes(), str(robot.urdf))
+    robot.carried.add_to(root)
+    client.setAdditionalSearchPath(str(robot.urdf.parent))  # of its meshes
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / robot.urdf.name
+        file.write_bytes(ET.tostring(root))
+        yield file
 
 
 def apply_plant(client: BulletClient, arm: PybulletArm, robot: Robot, plant: PlantConfig) -> None:

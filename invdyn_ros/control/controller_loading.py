@@ -15,6 +15,8 @@ from invdyn_ros.control.state_predictor import StatePredictorConfig
 from invdyn_ros.data.action_units import TORQUE
 from invdyn_ros.models.drive_check import chosen_feedback, refusal
 from invdyn_ros.models.gravity import for_commands
+from invdyn_ros.models.payload import load_payload
+from invdyn_ros.models.payload_torque import PayloadTorque, carrying
 from invdyn_ros.models.residual_metadata import ResidualStatistics
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.obstacles import load_obstacles
@@ -37,6 +39,7 @@ def load_controller(
     obstacles: str = "",
     unsafe: bool = False,
     floating: bool = False,
+    payload: str = "",
 ) -> LoadedController:
     """Load a model, and create the controller of an arm with it.
 
@@ -49,6 +52,8 @@ def load_controller(
         obstacles: YAML file of what the arm must not touch; empty: what is known of this arm.
         unsafe: whether to use a model that was refused as a driver after its training.
         floating: whether the arm floats instead of following targets.
+        payload: file of what the arm carries beside what its model was trained with; empty:
+            nothing.
 
     Raises:
         ValueError: the checkpoint or the obstacles cannot be used.
@@ -60,6 +65,13 @@ def load_controller(
             "it all the same by unsafe:=true"
         )
     model = for_commands(loaded)
+    fallback = fallback_from_metadata(model.meta)
+    if payload:
+        carried = load_payload(payload)
+        robot, model = carrying(robot, carried), PayloadTorque(model, model.meta, carried)
+        if fallback is not None:
+            with_payload = PayloadTorque(fallback.model, model.meta, carried)
+            fallback = fallback._replace(model=with_payload)
     controller = (FloatingController if floating else ArmController)(
         robot,
         model,
@@ -67,7 +79,7 @@ def load_controller(
         model.meta.action_delay,
         safety,
         chosen_feedback(model.meta.action_unit, model.meta.data),
-        fallback=fallback_from_metadata(model.meta),
+        fallback=fallback,
         obstacles=load_obstacles(obstacles) if obstacles else None,
         monitor=monitor,
     )

@@ -120,6 +120,15 @@ class CommonArguments:
         str,
         Field(description="FILE.yaml of table and boxes around the arm; default: those known"),
     ] = ""
+    payload: Annotated[
+        str,
+        Field(
+            description=(
+                "file of 'invdyn identify payload': what the arm, also a simulated one, carries "
+                "beside what its model was trained with"
+            )
+        ),
+    ] = ""
     seed: Annotated[
         NonNegativeInt, Field(description="seed of all random numbers of the simulation")
     ] = 0

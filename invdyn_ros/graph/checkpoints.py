@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from invdyn_ros.config import load_json
-from invdyn_ros.data.action_units import command_unit
+from invdyn_ros.data.action_units import TORQUE, command_unit
 from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
 
 ONNX_SUFFIX = ".onnx"  # of an exported model
@@ -49,6 +49,30 @@ def find_state_predictor(folder: str, arm: str) -> Path:
 
     LearnedStatePredictor(load_time_series_model(folder), load_robot(arm))
     return Path(folder).absolute()
+
+
+def find_payload(file: str, arm: str, unit: str) -> Path:
+    """Return the path of a payload, after checking that the arm can carry it.
+
+    Args:
+        file: launch argument.
+        arm: name of the arm.
+        unit: unit of the commands.
+
+    Raises:
+        ValueError: no payload, one of another arm, or commands that are no torques.
+    """
+    # slow to import
+    from invdyn_ros.models.payload import load_payload
+    from invdyn_ros.models.payload_torque import carrying
+
+    if unit != TORQUE:
+        raise ValueError(
+            f"payload:={file} needs commands in '{TORQUE}'; the checkpoint has '{unit}', whose "
+            "servos hold a load by themselves"
+        )
+    carrying(load_robot(arm), load_payload(file))
+    return Path(file).absolute()
 
 
 def read_command_unit(checkpoint: Path, arm: str) -> str:

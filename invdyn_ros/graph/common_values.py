@@ -9,6 +9,7 @@ from invdyn_ros.data.action_units import TORQUE
 from invdyn_ros.graph.arguments import BOOLEAN_VALUES
 from invdyn_ros.graph.checkpoints import (
     find_checkpoint,
+    find_payload,
     find_state_predictor,
     read_command_unit,
 )
@@ -51,6 +52,8 @@ def resolve_common(values: ArgumentValues) -> None:
         raise ValueError(
             f"checkpoint {checkpoint} has actions in '{unit}'; a real {arm} takes {taken}"
         )
+    if values["payload"]:
+        values["payload"] = str(find_payload(values["payload"], arm, values["unit"]))
     if values["state_predictor"]:
         values["state_predictor"] = str(find_state_predictor(values["state_predictor"], arm))
     _check_view_port(values["view"], values["view_port"])

@@ -54,6 +54,7 @@ INVERSE_DYNAMICS_PARAMETERS = (
     "speed",
     "tool_speed",
     "obstacles",
+    "payload",
     "tf_prefix",
 )
 SIMULATOR_PARAMETERS = (
@@ -65,6 +66,7 @@ SIMULATOR_PARAMETERS = (
     "headless",
     "wait_for_topics",
     "obstacles",
+    "payload",
     "tf_prefix",
 )
 REPORT_PARAMETERS = (

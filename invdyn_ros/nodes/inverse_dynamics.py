@@ -76,6 +76,7 @@ class InverseDynamicsNode(ManagedNode):
             obstacles=config.obstacles,
             unsafe=config.unsafe,
             floating=config.floating,
+            payload=config.payload,
         )
         watches = self.controller.actions.drift is not None or config.floating
         if self.controller.unit == "N m" and not watches:

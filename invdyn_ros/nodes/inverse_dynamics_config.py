@@ -28,6 +28,8 @@ class InverseDynamicsNodeConfig(Validated):
             late command; only for a simulated arm, which stands still when its machine is busy.
         floating: hold the arm against gravity only, so that a hand can move it, within soft stops;
             it follows no targets.
+        payload: file of `invdyn identify payload`, of what the arm carries beside what its model
+            was trained with; empty: nothing.
         autostart: configure the node at once; false: wait for the transition of a lifecycle
             manager.
     """
@@ -44,6 +46,7 @@ class InverseDynamicsNodeConfig(Validated):
     state_predictor: str = ""
     resume: bool = False
     floating: bool = False
+    payload: str = ""
     autostart: bool = True
 
     def __post_init__(self) -> None:

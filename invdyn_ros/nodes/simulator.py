@@ -26,6 +26,8 @@ from invdyn_ros.graph.topics import (
     RESET,
 )
 from invdyn_ros.grasp.envs.grasp_simulation import MAX_EPISODE_SECONDS, GraspSimulation
+from invdyn_ros.models.payload import load_payload
+from invdyn_ros.models.payload_torque import carrying
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
     command_stamp,
@@ -69,6 +71,8 @@ class SimulatorNodeConfig(Validated):
             episode.
         headless: run without a window.
         obstacles: YAML file of table and boxes; empty: those of the arm.
+        payload: file of what the arm carries beside what its URDF and its plant have; empty:
+            nothing.
         wait_for_topics: topics, separated by spaces, that need a publisher and a subscriber before
             time starts. With the wall clock, time starts at once, as with a real arm.
     """
@@ -85,6 +89,7 @@ class SimulatorNodeConfig(Validated):
     wall_clock: bool = True
     headless: bool = True
     obstacles: str = ""
+    payload: str = ""
     wait_for_topics: str = ""
 
 
@@ -100,6 +105,8 @@ class SimulatorNode(DiagnosticNode):
         super().__init__("simulator")
         self.config = config = load_parameters(self, SimulatorNodeConfig, self.reconfigure)
         self.robot = load_robot(config.arm)
+        if config.payload:
+            self.robot = carrying(self.robot, load_payload(config.payload))
         names = load_parameters(self, NamesConfig)
         self.names = RobotNames.of(self.robot, names, self.get_namespace())
         unit = config.unit or self.robot.action_unit

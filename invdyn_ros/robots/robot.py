@@ -13,6 +13,7 @@ import numpy as np
 
 from invdyn_ros.config import describe_error
 from invdyn_ros.robots.arm_file import check_joints, joint_limit, spec_from_urdf, with_urdf
+from invdyn_ros.robots.carried_body import CarriedBody
 from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, load_robot_spec, register_arm
 from invdyn_ros.robots.urdf import INERTIA_ENTRIES, load_urdf, parse_urdf
 from invdyn_ros.typing import Array
@@ -47,6 +48,7 @@ class Robot:
     rate: float  # control rate [Hz]
     action_unit: str  # "N m" or "rad" (position servos)
     gripper: Gripper | None = None
+    carried: CarriedBody | None = None  # beside what the URDF has
 
     def __post_init__(self) -> None:
         """Check shapes and limits.
@@ -81,8 +83,8 @@ class Robot:
     def rigid_body_urdf(self) -> str:
         """Return a URDF of the rigid-body model whose only moving joints are `joint_names`.
 
-        Geometry and joint friction are left out, finger and other joints are fixed at zero, and
-        the limits are those of this robot.
+        A carried body is part of it. Geometry and joint friction are left out, finger and other
+        joints are fixed at zero, and the limits are those of this robot.
         """
         root = parse_urdf(self.urdf.read_bytes(), str(self.urdf))
         for link in root.iter("link"):
@@ -105,6 +107,8 @@ class Robot:
             limit = {"lower": self.lower, "upper": self.upper}
             limit |= {"effort": self.effort, "velocity": self.velocity}
             ET.SubElement(joint, "limit", {k: repr(float(v[i])) for k, v in limit.items()})
+        if self.carried is not None:
+            self.carried.add_to(root)
         return ET.tostring(root, encoding="unicode")
 
     def model(self) -> mujoco.MjModel:
