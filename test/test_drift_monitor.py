@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from benchmark_report import report_of
 from plant_oracle import robot
 
+from invdyn_ros.benchmarks import model_drift
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller_loading import load_controller
 from invdyn_ros.control.drift_monitor import LOAD, DriftMonitor
+from invdyn_ros.evaluation.closed_loop import excitation_motion
 from invdyn_ros.models.residual_metadata import (
     RESIDUALS_KEY,
     ResidualStatistics,
@@ -88,6 +91,18 @@ def test_statistics_of_residuals_are_those_of_an_autoregressive_process():
     np.testing.assert_allclose(
         statistics.correlation_time, (1 / (1 - decay) - 0.5) / rate, rtol=0.2
     )
+
+
+@pytest.mark.slow
+def test_benchmark_names_load_and_friction_of_a_simulated_arm(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_drift, "CHANGED_SECONDS", 8.0)
+    monkeypatch.setattr(model_drift, "MOTIONS", (excitation_motion,))
+    report = report_of(
+        tmp_path, "model_drift", "--arms", "ur5", "--seconds", "4", "--seeds", "1", "--load", "2"
+    )
+    row = report["rows"]["ur5"]
+    assert not (row["false alarms"] or row["load not named"])
+    assert row["load worst s"] < 6 and row["friction not named"] <= 2
 
 
 def test_shipped_checkpoint_is_watched_and_an_old_one_is_not(model):

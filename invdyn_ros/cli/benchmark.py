@@ -35,6 +35,7 @@ BENCHMARKS = {
     "live_window": "time from image to command with and without an open live window",
     "lottery_ticket": "error and latency of pruned networks trained from their first weights",
     "model": "latency of one prediction: in the node, exported and in eager PyTorch",
+    "model_drift": "false alarms of the drift monitor, and its time to name load and friction",
     "multimodal": "whether a family predicts both modes of data with two actions per motion",
     "network_page": "page and film of a large network: opening, scrubbing, frames per second",
     "planning": "planner and inverse model on a pendulum whose mass changes",

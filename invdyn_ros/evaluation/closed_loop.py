@@ -8,6 +8,7 @@ import numpy as np
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.control.computed_torque import ComputedTorqueController, MeasuredState
 from invdyn_ros.control.controller import ArmController
+from invdyn_ros.control.drift_monitor import DriftMonitor
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.faults import ANY_ERROR
 from invdyn_ros.control.motion_profile import Plan, State, Target
@@ -92,6 +93,7 @@ def replay(
     fallback: Fallback | None = None,
     channel: LossyChannel | None = None,
     feedback: FeedbackConfig | None = None,
+    drift: DriftMonitor | None = None,
 ) -> ClosedLoopRun:
     """Drive the simulated arm along a desired motion with a model, as the live node does.
 
@@ -109,6 +111,7 @@ def replay(
         fallback: used by the default controller outside the training data of the model.
         channel: dropout of the joint states; default: none.
         feedback: of the default controller; default: that of the unit.
+        drift: compares the arm with its model.
 
     Raises:
         ValueError: the motion is too short, the channel is shorter than the motion, or the safety
@@ -125,6 +128,7 @@ def replay(
     )  # fmt: skip
     if controller is not None:
         arm_controller.actions.tracking_controller = controller
+    arm_controller.actions.drift = drift
     arm_controller.engage(True)
     channel = _checked(channel, len(states) - 1)
     plant = plant or load_plant(robot.name)

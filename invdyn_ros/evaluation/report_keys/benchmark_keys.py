@@ -236,6 +236,18 @@ COLUMNS: Mapping[str, Keys] = {
         "megabytes": ReportKey("size of the page", "MB", optional=True),
         "frames_per_s": ReportKey("frames of the film drawn and encoded", "1/s", optional=True),
     },
+    "model_drift": {
+        "minutes": ReportKey("duration of the ordinary runs", "min"),
+        "false alarms": ReportKey("ordinary runs in which something was named"),
+        "largest load": ReportKey("largest estimate in ordinary runs", "kg"),
+        "largest friction": ReportKey("the same, of the effort limit of its joint", "%"),
+        "load median s": ReportKey("time of motion until the load was named", "s"),
+        "load worst s": ReportKey("largest such time", "s"),
+        "load not named": ReportKey("runs with the load in which it was not"),
+        "friction median s": ReportKey("time until the friction of a joint was named", "s"),
+        "friction worst s": ReportKey("largest such time", "s"),
+        "friction not named": ReportKey("joints of the worn arm, in each run, that were not"),
+    },
     "multimodal": {
         "near_mode": ReportKey("samples within 5% of one of the two actions", "%", optional=True),
         "positive": ReportKey("those of them near the positive one", "%", optional=True),
