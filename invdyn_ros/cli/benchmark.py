@@ -43,6 +43,7 @@ BENCHMARKS = {
     "sequence_length": "seconds and memory of time-series models against sequence length",
     "simulation": "physics steps and images per second, compared with raw PyBullet",
     "startup": "time from launch to the first command, and memory of each process",
+    "sysid": "identification of one recording, compared with mujoco.sysid",
     "time_series": "error of time-series models in interpolation and extrapolation",
     "training": "training speed, compared with a plain DataLoader loop",
 }

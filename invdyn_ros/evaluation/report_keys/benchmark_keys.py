@@ -210,6 +210,27 @@ COLUMNS: Mapping[str, Keys] = {
         "total_timesteps": ReportKey("training steps in all"),
         "total_minutes": ReportKey("training time in all", "min"),
     },
+    "sysid": {
+        "moving": ReportKey("error of moving joints on the held-out part", "% nMSE"),
+        "simulated": ReportKey(
+            "RMS error of the velocity in simulations of half a second from measured states, "
+            "relative to its standard deviation",
+            "%",
+            optional=True,
+        ),
+        "physical links": ReportKey("links with a positive definite pseudo-inertia"),
+        "least eigenvalue of M": ReportKey(
+            "of the joint-space inertia in 10,000 postures; should be positive", "kg m2"
+        ),
+        "parameters": ReportKey("relative error of the base parameters, median", "%", True),
+        "friction": ReportKey(
+            "relative error of viscous and Coulomb friction, median", "%", optional=True
+        ),
+        "torque of inertia": ReportKey(
+            "error of the torques of inertia and gravity, from the true parameters", "% nMSE", True
+        ),
+        "duration": ReportKey("of the identification", "s"),
+    },
     "startup": {
         "s": ReportKey("time from the launch, median over the runs", "s", optional=True),
         "max s": ReportKey("longest time from the launch", "s", optional=True),
