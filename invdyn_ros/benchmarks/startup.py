@@ -1,6 +1,7 @@
-"""Benchmark of a starting graph: time from `invdyn launch` to the first command, and memory.
+"""Benchmark of a starting graph: time from `invdyn launch` to the first command, memory, and end.
 
 A probe that already runs notes the commands, so that it takes no time from the nodes that start.
+Then launchers get SIGINT or SIGKILL at some moments.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from invdyn_ros.benchmarks.interruption import interrupt
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles
 from invdyn_ros.config import Validated
 from invdyn_ros.graph.graph import resolve
@@ -31,11 +33,13 @@ TIMEOUT = 60.0  # [s] until the first command from an image
 END_TIMEOUT = 15.0  # [s]
 EVENTS = {"command": "first command", "image": "first command from an image"}
 LAUNCHER, TOTAL = "launcher", "total"
+MOMENTS = (0.1, 0.3, 0.6, 1.0, 1.5, 2.5, 6.0)  # [s] from the launch to a signal
+SIGNALS = {"interrupted": signal.SIGINT, "killed": signal.SIGKILL}
 
 
 @dataclass(frozen=True)
 class StartupBenchmarkConfig(Validated):
-    """Time from launch to the first command, and memory of each process of teleop."""
+    """Time from launch to the first command, memory of each process, and end of teleop."""
 
     video: Path | None = None
     """Video of a person; default: a camera, and no commands from images are waited for."""
@@ -97,6 +101,7 @@ def measure_startup(config: StartupBenchmarkConfig) -> dict[str, Any]:
         rows[name] = Memory(*values.round(1).tolist()).row()
     total = np.sum([list(row.values()) for row in rows.values() if "RSS MB" in row], axis=0)
     rows[TOTAL] = Memory(*total.round(1).tolist()).row()
+    rows |= _end_rows(config)
     settings = {
         "arm": config.arm,
         "target": config.target,
@@ -106,6 +111,27 @@ def measure_startup(config: StartupBenchmarkConfig) -> dict[str, Any]:
         "seconds": config.seconds,
     }
     return benchmark_report("startup", unit="s, MB", machine=machine, settings=settings, rows=rows)
+
+
+def _end_rows(config: StartupBenchmarkConfig) -> dict[str, Row]:
+    """Return how the graph ended after each signal at each moment."""
+    rows: dict[str, Row] = {}
+    for moment in MOMENTS:
+        for name, number in SIGNALS.items():
+            ends = [interrupt(_words(config), moment, number) for _ in range(config.runs)]
+            times = quantiles([end.seconds for end in ends], (50,))
+            rows[f"{name} at {moment:g} s"] = {
+                "s": times["p50"],
+                "max s": times["max"],
+                "tracebacks": float(sum(end.tracebacks for end in ends)),
+                "orphans": float(sum(len(end.orphans) for end in ends)),
+            }
+    return rows
+
+
+def _words(config: StartupBenchmarkConfig) -> list[str]:
+    """Return the command line after `invdyn launch`."""
+    return ["teleop", *(f"{name}:={value}" for name, value in _arguments(config).items())]
 
 
 def _arguments(config: StartupBenchmarkConfig) -> dict[str, str]:
@@ -168,9 +194,8 @@ def _probe(specs: list[NodeSpec]) -> Iterator[Iterator[tuple[str, float]]]:
 @contextlib.contextmanager
 def _launched(config: StartupBenchmarkConfig) -> Iterator[subprocess.Popen[bytes]]:
     """Launch the graph and yield the process of the launcher."""
-    words = [f"{name}:={value}" for name, value in _arguments(config).items()]
     process = subprocess.Popen(
-        [sys.executable, "-m", "invdyn_ros", "launch", "teleop", *words], stdout=STDERR
+        [sys.executable, "-m", "invdyn_ros", "launch", *_words(config)], stdout=STDERR
     )
     try:
         yield process

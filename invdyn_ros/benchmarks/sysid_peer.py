@@ -147,7 +147,8 @@ def _spec(robot: Robot) -> mujoco.MjSpec:
     for name, kind in kinds.items():
         for joint in robot.joint_names:
             sensor = spec.add_sensor(name=f"{joint} {name}", objname=joint)
-            sensor.type, sensor.objtype = mujoco.mjtSensor[kind], mujoco.mjtObj.mjOBJ_JOINT
+            sensor.type = getattr(mujoco.mjtSensor, kind)
+            sensor.objtype = mujoco.mjtObj.mjOBJ_JOINT
     return spec
 
 

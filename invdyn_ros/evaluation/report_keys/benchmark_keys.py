@@ -232,8 +232,17 @@ COLUMNS: Mapping[str, Keys] = {
         "duration": ReportKey("of the identification", "s"),
     },
     "startup": {
-        "s": ReportKey("time from the launch, median over the runs", "s", optional=True),
-        "max s": ReportKey("longest time from the launch", "s", optional=True),
+        "s": ReportKey(
+            "time from the launch, or from the signal to the end of the last process; median over "
+            "the runs",
+            "s",
+            optional=True,
+        ),
+        "max s": ReportKey("longest such time", "s", optional=True),
+        "tracebacks": ReportKey(
+            "in the output after a signal to the launcher, all runs", optional=True
+        ),
+        "orphans": ReportKey("processes that outlived the launcher, all runs", optional=True),
         "RSS MB": ReportKey("resident memory of the process, median", "MB", optional=True),
         "PSS MB": ReportKey(
             "the same, shared pages divided by the number of processes", "MB", optional=True
