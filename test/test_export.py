@@ -66,6 +66,8 @@ def make(family: str, arm: str = "ur5") -> InverseDynamics:
     if family == "rigid_body":
         noise = torch.randn(model.n, 4, generator=torch.Generator().manual_seed(1))
         model.get_buffer("friction").copy_(noise)
+    if family == "residual":  # its last layer starts at zero
+        torch.nn.init.normal_(model.get_parameter("net.4.weight"))
     if model.input_type == "pixels":
         model.get_buffer("smoothing_weights").uniform_()
     return model
@@ -110,6 +112,14 @@ def test_fastest_runtime_predicts_like_the_model(family: str) -> None:
     assert runtime.meta == model.meta and runtime.n_obs_steps == model.n_obs_steps
     assert max_difference(model, runtime) < TOLERANCE
     assert isinstance(runtime, RUNTIMES.get(family, ONNXModel))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", RUNTIMES)
+def test_checkpoint_runs_without_torch_as_the_model_does(family: str, tmp_path: Path) -> None:
+    model = make(family)
+    save(model, model.meta, tmp_path)
+    runtime = load_runtime(tmp_path)
+    assert isinstance(runtime, RUNTIMES[family]) and max_difference(model, runtime) < TOLERANCE
 
 
 def test_family_that_cannot_be_exported_runs_in_eager_torch() -> None:

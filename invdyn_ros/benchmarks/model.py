@@ -34,13 +34,14 @@ from invdyn_ros.models.onnx_export import export_and_verify
 from invdyn_ros.models.predictor import Runtime
 from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.models.rigid_body import RigidBody
-from invdyn_ros.models.runtime import RUNTIMES, fastest_runtime
+from invdyn_ros.models.runtime import fastest_runtime
 from invdyn_ros.models.torch_predictor import TorchPredictor
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, package_file
 
 BLOCK_LENGTH = 50  # calls of one method before those of the next
 LIVE, EAGER = "live", "eager PyTorch"
 UNTRAINED_ARM = "ur5"
+SHIPPED_FAMILIES = ("rigid_body", "hybrid")  # as checkpoints
 NUM_MOTIONS = 64  # different motions, so that no output is cached
 
 
@@ -116,7 +117,7 @@ def untrained_models() -> dict[str, InverseDynamics]:
     configs: dict[str, tuple[str, dict[str, Any]]] = {
         f"untrained {family}": (family, {})
         for family, kind in MODELS.items()
-        if family not in RUNTIMES and kind.input_type == "motion"
+        if family not in SHIPPED_FAMILIES and kind.input_type == "motion"
     }
     configs["untrained 4x512"] = ("mlp", {"width": 512, "depth": 4})
     arm = (

@@ -184,11 +184,11 @@ def _row(
         problem = SysidProblem(robot, test, model.meta.action_delay)
         row["simulated"] = 100 * problem.error(Parameters(inertial, friction))
     if true is not None:
-        row |= _parameter_errors(robot, Parameters(inertial, friction), true, test)
+        row |= parameter_errors(robot, Parameters(inertial, friction), true, test)
     return row
 
 
-def _parameter_errors(
+def parameter_errors(
     robot: Robot, found: Parameters, true: Parameters, test: Sequence[Trajectory]
 ) -> Row:
     """Return errors of parameters, of themselves and of the torques that follow from them.

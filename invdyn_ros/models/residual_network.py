@@ -6,28 +6,17 @@ acceleration is that of the rigid body, whatever the network learns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.model_metadata import ModelMetadata
-from invdyn_ros.models.rigid_body import RigidBody, RigidBodyConfig
+from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.models.rigid_body_config import ResidualNetworkConfig, residual_network_sizes
 
 MIN_SCALE = 1e-6  # of the residual, in standard deviations of the target
-
-
-@dataclass(frozen=True)
-class ResidualNetworkConfig(RigidBodyConfig):
-    """Identification of the rigid body, and size of the network."""
-
-    width: PositiveInt = 64
-    """Units per hidden layer."""
-    depth: PositiveInt = 2
-    """Number of hidden layers."""
 
 
 class ResidualNetwork(RigidBody):
@@ -44,11 +33,10 @@ class ResidualNetwork(RigidBody):
     def __init__(self, meta: ModelMetadata) -> None:
         """Create the rigid body of the URDF in `meta`, and a network with random weights."""
         super().__init__(meta)
-        sizes = [4 * self.n, *[self.config.width] * self.config.depth]
         layers: list[nn.Module] = []
-        for width_in, width_out in pairwise(sizes):
+        for width_in, width_out in pairwise(residual_network_sizes(self.n, self.config)):
             layers += [nn.Linear(width_in, width_out), nn.Tanh()]
-        self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], self.n)).to(self.dtype)
+        self.net = nn.Sequential(*layers[:-1]).to(self.dtype)
         for parameter in self.net[-1].parameters():
             nn.init.zeros_(parameter)
         self.register_buffer("residual_std", torch.ones(self.n, dtype=self.dtype))

@@ -32,6 +32,16 @@ class RigidBodyConfig(Validated):
 
 
 @dataclass(frozen=True)
+class ResidualNetworkConfig(RigidBodyConfig):
+    """Identification of the rigid body, and size of the network."""
+
+    width: PositiveInt = 64
+    """Units per hidden layer."""
+    depth: PositiveInt = 2
+    """Number of hidden layers."""
+
+
+@dataclass(frozen=True)
 class HybridConfig(Validated):
     """Identification and size of the Gaussian processes."""
 
@@ -46,6 +56,16 @@ class HybridConfig(Validated):
     """Inducing points of each Gaussian process."""
     num_selection_rows: Annotated[int, Field(ge=NUM_FOLDS)] = 2000
     """Evenly spaced frames for the selection of hyperparameters and the Gaussian processes."""
+
+
+def residual_network_sizes(n: int, config: ResidualNetworkConfig) -> tuple[int, ...]:
+    """Return the sizes of the layers of a residual network, inputs and outputs included.
+
+    Args:
+        n: number of joints.
+        config: size of the network.
+    """
+    return (4 * n, *[config.width] * config.depth, n)
 
 
 def gaussian_process_shapes(n: int, num_inducing: int) -> dict[str, tuple[int, ...]]:

@@ -25,6 +25,7 @@ from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.models.plausibility import check_plausible
 from invdyn_ros.models.predictor import Runtime
+from invdyn_ros.models.residual_predictor import ResidualPredictor
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from invdyn_ros.models.inverse_dynamics import InverseDynamics
 
 # families that run without PyTorch, and faster for single frames than in onnxruntime
-RUNTIMES: dict[str, type[MujocoRigidBody | HybridPredictor]] = {
+OwnRuntime = MujocoRigidBody | HybridPredictor | ResidualPredictor
+RUNTIMES: dict[str, type[OwnRuntime]] = {
     "rigid_body": MujocoRigidBody,
     "hybrid": HybridPredictor,
+    "residual": ResidualPredictor,
 }
 MAX_ROUNDING_ERROR = 1e-5  # in standard deviations of the action
 NUM_CHECKED_FRAMES = 64
@@ -139,9 +142,7 @@ def _to_float(values: ArrayLike) -> Array:
     return np.array(values, float)
 
 
-def _check_rounding(
-    runtime: MujocoRigidBody | HybridPredictor, tensors: Mapping[str, Array], where: str | Path
-) -> None:
+def _check_rounding(runtime: OwnRuntime, tensors: Mapping[str, Array], where: str | Path) -> None:
     """Check that rounding errors of the rigid body are small in motions like the training data.
 
     Args:
