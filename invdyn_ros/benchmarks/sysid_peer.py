@@ -31,7 +31,7 @@ sysid: Any = importlib.import_module("mujoco.sysid") if has_module else None
 
 TIME_STEP = 0.004  # [s] of its simulation
 PIECE_SECONDS = 0.5
-MAX_ITERATIONS = 25
+MAX_ITERATIONS = 60
 START_FRICTION = (0.01, 0.01, 0.0, 0.001)  # relative to effort limit and unit motion
 MAX_FRICTION = 20.0  # times the start
 FIELDS = {0: "damping", 1: "frictionloss", 3: "armature"}  # friction term -> field of a joint
