@@ -47,8 +47,8 @@ class ActionComputation:
         tracking_controller: computes actions with the model.
         limits: limits of the actions.
         delays: measured delay of the actions.
-        drift: compares the arm with its model while it follows plans, None if nothing does; set
-            from outside.
+        drift: compares the arm with its model while it follows plans, None if nothing does; it is
+            set from outside.
     """
 
     def __init__(
