@@ -66,13 +66,13 @@ def interrupt(words: Sequence[str], moment: float, number: signal.Signals) -> In
 
 def _processes(mark: str) -> list[int]:
     """Return the process ids of a run."""
-    word, found = f"{MARK}={mark}".encode(), []
+    word, pids = f"{MARK}={mark}".encode(), []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal():
             continue
         try:
             if word in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
+                pids.append(int(folder.name))
         except OSError:  # it has ended, or is somebody else's
             continue
-    return found
+    return pids

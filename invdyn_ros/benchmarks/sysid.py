@@ -139,8 +139,11 @@ def _rows(robot: Robot, folder: Path, out: Path, true: Parameters | None) -> dic
     models = {"rigid_body": (model, seconds)}
     if is_installed():
         start = time.perf_counter()
-        found = SysidProblem(robot, outer.train, model.meta.action_delay).solve()
-        models[PEER] = (_with_parameters(model, found), time.perf_counter() - start)
+        estimate = SysidProblem(robot, outer.train, model.meta.action_delay).solve()
+        models[PEER] = (
+            _with_parameters(model, estimate),
+            time.perf_counter() - start,
+        )
     return {
         name: _row(robot, identified, trajectories, outer.test, true) | {"duration": duration}
         for name, (identified, duration) in models.items()
@@ -189,20 +192,20 @@ def _row(
 
 
 def parameter_errors(
-    robot: Robot, found: Parameters, true: Parameters, test: Sequence[Trajectory]
+    robot: Robot, estimate: Parameters, true: Parameters, test: Sequence[Trajectory]
 ) -> Row:
     """Return errors of parameters, of themselves and of the torques that follow from them.
 
     Args:
         robot: the arm.
-        found: identified parameters.
+        estimate: identified parameters.
         true: those of the simulated arm.
         test: motions.
     """
     base = find_base_parameters(_tree(robot), robot.joint_names)
     values, expected = (
         base.matrix @ np.concatenate([p.inertial.ravel(), p.friction.ravel()])
-        for p in (found, true)
+        for p in (estimate, true)
     )
     known = np.abs(expected) > SMALL * np.abs(expected).max()
     relative = np.abs(values - expected)[known] / np.abs(expected)[known]
@@ -212,12 +215,12 @@ def parameter_errors(
     )
     q, qd, qdd = motions
     torques = []
-    for p in (found, true):
+    for p in (estimate, true):
         tree = _tree(robot)
         tree.inertial.copy_(torch.from_numpy(p.inertial))
         torques.append(tree.torque(q, qd, qdd).numpy() + p.friction[:, 3] * qdd.numpy())
     error = ((torques[0] - torques[1]) ** 2).mean(0) / torques[1].var(0)
-    friction = np.abs(found.friction - true.friction)[:, :2] / true.friction[:, :2]
+    friction = np.abs(estimate.friction - true.friction)[:, :2] / true.friction[:, :2]
     return {
         "parameters": 100 * float(np.median(relative)),
         "friction": 100 * float(np.median(friction)),

@@ -78,15 +78,15 @@ class SysidProblem:
 
     def solve(self) -> Parameters:
         """Return the parameters of the best fit."""
-        found, _ = sysid.optimize(
+        result, _ = sysid.optimize(
             self.parameters, self.residual, verbose=False, max_iters=MAX_ITERATIONS
         )
         inertial, friction = [], np.zeros((self.robot.n, NUM_FRICTION_TERMS))
         for body in self.bodies:
-            mass, first, second = _moments(found[body].value)
+            mass, first, second = _moments(result[body].value)
             inertial.append([mass, *first, *second[np.triu_indices(3)]])
         for k, field in FIELDS.items():
-            friction[:, k] = [found[f"{j} {field}"].value[0] for j in self.robot.joint_names]
+            friction[:, k] = [result[f"{j} {field}"].value[0] for j in self.robot.joint_names]
         return Parameters(np.array(inertial), friction)
 
     def error(self, parameters: Parameters) -> float:
