@@ -116,6 +116,17 @@ def triplets(columns: Arrays, rows: np.ndarray) -> Arrays:
     return {name: columns[name][rows] for name in ("observations", "actions", "next_observations")}
 
 
+def test_columns_of_a_csv_file_have_the_names_of_its_header(tmp_path: Path) -> None:
+    q = np.linspace(0, 1, 50)[:, None] ** [1, 2]
+    rows = np.hstack([q, 3.0 * q])
+    header = "q_0, q_1, tau_0, tau_1"
+    np.savetxt(tmp_path / "data.csv", rows, delimiter=",", header=header, comments="")
+    columns = {"position": "q_0,q_1", "velocity": None, "action": "tau_0,tau_1"}
+    (part,) = read(tmp_path / "data.csv", **columns, acceleration="filter")
+    np.testing.assert_allclose(part.position, q[: len(part)], atol=1e-9)
+    np.testing.assert_allclose(part.action, 3.0 * part.position, atol=1e-9)
+
+
 def test_triplets_are_episodes_of_two_states_and_survive_the_disk(tmp_path: Path) -> None:
     rows = np.random.default_rng(1).permutation(np.arange(0, sum(LENGTHS), 2))
     parts = read(save_npz(tmp_path / "data", triplets(arrays(), rows)))

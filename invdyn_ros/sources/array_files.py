@@ -1,4 +1,4 @@
-"""Tables of named columns from files of arrays: npz, HDF5, zarr and parquet."""
+"""Tables of named columns from files of arrays: npz, HDF5, zarr, parquet and CSV."""
 
 from __future__ import annotations
 
@@ -141,12 +141,22 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
     return _numeric_arrays(arrays, path)
 
 
+def _csv(path: Path) -> dict[str, np.ndarray]:
+    from pyarrow.csv import read_csv
+
+    table = read_csv(path)
+    names = [name.strip() for name in table.column_names]
+    arrays = ((name, arrow_to_numpy(x)) for name, x in zip(names, table.columns, strict=True))
+    return _numeric_arrays(arrays, path)
+
+
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".npz": _npz,
     ".h5": _hdf5,
     ".hdf5": _hdf5,
     ".zarr": _zarr,
     ".parquet": _parquet,
+    ".csv": _csv,
 }
 
 

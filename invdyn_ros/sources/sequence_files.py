@@ -33,7 +33,7 @@ def read_sequence(
     """Read the episodes of a file or of a folder of files.
 
     Args:
-        path: .npz, .h5, .hdf5, .zarr, .parquet, or a folder of such files.
+        path: .npz, .h5, .hdf5, .zarr, .parquet, .csv, or a folder of such files.
         joint_names: names of the n joints; empty: joint_1, joint_2, ...
         config: columns, unit, times and derivatives.
 
@@ -174,7 +174,7 @@ def _episode(
 
 @dataclass(frozen=True)
 class SequenceSource(Source):
-    """Read episodes or (s, a, s') triplets from npz, HDF5, zarr or parquet files.
+    """Read episodes or (s, a, s') triplets from npz, HDF5, zarr, parquet or CSV files.
 
     The layouts of D4RL, OGBench and Minari are supported.
     """
