@@ -45,7 +45,7 @@ lint: $(READY)
 
 demo: $(READY)
 	@mkdir -p $(DEMO)
-	$(BIN)/invdyn launch grasp_sim headless:=true report:=$(DEMO)/report.json
+	$(BIN)/invdyn launch grasp_sim headless:=true report:=$(DEMO)/report.json overwrite:=true
 	@ls $(DEMO)/report.json $(DEMO)/grasp.mp4 $(DEMO)/summary.png
 
 docs: $(READY) # out/site/index.html, for a browser without a network
@@ -79,9 +79,9 @@ FAMILY_ur5e_position := hybrid
 checkpoints: $(CHECKPOINTS:%=out/data/%.json)
 
 out/data/%.json: $(READY)
-	$(BIN)/invdyn collect sim --arm $(*:%_position=%) $(if $(findstring _position,$*),--unit rad --minutes 3) --out out/data/$*
-	$(BIN)/invdyn train --config config/train/$(or $(FAMILY_$*),rigid_body).yaml --data out/data/$* --out config/checkpoints/$*
-	$(BIN)/invdyn evaluate --checkpoint config/checkpoints/$* --data out/data/$* --report $@
+	$(BIN)/invdyn collect sim --arm $(*:%_position=%) $(if $(findstring _position,$*),--unit rad --minutes 3) --out out/data/$* --overwrite
+	$(BIN)/invdyn train --config config/train/$(or $(FAMILY_$*),rigid_body).yaml --data out/data/$* --out config/checkpoints/$* --overwrite
+	$(BIN)/invdyn evaluate --checkpoint config/checkpoints/$* --data out/data/$* --report $@ --overwrite
 
 # Recreates config/block_pose: about forty minutes per arm on one core.
 block_pose: $(BLOCK_POSE_ARMS:%=out/block_pose/%/block_pose.json)
@@ -95,7 +95,7 @@ out/block_pose/%/block_pose.json: $(READY)
 policies: $(POLICY_ARMS:%=out/policies/%/curve.json)
 
 out/policies/%/curve.json: $(READY)
-	$(BIN)/invdyn train_grasp --arm $* --out $(@D)
+	$(BIN)/invdyn train_grasp --arm $* --out $(@D) --overwrite
 	@mkdir -p config/policies/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/policies/$*
 
@@ -103,8 +103,8 @@ out/policies/%/curve.json: $(READY)
 planners: $(PLANNER_ARMS:%=out/planners/%/meta.json)
 
 out/planners/%/meta.json: $(READY)
-	$(BIN)/invdyn collect expert --arm $* --episodes 500 --out out/data/expert_$*
-	$(BIN)/invdyn train_planner --data out/data/expert_$* --out $(@D) \
+	$(BIN)/invdyn collect expert --arm $* --episodes 500 --out out/data/expert_$* --overwrite
+	$(BIN)/invdyn train_planner --data out/data/expert_$* --out $(@D) --overwrite \
 		--horizon 16 --num-components 32 --width 256 --down-dims 256 128
 	@mkdir -p config/planners/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors config/planners/$*
@@ -113,16 +113,16 @@ out/planners/%/meta.json: $(READY)
 identified_bodies: $(PLANAR_BODIES:%=out/identified_bodies/%/meta.json)
 
 out/identified_bodies/%/meta.json: $(READY)
-	$(BIN)/invdyn collect sim --arm $* --seed 123 --out out/data/$*
-	$(BIN)/invdyn train --config config/timeseries/$*_identified_body.yaml --data out/data/$* --out $(@D)
+	$(BIN)/invdyn collect sim --arm $* --seed 123 --out out/data/$* --overwrite
+	$(BIN)/invdyn train --config config/timeseries/$*_identified_body.yaml --data out/data/$* --out $(@D) --overwrite
 	@mkdir -p config/timeseries/checkpoints/$*_identified_body
 	cp $(@D)/meta.json $(@D)/model.safetensors config/timeseries/checkpoints/$*_identified_body
 
 # Recreates config/timeseries/checkpoints/hopper_latent_ode: an hour on one core.
 latent_ode: $(READY)
-	$(BIN)/invdyn collect sim --arm hopper --seed 123 --out out/data/hopper
-	$(BIN)/invdyn train --config config/timeseries/latent_ode.yaml --data out/data/hopper --out out/latent_ode/first
-	$(BIN)/invdyn train --config config/timeseries/latent_ode.yaml --data out/data/hopper --out out/latent_ode/second \
+	$(BIN)/invdyn collect sim --arm hopper --seed 123 --out out/data/hopper --overwrite
+	$(BIN)/invdyn train --config config/timeseries/latent_ode.yaml --data out/data/hopper --out out/latent_ode/first --overwrite
+	$(BIN)/invdyn train --config config/timeseries/latent_ode.yaml --data out/data/hopper --out out/latent_ode/second --overwrite \
 	  --init-from out/latent_ode/first --epochs 200 --learning-rate 2e-3 \
 	  --observed-fractions '[0.1,0.1,0.1,0.1,0.1,0.2,0.2,0.3,0.5]'
 	@mkdir -p config/timeseries/checkpoints/hopper_latent_ode

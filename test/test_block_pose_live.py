@@ -78,7 +78,7 @@ def test_the_verb_trains_in_rounds_and_resumes(tmp_path, capsys, monkeypatch) ->
     load_block_pose_net(out, "ur5")
     first = (out / "model.safetensors").read_bytes()
     assert run_verb("train_block_pose", ["--out", str(out), *cli_arguments()]) == 2
-    assert "holds a run already" in capsys.readouterr().err
+    assert "exists; give another one, --resume" in capsys.readouterr().err
     assert (
         run_verb("train_block_pose", ["--out", str(out), "--resume", *cli_arguments(images=48)])
         == 2

@@ -266,7 +266,7 @@ def test_command_converts_a_checkpoint(tmp_path: Path) -> None:
     assert converted.meta.config["width"] == 32
     actions = (m.predict(*data[:2]).mean for m in (load(tmp_path / "gru"), converted))
     torch.testing.assert_close(*actions, rtol=1e-6, atol=1e-6)
-    with pytest.raises(ValueError, match="enhanced exists and is not empty"):
+    with pytest.raises(ValueError, match="enhanced exists; give another"):
         cli.main(arguments)
 
 

@@ -251,7 +251,7 @@ def test_rollout_with_feedback_ends_at_the_goal() -> None:
 def test_bad_input_is_one_line(folder: Path, tmp_path: Path, capsys: Any) -> None:
     data, out = str(folder / "data"), str(folder / "out")
     assert run_verb("train_planner", ["--data", data, "--out", out]) == 2
-    assert "holds a run already; give --resume" in capsys.readouterr().err
+    assert "exists; give another one, --resume" in capsys.readouterr().err
     arguments = ["--data", data, "--out", str(tmp_path / "new")]
     assert run_verb("train_planner", [*arguments, "--horizon", "40"]) == 2
     assert "no trajectory has 41 samples" in capsys.readouterr().err

@@ -22,6 +22,7 @@ from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.benchmarks.rendered_blocks import block_scene, render_block_images
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.plots.block_pose_errors import plot_block_pose_errors
 from invdyn_ros.perception.aruco_cube import (
     FACES,
@@ -49,7 +50,7 @@ Estimator = Callable[[np.ndarray], Estimate | None]
 
 
 @dataclass(frozen=True)
-class BlockDetectionBenchmarkConfig(Validated):
+class BlockDetectionBenchmarkConfig(OutputOptions, Validated):
     """Error of block poses from rendered images, compared to OpenCV."""
 
     blocks: PositiveInt = 1000

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,6 +40,7 @@ from invdyn_ros.control.computed_torque import FEEDBACK
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.closed_loop import (
     ClosedLoopRun,
     excitation_motion,
@@ -67,7 +68,7 @@ RESAMPLES = 1000  # of the bootstrap
 
 
 @dataclass(frozen=True)
-class ClosedLoopBenchmarkConfig(Validated):
+class ClosedLoopBenchmarkConfig(OutputOptions, Validated):
     """Joint tracking of every family on an arm whose URDF is wrong, beside that URDF."""
 
     out: Path = Path("out/closed_loop")
@@ -91,6 +92,10 @@ class ClosedLoopBenchmarkConfig(Validated):
     """Duration of each motion [s]."""
     report: Path | None = None
     """JSON file to write."""
+
+    def outputs(self) -> Iterator[tuple[str, Path]]:
+        """Yield the report; the folder is reused."""
+        return (output for output in super().outputs() if output[0] == "--report")
 
 
 def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:

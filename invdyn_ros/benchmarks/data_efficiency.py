@@ -20,6 +20,7 @@ from tqdm import tqdm
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import Dataset, DatasetInfo, read_dataset, write_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.model_metadata import ModelMetadata
@@ -42,7 +43,7 @@ CONFIGS = "config/train"
 
 
 @dataclass(frozen=True)
-class DataEfficiencyBenchmarkConfig:
+class DataEfficiencyBenchmarkConfig(OutputOptions):
     """Error on held-out trajectories against the number of training samples."""
 
     arm: str = "kuka_iiwa"

@@ -19,6 +19,7 @@ from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.benchmarks.simulation import rates_in_turn
 from invdyn_ros.config import PositiveInts, Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.models.checkpoint import select_device
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot, load_robot
@@ -29,7 +30,7 @@ MUJOCO, PYBULLET = "mj_inverse", "PyBullet calculateInverseDynamics"
 
 
 @dataclass(frozen=True)
-class DynamicsBenchmarkConfig(Validated):
+class DynamicsBenchmarkConfig(OutputOptions, Validated):
     """Rigid-body inverse dynamics per second in PyTorch, beside MuJoCo and PyBullet."""
 
     arm: str = "ur5"

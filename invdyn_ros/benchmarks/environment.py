@@ -16,6 +16,7 @@ from pydantic import PositiveFloat
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.envs.vector_env import make_vec_env
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
@@ -32,7 +33,7 @@ MAX_ACTION = 0.5  # of random actions, which keeps the arm off its joint limits
 
 
 @dataclass(frozen=True)
-class EnvironmentBenchmarkConfig(Validated):
+class EnvironmentBenchmarkConfig(OutputOptions, Validated):
     """Environment steps per second with random actions, beside panda-gym's in the same run."""
 
     arm: str = "ur5"

@@ -32,6 +32,7 @@ from invdyn_ros.benchmarks.file_readers import KINDS, Kind, WrongAcceptance
 from invdyn_ros.benchmarks.file_specimens import sign
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
 from invdyn_ros.config import Validated, error_line
+from invdyn_ros.data.output_options import OutputOptions
 
 REFUSED, ACCEPTED = "refused", "accepted"
 TRACEBACK, LINES, HANG, CRASH = "traceback", "several_lines", "hang", "crash"
@@ -45,7 +46,7 @@ SIGNED_FRACTION, SIGNED = 0.5, ", signed"  # checkpoints whose checksums match t
 
 
 @dataclass(frozen=True)
-class FilesBenchmarkConfig(Validated):
+class FilesBenchmarkConfig(OutputOptions, Validated):
     """Damaged files of every kind that a command reads, and how they are refused."""
 
     files: PositiveInt = 20_000

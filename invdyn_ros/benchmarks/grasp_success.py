@@ -21,6 +21,7 @@ from tqdm import tqdm
 from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.plots.success_map import plot_success_map
 from invdyn_ros.graph.shipped_weights import find_policy
 from invdyn_ros.grasp.envs.agents import SCRIPTED, PolicySpec, load_policy_spec
@@ -37,7 +38,7 @@ Results = dict[tuple[str, str], list[EpisodeResult]]  # by policy and noise, in 
 
 
 @dataclass(frozen=True)
-class GraspSuccessBenchmarkConfig(Validated):
+class GraspSuccessBenchmarkConfig(OutputOptions, Validated):
     """Success rates of grasp policies in simulation, beside the scripted policy's."""
 
     arm: str = "ur5"

@@ -18,6 +18,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from invdyn_ros.benchmarks.hand_eye_scene import SimulatedHandEye
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.perception.hand_eye.hand_eye_calibration import residual_norms
 from invdyn_ros.perception.hand_eye.least_squares import fisher_information, solve_hand_eye
 from invdyn_ros.perception.hand_eye.pose_diversity import MIN_POSES
@@ -59,7 +60,7 @@ Solver = Callable[[PosePairs, Mounting], np.ndarray]
 
 
 @dataclass(frozen=True)
-class HandEyeBenchmarkConfig(Validated):
+class HandEyeBenchmarkConfig(OutputOptions, Validated):
     """Error of the camera pose from noisy detections of a marker, compared to OpenCV."""
 
     arm: str = "ur5"

@@ -24,6 +24,7 @@ from invdyn_ros.benchmarks.identified_payloads import payload_row
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
 from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.windows import windows
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.base_parameters import find_base_parameters
@@ -56,7 +57,7 @@ VALIDATION = 0.2  # fraction of the samples
 
 
 @dataclass(frozen=True)
-class IdentificationBenchmarkConfig(Validated):
+class IdentificationBenchmarkConfig(OutputOptions, Validated):
     """Physical bounds, error and recovery of identified parameters."""
 
     data: tuple[Path, ...] = ()

@@ -27,6 +27,7 @@ from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.learned_state_predictor import LearnedStatePredictor
 from invdyn_ros.control.motion_profile import Plan, State
 from invdyn_ros.control.state_predictor import StatePredictor, StatePredictorConfig
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.closed_loop import (
     ClosedLoopRun,
     LossyChannel,
@@ -49,7 +50,7 @@ DropRates = Annotated[tuple[FractionBelowOne, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
-class JointStateDropoutBenchmarkConfig(Validated):
+class JointStateDropoutBenchmarkConfig(OutputOptions, Validated):
     """Joint tracking while joint states are missing, and actions between observations."""
 
     models: tuple[Path, ...] = ()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.graph.launcher import launch
 from invdyn_ros.graph.node_spec import NodeSpec, ParameterValue
 from invdyn_ros.graph.ros_domain import own_domain
@@ -29,7 +30,7 @@ INTERRUPTED = 130  # exit code
 
 
 @dataclass(frozen=True)
-class LatencyBenchmarkConfig:
+class LatencyBenchmarkConfig(OutputOptions):
     """Latency from joint state to command through DDS, beside an echo of the same messages."""
 
     arm: str = "ur5"

@@ -28,6 +28,7 @@ from invdyn_ros.benchmarks.report import (
     settings_of,
 )
 from invdyn_ros.config import Fraction, Validated, to_mapping
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.models.timeseries.encoder_model import TIME_UNIT, EncoderInput
 from invdyn_ros.models.timeseries.latent_ode import LatentOde, LatentOdeConfig, odeint_bosh3
 from invdyn_ros.models.timeseries.observations import Motions, split_into_motions, subsample
@@ -51,7 +52,7 @@ FROZEN_LEARNING_RATE = 1e-7  # leaves trained weights unchanged
 
 
 @dataclass(frozen=True)
-class LatentOdeTrainingSpeedBenchmarkConfig(Validated):
+class LatentOdeTrainingSpeedBenchmarkConfig(OutputOptions, Validated):
     """Seconds per training step of a latent ODE, beside the authors' implementation."""
 
     observed_fraction: Fraction = 0.1

@@ -10,6 +10,7 @@ from typing import Any
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import parse_json, read_text
 from invdyn_ros.data.files import reading
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.grasp.learning.evaluation import EvaluationResult
 from invdyn_ros.grasp.learning.learner_state import read_run_config
 from invdyn_ros.grasp.learning.run import CURVE_FILE
@@ -19,7 +20,7 @@ MAX_LINEAR_RATIO = 20.0  # of the ends of an axis; above it, the axis is logarit
 
 
 @dataclass(frozen=True)
-class LearningCurvesBenchmarkConfig:
+class LearningCurvesBenchmarkConfig(OutputOptions):
     """Steps and time to a success rate in runs of train_grasp, with a figure of their curves."""
 
     runs: tuple[Path, ...] = field(default_factory=tuple)

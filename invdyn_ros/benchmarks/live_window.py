@@ -24,6 +24,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from invdyn_ros.benchmarks.report import benchmark_report, machine_info, quantiles
 from invdyn_ros.config import Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.live.access import KEY_PREFIX, SUBPROTOCOL
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.graph.launcher import child_environment, command, launch, parameters_yaml
@@ -38,7 +39,7 @@ INTERRUPTED = 130  # exit code
 
 
 @dataclass(frozen=True)
-class LiveWindowBenchmarkConfig(Validated):
+class LiveWindowBenchmarkConfig(OutputOptions, Validated):
     """Time from image to command with and without an open live window."""
 
     video: Path

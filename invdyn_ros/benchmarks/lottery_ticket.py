@@ -20,6 +20,7 @@ from scipy.sparse import csr_matrix
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
 from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import windows
 from invdyn_ros.evaluation.pages.network import write_network_page
@@ -60,7 +61,7 @@ NUMPY_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @dataclass(frozen=True)
-class LotteryTicketBenchmarkConfig(Validated):
+class LotteryTicketBenchmarkConfig(OutputOptions, Validated):
     """Error and latency of lottery tickets against sparsity."""
 
     arm: str = "ur5"

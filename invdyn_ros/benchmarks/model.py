@@ -26,6 +26,7 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, qu
 from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.models.checkpoint import load, select_device
 from invdyn_ros.models.gravity import for_commands
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
@@ -46,7 +47,7 @@ NUM_MOTIONS = 64  # different motions, so that no output is cached
 
 
 @dataclass(frozen=True)
-class ModelBenchmarkConfig(Validated):
+class ModelBenchmarkConfig(OutputOptions, Validated):
     """Latency of one prediction, batch size 1, one thread: live, exported and in eager PyTorch."""
 
     checkpoint: tuple[Path, ...] = ()

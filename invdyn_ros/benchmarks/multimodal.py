@@ -18,6 +18,7 @@ from torch import Tensor
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
 from invdyn_ros.config import Validated, to_mapping
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.flow import Flow
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
@@ -34,7 +35,7 @@ FEW_STEPS, MANY_STEPS = 4, 100  # sampling steps to compare
 
 
 @dataclass(frozen=True)
-class MultimodalBenchmarkConfig(Validated):
+class MultimodalBenchmarkConfig(OutputOptions, Validated):
     """Fractions of samples on each of two actions per motion, and errors."""
 
     train_samples: Annotated[int, Field(ge=MIN_COUNT)] = 12_000

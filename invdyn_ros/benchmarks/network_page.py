@@ -24,6 +24,7 @@ from invdyn_ros.benchmarks.report import (
 )
 from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.pages.network import write_network_page
 from invdyn_ros.evaluation.plots.network_video import network_frames
@@ -57,7 +58,7 @@ OPENED = "return performance.getEntriesByType('navigation')[0].loadEventEnd"
 
 
 @dataclass(frozen=True)
-class NetworkPageBenchmarkConfig(Validated):
+class NetworkPageBenchmarkConfig(OutputOptions, Validated):
     """Page and film of a network while it trains."""
 
     width: PositiveInt = 512

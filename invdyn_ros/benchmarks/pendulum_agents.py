@@ -16,6 +16,7 @@ from torch import Tensor
 from invdyn_ros.benchmarks.pendulum_task import Agent
 from invdyn_ros.config import Validated, to_mapping
 from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
@@ -57,7 +58,7 @@ SMOOTHEST = f"{DIRECT}, smoothest of many"
 
 
 @dataclass(frozen=True)
-class PlanningBenchmarkConfig(Validated):
+class PlanningBenchmarkConfig(OutputOptions, Validated):
     """Planner and inverse model on a pendulum of changed mass, beside a planner of actions."""
 
     shifted_mass: PositiveFloat = 2.0

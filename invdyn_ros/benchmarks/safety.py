@@ -23,6 +23,7 @@ from invdyn_ros.benchmarks.safety_live import run_live_faults
 from invdyn_ros.benchmarks.safety_rig import shipped_setups
 from invdyn_ros.benchmarks.safety_runs import DrivenResult, run_delay, run_persons
 from invdyn_ros.config import Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.robots.registry import ROBOTS
 from invdyn_ros.workers import parallel_map
 
@@ -35,7 +36,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class SafetyBenchmarkConfig(Validated):
+class SafetyBenchmarkConfig(OutputOptions, Validated):
     """Whether any input moves an arm where it must not go."""
 
     parts: tuple[Part, ...] = PARTS

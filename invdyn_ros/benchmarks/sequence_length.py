@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
 from invdyn_ros.config import Fraction, PositiveInts, Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.plots.time_series import plot_cost_by_length
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
 from invdyn_ros.models.timeseries.observations import Motions, subsample
@@ -38,7 +39,7 @@ SLOPE_POINTS = 3  # longest lengths from which the slope is computed
 
 
 @dataclass(frozen=True)
-class SequenceLengthBenchmarkConfig(Validated):
+class SequenceLengthBenchmarkConfig(OutputOptions, Validated):
     """Seconds and memory of time-series models on one motion of several lengths."""
 
     families: tuple[str, ...] = ("bridge", "gru_dt", "latent_ode", "ode_rnn")

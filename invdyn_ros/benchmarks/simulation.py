@@ -18,6 +18,7 @@ from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.robots.registry import load_plant, load_scene
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene, block_pose
@@ -29,7 +30,7 @@ TURN_SECONDS = 0.25  # [s] for which one candidate is measured before the next
 
 
 @dataclass(frozen=True)
-class SimulationBenchmarkConfig(Validated):
+class SimulationBenchmarkConfig(OutputOptions, Validated):
     """Physics steps and images per second, beside plain PyBullet with the same URDF."""
 
     arm: str = "ur5"

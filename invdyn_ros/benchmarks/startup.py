@@ -23,6 +23,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from invdyn_ros.benchmarks.interruption import interrupt
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles
 from invdyn_ros.config import Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.graph.launcher import child_environment
 from invdyn_ros.graph.node_spec import NodeSpec
@@ -38,7 +39,7 @@ SIGNALS = {"interrupted": signal.SIGINT, "killed": signal.SIGKILL}
 
 
 @dataclass(frozen=True)
-class StartupBenchmarkConfig(Validated):
+class StartupBenchmarkConfig(OutputOptions, Validated):
     """Time from launch to the first command, memory of each process, and end of teleop."""
 
     video: Path | None = None

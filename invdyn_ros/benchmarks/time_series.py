@@ -24,6 +24,7 @@ from tqdm import tqdm
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
 from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.plots.time_series import plot_error_by_gap
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder, Fractions
 from invdyn_ros.models.timeseries.interpolation_baselines import INTERPOLATORS, interpolate
@@ -59,7 +60,7 @@ ContextLengths = tuple[PositiveInt, ...]
 
 
 @dataclass(frozen=True)
-class TimeSeriesBenchmarkConfig(Validated):
+class TimeSeriesBenchmarkConfig(OutputOptions, Validated):
     """Errors of states between irregular observations, and after the last one."""
 
     data: Path

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Validated, load_yaml
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.checkpoint import select_device
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
@@ -29,7 +30,7 @@ RATE, TRAINER = "windows_per_s", "Trainer"
 
 
 @dataclass(frozen=True)
-class TrainingBenchmarkConfig(Validated):
+class TrainingBenchmarkConfig(OutputOptions, Validated):
     """Time of an epoch in memory: the Trainer, a plain DataLoader loop, and the steps alone."""
 
     config: tuple[Path, ...] = ()

@@ -19,6 +19,7 @@ from invdyn_ros.cli.calibrate_camera import CalibrateCameraOptions, run_calibrat
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Validated
 from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.graph.launcher import launch
 from invdyn_ros.graph.names import FrameName, Namespace, in_namespace
 from invdyn_ros.graph.node_spec import NodeSpec
@@ -45,7 +46,7 @@ INTERRUPTED = 130  # exit code of a recording that the user has ended with Ctrl-
 
 
 @dataclass(frozen=True)
-class CalibrateOptions:
+class CalibrateOptions(OutputOptions):
     """Options of the calibration of a camera's pose."""
 
     out: Path

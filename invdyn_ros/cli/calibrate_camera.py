@@ -17,6 +17,7 @@ from pydantic import Field
 from invdyn_ros.config import Validated
 from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.image_codec import decode_image
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.perception.calibration_board import BoardConfig, CalibrationBoard
 from invdyn_ros.perception.calibration_file import to_calibration_yaml
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera
@@ -34,7 +35,7 @@ NAME = re.compile(r"[A-Za-z0-9_/-]+")
 
 
 @dataclass(frozen=True)
-class CalibrateCameraOptions(Validated):
+class CalibrateCameraOptions(OutputOptions, Validated):
     """Compute the intrinsics of a camera from images that show a printed board.
 
     The board is made by `invdyn print_board`. Move and tilt it, near and far, up to the corners of

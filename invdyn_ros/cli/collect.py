@@ -11,6 +11,7 @@ import tyro
 from invdyn_ros.cli.collect_grasp import DEMONSTRATIONS
 from invdyn_ros.cli.options import parse
 from invdyn_ros.data.dataset import check_writable, write_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.sources.registry import SOURCES
 from invdyn_ros.sources.source import Collection, Source
 
@@ -60,6 +61,8 @@ def _with_out(source: type[Source]) -> type:
     hints = get_type_hints(source)
     changed = [(name, positional[hints[name]]) for name in POSITIONAL if name in hints]
     changed.append(("out", Annotated[Path, tyro.conf.arg(help="Dataset folder to write.")]))
-    options = make_dataclass(source.__name__, changed, bases=(source,), frozen=True, kw_only=True)
+    options = make_dataclass(
+        source.__name__, changed, bases=(OutputOptions, source), frozen=True, kw_only=True
+    )
     options.__doc__ = source.__doc__
     return options

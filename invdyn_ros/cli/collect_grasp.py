@@ -15,6 +15,7 @@ from typing import Any, Literal
 import tyro
 from tqdm import tqdm
 
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.learning.demonstration_dataset import write_demonstrations
 from invdyn_ros.grasp.learning.expert_demonstrations import (
@@ -41,7 +42,7 @@ CUT_OFF = "cut off by the end of the recording"
 
 
 @dataclass(frozen=True)
-class CollectGraspOptions:
+class CollectGraspOptions(OutputOptions):
     """Convert recorded grasps to demonstrations for 'invdyn train_grasp'.
 
     Record them with 'invdyn launch grasp_sim record:=DIR'. With policy:=none a person drives,
@@ -68,7 +69,7 @@ class CollectGraspOptions:
 
 
 @dataclass(frozen=True)
-class CollectExpertOptions:
+class CollectExpertOptions(OutputOptions):
     """Collect demonstrations by the expert of the shipped policies in simulation.
 
     They are for 'invdyn train_planner' and 'invdyn train_grasp'.

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 
 from invdyn_ros.cli.options import override, parse
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.net2net import convert
 
 
 @dataclass(frozen=True)
-class ConvertOptions:
+class ConvertOptions(OutputOptions):
     """Convert an mlp or gru checkpoint to enhanced; `--field value` sets a field of enhanced."""
 
     checkpoint: Path
@@ -27,8 +28,6 @@ class ConvertOptions:
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options, rest = parse(ConvertOptions, argv, "convert", return_unknown_args=True)
-    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        raise ValueError(f"--out {options.out} exists and is not empty; give a new folder")
     model = load(options.checkpoint)
     torch.manual_seed(options.seed)
     converted = convert(model, **override({}, rest))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from invdyn_ros.cli.options import parse, robot_option
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluation_report
 from invdyn_ros.evaluation.headlines import headline, headline_text
@@ -22,7 +23,7 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(OutputOptions):
     """Report the error of a model on held-out motion, compared with baselines."""
 
     checkpoint: Path

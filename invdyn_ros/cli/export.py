@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from invdyn_ros.cli.options import parse
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.rigid_body import RigidBody
@@ -14,13 +16,19 @@ SUFFIXES = (".onnx", ".c", ".urdf", ".xml")
 
 
 @dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(OutputOptions):
     """Export a model: .onnx (any family), .c, .urdf or .xml (MJCF; rigid_body)."""
 
     checkpoint: Path
     """Checkpoint folder."""
     out: Path
     """File to write; its suffix is the format. Beside a .c file comes its .h file."""
+
+    def outputs(self) -> Iterator[tuple[str, Path]]:
+        """Yield the file, and the header of a C file."""
+        yield "--out", self.out
+        if self.out.suffix == ".c":
+            yield "--out", self.out.with_suffix(".h")
 
     def __post_init__(self) -> None:
         """Check the suffix."""

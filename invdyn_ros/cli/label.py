@@ -9,12 +9,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.pseudo_labels import label_recordings
 from invdyn_ros.sources.source import num_workers
 
 
 @dataclass(frozen=True)
-class LabelOptions:
+class LabelOptions(OutputOptions):
     """Write a dataset with the actions that a model predicts. An interrupted run is resumed."""
 
     checkpoint: Path

@@ -13,6 +13,7 @@ from typing import Any
 import tyro
 
 from invdyn_ros.config import parse_yaml
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.robots.registry import register_arm
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.source import arm_name
@@ -28,19 +29,23 @@ def parse(options: Any, argv: Sequence[str] | None, verb: str, **tyro_options: A
         **tyro_options: further options of `tyro.cli`.
 
     Raises:
-        ValueError: a wrong, missing or unknown option, in one line.
+        ValueError: a wrong, missing or unknown option, or an output that exists, in one line.
     """
     errors = io.StringIO()
     words = _register_arms(sys.argv[1:] if argv is None else argv)
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(options, args=words, prog=f"invdyn {verb}", **tyro_options)
+            result = tyro.cli(options, args=words, prog=f"invdyn {verb}", **tyro_options)
     except SystemExit as exit_:
         if not exit_.code:
             raise
         text = re.sub(r"[\u2500-\u257f]+", " ", errors.getvalue())  # box drawing
         text = re.sub(r"\s+", " ", text).strip()
         raise ValueError(text or f"bad options; see invdyn {verb} --help") from None
+    known = result[0] if isinstance(result, tuple) else result
+    if isinstance(known, OutputOptions):
+        known.check_outputs()
+    return result
 
 
 def robot_option(arm: str | None, urdf: Path | None) -> Robot | None:

@@ -12,6 +12,7 @@ import tyro
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.perception.calibration_board import (
     PIXELS_PER_MM,
     BoardConfig,
@@ -27,7 +28,7 @@ SUFFIXES, BLACK = (".pdf", ".png"), (0.0,)
 
 
 @dataclass(frozen=True)
-class PrintBoardOptions(Validated):
+class PrintBoardOptions(OutputOptions, Validated):
     """Write a board at true scale, to print it without scaling and glue it on something flat."""
 
     out: Path

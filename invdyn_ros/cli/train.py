@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from invdyn_ros.cli.options import override, parse, robot_option
 from invdyn_ros.config import load_yaml
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.pages.network import write_network_page
 from invdyn_ros.models.drive_check import refusal
 from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS
@@ -29,7 +31,7 @@ from invdyn_ros.training.validation_error import ValidationError
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(OutputOptions):
     """Train a model on a dataset; `--field value` overrides a field of the config file."""
 
     config: Path
@@ -48,6 +50,12 @@ class TrainOptions:
     """Page (.html) of the network to write while it trains; families mlp, enhanced, ensemble."""
     report: Path | None = None
     """JSON file to write after the training, as 'invdyn evaluate' does."""
+
+    def outputs(self) -> Iterator[tuple[str, Path]]:
+        """Yield checkpoint, page and report; an interrupted run has made the first two."""
+        for option, path in super().outputs():
+            if not (self.resume and option == "--watch"):
+                yield option, path
 
     def __post_init__(self) -> None:
         """Check the names of page and report."""

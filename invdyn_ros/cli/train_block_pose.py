@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from invdyn_ros.cli.options import override, parse
 from invdyn_ros.config import from_mapping, load_yaml
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.grasp.pose_training.train import (
     CONFIG_FILE,
     BlockPoseTrainConfig,
@@ -21,7 +23,7 @@ from invdyn_ros.robots.robot import package_file
 
 
 @dataclass(frozen=True)
-class TrainBlockPoseOptions:
+class TrainBlockPoseOptions(OutputOptions):
     """Train a block pose network; `--field value` overrides a field of the config file."""
 
     out: Path
@@ -40,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         TrainBlockPoseOptions, argv, "train_block_pose", return_unknown_args=True
     )
     config = read_config(options, rest)
-    if (options.out / CONFIG_FILE).exists() and not options.resume:
-        raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
+    if options.overwrite and not options.resume and (options.out / CONFIG_FILE).is_file():
+        shutil.rmtree(options.out)  # else its rounds would be gone on with
     torch.set_num_threads(1)
     with closing(ProgressBars()) as bars:
         report = train_block_pose(config, options.out, bars.update)

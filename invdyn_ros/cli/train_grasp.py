@@ -10,16 +10,16 @@ from tqdm import tqdm
 
 from invdyn_ros.cli.options import override, parse
 from invdyn_ros.config import from_mapping, load_yaml
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.grasp.learning.config import GraspTrainConfig
 from invdyn_ros.grasp.learning.evaluation import EvaluationResult
-from invdyn_ros.grasp.learning.learner_state import LEARNER_STATE_FILE
 from invdyn_ros.grasp.learning.run import grasp_task
 from invdyn_ros.grasp.learning.train import train_grasp
 from invdyn_ros.robots.robot import package_file
 
 
 @dataclass(frozen=True)
-class TrainGraspOptions:
+class TrainGraspOptions(OutputOptions):
     """Train a grasp policy; `--field value` overrides a field of the config file.
 
     `--noise` is the domain randomization level: none, default or hard.
@@ -43,8 +43,6 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options, rest = parse(TrainGraspOptions, argv, "train_grasp", return_unknown_args=True)
     config = read_config(options, rest)
-    if (options.out / LEARNER_STATE_FILE).exists() and not options.resume:
-        raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
     with tqdm(
         total=config.total_timesteps,
         unit="step",

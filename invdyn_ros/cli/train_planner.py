@@ -10,14 +10,15 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.grasp.learning.demonstration_dataset import is_demonstration_dataset
 from invdyn_ros.grasp.learning.planner_data import load_planner_data
 from invdyn_ros.training.train_planner import PlannerTrainConfig, planner_data, train_planner
-from invdyn_ros.training.training_state import STATE_FILE, Progress
+from invdyn_ros.training.training_state import Progress
 
 
 @dataclass(frozen=True)
-class TrainPlannerOptions:
+class TrainPlannerOptions(OutputOptions):
     """Train a planner, which predicts a sequence of desired states towards a goal."""
 
     data: Path
@@ -34,8 +35,6 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     kind = tyro.conf.configure(tyro.conf.OmitArgPrefixes)(TrainPlannerOptions)
     options = parse(kind, argv, "train_planner")
-    if (options.out / STATE_FILE).exists() and not options.resume:
-        raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
     load = load_planner_data if is_demonstration_dataset(options.data) else planner_data
     data = load(options.planner, options.data)
     epochs = options.planner.trainer.epochs

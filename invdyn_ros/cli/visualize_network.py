@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from invdyn_ros.config import Validated
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.pages.network import read_network_page, write_network_page
 from invdyn_ros.evaluation.plots.network_video import write_network_video
 from invdyn_ros.models.checkpoint import load
@@ -21,7 +22,7 @@ PAGE_SUFFIX, VIDEO_SUFFIXES = ".html", (".mp4", ".gif")
 
 
 @dataclass(frozen=True)
-class NetworkOptions(Validated):
+class NetworkOptions(OutputOptions, Validated):
     """Write a page (.html) or a film (.mp4, .gif) of a network while it trains.
 
     Without --checkpoints or --compare it is a small network that learns exclusive or, trained at

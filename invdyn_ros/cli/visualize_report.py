@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import tyro
 
 from invdyn_ros.config import Validated, load_json
+from invdyn_ros.data.output_options import RUN_MEDIA, OutputOptions
 from invdyn_ros.evaluation.pages.report_page import Section, write_report_page
 from invdyn_ros.evaluation.pages.sections import report_sections
 from invdyn_ros.evaluation.report_keys.registry import REPORT_KEYS
 
 RECORDED = ("evaluate", "teleop", "grasp_sim", "gravity_compensation")
 """Kinds of reports whose pages also have curves, which the JSON file lacks."""
-MEDIA = ("teleop.mp4", "grasp.mp4", "summary.png", "compare.png")
+MEDIA = (*RUN_MEDIA, "compare.png")
 TELLING_KEYS = {
     "families": "compare",
     "baselines": "evaluate",
@@ -28,7 +29,7 @@ TELLING_KEYS = {
 
 
 @dataclass(frozen=True)
-class ReportOptions(Validated):
+class ReportOptions(OutputOptions, Validated):
     """Write the page of a report from its JSON file, without curves that only the run had."""
 
     file: tyro.conf.Positional[Path]
@@ -36,20 +37,24 @@ class ReportOptions(Validated):
     out: Path | None = None
     """Page to write; default: that beside the file."""
 
+    def outputs(self) -> Iterator[tuple[str, Path]]:
+        """Yield the page."""
+        yield "--out", self.page
+
+    @property
+    def page(self) -> Path:
+        """The page to write."""
+        return self.out or self.file.with_suffix(".html")
+
 
 def write_report(options: ReportOptions) -> list[Path]:
     """Write the page and return its path.
 
     Raises:
-        ValueError: the file is no report, or its page exists and may have more than the new one.
+        ValueError: the file is no report.
     """
     report = load_json(options.file, "write the report again")
     kind = report_kind(report, options.file)
-    page = options.out or options.file.with_suffix(".html")
-    if options.out is None and kind in RECORDED and page.exists():
-        raise ValueError(
-            f"{page} exists and may have curves that {options.file} lacks; give --out PAGE.html"
-        )
     names = [options.file.with_suffix(".png").name, *MEDIA]
     media = [options.file.with_name(name) for name in names]
     try:
@@ -57,7 +62,7 @@ def write_report(options: ReportOptions) -> list[Path]:
         if kind in RECORDED:
             text = "Curves and pictures are only in the page that the run itself wrote."
             sections.append(Section("Curves", text))
-        written = write_report_page(options.file, kind, report, sections, media, page)
+        written = write_report_page(options.file, kind, report, sections, media, options.page)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{options.file} is no complete report of {kind}: {error!r}") from error
     return [written]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,12 @@ from pydantic import PositiveInt
 
 from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.data.dataset import read_dataset
-from invdyn_ros.evaluation.plots.planar_body_video import MotionPredictions, write_body_video
+from invdyn_ros.data.output_options import OutputOptions
+from invdyn_ros.evaluation.plots.planar_body_video import (
+    VIDEO_SUFFIXES,
+    MotionPredictions,
+    write_body_video,
+)
 from invdyn_ros.models.timeseries.observations import Observations, split_into_motions, subsample
 from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained_copy
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
@@ -22,7 +27,7 @@ MAX_CURVES = 5
 
 
 @dataclass(frozen=True)
-class TrajectoryOptions(Validated):
+class TrajectoryOptions(OutputOptions, Validated):
     """Write OUT.mp4 and OUT.gif with predictions of a model before and after its training."""
 
     data: Path
@@ -41,6 +46,11 @@ class TrajectoryOptions(Validated):
     """Number of samples."""
     seed: int = 0
     """Random seed of the observations, and of the weights before training."""
+
+    def outputs(self) -> Iterator[tuple[str, Path]]:
+        """Yield the videos."""
+        for suffix in VIDEO_SUFFIXES:
+            yield "--out", self.out.with_suffix(suffix)
 
 
 def write_trajectories(options: TrajectoryOptions) -> list[Path]:

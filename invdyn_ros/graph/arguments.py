@@ -135,6 +135,9 @@ class CommonArguments:
     report: Annotated[
         str, Field(description="FILE.json to write at the end, with plots and a video")
     ] = ""
+    overwrite: Annotated[
+        bool, Field(description="replace the report and film of an earlier run")
+    ] = False
     record: Annotated[
         str, Field(description="new directory for a rosbag2 recording of the run")
     ] = ""

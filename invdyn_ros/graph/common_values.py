@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from invdyn_ros.data.action_units import TORQUE
+from invdyn_ros.data.output_options import RUN_MEDIA
 from invdyn_ros.graph.arguments import BOOLEAN_VALUES
 from invdyn_ros.graph.checkpoints import (
     find_checkpoint,
@@ -60,8 +61,21 @@ def resolve_common(values: ArgumentValues) -> None:
     report, record = values["report"], values["record"]
     if report and (not report.endswith(".json") or Path(report).is_dir()):
         raise ValueError(f"report:={report} is not a .json file")
+    if report and not values["overwrite"]:
+        _check_new(Path(report))
     if record and Path(record).exists():
         raise ValueError(f"record:={record} exists already; a recording needs a new directory")
+
+
+def _check_new(report: Path) -> None:
+    """Check that no earlier run has written a report or a film there."""
+    media = [report.with_name(name) for name in RUN_MEDIA]
+    for file in (report, report.with_suffix(".html"), *media):
+        if file.exists():
+            raise ValueError(
+                f"report:={report}: {file} exists; give a file in another folder, or "
+                "overwrite:=true to replace it"
+            )
 
 
 def _check_view_port(view: bool, port: int) -> None:

@@ -20,6 +20,7 @@ BODY_BOX_OFFSET = 306  # [px] from the upper to the lower box
 CURVES = (560, HEADER + 24, WIDTH - 600, 596)
 LABEL_HEIGHT = 30  # [px] between the boxes of two curves
 MAX_PIXELS_PER_METRE = 110  # [px/m]
+VIDEO_SUFFIXES = (".mp4", ".gif")
 GROUND_HEIGHT = 42  # [px] below the floor
 TOP_MARGIN = 12  # [px] free above a body
 
@@ -59,7 +60,7 @@ def write_body_video(
     for column, box, span in zip(columns.values(), boxes.values(), spans, strict=True):
         _curve(page, box, motion, column, span)
     scale = _pixels_per_metre(model, motion.state)
-    files = [stem.with_suffix(suffix) for suffix in (".mp4", ".gif")]
+    files = [stem.with_suffix(suffix) for suffix in VIDEO_SUFFIXES]
     gif_frames = []
     with VideoWriter(files[0]) as video:
         for row in range(len(motion.time)):
