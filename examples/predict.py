@@ -1,27 +1,21 @@
 """Load a shipped model of inverse dynamics and predict the joint torques of a motion."""
 
-import math
+import numpy as np
 
-import torch
+import invdyn_ros
 
-from invdyn_ros.models.checkpoint import load
-from invdyn_ros.robots.robot import load_robot, package_file
+robot = invdyn_ros.load_robot("ur5")
+model = invdyn_ros.load("ur5")  # or the folder of a model of your own
 
-robot = load_robot("ur5")
-model = load(package_file("config/checkpoints/ur5"), robot=robot)
+# One second of a sine around the home pose: (T, n) each.
+frequency, amplitude = 2 * np.pi, 0.1  # [rad/s], [rad]
+time = np.linspace(0, 1, 125)[:, None]
+q = robot.home + amplitude * np.sin(frequency * time)
+qd = np.broadcast_to(amplitude * frequency * np.cos(frequency * time), q.shape)
+qdd = -(frequency**2) * (q - robot.home)
 
-# One second of a sine around the home pose: (B, T, 3n) = [q, qd, qdd] at times (B, T) [s].
-time = torch.arange(125, dtype=torch.float64) / model.meta.rate
-angle = 2 * math.pi * time[:, None]
-home = torch.as_tensor(robot.home)
-amplitude = 0.1  # [rad]
-q = home + amplitude * torch.sin(angle)
-qd = 2 * math.pi * amplitude * torch.cos(angle).expand_as(q)
-qdd = -((2 * math.pi) ** 2) * (q - home)
-motion = torch.cat([q, qd, qdd], dim=1)[None]
+torque = model.predict(q, qd, qdd).torque_nm
 
-prediction = model.predict(motion, time[None])
-
-print(f"{model.meta.family} of {model.meta.robot}, actions in {model.meta.action_unit}")
-for name, torque in zip(model.meta.joint_names, prediction.mean[0].T, strict=True):
-    print(f"{name:20} {torque.min():8.2f} to {torque.max():7.2f} {model.meta.action_unit}")
+print(f"{model.meta.family} of {model.meta.robot}")
+for name, values in zip(model.joint_names, torque.T, strict=True):
+    print(f"{name:20} {values.min():8.2f} to {values.max():7.2f} N m")

@@ -10,28 +10,11 @@ from tables import text_cell
 
 TITLE = """# Python interface
 
-Every source becomes a list of `Trajectory`, every model maps a window of motion to actions. The
-examples run as they are, and tests run them.
+`import invdyn_ros` has the names below; they follow semantic versioning, other modules may change.
+The examples run as they are, and tests run them.
 """
-INTERFACE = {
-    "Data": (
-        "data.trajectory.Trajectory",
-        "data.dataset.read_dataset",
-        "data.dataset.write_dataset",
-    ),
-    "Training": ("training.train.train", "training.run_config.TrainConfig"),
-    "Models": (
-        "models.checkpoint.load",
-        "models.inverse_dynamics.InverseDynamics",
-        "models.runtime.load_runtime",
-    ),
-    "Evaluation": ("evaluation.prediction.predict_split", "evaluation.evaluate.evaluation_report"),
-    "Robots": ("robots.robot.load_robot", "robots.robot.Robot"),
-    "Control": ("control.controller.ArmController",),
-    "Grasping": ("grasp.envs.grasp_env.GraspEnv",),
-    "Sources": ("sources.source.Source",),
-}
-"""Heading -> functions and classes, by their path below invdyn_ros."""
+EXTENDING = ("models.inverse_dynamics.InverseDynamics", "sources.source.Source")
+"""Base classes of model families and sources, by their path below invdyn_ros."""
 
 
 def api_page() -> str:
@@ -39,17 +22,30 @@ def api_page() -> str:
     parts = [TITLE, "## Examples\n"]
     for file in sorted((ROOT / "examples").glob("*.py")):
         parts.append(f"### {file.name}\n\n```python\n{file.read_text(encoding='utf-8')}```\n")
-    for heading, names in INTERFACE.items():
-        parts.append(f"## {heading}\n")
-        parts += [_section(name) for name in names]
+    parts.append("## Names\n")
+    parts += [_section(path, f"from invdyn_ros import {name}") for name, path in names().items()]
+    parts.append("## Interfaces to extend\n")
+    parts += [_section(path, _import(path)) for path in EXTENDING]
     return "\n".join(parts)
 
 
-def _section(path: str) -> str:
+def names() -> dict[str, str]:
+    """Return the names of the package -> where they are, without importing it."""
+    tree = ast.parse((ROOT / "invdyn_ros/__init__.py").read_text(encoding="utf-8"))
+    values = {n.targets[0].id: n.value for n in tree.body if isinstance(n, ast.Assign)}
+    return ast.literal_eval(values["_INTERFACE"])
+
+
+def _import(path: str) -> str:
+    module, name = path.rsplit(".", 1)
+    return f"from invdyn_ros.{module} import {name}"
+
+
+def _section(path: str, statement: str) -> str:
     """Return the section of a function, or of a class and its public methods."""
     module, name = path.rsplit(".", 1)
     node = next(n for n in trees()[module].body if getattr(n, "name", "") == name)
-    parts = [f"### {name}\n\n`from invdyn_ros.{module} import {name}`\n"]
+    parts = [f"### {statement.split()[-1]}\n\n`{statement}`\n"]
     if isinstance(node, ast.FunctionDef):
         return "\n".join([*parts, _function(node)])
     parts.append(_text(ast.get_docstring(node)))

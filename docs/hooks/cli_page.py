@@ -110,7 +110,8 @@ def _sources() -> Iterator[tuple[str, DataClass]]:
     registry: ast.Dict = constant("sources.registry", "SOURCES")  # type: ignore[assignment]
     for key, value in zip(registry.keys, registry.values, strict=True):
         source = classes()[ast.unparse(value)]
-        with_out = DataClass(source.name, source.module, source.summary, (), (*source.fields, out))
+        fields = (*source.fields, out, *classes()["OutputOptions"].fields)
+        with_out = DataClass(source.name, source.module, source.summary, (), fields)
         yield ast.literal_eval(key), with_out  # type: ignore[arg-type]
     for item in in_module("cli.collect_grasp", "Options"):
         yield item.name.removeprefix("Collect").removesuffix("Options").lower(), item

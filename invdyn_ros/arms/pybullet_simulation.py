@@ -18,7 +18,7 @@ from invdyn_ros.arms.pybullet_client import connect, pybullet
 from invdyn_ros.arms.pybullet_obstacles import Contact, add_obstacles, find_contacts
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.plant import PlantConfig
-from invdyn_ros.robots.registry import load_arm_obstacles
+from invdyn_ros.robots.registry import load_arm_obstacles, load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array, Mask
@@ -75,7 +75,7 @@ class Simulation(AbstractContextManager["Simulation"]):
     def __init__(
         self,
         robot: Robot,
-        plant: PlantConfig,
+        plant: PlantConfig | None = None,
         unit: str | None = None,
         scene: Scene | None = None,
         gui: bool = False,
@@ -86,7 +86,7 @@ class Simulation(AbstractContextManager["Simulation"]):
 
         Args:
             robot: the arm.
-            plant: parameters of the simulated arm.
+            plant: parameters of the simulated arm; default: those of its entry.
             unit: unit of the commands, "N m" or "rad"; by default that of the arm.
             scene: block and camera at the arm; None: the arm and its obstacles.
             gui: whether to open a window, which needs a display.
@@ -97,6 +97,7 @@ class Simulation(AbstractContextManager["Simulation"]):
             ValueError: the unit cannot be simulated, or the physics rate is no multiple of the
                 arm's rate.
         """
+        plant = plant or load_plant(robot.name)
         self.robot, self.plant, self.scene = robot, plant, scene
         self.unit = unit or robot.action_unit
         if self.unit not in SIMULATED_UNITS:
