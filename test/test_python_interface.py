@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import invdyn_ros
+from invdyn_ros.training.run_config import find_config
 
 N = 6
 RNG = np.random.default_rng(0)
@@ -118,6 +120,17 @@ def test_controller_holds_stops_and_refuses_targets_of_other_arms(model):
     assert commands[-1].action is None and commands[-1].reason
     with pytest.raises(ValueError, match="ur5"):
         invdyn_ros.Controller("kuka_iiwa", model)
+
+
+def test_config_is_found_by_name_in_any_folder_or_by_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config("mlp").is_file() and find_config("latent_ode").is_file()
+    file = Path("mlp.yaml")
+    file.write_text("family: gru")
+    assert find_config("mlp.yaml") == file
+    for wrong in ("mlps", "config/train/mlp", "mlp/mlp.yaml"):
+        with pytest.raises(ValueError, match=f"{wrong} is neither a file nor .*: bridge, .*mlp"):
+            find_config(wrong)
 
 
 def test_sources_are_named():

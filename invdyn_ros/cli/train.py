@@ -19,7 +19,7 @@ from invdyn_ros.models.drive_check import refusal
 from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS
 from invdyn_ros.training.distributed import torchrun_process_group
 from invdyn_ros.training.network_recorder import NetworkRecorder
-from invdyn_ros.training.run_config import parse_train_config
+from invdyn_ros.training.run_config import find_config, parse_train_config
 from invdyn_ros.training.train import train
 from invdyn_ros.training.train_time_series import (
     TimeSeriesTrainConfig,
@@ -35,7 +35,8 @@ class TrainOptions(OutputOptions):
     """Train a model on a dataset; `--field value` overrides a field of the config file."""
 
     config: Path
-    """YAML file with the model family and the settings of the run."""
+    """YAML file with the model family and the settings of the run, or the name of one of this
+    package, such as rigid_body."""
     data: Path
     """Dataset folder."""
     out: Path
@@ -68,7 +69,7 @@ class TrainOptions(OutputOptions):
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options, rest = parse(TrainOptions, argv, "train", return_unknown_args=True)
-    values = override(load_yaml(options.config), rest)
+    values = override(load_yaml(find_config(options.config)), rest)
     if values.get("family") in TIME_SERIES_MODELS:
         return _train_time_series(parse_time_series_config(values, str(options.config)), options)
     config = parse_train_config(values, str(options.config))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import NonNegativeInt
 
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.models.registry import MODELS
+from invdyn_ros.robots.robot import package_file
 from invdyn_ros.training.trainer import TrainerConfig
 
 RunConfig = TypeVar("RunConfig", bound=Any)
+CONFIG_FOLDERS = ("train", "timeseries")  # in config/, of files for `invdyn train`
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,22 @@ class TrainConfig:
     def resolved_split_seed(self) -> int:
         """Seed of the split."""
         return self.seed if self.split_seed is None else self.split_seed
+
+
+def find_config(config: str | Path) -> Path:
+    """Return the path of a config file that is given by path, or by the name of a shipped one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    path = Path(config)
+    folders = [package_file(f"config/{folder}") for folder in CONFIG_FOLDERS]
+    candidates = [path, *(folder / f"{path}.yaml" for folder in folders)]
+    for candidate in candidates if len(path.parts) == 1 else [path]:
+        if candidate.is_file():
+            return candidate
+    names = ", ".join(sorted(file.stem for folder in folders for file in folder.glob("*.yaml")))
+    raise ValueError(f"{config} is neither a file nor a config of this package: {names}")
 
 
 def parse_train_config(values: Mapping[str, Any], source: str) -> TrainConfig:

@@ -12,8 +12,8 @@ from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.output_options import is_used
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.arm_model import Model, load
-from invdyn_ros.robots.robot import Robot, load_robot, package_file
-from invdyn_ros.training.run_config import parse_train_config
+from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.training.run_config import find_config, parse_train_config
 from invdyn_ros.training.train import train
 
 
@@ -32,7 +32,7 @@ def train_model(
         data: dataset folder, or trajectories with actions. Each is wholly in the training, the
             validation or the test split.
         out: checkpoint folder to write.
-        family: model family; its config file of this package has the settings.
+        family: model family, the name of a config file of this package, or the path of one.
         robot: the arm, or its name; default: that of a dataset folder. Trajectories without an arm
             are of a mechanism without a URDF.
         overwrite: whether to replace a model in `out`.
@@ -43,7 +43,7 @@ def train_model(
     """
     if is_used(Path(out)) and not overwrite:
         raise ValueError(f"{out} exists; give another folder, or overwrite=True to replace it")
-    values = _config(family) | settings
+    values = dict(load_yaml(find_config(family))) | settings
     config = parse_train_config(values, f"the settings of {family}")
     arm = load_robot(robot) if isinstance(robot, str) else robot
     if isinstance(data, str | Path):
@@ -54,11 +54,3 @@ def train_model(
         write_dataset(dataset, data, name, data[0].rate if data else 0.0)
         train(config, dataset, out, robot=arm)
     return load(out)
-
-
-def _config(family: str) -> dict[str, Any]:
-    """Return the settings of the shipped config file of a family."""
-    try:
-        return dict(load_yaml(package_file(f"config/train/{family}.yaml")))
-    except FileNotFoundError:
-        return {"family": family}  # which names the known families
