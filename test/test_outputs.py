@@ -32,12 +32,15 @@ COMMANDS = [
     f"collect grasp bag --out {OUT}",
     f"calibrate bag bag --mounting eye_to_hand --out {OUT}.yaml",
     f"calibrate camera folder --out {OUT}.yaml",
+    f"excite --out {OUT}.npz",
+    f"identify arm --out {OUT}",
+    f"identify payload --without d --with d --out {OUT}.yaml",
     f"print_board --out {OUT}.pdf",
     f"visualize network --out new.html {OUT}.gif",
     f"visualize report {OUT}.json",
     f"benchmark simulation --report {OUT}.json",
 ]
-SUFFIXES = ("c", "h", "onnx", "json", "html", "yaml", "pdf", "gif", "mp4")
+SUFFIXES = ("c", "h", "onnx", "json", "html", "yaml", "pdf", "gif", "mp4", "npz")
 
 
 def contents(folder):

@@ -10,6 +10,7 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.robots.obstacles import Obstacles, load_obstacles
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot, load_robot
@@ -22,7 +23,7 @@ from invdyn_ros.sources.source import DEFAULT_ARM, arm_name
 
 
 @dataclass(frozen=True)
-class ExciteOptions:
+class ExciteOptions(OutputOptions):
     """Design an excitation: informative, smooth, and clear of obstacles and of the arm itself."""
 
     out: Path

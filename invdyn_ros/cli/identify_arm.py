@@ -15,6 +15,7 @@ from invdyn_ros.cli.excite import describe, design_with_progress, obstacles_opti
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.data.action_units import is_torque
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.arm_identification import (
     CHECKPOINT,
     VALIDATION,
@@ -32,7 +33,7 @@ MOTION_FILE = "excitation.npz"
 
 
 @dataclass(frozen=True)
-class IdentifyArmOptions(Validated):
+class IdentifyArmOptions(OutputOptions, Validated):
     """Excite a simulated arm, identify it, validate on another kind of motion, and export."""
 
     out: Path
@@ -106,11 +107,12 @@ def _summary(result: IdentifiedArm, options: IdentifyArmOptions) -> str:
 def _report_and_export(options: IdentifyArmOptions, robot: Robot) -> None:
     """Write report, page and exports of the checkpoint."""
     out = options.out
-    words = ["--checkpoint", str(out / CHECKPOINT), "--data", str(out / VALIDATION)]
+    words = ["--overwrite"]  # the folder is this run's
+    words += ["--checkpoint", str(out / CHECKPOINT), "--data", str(out / VALIDATION)]
     words += ["--report", str(out / "report.json"), "--plots", str(out / "plots")]
     words += ["--urdf", str(options.urdf)] if options.urdf else []
     evaluate.main(words)
     suffixes = (".c", ".urdf", ".xml") if is_torque(robot.action_unit) else (".c",)
     for suffix in suffixes:
         file = out / f"{robot.name}{suffix}"
-        export.main(["--checkpoint", str(out / CHECKPOINT), "--out", str(file)])
+        export.main(["--overwrite", "--checkpoint", str(out / CHECKPOINT), "--out", str(file)])

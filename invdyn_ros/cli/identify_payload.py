@@ -11,6 +11,7 @@ import tyro
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.models.payload import Payload, check_suffix, save_payload
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.source import arm_name
@@ -18,7 +19,7 @@ from invdyn_ros.training.payload_recordings import payload_of_recordings
 
 
 @dataclass(frozen=True)
-class IdentifyPayloadOptions(Validated):
+class IdentifyPayloadOptions(OutputOptions, Validated):
     """Identify the payload of an arm from two recordings, without it and with it."""
 
     without: Path
