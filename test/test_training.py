@@ -292,7 +292,7 @@ def test_command_line_trains_with_overridden_fields(
     assert residuals.std.mean() == pytest.approx(error["rmse"], rel=0.1)
     assert f"RMSE {error['rmse']:.3g} N m" in printed
     with pytest.raises(ValueError, match="expected '--field value'"):
-        cli.main([*arguments, "--width"])
+        cli.main([*arguments, "--overwrite", "--width"])
 
 
 @pytest.mark.slow
@@ -329,7 +329,7 @@ def test_network_is_watched_while_it_trains(
     words += ["--out", str(tmp_path / "refused"), "--watch"]
     for name, end, message in (
         ("mlp", "net.txt", "is no .html file"),
-        ("gru", str(page), "family gru is not a plain stack of layers"),
+        ("gru", str(tmp_path / "gru.html"), "family gru is not a plain stack of layers"),
     ):
         words[1] = str(CONFIGS / f"{name}.yaml")
         assert run_verb("train", [*words, end]) == 2
