@@ -1,5 +1,6 @@
 """What pip installs: all files, declared packages, and one line about a part that is missing."""
 
+import ast
 import json
 import os
 import re
@@ -132,11 +133,11 @@ def imported_modules():
     """Packages of others that are imported -> a file that imports them."""
     names = {}
     for file in sorted((ROOT / "invdyn_ros").rglob("*.py")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            if match := re.match(
-                r"\s*(?:from|import) (\w+)(?:\.\S*)?( import .*| as \w+)?$", line
-            ):
-                names[match[1]] = file
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0]: file for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names[node.module.partition(".")[0]] = file
     return {
         name: file
         for name, file in names.items()
