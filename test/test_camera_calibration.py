@@ -129,12 +129,12 @@ def test_command_calibrates_from_a_folder_and_names_what_it_does_not_use(tmp_pat
     for old in sorted(folder.iterdir())[5:]:
         old.unlink()
     with pytest.raises(ValueError, match=r"^4 different views of the board are too few, 8 are"):
-        calibrate.main(arguments)
+        calibrate.main([*arguments, "--overwrite"])
     PIL.Image.fromarray(images[0][:240]).save(folder / "99.png")
     with pytest.raises(ValueError, match=r"99\.png has 640x240 pixels, the images before 640x480"):
-        calibrate.main(arguments)
+        calibrate.main([*arguments, "--overwrite"])
     with pytest.raises(ValueError, match="either a folder or video"):
-        calibrate.main(["camera", "--out", str(file)])
+        calibrate.main(["camera", "--out", str(file), "--overwrite"])
 
 
 @pytest.mark.parametrize("pattern", ["charuco", "chessboard"])
