@@ -125,6 +125,7 @@ def _model_summary(model: InverseDynamics, split: Split) -> dict[str, Any]:
         "target": "setpoint offset u - q" if meta.action_unit == "rad" else "action",
         "action_delay": meta.action_delay,
         "effort_lag": list(meta.effort_lag) or None,
+        "gear_friction": [list(pair) for pair in meta.gear_friction] or None,
         "presliding": [list(pair) for pair in meta.presliding] or None,
         "identification": meta.data.get("identification"),
         "unit_warning": meta.data.get("unit_warning"),
@@ -173,8 +174,8 @@ def _baselines(
         "hold_last": lambda case: _hold_last(case, mean) - case.action,
     }
     if model.meta.urdf and model.input_type == "motion":
-        meta = replace(model.meta, family="rigid_body", config={"identify": False}, presliding=())
-        rigid_body = build(meta)
+        meta = replace(model.meta, family="rigid_body", config={"identify": False})
+        rigid_body = build(replace(meta, presliding=(), gear_friction=()))
         compliance = torch.as_tensor(model.meta.data["urdf_compliance"])
         rigid_body.get_buffer("compliance").copy_(compliance)
         errors["rigid_body"] = lambda case: predict_case(rigid_body, case).mean - case.action

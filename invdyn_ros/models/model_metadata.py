@@ -32,6 +32,8 @@ class ModelMetadata(Validated):
             of the model and those that were recorded; empty: none.
         presliding: per joint, displacement [rad] and torque [action unit] of the friction that
             its recording has at rest, see `invdyn_ros.models.presliding`; empty: none.
+        gear_friction: per joint, rise of dry friction towards standstill [action unit] and with
+            the load [-], see `invdyn_ros.models.gear_friction`; empty: none.
     """
 
     family: str
@@ -46,6 +48,7 @@ class ModelMetadata(Validated):
     image_size: tuple[int, ...] = ()
     effort_lag: tuple[float, ...] = ()
     presliding: tuple[tuple[float, float], ...] = ()
+    gear_friction: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Check names, unit, rate and delay."""
@@ -66,6 +69,13 @@ class ModelMetadata(Validated):
             raise ValueError(
                 f"effort_lag is {self.effort_lag} s; it must be empty or {n} times of 0 to "
                 f"{limit:.3g} s"
+            )
+        if self.gear_friction and not (
+            len(self.gear_friction) == n and all(min(pair) >= 0 for pair in self.gear_friction)
+        ):
+            raise ValueError(
+                f"gear_friction is {self.gear_friction}; it must be empty or {n} pairs that are "
+                "not negative"
             )
         if self.presliding and not (
             len(self.presliding) == n and all(d > 0 and K >= 0 for d, K in self.presliding)

@@ -52,6 +52,7 @@ class MujocoRigidBody:
         parameters: Mapping[str, Array] | None = None,
         coulomb_velocity: float = RigidBodyConfig().coulomb_velocity,
         friction_filter_time: Array | None = None,
+        stribeck_velocity: float = RigidBodyConfig().stribeck_velocity,
     ) -> None:
         """Create the model of the arm and unit in `meta`.
 
@@ -60,6 +61,7 @@ class MujocoRigidBody:
             parameters: arrays by RIGID_BODY_PARAMETERS; those not given are nominal ones.
             coulomb_velocity: [rad/s] at which Coulomb friction is fully developed.
             friction_filter_time: (n,) time over which friction changes sign [s]; default: 0.
+            stribeck_velocity: velocity scale of `meta.gear_friction` [rad/s].
 
         Raises:
             ValueError: no URDF, one without the joints or inertias, or parameters of another arm.
@@ -85,6 +87,8 @@ class MujocoRigidBody:
         self._coulomb_velocity = coulomb_velocity
         is_filtered = friction_filter_time is not None and friction_filter_time.any()
         self._filter_time = friction_filter_time if is_filtered else None
+        self._gear_friction = np.array(meta.gear_friction).T if meta.gear_friction else None
+        self._stribeck_velocity = stribeck_velocity
 
     @staticmethod
     def tensor_shapes(meta: ModelMetadata) -> dict[str, tuple[int, ...]]:
@@ -103,7 +107,8 @@ class MujocoRigidBody:
         config = from_mapping(RigidBodyConfig, meta.config, meta.family)
         parameters = {name: tensors[name] for name in RIGID_BODY_PARAMETERS}
         filter_time = np.array(config.friction_filter_time, float)
-        return cls(meta, parameters, config.coulomb_velocity, filter_time)
+        v = config.coulomb_velocity, config.stribeck_velocity
+        return cls(meta, parameters, v[0], filter_time, v[1])
 
     def predict(self, motion: Array, time: Array) -> PredictedAction:
         """Return the actions (B, T, n) of motion (B, T, 3n) in SI units."""
@@ -133,7 +138,11 @@ class MujocoRigidBody:
         inertial = self.parameters[INERTIAL] / RESCALING
         rescaled = {INERTIAL: inertial, COMPLIANCE: RESCALING * self.parameters[COMPLIANCE]}
         twin = MujocoRigidBody(
-            self.meta, self.parameters | rescaled, self._coulomb_velocity, self._filter_time
+            self.meta,
+            self.parameters | rescaled,
+            self._coulomb_velocity,
+            self._filter_time,
+            self._stribeck_velocity,
         )
         difference = self.predict(motion, time).mean - twin.predict(motion, time).mean
         error: Array = np.abs(difference).max((0, 1))
@@ -160,6 +169,11 @@ class MujocoRigidBody:
         terms[:3] = frame
         terms[4] = self.velocity_sign(frame[1], frame[2])
         np.add.reduce(self._weights * terms, axis=0, out=action)
+        if self._gear_friction is not None:
+            stribeck, load = self._gear_friction
+            rise = stribeck * np.exp(-np.square(frame[1] / self._stribeck_velocity))
+            rise += load * np.abs(self.parameters[COMPLIANCE] * terms[3])
+            action += rise * terms[4]
 
 
 def nominal_parameters(unit: str, tree: MultibodyTree) -> dict[str, Array]:

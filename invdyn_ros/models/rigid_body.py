@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from invdyn_ros.data.action_units import SETPOINT, gravity_in, is_torque
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.effort_lag import EffortFilter, filter_actions
+from invdyn_ros.models.gear_friction import gear_friction_terms, identify_gear_friction
 from invdyn_ros.models.identification_report import Residual, identification_report
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
 from invdyn_ros.models.least_squares_identification import (
@@ -122,14 +123,28 @@ class RigidBody(InverseDynamics):
             )
         parameters = identify(train_equations, val_equations, prior, bounds)
         self.set_parameters(parameters)
-        self._report(sum_normal_equations([train_equations, val_equations]), parameters, train)
+        equations = sum_normal_equations([train_equations, val_equations])
+        if self.identifies_lag and self.config.gear_friction and bounds.brakes:
+            better = identify_gear_friction(self, train, val, prior)
+            parameters, equations = better or (parameters, equations)
+        self._report(equations, parameters, train)
         return True
+
+    def gear_friction(self, motion: Tensor, load: Tensor | None = None) -> Tensor:
+        """Return the rise of dry friction (..., n) of a motion (..., 3n)."""
+        q, qd, qdd = motion.split(self.n, dim=-1)
+        if not self.meta.gear_friction:
+            return torch.zeros_like(q)
+        load = self.compliance * self.tree.torque(q, qd, qdd) if load is None else load
+        sign = smooth_sign(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
+        rise = gear_friction_terms(qd, load, self.config.stribeck_velocity)
+        return (rise * motion.new_tensor(self.meta.gear_friction)).sum(-1) * sign
 
     def outlier_weight(self, data: Windows) -> Tensor:
         """Return factors (N, T, n) of rows that bound the effect of outliers."""
         target = self.target(data.motion, data.action)
         error = target - filter_actions(self.rigid_body_target(data.motion), self.meta)
-        return huber_weight(error, self._row_weight(data), target)
+        return huber_weight(error, self.row_weight(data), target)
 
     def fit_residual(self, data: Windows) -> Residual:
         """Return the errors of the rows of a fit with their weight; those of outliers are cut."""
@@ -137,9 +152,10 @@ class RigidBody(InverseDynamics):
         error = error - filter_actions(self.rigid_body_target(data.motion), self.meta)
         error = error * self.outlier_weight(data) ** 2
         first = 0 if self.effort_filter is None else self.effort_filter.warmup
-        return Residual(*(x[:, first:].flatten(0, 1) for x in (error, self._row_weight(data))))
+        return Residual(*(x[:, first:].flatten(0, 1) for x in (error, self.row_weight(data))))
 
-    def _row_weight(self, data: Windows) -> Tensor:
+    def row_weight(self, data: Windows) -> Tensor:
+        """Return the weight (N, T, n) of rows; joints that may stick have little."""
         return row_weight(data.motion[..., self.n : 2 * self.n], self.config.min_velocity)
 
     def as_recorded(self, actions: Tensor, motion: Tensor) -> Tensor:
@@ -240,7 +256,9 @@ class RigidBody(InverseDynamics):
         """Return the rigid body's target (..., n) of a motion (..., 3n)."""
         q, qd, qdd = motion.split(self.n, dim=-1)
         friction = friction_terms(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
-        return self.compliance * self.tree.torque(q, qd, qdd) + (friction * self.friction).sum(-1)
+        load = self.compliance * self.tree.torque(q, qd, qdd)
+        target = load + (friction * self.friction).sum(-1)
+        return target + self.gear_friction(motion, load) if self.meta.gear_friction else target
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error in units of the target's variance.

@@ -178,6 +178,12 @@ EVALUATE_KEYS = {
         "s",
         optional=True,
     ),
+    "gear_friction": ReportKey(
+        "rise of dry friction towards standstill, and with the load, one pair per joint; none: "
+        "not identified",
+        "action unit and 1",
+        optional=True,
+    ),
     "presliding": ReportKey(
         "displacement [rad] and torque, one pair per joint, of the friction that a joint at rest "
         "holds; none: not identified",

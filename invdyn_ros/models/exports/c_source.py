@@ -69,6 +69,7 @@ def _joint_values(model: RigidBody) -> dict[str, str]:
     """Return the constants of the joints, and what stands in comments."""
     meta = model.meta
     viscous, coulomb, offset, rotor = model.friction.double().cpu().numpy().T
+    stribeck, load_friction = np.array(meta.gear_friction or [(0.0, 0.0)] * model.n).T
     return {
         "robot": meta.robot,
         "joints": ", ".join(meta.joint_names),
@@ -80,6 +81,9 @@ def _joint_values(model: RigidBody) -> dict[str, str]:
         "rotor": _numbers(rotor),
         "feedthrough": _numbers([1.0 if meta.action_unit == "rad" else 0.0]),
         "coulomb_velocity": _numbers([model.config.coulomb_velocity]),
+        "stribeck": _numbers(stribeck),
+        "load_friction": _numbers(load_friction),
+        "stribeck_velocity": _numbers([model.config.stribeck_velocity]),
         "filter_time": _numbers(model.friction_filter_time.double().cpu().numpy()),
     }
 

@@ -122,6 +122,16 @@ def _links(model: RigidBody) -> list[_Link]:
 
 
 def _friction(model: RigidBody) -> Array:
+    """Return the friction terms (n, 4).
+
+    Raises:
+        ValueError: there are others.
+    """
+    if model.meta.gear_friction:
+        raise ValueError(
+            "friction of this model rises towards standstill and with the load, which a URDF or "
+            "MJCF cannot hold; train it with --gear_friction false, or export it as .c or .onnx"
+        )
     return model.friction.double().cpu().numpy()
 
 
