@@ -115,4 +115,8 @@ def _report_and_export(options: IdentifyArmOptions, robot: Robot) -> None:
     suffixes = (".c", ".urdf", ".xml") if is_torque(robot.action_unit) else (".c",)
     for suffix in suffixes:
         file = out / f"{robot.name}{suffix}"
-        export.main(["--overwrite", "--checkpoint", str(out / CHECKPOINT), "--out", str(file)])
+        words = ["--overwrite", "--checkpoint", str(out / CHECKPOINT), "--out", str(file)]
+        try:
+            export.main(words)
+        except ValueError as error:  # a format that cannot hold this model
+            print(f"{file} was not written: {error}")

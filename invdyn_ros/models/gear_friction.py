@@ -47,7 +47,7 @@ def gear_friction_terms(qd: Tensor, load: Tensor, stribeck_velocity: float) -> T
 
 
 def fit_gear_friction(columns: Tensor, target: Tensor, weight: Tensor) -> tuple[Array, Array]:
-    """Fit S and L (n, 2), and return them with the error that they leave, relative to none (n,).
+    """Fit S and L (n, 2), and return them with the error, relative to that without (n,).
 
     Args:
         columns: (rows, n, 6) friction terms, then those of S and L times the smooth sign.
@@ -112,7 +112,7 @@ def identify_gear_friction(
 
 
 def _fit(model: RigidBody, data: Windows) -> tuple[Array, Array]:
-    """Return S and L (n, 2) for the present inertia, and the relative error they leave (n,)."""
+    """Return S and L (n, 2) for the present inertia, and the error relative to that without (n,)."""
     q, qd, qdd = data.motion.split(model.n, dim=-1)
     load = model.compliance * model.tree.torque(q, qd, qdd)
     coulomb_velocity, filter_time = model.config.coulomb_velocity, model.friction_filter_time
