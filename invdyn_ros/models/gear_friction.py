@@ -112,7 +112,7 @@ def identify_gear_friction(
 
 
 def _fit(model: RigidBody, data: Windows) -> tuple[Array, Array]:
-    """Return S and L (n, 2) for the present inertia, and the error relative to that without (n,)."""
+    """Return S and L (n, 2) for the present inertia, and the relative error (n,)."""
     q, qd, qdd = data.motion.split(model.n, dim=-1)
     load = model.compliance * model.tree.torque(q, qd, qdd)
     coulomb_velocity, filter_time = model.config.coulomb_velocity, model.friction_filter_time
