@@ -79,7 +79,7 @@ def test_payload_is_the_difference_of_two_recordings(
     np.testing.assert_allclose(identified.inertia, PAYLOAD.inertia, atol=5e-3)
     assert identified.mass_ci95 is not None and identified.center_ci95 is not None
     assert identified.mass_ci95[1] - identified.mass_ci95[0] < 0.1
-    words = ["--without", str(tmp_path / "b"), "--with", str(tmp_path / "a")]
+    words = ["--without", str(tmp_path / "b"), "--with", str(tmp_path / "a"), "--overwrite"]
     assert run_verb("identify", ["payload", *words, "--out", str(file)]) == 2
     assert "no mass was added" in capsys.readouterr().err
 
