@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 from invdyn_ros.graph.topics import CLOCK, TIMING
 from invdyn_ros.nodes.image_publisher import ImagePublisher
 from invdyn_ros.nodes.messages import to_seconds, to_stamp
-from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.node_loop import IDLE_TIME, Spin
 from invdyn_ros.nodes.robot_names import CameraNamesConfig
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, load_parameters, run
 from invdyn_ros.perception.calibration_file import load_intrinsics
@@ -70,7 +70,7 @@ class CameraNode(DiagnosticNode):
     def step(self, spin: Spin) -> None:
         """Publish the next frame when it is due."""
         if self.lockstep:
-            spin(0.5)
+            spin(IDLE_TIME)
             return
         if self.start_time is None:
             if not self.is_connected() or not self.now():  # simulated time is 0 until it is known

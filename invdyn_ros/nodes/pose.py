@@ -12,7 +12,7 @@ from invdyn_ros.graph.topics import LANDMARKS, POSE_OVERLAY, TIMING
 from invdyn_ros.nodes.image_transport import Transport, create_image_publisher, subscribe_images
 from invdyn_ros.nodes.images import Channels, image_to_message
 from invdyn_ros.nodes.messages import landmarks_to_cloud
-from invdyn_ros.nodes.node_loop import Spin
+from invdyn_ros.nodes.node_loop import IDLE_TIME, Spin
 from invdyn_ros.nodes.robot_names import NamesConfig
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.teleop.pose import Landmarks, PoseEstimator, PoseEstimatorConfig, draw_landmarks
@@ -88,7 +88,7 @@ class PoseNode(DiagnosticNode):
     def step(self, spin: Spin) -> None:
         """Draw the overlay late, so that it takes no CPU time from the nodes that move the arm."""
         pending = self.pending_overlay is not None
-        spin(OVERLAY_DELAY if pending else 0.5)
+        spin(OVERLAY_DELAY if pending else IDLE_TIME)
         if pending:
             self.publish_overlay()
 
