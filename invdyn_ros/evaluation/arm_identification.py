@@ -1,8 +1,9 @@
 """Identification of a simulated arm from nothing: excite, record, identify, validate.
 
 The first part of the excitation is slow and driven with the URDF and plausible friction. After
-each part the parameters are identified from all parts so far, and the next part is driven with
-them. It ends as soon as the intervals of all base parameters are narrow.
+each part the parameters are identified from all parts so far, and an arm that takes torques is
+driven with them in the next part. It ends as soon as the intervals of all base parameters are
+narrow.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from invdyn_ros.models.identification_report import Z95
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.obstacles import Obstacles
-from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import FisherInformation
 from invdyn_ros.sources.excitation_design import ExcitationDesign
@@ -90,20 +90,20 @@ def identify_arm(
     """
     widths = IntervalWidths(robot)
     driver, runs, width = nominal_driving_model(robot, design.payload), [], None
-    plant = load_plant(robot.name, payload=design.payload)
-    with GuardedArm(robot, plant, obstacles, design.tool_speed, design.seed) as arm:
+    with GuardedArm(robot, design.payload, obstacles, design.tool_speed, design.seed) as arm:
         for number in range(motion.num_parts):
             part = motion.part(number)
             runs.append(arm.run(part, driver))
             model = _identify(robot, runs, folder)
-            driver = identified_driving_model(folder / CHECKPOINT, robot) or driver
             if model.identification is not None:
                 width = widths.largest(model.identification)
+                driver = identified_driving_model(folder / CHECKPOINT, robot) or driver
             on_part(part.duration, width)
             if width is not None and width <= largest_width:
                 break
         check = MotionCheck(robot, obstacles, design.clearance, design.tool_speed, design.payload)
         way = point_to_point(check, VALIDATION_SECONDS, design.seed)
+        driver = identified_driving_model(folder / CHECKPOINT, robot) or driver
         validation = arm.run(way, driver)
     write_dataset(folder / VALIDATION, [validation.trajectory], robot.name, robot.rate)
     return IdentifiedArm(model, runs, validation, width)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import mujoco
 import numpy as np
 
 from invdyn_ros.arms.pybullet_simulation import Simulation
@@ -24,7 +25,7 @@ from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
 from invdyn_ros.robots.feedback import FeedbackConfig, nominal_rotor_inertia
 from invdyn_ros.robots.obstacles import Obstacles
-from invdyn_ros.robots.plant import PlantConfig
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.joint_motion import JointMotion
 from invdyn_ros.sources.motion_check import tree_with_payload
@@ -109,13 +110,29 @@ def nominal_driving_model(robot: Robot, payload: float) -> DrivingModel:
     return DrivingModel(MujocoRigidBody(urdf.meta, {INERTIAL: inertial, FRICTION: friction}))
 
 
+def loaded_robot(robot: Robot, payload: float) -> Robot:
+    """Return an arm whose dynamics have a point mass [kg] at its tool.
+
+    The controller compares a model with them.
+    """
+    loaded = replace(robot)
+    model = loaded.model()
+    body = model.body(robot.tip_link).id
+    total = model.body_mass[body] + payload
+    if payload:
+        model.body_ipos[body] *= model.body_mass[body] / total
+        model.body_mass[body] = total
+        mujoco.mj_setConst(model, mujoco.MjData(model))
+    return loaded
+
+
 class GuardedArm(AbstractContextManager["GuardedArm"]):
     """A simulated arm, at home at first, that runs one motion after the other."""
 
     def __init__(
         self,
         robot: Robot,
-        plant: PlantConfig,
+        payload: float,
         obstacles: Obstacles,
         tool_speed: float,
         seed: int = 0,
@@ -124,12 +141,13 @@ class GuardedArm(AbstractContextManager["GuardedArm"]):
 
         Args:
             robot: the arm.
-            plant: differences from the URDF.
+            payload: mass at the tool that the URDF lacks [kg].
             obstacles: table and boxes.
             tool_speed: largest speed of tool and joints [m/s].
             seed: seed of the noise.
         """
         self.robot, self.unit, self.obstacles = robot, robot.action_unit, obstacles
+        self.loaded, plant = loaded_robot(robot, payload), load_plant(robot.name, payload=payload)
         self.safety = SafetyLimitsConfig(tool_speed=tool_speed)
         self.simulation = Simulation(robot, plant, self.unit, seed=seed, obstacles=obstacles)
 
@@ -148,7 +166,7 @@ class GuardedArm(AbstractContextManager["GuardedArm"]):
         """
         robot, model = self.robot, driver.model
         controller = ArmController(
-            robot, model, self.unit, driver.action_delay, self.safety, driver.feedback,
+            self.loaded, model, self.unit, driver.action_delay, self.safety, driver.feedback,
             obstacles=self.obstacles,
         )  # fmt: skip
         controller.engage(True)
