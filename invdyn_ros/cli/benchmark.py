@@ -24,6 +24,7 @@ BENCHMARKS = {
     "data_efficiency": "error on held-out trajectories against the number of samples",
     "dynamics": "rigid-body inverse dynamics per second, compared with MuJoCo and PyBullet",
     "environment": "grasp environment steps per second, compared with panda-gym",
+    "excitation": "from nothing to an identified and exported arm, with contacts and violations",
     "files": "how damaged files of every kind are refused",
     "grasp_success": "success rate of grasp policies, compared with the scripted one",
     "hand_eye": "error of hand-eye calibration, compared with OpenCV",

@@ -78,8 +78,7 @@ def design_with_progress(
 def describe(designed: DesignedExcitation) -> str:
     """Return a line about an excitation."""
     motion = designed.motion
-    narrower = 2.718281828459045 ** ((designed.information - designed.at_first) / 2)
     return (
         f"{motion.arm}, {motion.duration:.0f} s in {motion.num_parts} parts from rest to rest; "
-        f"intervals {narrower:.1f} times narrower than with a random motion"
+        f"intervals {designed.narrower:.1f} times narrower than with a random motion"
     )

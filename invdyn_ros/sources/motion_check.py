@@ -10,6 +10,7 @@ import torch
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.control.speed_scaling import SLOW_CONDITION
 from invdyn_ros.control.tool_speed import ToolSpeed
+from invdyn_ros.data.action_units import SETPOINT
 from invdyn_ros.models.payload import Payload
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.obstacles import Obstacles
@@ -24,6 +25,7 @@ POSITION_MARGIN = 0.05  # [rad] to the position limits
 MAX_DISTANCE = 2.0  # [rad] of a joint from the middle of its range
 VELOCITY_FRACTION, ACCELERATION_FRACTION = 0.7, 0.5  # of the limits of the arm
 EFFORT_FRACTION, TOOL_SPEED_FRACTION, CONDITION_FRACTION = 0.75, 0.85, 0.9
+SERVO_EFFORT_FRACTION = 0.4  # a position servo yields to a load
 MIN_SINGULAR_JOINTS = 6  # an arm of fewer joints is always singular
 
 
@@ -58,13 +60,14 @@ class MotionLimits(NamedTuple):
         middle = (rated.lower + rated.upper) / 2
         lower = np.maximum(rated.lower + POSITION_MARGIN, middle - MAX_DISTANCE)
         upper = np.minimum(rated.upper - POSITION_MARGIN, middle + MAX_DISTANCE)
+        is_servo = robot.action_unit == SETPOINT
         return cls(
             np.minimum(lower, robot.home),
             np.maximum(upper, robot.home),
             VELOCITY_FRACTION * rated.velocity,
             ACCELERATION_FRACTION * rated.acceleration,
             ACCELERATION_FRACTION * rated.jerk,
-            EFFORT_FRACTION * rated.effort,
+            (SERVO_EFFORT_FRACTION if is_servo else EFFORT_FRACTION) * rated.effort,
             TOOL_SPEED_FRACTION * tool_speed,
             CONDITION_FRACTION * SLOW_CONDITION,
         )

@@ -119,6 +119,19 @@ COLUMNS: Mapping[str, Keys] = {
         "mm within %": ReportKey("calibrations with a small enough position error", "%"),
         "deg within %": ReportKey("calibrations with a small enough rotation error", "%"),
     },
+    "excitation": {
+        "contacts": ReportKey("control ticks with a contact; should be 0"),
+        "violations": ReportKey("violations of a limit, checked independently; should be 0"),
+        "held": ReportKey("control ticks in which the motion guard held or slowed the arm"),
+        "driven s": ReportKey("duration of the excitation until it ended", "s"),
+        "design s": ReportKey("time that its design took", "s"),
+        "wall s": ReportKey("time from nothing to the exported model", "s"),
+        "nominal mrad": ReportKey("tracking error of the first part, before any model", "mrad"),
+        "validation mrad": ReportKey("tracking error from point to point with the model", "mrad"),
+        "moving nmse": ReportKey("error of moving joints on that recording", "% nMSE"),
+        "narrower": ReportKey("intervals of a random motion by those of the excitation"),
+        "width": ReportKey("widest interval, relative", "%", optional=True),
+    },
     "identification": {
         "links": ReportKey("links of the arm", optional=True),
         "physical links": ReportKey(
