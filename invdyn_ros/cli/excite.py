@@ -34,6 +34,8 @@ class ExciteOptions(OutputOptions):
     """URDF file of an arm that is not known by name."""
     obstacles: Path | None = None
     """YAML file of table and boxes around the arm; default: those known."""
+    film: Path | None = None
+    """MP4 to write: a preview of the motion."""
     design: ExcitationDesign = field(default_factory=ExcitationDesign)
     """What the motion is designed for."""
 
@@ -41,6 +43,8 @@ class ExciteOptions(OutputOptions):
         """Check the suffix of the file."""
         if self.out.suffix != ".npz" or self.out.is_dir():
             raise ValueError(f"--out {self.out} is no .npz file")
+        if self.film is not None and (self.film.suffix != ".mp4" or self.film.is_dir()):
+            raise ValueError(f"--film {self.film} is no .mp4 file")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,6 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     designed = design_with_progress(robot, options.design, around)
     designed.motion.save(options.out)
     print(f"{options.out}: {describe(designed)}")
+    if options.film is not None:
+        from invdyn_ros.evaluation.plots.motion_video import write_motion_video  # slow to import
+
+        print(write_motion_video(options.film, robot, designed.motion, around))
     return 0
 
 
