@@ -16,6 +16,7 @@ NODES = (
     "gripper",
     "inverse_dynamics",
     "inverse_dynamics_solver",
+    "motion_player",
     "pose",
     "report",
     "retarget",

@@ -7,6 +7,7 @@ import re
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 from arm_state_models import bridge
 
@@ -24,7 +25,8 @@ from invdyn_ros.nodes.pose import PoseNodeConfig
 from invdyn_ros.nodes.retarget import RetargetNodeConfig
 from invdyn_ros.perception.camera import CameraConfig
 from invdyn_ros.robots.registry import launchable_arms
-from invdyn_ros.robots.robot import ROBOTS
+from invdyn_ros.robots.robot import ROBOTS, load_robot
+from invdyn_ros.sources.joint_motion import JointMotion
 from invdyn_ros.teleop.pose import PoseEstimatorConfig
 from invdyn_ros.teleop.retargeting import RetargetConfig
 
@@ -99,6 +101,31 @@ def test_arm_floats_by_torques_alone():
     ):
         with pytest.raises((ValueError, OSError), match=message):
             nodes("gravity_compensation", **values)
+
+
+def test_motion_is_played_on_its_own_arm_at_an_allowed_speed(tmp_path):
+    arm, file = load_robot("ur5"), tmp_path / "motion.npz"
+    still = np.zeros((3, arm.n))
+    ends = (0, 2)
+    JointMotion(
+        "ur5", arm.joint_names, 125.0, arm.home + still, still, still, ends, 0.5, 0.0
+    ).save(file)
+    values = {"motion": str(file), "out": str(tmp_path / "data")}
+    simulated = nodes("play_motion", **values)
+    assert list(simulated) == ["inverse_dynamics", "simulator", "motion_player"]
+    assert simulated["simulator"]["lockstep"] is True
+    real = nodes("play_motion", target="real", tool_speed="0.5", **values)
+    assert list(real) == ["inverse_dynamics", "motion_player"]
+    assert real["inverse_dynamics"]["engaged"] is False and not real["motion_player"].get("unit")
+    for change, message in (
+        ({"target": "real"}, "made for 0.5 m/s, the graph allows 0.25: give tool_speed:=0.5"),
+        ({"arm": "kuka_iiwa"}, "is a motion of 'ur5'"),
+        ({"motion": ""}, "needs motion:="),
+        ({"record": str(tmp_path / "bag")}, "leave record:= out"),
+        ({"effort_unit": "Nm"}, "effort_unit:=Nm is not one of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            nodes("play_motion", **values | change)
 
 
 def test_description_of_a_real_arm_is_published_when_asked_for():

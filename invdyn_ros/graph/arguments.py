@@ -96,7 +96,7 @@ class CommonArguments:
         Field(
             description=(
                 "true: the simulator waits for each command, so that a run is reproducible; "
-                "auto: true for a headless grasp_sim, else false"
+                "auto: true for play_motion in simulation and a headless grasp_sim, else false"
             )
         ),
     ] = "auto"
@@ -291,6 +291,17 @@ class GravityCompensationArguments(CommonArguments):
             ),
         ),
     ] = 20.0
+
+
+@dataclass(frozen=True)
+class PlayMotionArguments(CommonArguments):
+    """Launch arguments of play_motion."""
+
+    motion: Annotated[str, Field(description="FILE.npz of 'invdyn excite'; needed")] = ""
+    out: Annotated[str, Field(description="dataset folder to write; needed")] = ""
+    effort_unit: Annotated[
+        str, Field(description="unit of the effort in joint states, as of 'invdyn collect bag'")
+    ] = "N m"
 
 
 def launch_arguments(arguments: type[CommonArguments]) -> Iterator[LaunchArgument]:

@@ -17,6 +17,7 @@ from invdyn_ros.graph.discovery import discovery_environment
 from invdyn_ros.graph.grasp_sim import GRASP_SIM
 from invdyn_ros.graph.gravity_compensation import GRAVITY_COMPENSATION
 from invdyn_ros.graph.node_spec import NodeSpec, ParameterValue
+from invdyn_ros.graph.play_motion import PLAY_MOTION
 from invdyn_ros.graph.teleop import TELEOP
 from invdyn_ros.graph.templates import ArgumentValues, Graph, NodeTemplate
 from invdyn_ros.graph.transport import transport_environment
@@ -25,6 +26,7 @@ GRAPHS = {
     "teleop": TELEOP,
     "grasp_sim": GRASP_SIM,
     "gravity_compensation": GRAVITY_COMPENSATION,
+    "play_motion": PLAY_MOTION,
 }
 
 
