@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ import pytest
 from arm_state_models import bridge
 
 from invdyn_ros.config import from_strings
+from invdyn_ros.graph import graph as graphs
 from invdyn_ros.graph.arguments import given_arguments, launch_arguments
 from invdyn_ros.graph.composition import COMPOSED
 from invdyn_ros.graph.discovery import RANGE, open_network_warning
-from invdyn_ros.graph.graph import GRAPHS, find_graph, resolve
+from invdyn_ros.graph.graph import GRAPHS, find_graph
 from invdyn_ros.graph.launcher import command
 from invdyn_ros.graph.topics import MARKERS
 from invdyn_ros.graph.transport import FASTDDS_PROFILES
@@ -44,6 +46,24 @@ def make_checkpoint(parent, arm, unit):
 @pytest.fixture
 def checkpoint(tmp_path):
     return make_checkpoint(tmp_path, "ur5", "N m")
+
+
+def resolve(graph, values):
+    """Resolve a graph; that which plays a motion gets one, and no duration."""
+    if graph == "play_motion" and "motion" not in values:
+        values = {name: value for name, value in values.items() if name != "duration"}
+        file = Path(tempfile.mkdtemp()) / "motion.npz"
+        write_still_motion(file, values.get("arm", "ur5"))
+        values |= {"motion": str(file), "out": str(file.with_suffix(""))}
+    return graphs.resolve(graph, values)
+
+
+def write_still_motion(file, name):
+    """Write a motion of an arm that stays at home, made for 0.5 m/s."""
+    arm = load_robot(name)
+    q, still = np.tile(arm.home, (3, 1)), np.zeros((3, arm.n))
+    ends = (0, 2)
+    JointMotion(name, arm.joint_names, arm.rate, q, still, still, ends, 0.5, 0.0).save(file)
 
 
 def nodes(graph, **values):
@@ -104,12 +124,8 @@ def test_arm_floats_by_torques_alone():
 
 
 def test_motion_is_played_on_its_own_arm_at_an_allowed_speed(tmp_path):
-    arm, file = load_robot("ur5"), tmp_path / "motion.npz"
-    still = np.zeros((3, arm.n))
-    ends = (0, 2)
-    JointMotion(
-        "ur5", arm.joint_names, 125.0, arm.home + still, still, still, ends, 0.5, 0.0
-    ).save(file)
+    file = tmp_path / "motion.npz"
+    write_still_motion(file, "ur5")
     values = {"motion": str(file), "out": str(tmp_path / "data")}
     simulated = nodes("play_motion", **values)
     assert list(simulated) == ["inverse_dynamics", "simulator", "motion_player"]

@@ -15,12 +15,13 @@ from invdyn_ros.graph.templates import (
     driver_templates,
     is_simulated,
     state_template,
+    view_template,
 )
 from invdyn_ros.graph.topics import DESIRED_JOINT_STATE, JOINT_TARGET
 from invdyn_ros.robots.robot import load_robot
 
 NEEDED = ("motion", "out")
-UNUSED = ("report", "record", "duration", "view")  # the dataset is the only output
+UNUSED = ("report", "record", "duration")  # the dataset is the only output
 
 
 def _resolve_play_motion(values: ArgumentValues) -> None:
@@ -60,6 +61,7 @@ PLAY_MOTION = Graph(
         NodeTemplate("simulator", SIMULATOR_PARAMETERS, is_simulated),
         *driver_templates(),
         state_template(),
+        view_template(),
         NodeTemplate(
             "motion_player",
             ("arm", "motion", "out", "effort_unit", "tf_prefix"),

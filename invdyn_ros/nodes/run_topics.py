@@ -45,6 +45,11 @@ RUN_TOPICS: dict[str, dict[str, Any]] = {
         block_topic(0): PoseWithCovarianceStamped,
         GRIPPER_COMMAND: Float64MultiArray,
     },
+    "play_motion": {
+        JOINT_STATES: JointState,
+        JOINT_TARGET: JointTrajectory,
+        DESIRED_JOINT_STATE: JointState,
+    },
     "gravity_compensation": {
         JOINT_STATES: JointState,
         DESIRED_JOINT_STATE: JointState,

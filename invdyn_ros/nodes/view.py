@@ -74,7 +74,7 @@ class ViewNodeConfig(Validated):
         view_port: TCP port of the page on 127.0.0.1; 0: any that is free.
     """
 
-    graph: Literal["teleop", "grasp_sim", "gravity_compensation"] = "teleop"
+    graph: Literal["teleop", "grasp_sim", "gravity_compensation", "play_motion"] = "teleop"
     arm: str = "ur5"
     target: Literal["sim", "real"] = "sim"
     side: Literal["left", "right"] = "left"
