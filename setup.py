@@ -18,6 +18,7 @@ NODES = (
     "inverse_dynamics_solver",
     "motion_player",
     "pose",
+    "push",
     "report",
     "retarget",
     "robot_state",

@@ -25,17 +25,21 @@ from torch import Tensor
 from invdyn_ros.config import Validated
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation import FisherInformation, smooth_window
+from invdyn_ros.sources.excitation import FisherInformation
+from invdyn_ros.sources.excitation_parts import (
+    MotionBasis,
+    draw_postures,
+    motion_basis,
+    part_speed,
+)
 from invdyn_ros.sources.joint_motion import JointMotion, SampledMotion, join
 from invdyn_ros.sources.motion_check import MIN_SINGULAR_JOINTS, MotionCheck
 from invdyn_ros.typing import Array
 
 PART_SECONDS = 10.0  # about the duration of a part
 MIN_PART_SECONDS = 4.0
-LOWEST_FREQUENCY, HARMONICS = 0.1, 6  # [Hz] of the Fourier series
 SAMPLES = 60  # of each part, for information and penalties
 ITERATIONS, LEARNING_RATE = 150, 0.05
-FIRST_SPEED = 0.4  # of the first part, which an arm follows whose friction is not known yet
 PENALTY = 30.0  # of the mean squared relative excess, summed over all limits, at first
 PENALTY_GROWTH = 100.0  # until the last iteration
 MAX_EXCESS = 4.0  # that counts, times a limit
@@ -43,8 +47,6 @@ TARGET_FRACTION = 0.97  # of the limits, that the optimisation aims at
 START_FRACTION = 0.3  # of the limits, of the random motion at first
 REGULARIZATION = 1e-6  # of the information matrix
 SHRINKING, MAX_SHRINKINGS = 0.95, 60  # factor of a part that exceeds a limit, and how often
-MAX_DRAWS = 2000  # of postures
-WAY_SAMPLES = 200  # of the way from one posture to the next
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,6 @@ class DesignedExcitation(NamedTuple):
         return math.exp((self.information - self.at_first) / 2)
 
 
-class _Basis(NamedTuple):
-    """Functions of time, and their derivatives: (3, T) for the way, (3, T, 2 k) for the series."""
-
-    way: Tensor
-    series: Tensor
-
-
 def design_excitation(
     robot: Robot,
     design: ExcitationDesign,
@@ -126,53 +121,6 @@ def design_excitation(
     )
 
 
-def draw_postures(
-    check: MotionCheck, count: int, seconds: float, random: np.random.Generator
-) -> Array:
-    """Return postures (count + 1, n) with clear ways between them; the ends are home.
-
-    Args:
-        check: the arm with its limits.
-        count: number of ways.
-        seconds: duration of each [s].
-        random: random generator.
-
-    Raises:
-        ValueError: the arm is too close to something at home.
-    """
-    robot, limits = check.robot, check.limits
-    near = check.collision.clearance(robot.home)
-    if near.distance < 0:
-        raise ValueError(
-            f"at home, {near.pair[0]} of {robot.name} is too close to {near.pair[1]}; give a "
-            "smaller clearance"
-        )
-    way = _basis(seconds, WAY_SAMPLES).way.numpy()[..., None]  # (3, T, 1)
-    step = seconds / (WAY_SAMPLES - 1)
-
-    def is_possible(number: int, start: Array, end: Array) -> bool:
-        q, qd, qdd = way * (end - start)
-        return check.is_within(SampledMotion(start + q, qd, qdd), step, part_speed(number))
-
-    postures = [robot.home]
-    for number in range(count - 1):
-        for _ in range(MAX_DRAWS):
-            q = robot.home + random.uniform() * (
-                random.uniform(limits.lower, limits.upper) - robot.home
-            )
-            if is_possible(number, postures[-1], q) and is_possible(number + 1, q, robot.home):
-                postures.append(q)
-                break
-        else:
-            postures.append(robot.home)
-    return np.array([*postures, robot.home])
-
-
-def part_speed(number: int) -> float:
-    """Return the fraction of the speed that a part of an excitation may use."""
-    return FIRST_SPEED if number == 0 else 1.0
-
-
 class _Problem:
     """Optimisation of the coefficients (parts, n, 2 k) of an excitation."""
 
@@ -180,7 +128,7 @@ class _Problem:
         self.check, self.postures, self.seconds = check, torch.from_numpy(postures), seconds
         self.information = FisherInformation(check.robot)
         self.basis_matrix = torch.from_numpy(self.information.basis)
-        self.samples = _basis(seconds, SAMPLES)
+        self.samples = motion_basis(seconds, SAMPLES)
         speeds = [part_speed(number) for number in range(len(postures) - 1)]
         self.speed = torch.tensor(speeds, dtype=torch.float64)[:, None, None]
         self.scale = self._scale()
@@ -193,7 +141,7 @@ class _Problem:
         ratios = [torch.from_numpy(x)[:, None] / s for x, s in zip(rows, series, strict=True)]
         return torch.stack(ratios).amin(0)
 
-    def motion(self, x: Tensor, basis: _Basis) -> tuple[Tensor, ...]:
+    def motion(self, x: Tensor, basis: MotionBasis) -> tuple[Tensor, ...]:
         """Return q, qd and qdd, (parts, T, n) each, of relative coefficients (parts, n, 2 k)."""
         a, b = self.postures[:-1, None], self.postures[1:, None]
         coefficients = (self.scale * x).mT  # (parts, 2 k, n)
@@ -322,7 +270,7 @@ class _Problem:
             x: (n, 2 k) relative coefficients, scaled down as far as needed.
         """
         rate = self.check.robot.rate
-        basis = _basis(self.seconds, round(self.seconds * rate) + 1)
+        basis = motion_basis(self.seconds, round(self.seconds * rate) + 1)
         every = torch.zeros(len(self.postures) - 1, *x.shape, dtype=x.dtype)
         scale = 1.0
         for attempt in range(MAX_SHRINKINGS):
@@ -340,29 +288,3 @@ class _Problem:
         """Return the log-determinant of the information of a motion, per base parameter."""
         parts = (torch.from_numpy(x[::4].copy()) for x in (motion.q, motion.qd, motion.qdd))
         return float(self.log_det(*parts))
-
-
-def _basis(seconds: float, count: int) -> _Basis:
-    """Return the functions of time of a part.
-
-    Args:
-        seconds: duration [s].
-        count: number of samples.
-    """
-    time = np.linspace(0, seconds, count)
-    x = time / seconds
-    way = np.stack(
-        [
-            x**3 * (10 - 15 * x + 6 * x * x),
-            30 * x**2 * (1 - x) ** 2 / seconds,
-            60 * x * (1 - x) * (1 - 2 * x) / seconds**2,
-        ]
-    )
-    w = 2 * np.pi * LOWEST_FREQUENCY * np.arange(1, HARMONICS + 1)
-    s, c = np.sin(time[:, None] * w), np.cos(time[:, None] * w)
-    f, fd, fdd = (
-        np.concatenate(pair, 1) for pair in ((s, c), (w * c, -w * s), (-(w**2) * s, -(w**2) * c))
-    )
-    v, vd, vdd = (part[:, None] for part in smooth_window(time, seconds))
-    series = np.stack([v * f, vd * f + v * fd, vdd * f + 2 * vd * fd + v * fdd])
-    return _Basis(torch.from_numpy(way), torch.from_numpy(series))
