@@ -12,11 +12,11 @@ from oracle import robot
 from invdyn_ros.arms.pybullet_obstacles import TABLE
 from invdyn_ros.benchmarks.safety_checks import ContactProbe
 from invdyn_ros.cli import run_verb
+from invdyn_ros.control.joint_motion import load_motion
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation import arm_identification
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.sources import excitation_design
-from invdyn_ros.sources.joint_motion import load_motion
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 from arm_state_models import bridge
 
 from invdyn_ros.config import from_strings
+from invdyn_ros.control.joint_motion import JointMotion
 from invdyn_ros.graph import graph as graphs
 from invdyn_ros.graph.arguments import given_arguments, launch_arguments
 from invdyn_ros.graph.composition import COMPOSED
@@ -28,7 +29,6 @@ from invdyn_ros.nodes.retarget import RetargetNodeConfig
 from invdyn_ros.perception.camera import CameraConfig
 from invdyn_ros.robots.registry import launchable_arms
 from invdyn_ros.robots.robot import ROBOTS, load_robot
-from invdyn_ros.sources.joint_motion import JointMotion
 from invdyn_ros.teleop.pose import PoseEstimatorConfig
 from invdyn_ros.teleop.retargeting import RetargetConfig
 

@@ -9,9 +9,9 @@ from oracle import robot
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller_loading import load_controller
+from invdyn_ros.control.joint_motion import JointMotion
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.robots.registry import load_plant
-from invdyn_ros.sources.joint_motion import JointMotion
 from invdyn_ros.sources.motion_player import NOT_DRIVEN, TO_START, MotionPlayer
 
 CHECKPOINT = Path(__file__).parents[1] / "config" / "checkpoints" / "ur5"

@@ -14,6 +14,7 @@ from invdyn_ros.cli import evaluate, export
 from invdyn_ros.cli.excite import describe, design_with_progress, obstacles_option
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Fraction, Validated
+from invdyn_ros.control.joint_motion import JointMotion, load_motion
 from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.arm_identification import (
@@ -26,7 +27,6 @@ from invdyn_ros.models.drive_check import refusal
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.excitation_design import ExcitationDesign
-from invdyn_ros.sources.joint_motion import JointMotion, load_motion
 from invdyn_ros.sources.source import DEFAULT_ARM, arm_name
 
 MOTION_FILE = "excitation.npz"

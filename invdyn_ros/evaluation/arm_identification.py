@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from invdyn_ros.control.joint_motion import JointMotion
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.models.base_parameters import find_base_parameters
 from invdyn_ros.models.drive_check import chosen_feedback, refusal
@@ -30,7 +31,6 @@ from invdyn_ros.sources.guarded_run import (
     GuardedRun,
     nominal_driving_model,
 )
-from invdyn_ros.sources.joint_motion import JointMotion
 from invdyn_ros.sources.motion_check import MotionCheck
 from invdyn_ros.sources.point_to_point import point_to_point
 from invdyn_ros.training.run_config import parse_train_config

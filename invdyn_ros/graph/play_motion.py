@@ -26,7 +26,7 @@ UNUSED = ("report", "record", "duration")  # the dataset is the only output
 
 def _resolve_play_motion(values: ArgumentValues) -> None:
     """Check the arguments of play_motion and derive values from them."""
-    from invdyn_ros.sources.joint_motion import load_motion  # slow to import
+    from invdyn_ros.control.joint_motion import load_motion  # slow to import
 
     for name in NEEDED:
         if not values[name]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
+from invdyn_ros.control.joint_motion import load_motion
 from invdyn_ros.graph.topics import DESIRED_JOINT_STATE, JOINT_STATES, JOINT_TARGET
 from invdyn_ros.nodes.joint_states import ArmJoints, check_positions
 from invdyn_ros.nodes.messages import SHARED_DEPTH, latest_qos, target_to_message
@@ -18,7 +19,6 @@ from invdyn_ros.nodes.runner import (
     run,
 )
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.sources.joint_motion import load_motion
 from invdyn_ros.sources.motion_player import MotionPlayer
 
 

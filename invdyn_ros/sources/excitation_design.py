@@ -23,6 +23,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor
 
 from invdyn_ros.config import Validated
+from invdyn_ros.control.joint_motion import JointMotion, SampledMotion, join
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import FisherInformation
@@ -32,7 +33,6 @@ from invdyn_ros.sources.excitation_parts import (
     motion_basis,
     part_speed,
 )
-from invdyn_ros.sources.joint_motion import JointMotion, SampledMotion, join
 from invdyn_ros.sources.motion_check import MIN_SINGULAR_JOINTS, MotionCheck
 from invdyn_ros.typing import Array
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invdyn_ros.control.joint_motion import SampledMotion
 from invdyn_ros.sources.excitation import smooth_window
-from invdyn_ros.sources.joint_motion import SampledMotion
 from invdyn_ros.sources.motion_check import MotionCheck
 from invdyn_ros.typing import Array
 

@@ -16,6 +16,7 @@ import numpy as np
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.control.computed_torque import ConstantInertiaModel, MeasuredState
 from invdyn_ros.control.controller import ArmController
+from invdyn_ros.control.joint_motion import JointMotion
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.data.action_units import SETPOINT
@@ -27,7 +28,6 @@ from invdyn_ros.robots.feedback import FeedbackConfig, nominal_rotor_inertia
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.joint_motion import JointMotion
 from invdyn_ros.sources.motion_check import tree_with_payload
 from invdyn_ros.typing import Array
 

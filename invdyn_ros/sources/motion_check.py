@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from invdyn_ros.control.joint_motion import SampledMotion
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.control.speed_scaling import SLOW_CONDITION
 from invdyn_ros.control.tool_speed import ToolSpeed
@@ -16,7 +17,6 @@ from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.joint_motion import SampledMotion
 from invdyn_ros.typing import Array
 
 SELF_FRACTION = 0.4  # clearance to the arm itself, as a fraction of that to obstacles

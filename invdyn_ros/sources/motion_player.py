@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from invdyn_ros.control.joint_motion import JointMotion
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.sources.joint_motion import JointMotion
 from invdyn_ros.typing import Array
 
 SETTLING = 1.2  # [s] at the start of the motion, for the slow start of the controller

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invdyn_ros.sources.joint_motion import JointMotion, SampledMotion, join
+from invdyn_ros.control.joint_motion import JointMotion, SampledMotion, join
 from invdyn_ros.sources.motion_check import MotionCheck
 from invdyn_ros.typing import Array
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from invdyn_ros.control.joint_motion import JointMotion
 from invdyn_ros.control.tool_speed import ToolSpeed
 from invdyn_ros.data.recording import JointSamples, Recording
 from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
@@ -26,7 +27,6 @@ from invdyn_ros.robots.collision_geometry import TABLE
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.joint_motion import JointMotion
 from invdyn_ros.typing import Array
 
 ARM_BOX = (0, HEADER, 820, HEIGHT - HEADER - FOOTER)  # [px]
