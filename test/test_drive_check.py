@@ -76,11 +76,12 @@ def test_exact_model_drives_with_feedback_through_it() -> None:
 
 def test_model_with_a_turned_inertia_drives_in_torque_space_only() -> None:
     values = verdict(TurnedInertia)
-    assert values["unstable_states"] == 1 and values["least_eigenvalue"] < 0
+    assert values["unstable_through_model"] == 1 and values["least_eigenvalue"] < 0
     assert (values["feedback"], values["reason"]) == ("torque", "")
+    assert values["unstable_states"] == 0  # of the feedback that is used
     assert values["rollout_rms"] < 0.05
     without_inertia = verdict(TurnedInertia, with_urdf=False)
-    assert without_inertia["rollout_rms"] is None
+    assert without_inertia["rollout_rms"] is None and without_inertia["unstable_states"] == 1
     assert "100% of the validation states more acceleration" in without_inertia["reason"]
 
 

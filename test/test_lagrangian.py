@@ -42,11 +42,15 @@ def motion(count: int = 20) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def lagrangian_value(model: Lagrangian, q: Tensor, qd: Tensor) -> Tensor:
-    """Return K - V from the factor of the inertia and the last output of the network."""
-    root, still = model.inertia_scale.sqrt(), torch.zeros_like(q)
-    energy = model.energy(q, still, still, still)
-    momentum = (energy.factor.mT @ (root * qd).unsqueeze(-1)).squeeze(-1)
-    potential = energy.hidden[-1] @ model.energy.head.weight[-1]
+    """Return K - V from the factor of the inertia and the product of all factors."""
+    q, qd = (x.mT.unsqueeze(-1) for x in (q, qd))
+    mean, std, root = (
+        x[:, None, None]
+        for x in (model.motion_mean[:6], model.motion_std[:6], model.inertia_scale.sqrt())
+    )
+    state = model.energy(q, (q - mean) / std, 1 / std, torch.zeros_like(q))
+    momentum = (state.columns * root * qd).sum(0)
+    potential = (state.factors[0] * state.products[0])[0] @ model.energy.potential
     return 0.5 * momentum.square().sum(-1) - model.target_std.max() * potential
 
 
@@ -64,7 +68,11 @@ def test_torque_obeys_the_euler_lagrange_equations(lagrangian: Lagrangian) -> No
 def test_inertia_is_symmetric_and_positive_definite_for_any_weights() -> None:
     data = windows([excitation(UR5, 1, seconds=2.0)])
     for unit, symmetric in (("N m", True), ("rad", False)):
-        J = acceleration_derivative(perturbed("lagrangian", unit), data)
+        model = perturbed("lagrangian", unit)
+        assert isinstance(model, Lagrangian)
+        assert (torch.linalg.eigvals(acceleration_derivative(model, data)).real > 0).all()
+        model.friction.load.data.fill_(-30.0)  # no friction by load
+        J = acceleration_derivative(model, data)
         assert torch.allclose(J, J.mT, rtol=1e-6) == symmetric
         assert (torch.linalg.eigvals(J).real > 0).all()
 

@@ -64,6 +64,7 @@ RATIO_COLUMNS = ("point to point", "rms", "jerk")
 MOTION_SEED = 31_415  # first number of the motion seeds; the seed of a dataset is a single number
 # changes of the plant: breakaway friction 40% above Coulomb's, and 5% of the load
 GEAR_FRICTION = {"stribeck": 0.4, "stribeck_velocity": 0.1, "load_friction": 0.05}
+BASE_FREQUENCY = 0.0667  # [Hz] one period per episode, which reaches more postures
 RESAMPLES = 1000  # of the bootstrap
 
 
@@ -197,7 +198,7 @@ def collect_data(config: ClosedLoopBenchmarkConfig, robot: Robot, plant: PlantCo
         plant: the simulated arm.
     """
     folder, info_file = config.out / "data", config.out / "data.json"
-    excitation = ExcitationConfig(minutes=config.minutes)
+    excitation = ExcitationConfig(minutes=config.minutes, base_frequency=BASE_FREQUENCY)
     text = json.dumps({"arm": robot.name, "plant": vars(plant), "motion": vars(excitation)})
     if folder.is_dir() and info_file.is_file() and info_file.read_text(encoding="utf-8") == text:
         return folder

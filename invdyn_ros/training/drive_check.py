@@ -19,7 +19,7 @@ from invdyn_ros.models.drive_check import (
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.robots.feedback import FeedbackSpace
-from invdyn_ros.training.inertia_check import InertiaCheck, check_inertia
+from invdyn_ros.training.inertia_check import InertiaCheck, check_inertia, unstable_share
 from invdyn_ros.training.reference_body import reference_body
 from invdyn_ros.training.rollouts import Rollouts, desired_motions
 
@@ -80,19 +80,24 @@ class DriveChecker:
         """Return the verdict as checkpoint metadata; empty if nothing can be checked.
 
         Feedback is added in acceleration space, or in torque space where the model's inertia is
-        wrong in some state or the rollouts are clearly better so.
+        wrong in some state or the rollouts are clearly better so. The share of unstable states is
+        that of the feedback which is used.
         """
         inertia = self._check_inertia() if self.has_feedback else None
         errors = self._tracking_errors() if self.can_simulate else {}
         if inertia is None and not errors:
             return {}
         space = _choose_space(inertia, errors)
+        unstable = None if inertia is None else inertia.unstable_states
+        if space == "torque":
+            unstable = unstable_share(self.body, self.rollouts.nominal_inertia, self.val)
         values = {
-            "unstable_states": None if inertia is None else inertia.unstable_states,
+            "unstable_states": unstable,
+            "unstable_through_model": None if inertia is None else inertia.unstable_states,
             "least_eigenvalue": None if inertia is None else inertia.least_eigenvalue,
             "rollout_rms": errors.get(space),
             FEEDBACK_KEY: space,
-            REASON_KEY: _reason(inertia, errors, space),
+            REASON_KEY: _reason(unstable, errors, space),
         }
         return {DRIVE_CHECK_KEY: values}
 
@@ -123,14 +128,20 @@ def _choose_space(
 
 
 def _reason(
-    inertia: InertiaCheck | None, errors: dict[FeedbackSpace, float], space: FeedbackSpace
+    unstable: float | None, errors: dict[FeedbackSpace, float], space: FeedbackSpace
 ) -> str:
-    """Return why a model may not drive, empty if it may."""
-    if inertia is not None and inertia.unstable_states > 0 and space == "acceleration":
-        return (
-            f"in {100 * inertia.unstable_states:.3g}% of the validation states more acceleration "
-            "changes its action the wrong way"
-        )
+    """Return why a model may not drive, empty if it may.
+
+    Args:
+        unstable: share of states in which the feedback is unstable; None: not known.
+        errors: RMS tracking error in rollouts [rad].
+        space: where feedback is added.
+    """
+    if unstable:
+        share = f"in {100 * unstable:.3g}% of the validation states "
+        if space == "torque":
+            return share + "feedback through the inertia of the URDF is unstable"
+        return share + "more acceleration changes its action the wrong way"
     if errors.get(space, 0.0) > MAX_ROLLOUT_RMS:
         return (
             f"its tracking error in simulated rollouts is {1e3 * errors[space]:.0f} mrad; "

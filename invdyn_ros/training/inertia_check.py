@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -44,11 +45,20 @@ def check_inertia(model: InverseDynamics, data: Windows, body: RigidBody | None)
     if body is None:
         unstable = eigenvalues[:, 0] <= 0
     else:
-        index = _evenly_spaced(data.size)
-        q = data.motion[index.to(data.motion.device), -1, : model.n].cpu().double()
-        real = torch.linalg.eigvals(torch.linalg.solve(inertia(body, q), J)).real
-        unstable = (real <= 0).any(-1)
+        unstable = _is_unstable(inertia(body, _positions(data, model.n)), J)
     return InertiaCheck(float(unstable.double().mean()), float(eigenvalues.min()))
+
+
+def unstable_share(body: RigidBody, gain: Callable[[Tensor], Tensor], data: Windows) -> float:
+    """Return the share of states in which feedback through a given inertia is unstable.
+
+    Args:
+        body: has the inertia of the arm.
+        gain: returns the inertia (N, n, n) at positions (N, n) that the feedback goes through.
+        data: states to check.
+    """
+    q = _positions(data, body.n)
+    return float(_is_unstable(inertia(body, q), gain(q)).double().mean())
 
 
 def acceleration_derivative(model: InverseDynamics, data: Windows) -> Tensor:
@@ -72,6 +82,17 @@ def acceleration_derivative(model: InverseDynamics, data: Windows) -> Tensor:
         ]
     model.train(was_training)
     return torch.stack(rows, dim=1).detach().cpu().double()
+
+
+def _is_unstable(M: Tensor, J: Tensor) -> Tensor:
+    """Return where (N,) M^-1 J of (N, n, n) has an eigenvalue without a positive real part."""
+    return (torch.linalg.eigvals(torch.linalg.solve(M, J)).real <= 0).any(-1)
+
+
+def _positions(data: Windows, n: int) -> Tensor:
+    """Return evenly spaced positions (N, n) [rad] on the CPU."""
+    index = _evenly_spaced(data.size).to(data.motion.device)
+    return data.motion[index, -1, :n].cpu().double()
 
 
 def _evenly_spaced(size: int) -> Tensor:

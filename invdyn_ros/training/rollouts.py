@@ -136,6 +136,12 @@ class Rollouts:
         zero, tree = torch.zeros_like(q), self._nominal_tree
         return tree.torque(q, zero, qdd) - tree.torque(q, zero, zero) + self._rotor * qdd
 
+    def nominal_inertia(self, q: Tensor) -> Tensor:
+        """Return the inertia (N, n, n) that feedback in torque space goes through."""
+        unit = torch.eye(q.shape[-1]).to(q)
+        columns = [self.nominal_force(q, row.expand_as(q)) for row in unit]
+        return torch.stack(columns, dim=-1)
+
 
 class _Controller:
     """The control law of the live node for K arms at once."""

@@ -135,9 +135,14 @@ DRIVE_CHECK = {
         "whether the model may drive an arm, as checked after its training; none if it was not"
     ),
     "drive_check.unstable_states": ReportKey(
-        "fraction of validation states in which feedback through the model is unstable: an "
-        "eigenvalue of the inverse inertia times the derivative of the action by the acceleration "
-        "has no positive real part; none for position servos",
+        "fraction of validation states in which the chosen feedback is unstable: an eigenvalue of "
+        "the inverse inertia times the inertia that the feedback goes through has no positive "
+        "real part; none for position servos",
+        optional=True,
+    ),
+    "drive_check.unstable_through_model": ReportKey(
+        "the same for feedback through the model, whose derivative of the action by the "
+        "acceleration is that inertia",
         optional=True,
     ),
     "drive_check.least_eigenvalue": ReportKey(
