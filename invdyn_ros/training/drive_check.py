@@ -138,10 +138,10 @@ def _reason(
         space: where feedback is added.
     """
     if unstable:
-        share = f"in {100 * unstable:.3g}% of the validation states "
+        states = f"in {100 * unstable:.3g}% of the validation states "
         if space == "torque":
-            return share + "feedback through the inertia of the URDF is unstable"
-        return share + "more acceleration changes its action the wrong way"
+            return states + "feedback through the inertia of the URDF is unstable"
+        return states + "more acceleration changes its action the wrong way"
     if errors.get(space, 0.0) > MAX_ROLLOUT_RMS:
         return (
             f"its tracking error in simulated rollouts is {1e3 * errors[space]:.0f} mrad; "
