@@ -206,7 +206,7 @@ def test_friction_that_rises_with_load_and_towards_standstill_is_identified() ->
     for part in parts:
         exact = true.rigid_body_target(torch.from_numpy(part.motion)).numpy()
         part.action[:] = exact + rng.normal(0, 0.1, exact.shape)
-    model = new_model()
+    model = new_model(config={"gear_friction": True})
     model.fit(windows(parts[:3]), windows(parts[3:4]))
     stribeck, load = np.array(model.meta.gear_friction).T
     np.testing.assert_allclose(stribeck, 1.5, atol=0.4)

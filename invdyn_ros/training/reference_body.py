@@ -25,7 +25,7 @@ def reference_body(meta: ModelMetadata, train: Windows, val: Windows) -> RigidBo
         train: training data.
         val: validation data.
     """
-    body = RigidBody(replace(meta, family="rigid_body", config={"gear_friction": False}))
+    body = RigidBody(replace(meta, family="rigid_body", config={}))
     train, val = (_rows(part, MAX_ROWS) for part in (train, val))
     body.standardise(train)
     body.fit(train, val)
