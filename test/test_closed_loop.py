@@ -11,6 +11,7 @@ from plant_oracle import BulletOracle
 
 from invdyn_ros.benchmarks.closed_loop import (
     EXCITATION,
+    GEAR_FRICTION,
     WITHOUT_DELAY,
     ClosedLoopBenchmarkConfig,
     collect_data,
@@ -155,7 +156,7 @@ def test_benchmark_collects_trains_drives_and_plots(tmp_path: Path) -> None:
     for name in ("feed_forward.png", "computed_torque.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     written = (tmp_path / "data" / "meta" / "info.json").stat().st_mtime_ns
-    plant = load_plant("ur5", payload=1.0)
+    plant = load_plant("ur5", payload=1.0, **GEAR_FRICTION)
     assert collect_data(config, robot("ur5"), plant) == tmp_path / "data"
     assert (tmp_path / "data" / "meta" / "info.json").stat().st_mtime_ns == written
 
