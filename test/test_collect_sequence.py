@@ -56,8 +56,8 @@ def _empty(path: Path) -> list[object]:
 
 
 def _text(path: Path) -> list[object]:
-    path.with_suffix(".csv").write_text("q,qd")
-    return [path.with_suffix(".csv"), *COLUMNS]
+    path.with_suffix(".mat").write_text("q,qd")
+    return [path.with_suffix(".mat"), *COLUMNS]
 
 
 SEQUENCES: dict[str, tuple[Callable[[Path], list[object]], str]] = {

@@ -90,7 +90,9 @@ def test_model_is_not_evaluated_on_a_copy_of_its_training_data(
         paths = ["--data", str(tmp_path / name), "--report", str(tmp_path / "r.json")]
         capsys.readouterr()
         assert run_verb("evaluate", ["--checkpoint", out, *paths]) == code
-    assert run_verb("evaluate", ["--checkpoint", out, "--data", data, *paths[2:]]) == 0
+    assert (
+        run_verb("evaluate", ["--checkpoint", out, "--data", data, *paths[2:], "--overwrite"]) == 0
+    )
 
 
 def test_sketch_detects_one_repeated_row_in_fifty() -> None:

@@ -108,8 +108,8 @@ def test_targets_of_servos_are_offsets_and_predictions_setpoints(family: str) ->
     torch.testing.assert_close(model.action(motion, model.target(motion, action)), action)
 
 
-# the loss of a flow is of velocities, not of its mean
-@pytest.mark.parametrize("family", sorted(set(MOTION_FAMILIES) - {"flow"}))
+# the loss of a flow is of velocities; that of lagrangian has less weight where joints may stick
+@pytest.mark.parametrize("family", sorted(set(MOTION_FAMILIES) - {"flow", "lagrangian"}))
 def test_loss_is_the_mean_squared_error_in_units_of_variance(family: str) -> None:
     model, train = build(meta(family)).eval(), data("ur5", 0, seconds=1.0)
     train = train.to("cpu", model.dtype)
@@ -145,7 +145,7 @@ def test_long_sequence_is_predicted_like_training_windows(family: str, n_obs_ste
     for end in range(1, 10):
         rows = slice(max(0, end - H), end)
         window = model.predict(data.motion[:, rows], data.time[:, rows]).mean
-        torch.testing.assert_close(full[:, end - 1], window[:, -1])
+        torch.testing.assert_close(full[:, end - 1], window[:, -1], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", MOTION_FAMILIES)

@@ -29,13 +29,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(family: str, folder: Path, *arguments: object) -> int:
     options = ["--config", CONFIGS / f"{family}.yaml", "--data", folder / "nominal"]
-    return run_verb("train", [str(w) for w in (*options, "--out", folder / family, *arguments)])
+    return run_verb(
+        "train", [str(w) for w in (*options, "--out", folder / family, "--overwrite", *arguments)]
+    )
 
 
 def report(folder: Path, data: str) -> dict:
     options = {"checkpoint": folder / "mlp", "data": folder / data, "report": folder / "r.json"}
     arguments = [str(word) for name, path in options.items() for word in (f"--{name}", path)]
-    assert run_verb("evaluate", arguments) == 0
+    assert run_verb("evaluate", [*arguments, "--overwrite"]) == 0
     return json.loads((folder / "r.json").read_text())
 
 

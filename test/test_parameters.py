@@ -114,8 +114,11 @@ def nonsense(descriptor, value):
 @pytest.mark.parametrize("name", graph_pages.nodes())
 def test_parameters_are_described_and_nonsense_is_refused_in_words(start, name):
     kinds, changes = dataclasses_of(name), []
-    camera = ("-p", "camera:=0") if name == "camera" else ()
-    node, services = start(lambda: DiagnosticNode(f"{name}_parameters"), *camera)
+    required = {
+        "camera": ("-p", "camera:=0"),
+        "motion_player": ("-p", "motion:=motion.npz", "-p", "out:=recording"),
+    }
+    node, services = start(lambda: DiagnosticNode(f"{name}_parameters"), *required.get(name, ()))
     for kind in kinds:
         load_parameters(node, kind, changes.append)
     described = services.descriptors(node)
@@ -128,7 +131,7 @@ def test_parameters_are_described_and_nonsense_is_refused_in_words(start, name):
         assert (descriptor.name, descriptor.description) == (key, texts[key])
         assert descriptor.type == TYPES[type(values[key])]
         assert descriptor.read_only == ("reconfigurable" not in declared[key].metadata)
-        if not camera:
+        if name not in required:
             assert values[key] == declared[key].default
         for wrong in nonsense(descriptor, values[key]):
             (result,) = services.set(node, **{key: wrong})

@@ -140,7 +140,7 @@ def test_full_disk_is_one_line_and_keeps_the_old_checkpoint(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
-        code = run_verb("train", cli_arguments(data, tmp_path / "out", seed=5))
+        code = run_verb("train", [*cli_arguments(data, tmp_path / "out", seed=5), "--overwrite"])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     line = capsys.readouterr().err.strip().splitlines()[-1]

@@ -22,6 +22,7 @@ from invdyn_ros.config import Validated
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.arm_identification import (
     CHECKPOINT,
     VALIDATION,
@@ -42,7 +43,7 @@ MEDIUM_PAYLOAD = 1.0  # [kg], or half of the rated one
 
 
 @dataclass(frozen=True)
-class ExcitationBenchmarkConfig(Validated):
+class ExcitationBenchmarkConfig(OutputOptions, Validated):
     """Contacts, violations, time and error from nothing to an identified and exported arm."""
 
     arms: tuple[str, ...] = tuple(RATED_PAYLOADS)

@@ -16,6 +16,7 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, se
 from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.drift_monitor import LOAD, DriftMonitor
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import excitation_motion, point_to_point_motion, replay
 from invdyn_ros.models.predictor import Runtime
@@ -34,7 +35,7 @@ MOTIONS: tuple[Callable[[Robot, int, float], JointSamples], ...] = (
 
 
 @dataclass(frozen=True)
-class ModelDriftBenchmarkConfig(Validated):
+class ModelDriftBenchmarkConfig(OutputOptions, Validated):
     """False alarms of the drift monitor, and its time to name a load and worn joints."""
 
     arms: Annotated[tuple[str, ...], Field(min_length=1)] = ("ur5", "ur5e", "kuka_iiwa")

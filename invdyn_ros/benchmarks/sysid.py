@@ -28,6 +28,7 @@ from invdyn_ros.benchmarks.sysid_peer import (
 )
 from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.base_parameters import find_base_parameters
@@ -52,7 +53,7 @@ SMALL = 1e-3  # a true parameter below this part of the largest of its kind has 
 
 
 @dataclass(frozen=True)
-class SysidBenchmarkConfig(Validated):
+class SysidBenchmarkConfig(OutputOptions, Validated):
     """Identification of one recording, compared with mujoco.sysid."""
 
     data: Path | None = None

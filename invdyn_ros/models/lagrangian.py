@@ -156,6 +156,8 @@ class Lagrangian(InverseDynamics):
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error in units of the target's variance.
 
+        Joints that may stick have less weight.
+
         Args:
             motion: (B, T, 3n).
             time: (B, T) [s].
