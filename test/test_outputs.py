@@ -33,6 +33,7 @@ COMMANDS = [
     f"calibrate bag bag --mounting eye_to_hand --out {OUT}.yaml",
     f"calibrate camera folder --out {OUT}.yaml",
     f"excite --out {OUT}.npz",
+    f"excite --out new.npz --film {OUT}.mp4",
     f"identify arm --out {OUT}",
     f"identify payload --without d --with d --out {OUT}.yaml",
     f"print_board --out {OUT}.pdf",
@@ -97,6 +98,13 @@ def test_live_run_keeps_the_files_of_an_earlier_report(name, tmp_path):
         resolve("grasp_sim", arguments)
     resolve("grasp_sim", arguments | {"overwrite": "true"})
     assert file.read_text() == "hours of work"
+
+
+def test_played_motion_keeps_an_earlier_dataset(earlier, tmp_path):
+    arguments = {"motion": f"{OUT}.npz", "out": OUT}
+    with pytest.raises(ValueError, match=rf"out:=.*{OUT} exists; .*overwrite:=true"):
+        resolve("play_motion", arguments)
+    assert contents(tmp_path) == earlier
 
 
 def options_classes():

@@ -17,6 +17,7 @@ import config_page
 import graph_pages
 import source_index
 
+from invdyn_ros.data.output_options import NAMES
 from invdyn_ros.graph import topics
 from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS
@@ -86,6 +87,14 @@ def test_the_options_in_the_reference_are_those_of_the_commands():
         listed = {cli_page.option(field) for field in cli_page.flat_fields(options)}
         real = set(re.findall(r"^(?:│| ) (--[a-z][a-z0-9-]+)", printed, re.MULTILINE)) - {"--help"}
         assert {o for o in listed if o.startswith("--")} == real, command
+
+
+def test_commands_keep_what_exists_at_every_option_that_they_write():
+    for command, options in cli_page.commands().items():
+        written = [
+            f.name for f in (options.fields if options else ()) if "to write" in f.description
+        ]
+        assert set(written) <= {*NAMES, "record"}, command  # a recording is always a new folder
 
 
 PRIVATE_OF = dict.fromkeys(("managed_node", "command_publisher"), "inverse_dynamics")

@@ -45,21 +45,27 @@ def _section(path: str, statement: str) -> str:
     """Return the section of a function, or of a class and its public methods."""
     module, name = path.rsplit(".", 1)
     node = next(n for n in trees()[module].body if getattr(n, "name", "") == name)
-    parts = [f"### {statement.split()[-1]}\n\n`{statement}`\n"]
+    title = statement.split()[-1]
+    parts = [f"### {title}\n\n`{statement}`\n"]
     if isinstance(node, ast.FunctionDef):
-        return "\n".join([*parts, _function(node)])
+        return "\n".join([*parts, _function(node, title)])
     parts.append(_text(ast.get_docstring(node)))
     for method in getattr(node, "body", []):
-        if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
-            parts.append(_function(method))
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+            parts.append(_function(method, title))
+        elif isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
+            parts.append(_function(method, method.name))
     return "\n".join(parts)
 
 
-def _function(node: ast.FunctionDef) -> str:
-    arguments = ast.unparse(node.args)
-    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+def _function(node: ast.FunctionDef, name: str) -> str:
+    """Return the section of a function or method, by the name that callers use."""
+    arguments = ast.unparse(node.args).removeprefix("self").removeprefix(", ")
+    returns = (
+        f" -> {ast.unparse(node.returns)}" if node.returns and node.name != "__init__" else ""
+    )
     is_property = any("property" in ast.unparse(d) for d in node.decorator_list)
-    signature = f"{node.name}{'' if is_property else f'({arguments})'}{returns}"
+    signature = f"{name}{'' if is_property else f'({arguments})'}{returns}"
     return f"```python\n{signature}\n```\n\n{_text(ast.get_docstring(node))}"
 
 

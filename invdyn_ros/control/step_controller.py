@@ -21,7 +21,8 @@ class Controller:
     """Drive an arm along guarded motions with a model, one step per measured state.
 
     It is what the node `inverse_dynamics` runs: it plans to the target inside the limits, keeps
-    clear of table and arm, and stops at faults until `engage`.
+    clear of table and arm, and stops at faults until `engage`. It acts only when `step` is called:
+    whoever reads the states must notice when they stop.
 
     Attributes:
         robot: the arm.

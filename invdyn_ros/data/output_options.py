@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-NAMES = ("out", "report", "plots", "plot", "watch")  # options with files or folders to write
+NAMES = (
+    "out",
+    "report",
+    "plots",
+    "plot",
+    "watch",
+    "film",
+)  # options with files or folders to write
 RUN_MEDIA = ("teleop.mp4", "grasp.mp4", "summary.png")  # beside the report of a live run
 
 

@@ -136,7 +136,7 @@ class CommonArguments:
         str, Field(description="FILE.json to write at the end, with plots and a video")
     ] = ""
     overwrite: Annotated[
-        bool, Field(description="replace the report and film of an earlier run")
+        bool, Field(description="replace what an earlier run wrote: report and film, or dataset")
     ] = False
     record: Annotated[
         str, Field(description="new directory for a rosbag2 recording of the run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from invdyn_ros.data.action_units import ACTION_UNITS
+from invdyn_ros.data.output_options import is_used
 from invdyn_ros.graph.arguments import BOOLEAN_VALUES, PlayMotionArguments
 from invdyn_ros.graph.templates import (
     INVERSE_DYNAMICS_PARAMETERS,
@@ -35,6 +36,10 @@ def _resolve_play_motion(values: ArgumentValues) -> None:
     for name in UNUSED:
         if values[name]:
             raise ValueError(f"play_motion writes a dataset; leave {name}:= out")
+    if is_used(Path(values["out"])) and not values["overwrite"]:
+        raise ValueError(
+            f"out:={values['out']} exists; give another folder, or overwrite:=true to replace it"
+        )
     if values["effort_unit"] not in ACTION_UNITS:
         raise ValueError(
             f"effort_unit:={values['effort_unit']} is not one of {', '.join(ACTION_UNITS)}"

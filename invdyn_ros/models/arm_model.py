@@ -91,6 +91,8 @@ class Model:
     ) -> Actions:
         """Return the actions that cause a motion, as NumPy arrays, or as tensors if q is one.
 
+        An arm needs an action `meta.action_delay` [s] before the motion that it causes.
+
         Args:
             q: (..., n) position [rad]. Where `n_obs_steps` is more than one, (..., T, n) of
                 successive frames.
@@ -103,18 +105,18 @@ class Model:
             ValueError: shapes that do not match, a value that is not finite, or neither or both
                 of qdd and q_next.
         """
-        given = {"q": q, "qd": qd} | {"qdd" if q_next is None else "q_next": qdd}
-        if q_next is not None:
-            if qdd is not None:
-                raise ValueError("qdd and q_next exclude each other; give one of them")
-            given["q_next"] = q_next
-        arrays = {name: self._checked(name, value, np.shape(q)) for name, value in given.items()}
-        if q_next is not None:
-            if dt is None or not dt > 0:
-                raise ValueError(f"q_next needs dt > 0 [s], got {dt}")
-            step = arrays.pop("q_next") - arrays["q"] - dt * arrays["qd"]
-            arrays["qdd"] = 2 / dt**2 * step
-        motion = np.concatenate(list(arrays.values()), axis=-1)
+        if q_next is not None and qdd is not None:
+            raise ValueError("qdd and q_next exclude each other; give one of them")
+        shape = tuple(q.shape) if hasattr(q, "shape") else np.shape(q)
+        position, velocity = self._checked("q", q, shape), self._checked("qd", qd, shape)
+        if q_next is None:
+            acceleration = self._checked("qdd", qdd, shape)
+        elif dt is not None and dt > 0:
+            step = self._checked("q_next", q_next, shape) - position - dt * velocity
+            acceleration = 2 / dt**2 * step
+        else:
+            raise ValueError(f"q_next needs dt > 0 [s], got {dt}")
+        motion = np.concatenate([position, velocity, acceleration], axis=-1)
         mean, std = self._predict(motion, dt)
         return Actions(_like(q, mean), self.action_unit, None if std is None else _like(q, std))
 
@@ -135,6 +137,8 @@ class Model:
     def _predict(self, motion: Array, dt: float | None) -> tuple[Array, Array | None]:
         """Return actions and standard deviation (..., n) of motion (..., 3n)."""
         steps, shape = self.n_obs_steps, (*motion.shape[:-1], len(self.joint_names))
+        if not motion.size:
+            return np.empty(shape), None
         if steps == 1:
             frames = motion.reshape(-1, 1, motion.shape[-1])
             mean, std = self._runtime.predict(frames, np.zeros((len(frames), 1)))
