@@ -19,10 +19,9 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import binomtest, chi2
 
 from invdyn_ros.arms.domain_randomization import load_randomization
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.rendered_blocks import block_scene, render_block_images
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Validated
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.plots.block_pose_errors import plot_block_pose_errors
 from invdyn_ros.perception.aruco_cube import (
     FACES,
@@ -50,7 +49,7 @@ Estimator = Callable[[np.ndarray], Estimate | None]
 
 
 @dataclass(frozen=True)
-class BlockDetectionBenchmarkConfig(OutputOptions, Validated):
+class BlockDetectionBenchmarkConfig(BenchmarkOptions):
     """Error of block poses from rendered images, compared to OpenCV."""
 
     blocks: PositiveInt = 1000
@@ -66,8 +65,6 @@ class BlockDetectionBenchmarkConfig(OutputOptions, Validated):
     """Seed of blocks, lighting and noise."""
     plot: Path | None = None
     """PNG file for a plot of the errors."""
-    report: Path | None = None
-    """JSON file to write."""
 
     def __post_init__(self) -> None:
         """Check the domain randomization level and the name of the plot."""

@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 from tqdm import tqdm
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.closed_loop_models import (
     FEED_FORWARD,
     FORMS,
@@ -35,12 +36,10 @@ from invdyn_ros.benchmarks.closed_loop_models import (
     wrong_urdf,
 )
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import FEEDBACK
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.dataset import write_dataset
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.closed_loop import (
     ClosedLoopRun,
     excitation_motion,
@@ -69,7 +68,7 @@ RESAMPLES = 1000  # of the bootstrap
 
 
 @dataclass(frozen=True)
-class ClosedLoopBenchmarkConfig(OutputOptions, Validated):
+class ClosedLoopBenchmarkConfig(BenchmarkOptions):
     """Joint tracking of every family on an arm whose URDF is wrong, beside that URDF."""
 
     out: Path = Path("out/closed_loop")
@@ -91,8 +90,6 @@ class ClosedLoopBenchmarkConfig(OutputOptions, Validated):
     """Number of test motions, which are not in the data."""
     seconds: Annotated[float, Field(ge=1)] = 15.0
     """Duration of each motion [s]."""
-    report: Path | None = None
-    """JSON file to write."""
 
     def outputs(self) -> Iterator[tuple[str, Path]]:
         """Yield the report; the folder is reused."""

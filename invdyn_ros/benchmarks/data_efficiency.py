@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import Dataset, DatasetInfo, read_dataset, write_dataset
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.model_metadata import ModelMetadata
@@ -43,7 +43,7 @@ CONFIGS = "config/train"
 
 
 @dataclass(frozen=True)
-class DataEfficiencyBenchmarkConfig(OutputOptions):
+class DataEfficiencyBenchmarkConfig(BenchmarkOptions):
     """Error on held-out trajectories against the number of training samples."""
 
     arm: str = "kuka_iiwa"
@@ -63,10 +63,9 @@ class DataEfficiencyBenchmarkConfig(OutputOptions):
     registry."""
     epochs: int | None = None
     """Maximum number of epochs; default: as in the config files."""
-    report: Path | None = None
-    """JSON file to write, with a plot beside it (.png)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for family in self.families:
             if family not in MODELS:
                 raise ValueError(f"no model family {family!r}; known are {', '.join(MODELS)}")

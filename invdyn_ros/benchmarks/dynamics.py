@@ -16,10 +16,10 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from invdyn_ros.arms.pybullet_client import connect
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.benchmarks.simulation import rates_in_turn
-from invdyn_ros.config import PositiveInts, Validated
-from invdyn_ros.data.output_options import OutputOptions
+from invdyn_ros.config import PositiveInts
 from invdyn_ros.models.checkpoint import select_device
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot, load_robot
@@ -30,7 +30,7 @@ MUJOCO, PYBULLET = "mj_inverse", "PyBullet calculateInverseDynamics"
 
 
 @dataclass(frozen=True)
-class DynamicsBenchmarkConfig(OutputOptions, Validated):
+class DynamicsBenchmarkConfig(BenchmarkOptions):
     """Rigid-body inverse dynamics per second in PyTorch, beside MuJoCo and PyBullet."""
 
     arm: str = "ur5"
@@ -43,8 +43,6 @@ class DynamicsBenchmarkConfig(OutputOptions, Validated):
     """Threads of PyTorch; MuJoCo and PyBullet have one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto, cpu or cuda; the CPU is always measured."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import importlib
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -14,9 +13,8 @@ import numpy as np
 import torch
 from pydantic import PositiveFloat
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Validated
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.envs.vector_env import make_vec_env
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
@@ -33,7 +31,7 @@ MAX_ACTION = 0.5  # of random actions, which keeps the arm off its joint limits
 
 
 @dataclass(frozen=True)
-class EnvironmentBenchmarkConfig(OutputOptions, Validated):
+class EnvironmentBenchmarkConfig(BenchmarkOptions):
     """Environment steps per second with random actions, beside panda-gym's in the same run."""
 
     arm: str = "ur5"
@@ -46,8 +44,6 @@ class EnvironmentBenchmarkConfig(OutputOptions, Validated):
     """Numbers of vectorised environments to measure, at the first period."""
     seconds: PositiveFloat = 30.0
     """Duration of the measurement [s]."""
-    report: Path | None = None
-    """JSON file to write."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
 from invdyn_ros.benchmarks.safety_checks import MotionChecker, Tally, Ticks
 from invdyn_ros.benchmarks.safety_rig import action_bounds
-from invdyn_ros.config import Validated
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.dataset import read_dataset
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.arm_identification import (
     CHECKPOINT,
     VALIDATION,
@@ -43,7 +42,7 @@ MEDIUM_PAYLOAD = 1.0  # [kg], or half of the rated one
 
 
 @dataclass(frozen=True)
-class ExcitationBenchmarkConfig(OutputOptions, Validated):
+class ExcitationBenchmarkConfig(BenchmarkOptions):
     """Contacts, violations, time and error from nothing to an identified and exported arm."""
 
     arms: tuple[str, ...] = tuple(RATED_PAYLOADS)
@@ -56,8 +55,6 @@ class ExcitationBenchmarkConfig(OutputOptions, Validated):
     """Relative width of the intervals at which an excitation ends; 0: all of it is driven."""
     seed: int = 0
     """Random seed."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_excitation(config: ExcitationBenchmarkConfig) -> dict[str, Any]:

@@ -26,13 +26,13 @@ from typing import Any, NamedTuple
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.file_commands import COMMANDS, run_command
 from invdyn_ros.benchmarks.file_mutations import mutate
 from invdyn_ros.benchmarks.file_readers import KINDS, Kind, WrongAcceptance
 from invdyn_ros.benchmarks.file_specimens import sign
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
-from invdyn_ros.config import Validated, error_line
-from invdyn_ros.data.output_options import OutputOptions
+from invdyn_ros.config import error_line
 
 REFUSED, ACCEPTED = "refused", "accepted"
 TRACEBACK, LINES, HANG, CRASH = "traceback", "several_lines", "hang", "crash"
@@ -46,7 +46,7 @@ SIGNED_FRACTION, SIGNED = 0.5, ", signed"  # checkpoints whose checksums match t
 
 
 @dataclass(frozen=True)
-class FilesBenchmarkConfig(OutputOptions, Validated):
+class FilesBenchmarkConfig(BenchmarkOptions):
     """Damaged files of every kind that a command reads, and how they are refused."""
 
     files: PositiveInt = 20_000
@@ -65,8 +65,6 @@ class FilesBenchmarkConfig(OutputOptions, Validated):
     """Number of further damaged files that are read by the command line."""
     keep: Path | None = None
     """Folder for the files that fail, to reproduce a failure; default: none is kept."""
-    report: Path | None = None
-    """JSON file to write."""
 
     def __post_init__(self) -> None:
         """Check the names of the kinds."""

@@ -19,9 +19,8 @@ from pydantic import NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.arms.domain_randomization import load_randomization
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
-from invdyn_ros.config import Validated
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.plots.success_map import plot_success_map
 from invdyn_ros.graph.shipped_weights import find_policy
 from invdyn_ros.grasp.envs.agents import SCRIPTED, PolicySpec, load_policy_spec
@@ -38,7 +37,7 @@ Results = dict[tuple[str, str], list[EpisodeResult]]  # by policy and noise, in 
 
 
 @dataclass(frozen=True)
-class GraspSuccessBenchmarkConfig(OutputOptions, Validated):
+class GraspSuccessBenchmarkConfig(BenchmarkOptions):
     """Success rates of grasp policies in simulation, beside the scripted policy's."""
 
     arm: str = "ur5"
@@ -56,8 +55,6 @@ class GraspSuccessBenchmarkConfig(OutputOptions, Validated):
     """Number of worker processes; it does not change the results."""
     seed: NonNegativeInt = 7_000_000
     """Seed of the run, as `seed:=` of the live graph; those of training and validation differ."""
-    report: Path | None = None
-    """JSON file to write, with a plot beside it."""
 
     def __post_init__(self) -> None:
         """Validate the settings."""

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import cv2
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.hand_eye_scene import SimulatedHandEye
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Validated
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.perception.hand_eye.hand_eye_calibration import residual_norms
 from invdyn_ros.perception.hand_eye.least_squares import fisher_information, solve_hand_eye
 from invdyn_ros.perception.hand_eye.pose_diversity import MIN_POSES
@@ -60,7 +58,7 @@ Solver = Callable[[PosePairs, Mounting], np.ndarray]
 
 
 @dataclass(frozen=True)
-class HandEyeBenchmarkConfig(OutputOptions, Validated):
+class HandEyeBenchmarkConfig(BenchmarkOptions):
     """Error of the camera pose from noisy detections of a marker, compared to OpenCV."""
 
     arm: str = "ur5"
@@ -77,8 +75,6 @@ class HandEyeBenchmarkConfig(OutputOptions, Validated):
     """Number of additional calibrations from rendered images of the simulated scene."""
     seed: int = 0
     """Seed of poses and noise."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_hand_eye(config: HandEyeBenchmarkConfig) -> dict[str, Any]:

@@ -20,11 +20,10 @@ from pydantic import Field, NonNegativeInt, PositiveFloat
 from torch import Tensor
 from tqdm import tqdm
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.identified_payloads import payload_row
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
-from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import read_dataset
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.windows import windows
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.base_parameters import find_base_parameters
@@ -57,7 +56,7 @@ VALIDATION = 0.2  # fraction of the samples
 
 
 @dataclass(frozen=True)
-class IdentificationBenchmarkConfig(OutputOptions, Validated):
+class IdentificationBenchmarkConfig(BenchmarkOptions):
     """Physical bounds, error and recovery of identified parameters."""
 
     data: tuple[Path, ...] = ()
@@ -79,8 +78,6 @@ class IdentificationBenchmarkConfig(OutputOptions, Validated):
     """Standard deviation of the noise, relative to the effort limits."""
     minutes: Annotated[float, Field(gt=0)] = 1.0
     """Duration of the motion [min]."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_identification(config: IdentificationBenchmarkConfig) -> dict[str, Any]:

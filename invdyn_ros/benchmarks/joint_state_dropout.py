@@ -19,15 +19,15 @@ from pydantic import Field, PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.action_interpolation import action_errors
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.closed_loop import MOTION_SEED, rms_interval
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
-from invdyn_ros.config import FractionBelowOne, Validated
+from invdyn_ros.config import FractionBelowOne
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.learned_state_predictor import LearnedStatePredictor
 from invdyn_ros.control.motion_profile import Plan, State
 from invdyn_ros.control.state_predictor import StatePredictor, StatePredictorConfig
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.closed_loop import (
     ClosedLoopRun,
     LossyChannel,
@@ -50,7 +50,7 @@ DropRates = Annotated[tuple[FractionBelowOne, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
-class JointStateDropoutBenchmarkConfig(OutputOptions, Validated):
+class JointStateDropoutBenchmarkConfig(BenchmarkOptions):
     """Joint tracking while joint states are missing, and actions between observations."""
 
     models: tuple[Path, ...] = ()
@@ -73,8 +73,6 @@ class JointStateDropoutBenchmarkConfig(OutputOptions, Validated):
     """Fractions of its samples that are observed."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 class NoPrediction(ZeroOrderHold):

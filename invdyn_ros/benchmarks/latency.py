@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.graph.launcher import launch
 from invdyn_ros.graph.node_spec import NodeSpec, ParameterValue
 from invdyn_ros.graph.ros_domain import own_domain
@@ -30,7 +30,7 @@ INTERRUPTED = 130  # exit code
 
 
 @dataclass(frozen=True)
-class LatencyBenchmarkConfig(OutputOptions):
+class LatencyBenchmarkConfig(BenchmarkOptions):
     """Latency from joint state to command through DDS, beside an echo of the same messages."""
 
     arm: str = "ur5"
@@ -43,10 +43,9 @@ class LatencyBenchmarkConfig(OutputOptions):
     """Time for which one node is measured before the other [s]."""
     domain: int | None = None
     """ROS domain id, 1 to 232; default: one that is free."""
-    report: Path | None = None
-    """JSON file to write."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.turn_seconds <= self.seconds / 2:
             raise ValueError(
                 f"turn_seconds is {self.turn_seconds} and seconds {self.seconds}; seconds must "

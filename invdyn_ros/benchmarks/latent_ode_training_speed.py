@@ -19,6 +19,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import (
     Row,
     benchmark_report,
@@ -27,8 +28,7 @@ from invdyn_ros.benchmarks.report import (
     ratios,
     settings_of,
 )
-from invdyn_ros.config import Fraction, Validated, to_mapping
-from invdyn_ros.data.output_options import OutputOptions
+from invdyn_ros.config import Fraction, to_mapping
 from invdyn_ros.models.timeseries.encoder_model import TIME_UNIT, EncoderInput
 from invdyn_ros.models.timeseries.latent_ode import LatentOde, LatentOdeConfig, odeint_bosh3
 from invdyn_ros.models.timeseries.observations import Motions, split_into_motions, subsample
@@ -52,7 +52,7 @@ FROZEN_LEARNING_RATE = 1e-7  # leaves trained weights unchanged
 
 
 @dataclass(frozen=True)
-class LatentOdeTrainingSpeedBenchmarkConfig(OutputOptions, Validated):
+class LatentOdeTrainingSpeedBenchmarkConfig(BenchmarkOptions):
     """Seconds per training step of a latent ODE, beside the authors' implementation."""
 
     observed_fraction: Fraction = 0.1
@@ -66,8 +66,6 @@ class LatentOdeTrainingSpeedBenchmarkConfig(OutputOptions, Validated):
     """Folder of a latent ODE of hoppers, whose weights stay unchanged; None: untrained weights."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 class ReferenceLatentOde(LatentOde):

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import parse_json, read_text
 from invdyn_ros.data.files import reading
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.grasp.learning.evaluation import EvaluationResult
 from invdyn_ros.grasp.learning.learner_state import read_run_config
 from invdyn_ros.grasp.learning.run import CURVE_FILE
@@ -20,17 +20,16 @@ MAX_LINEAR_RATIO = 20.0  # of the ends of an axis; above it, the axis is logarit
 
 
 @dataclass(frozen=True)
-class LearningCurvesBenchmarkConfig(OutputOptions):
+class LearningCurvesBenchmarkConfig(BenchmarkOptions):
     """Steps and time to a success rate in runs of train_grasp, with a figure of their curves."""
 
     runs: tuple[Path, ...] = field(default_factory=tuple)
     """Folders that train_grasp wrote."""
     success_rate: float = 0.95
     """Success rate to reach."""
-    report: Path | None = None
-    """JSON file to write; the figure is written beside it, as .png."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.runs:
             raise ValueError("no runs; give --runs FOLDER...")
         if not 0 < self.success_rate <= 1:

@@ -22,9 +22,8 @@ from typing import Annotated, Any
 import aiohttp
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import benchmark_report, machine_info, quantiles
-from invdyn_ros.config import Validated
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.live.access import KEY_PREFIX, SUBPROTOCOL
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.graph.launcher import child_environment, command, launch, parameters_yaml
@@ -39,7 +38,7 @@ INTERRUPTED = 130  # exit code
 
 
 @dataclass(frozen=True)
-class LiveWindowBenchmarkConfig(OutputOptions, Validated):
+class LiveWindowBenchmarkConfig(BenchmarkOptions):
     """Time from image to command with and without an open live window."""
 
     video: Path
@@ -52,8 +51,6 @@ class LiveWindowBenchmarkConfig(OutputOptions, Validated):
     """Duration of each run [s]."""
     domain: Annotated[int, Field(ge=1, le=232)] | None = None
     """ROS domain id, 1 to 232; default: one that is free."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_live_window(config: LiveWindowBenchmarkConfig) -> dict[str, Any]:

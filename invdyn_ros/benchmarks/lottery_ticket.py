@@ -17,10 +17,10 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from scipy.sparse import csr_matrix
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
-from invdyn_ros.config import FractionBelowOne, Validated
+from invdyn_ros.config import FractionBelowOne
 from invdyn_ros.data.dataset import read_dataset
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import windows
 from invdyn_ros.evaluation.pages.network import write_network_page
@@ -61,7 +61,7 @@ NUMPY_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @dataclass(frozen=True)
-class LotteryTicketBenchmarkConfig(OutputOptions, Validated):
+class LotteryTicketBenchmarkConfig(BenchmarkOptions):
     """Error and latency of lottery tickets against sparsity."""
 
     arm: str = "ur5"
@@ -84,8 +84,6 @@ class LotteryTicketBenchmarkConfig(OutputOptions, Validated):
     """Steps of the network that learns exclusive or."""
     workers: PositiveInt = 2
     """Number of processes."""
-    report: Path | None = None
-    """JSON file to write, with a page for each network beside it (.html)."""
 
 
 def measure_lottery_ticket(config: LotteryTicketBenchmarkConfig) -> dict[str, Any]:

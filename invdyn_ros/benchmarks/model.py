@@ -21,12 +21,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.c_speed import c_call_times
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
-from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.models.checkpoint import load, select_device
 from invdyn_ros.models.gravity import for_commands
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
@@ -47,7 +46,7 @@ NUM_MOTIONS = 64  # different motions, so that no output is cached
 
 
 @dataclass(frozen=True)
-class ModelBenchmarkConfig(OutputOptions, Validated):
+class ModelBenchmarkConfig(BenchmarkOptions):
     """Latency of one prediction, batch size 1, one thread: live, exported and in eager PyTorch."""
 
     checkpoint: tuple[Path, ...] = ()
@@ -56,8 +55,6 @@ class ModelBenchmarkConfig(OutputOptions, Validated):
     """Timed calls per method."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Device of eager PyTorch."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:

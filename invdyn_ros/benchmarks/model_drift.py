@@ -5,18 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from tqdm import tqdm
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
-from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.drift_monitor import LOAD, DriftMonitor
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import excitation_motion, point_to_point_motion, replay
 from invdyn_ros.models.predictor import Runtime
@@ -35,7 +33,7 @@ MOTIONS: tuple[Callable[[Robot, int, float], JointSamples], ...] = (
 
 
 @dataclass(frozen=True)
-class ModelDriftBenchmarkConfig(OutputOptions, Validated):
+class ModelDriftBenchmarkConfig(BenchmarkOptions):
     """False alarms of the drift monitor, and its time to name a load and worn joints."""
 
     arms: Annotated[tuple[str, ...], Field(min_length=1)] = ("ur5", "ur5e", "kuka_iiwa")
@@ -48,8 +46,6 @@ class ModelDriftBenchmarkConfig(OutputOptions, Validated):
     """Mass at the tool that the model does not know [kg]."""
     friction: Annotated[float, Field(gt=1, le=10)] = 2.0
     """Factor of the dry friction of all joints [-]."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 class TimedMonitor(DriftMonitor):

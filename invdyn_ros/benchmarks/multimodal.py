@@ -16,9 +16,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
-from invdyn_ros.config import Validated, to_mapping
-from invdyn_ros.data.output_options import OutputOptions
+from invdyn_ros.config import to_mapping
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.flow import Flow
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
@@ -35,7 +35,7 @@ FEW_STEPS, MANY_STEPS = 4, 100  # sampling steps to compare
 
 
 @dataclass(frozen=True)
-class MultimodalBenchmarkConfig(OutputOptions, Validated):
+class MultimodalBenchmarkConfig(BenchmarkOptions):
     """Fractions of samples on each of two actions per motion, and errors."""
 
     train_samples: Annotated[int, Field(ge=MIN_COUNT)] = 12_000
@@ -54,8 +54,6 @@ class MultimodalBenchmarkConfig(OutputOptions, Validated):
         default_factory=lambda: TrainerConfig(epochs=60, early_stopping_patience=60)
     )
     """Training settings of both families."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_multimodal(config: MultimodalBenchmarkConfig) -> dict[str, Any]:

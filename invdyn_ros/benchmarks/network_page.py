@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import PositiveInt
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.headless_chromium import start_chromium
 from invdyn_ros.benchmarks.report import (
     Row,
@@ -22,9 +23,7 @@ from invdyn_ros.benchmarks.report import (
     quantiles,
     settings_of,
 )
-from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import write_dataset
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.pages.network import write_network_page
 from invdyn_ros.evaluation.plots.network_video import network_frames
@@ -58,7 +57,7 @@ OPENED = "return performance.getEntriesByType('navigation')[0].loadEventEnd"
 
 
 @dataclass(frozen=True)
-class NetworkPageBenchmarkConfig(OutputOptions, Validated):
+class NetworkPageBenchmarkConfig(BenchmarkOptions):
     """Page and film of a network while it trains."""
 
     width: PositiveInt = 512
@@ -71,8 +70,6 @@ class NetworkPageBenchmarkConfig(OutputOptions, Validated):
     """How often the page is opened."""
     moves: PositiveInt = 100
     """Moves of the time slider."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_network_page(config: NetworkPageBenchmarkConfig) -> dict[str, Any]:

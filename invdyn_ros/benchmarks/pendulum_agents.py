@@ -13,10 +13,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.pendulum_task import Agent
-from invdyn_ros.config import Validated, to_mapping
+from invdyn_ros.config import to_mapping
 from invdyn_ros.data.dataset import write_dataset
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
@@ -58,7 +58,7 @@ SMOOTHEST = f"{DIRECT}, smoothest of many"
 
 
 @dataclass(frozen=True)
-class PlanningBenchmarkConfig(OutputOptions, Validated):
+class PlanningBenchmarkConfig(BenchmarkOptions):
     """Planner and inverse model on a pendulum of changed mass, beside a planner of actions."""
 
     shifted_mass: PositiveFloat = 2.0
@@ -85,8 +85,6 @@ class PlanningBenchmarkConfig(OutputOptions, Validated):
     """Training epochs of an inverse model."""
     threads: tuple[PositiveInt, ...] = (1, 2)
     """Numbers of CPU threads of torch at which a control step is timed."""
-    report: Path | None = None
-    """JSON file to write, with plots beside it."""
 
     @property
     def pendulum(self) -> PendulumConfig:

@@ -56,8 +56,8 @@ def ratios(row: Mapping[str, float], peer: Mapping[str, float], keys: Sequence[s
 
 
 def settings_of(config: Any) -> dict[str, Any]:
-    """Return the settings of a benchmark, without the name of the report file."""
-    return {name: value for name, value in to_mapping(config).items() if name != "report"}
+    """Return the settings of a benchmark, without those of the report file."""
+    return {k: v for k, v in to_mapping(config).items() if k not in ("report", "overwrite")}
 
 
 def benchmark_report(

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from tqdm import tqdm
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
 from invdyn_ros.benchmarks.safety_fault_runs import FaultRun, run_faults
 from invdyn_ros.benchmarks.safety_faults import FAULT_TABLE
@@ -22,8 +23,6 @@ from invdyn_ros.benchmarks.safety_fuzz import FuzzJob, FuzzResult, run_fuzz
 from invdyn_ros.benchmarks.safety_live import run_live_faults
 from invdyn_ros.benchmarks.safety_rig import shipped_setups
 from invdyn_ros.benchmarks.safety_runs import DrivenResult, run_delay, run_persons
-from invdyn_ros.config import Validated
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.robots.registry import ROBOTS
 from invdyn_ros.workers import parallel_map
 
@@ -36,7 +35,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class SafetyBenchmarkConfig(OutputOptions, Validated):
+class SafetyBenchmarkConfig(BenchmarkOptions):
     """Whether any input moves an arm where it must not go."""
 
     parts: tuple[Part, ...] = PARTS
@@ -55,8 +54,6 @@ class SafetyBenchmarkConfig(OutputOptions, Validated):
     """Seed of all random numbers."""
     workers: PositiveInt = 1
     """Number of processes."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_safety(config: SafetyBenchmarkConfig) -> dict[str, Any]:

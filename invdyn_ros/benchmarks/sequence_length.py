@@ -17,9 +17,9 @@ import torch
 from pydantic import PositiveInt
 from tqdm import tqdm
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
-from invdyn_ros.config import Fraction, PositiveInts, Validated
-from invdyn_ros.data.output_options import OutputOptions
+from invdyn_ros.config import Fraction, PositiveInts
 from invdyn_ros.evaluation.plots.time_series import plot_cost_by_length
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
 from invdyn_ros.models.timeseries.observations import Motions, subsample
@@ -39,7 +39,7 @@ SLOPE_POINTS = 3  # longest lengths from which the slope is computed
 
 
 @dataclass(frozen=True)
-class SequenceLengthBenchmarkConfig(OutputOptions, Validated):
+class SequenceLengthBenchmarkConfig(BenchmarkOptions):
     """Seconds and memory of time-series models on one motion of several lengths."""
 
     families: tuple[str, ...] = ("bridge", "gru_dt", "latent_ode", "ode_rnn")
@@ -52,8 +52,6 @@ class SequenceLengthBenchmarkConfig(OutputOptions, Validated):
     """Fraction of the samples that are observed."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
-    report: Path | None = None
-    """JSON file to write, with a plot beside it."""
 
 
 def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, Any]:

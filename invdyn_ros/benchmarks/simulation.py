@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,8 @@ from pydantic import PositiveFloat
 from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneRenderer
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Validated
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.robots.registry import load_plant, load_scene
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene, block_pose
@@ -30,15 +28,13 @@ TURN_SECONDS = 0.25  # [s] for which one candidate is measured before the next
 
 
 @dataclass(frozen=True)
-class SimulationBenchmarkConfig(OutputOptions, Validated):
+class SimulationBenchmarkConfig(BenchmarkOptions):
     """Physics steps and images per second, beside plain PyBullet with the same URDF."""
 
     arm: str = "ur5"
     """Name of the arm, or FILE.yaml of an arm of a user."""
     seconds: PositiveFloat = 8.0
     """Total measuring time [s]."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_simulation(config: SimulationBenchmarkConfig) -> dict[str, Any]:

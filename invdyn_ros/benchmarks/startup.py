@@ -20,10 +20,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.interruption import interrupt
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles
-from invdyn_ros.config import Validated
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.graph.launcher import child_environment
 from invdyn_ros.graph.node_spec import NodeSpec
@@ -39,7 +38,7 @@ SIGNALS = {"interrupted": signal.SIGINT, "killed": signal.SIGKILL}
 
 
 @dataclass(frozen=True)
-class StartupBenchmarkConfig(OutputOptions, Validated):
+class StartupBenchmarkConfig(BenchmarkOptions):
     """Time from launch to the first command, memory of each process, and end of teleop."""
 
     video: Path | None = None
@@ -57,8 +56,6 @@ class StartupBenchmarkConfig(OutputOptions, Validated):
     memory [s]."""
     domain: Annotated[int, Field(ge=1, le=232)] | None = None
     """ROS domain id, 1 to 232; default: one that is free."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 class Memory(NamedTuple):

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.identification import joint_space_inertia
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
 from invdyn_ros.benchmarks.sysid_peer import (
@@ -26,9 +27,7 @@ from invdyn_ros.benchmarks.sysid_peer import (
     SysidProblem,
     is_installed,
 )
-from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import read_dataset, write_dataset
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.base_parameters import find_base_parameters
@@ -53,7 +52,7 @@ SMALL = 1e-3  # a true parameter below this part of the largest of its kind has 
 
 
 @dataclass(frozen=True)
-class SysidBenchmarkConfig(OutputOptions, Validated):
+class SysidBenchmarkConfig(BenchmarkOptions):
     """Identification of one recording, compared with mujoco.sysid."""
 
     data: Path | None = None
@@ -66,8 +65,6 @@ class SysidBenchmarkConfig(OutputOptions, Validated):
     """Mass at the tool of the simulated arm that is not in the URDF [kg]."""
     minutes: Annotated[float, Field(gt=0)] = 1.0
     """Duration of the simulated motion [min]."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_sysid(config: SysidBenchmarkConfig) -> dict[str, Any]:

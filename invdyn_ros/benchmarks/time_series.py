@@ -21,10 +21,10 @@ from pydantic import PositiveInt
 from torch import Tensor
 from tqdm import tqdm
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
-from invdyn_ros.config import Fraction, Validated
+from invdyn_ros.config import Fraction
 from invdyn_ros.data.dataset import read_dataset
-from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.plots.time_series import plot_error_by_gap
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder, Fractions
 from invdyn_ros.models.timeseries.interpolation_baselines import INTERPOLATORS, interpolate
@@ -60,7 +60,7 @@ ContextLengths = tuple[PositiveInt, ...]
 
 
 @dataclass(frozen=True)
-class TimeSeriesBenchmarkConfig(OutputOptions, Validated):
+class TimeSeriesBenchmarkConfig(BenchmarkOptions):
     """Errors of states between irregular observations, and after the last one."""
 
     data: Path
@@ -77,8 +77,6 @@ class TimeSeriesBenchmarkConfig(OutputOptions, Validated):
     """Random seed of the sequences and of the observed samples."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
-    report: Path | None = None
-    """JSON file to write, with plots beside it."""
 
 
 class Task(NamedTuple):

@@ -13,9 +13,9 @@ import torch
 from pydantic import PositiveInt
 from torch.utils.data import DataLoader, TensorDataset
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Validated, load_yaml
-from invdyn_ros.data.output_options import OutputOptions
+from invdyn_ros.config import load_yaml
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.checkpoint import select_device
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
@@ -30,7 +30,7 @@ RATE, TRAINER = "windows_per_s", "Trainer"
 
 
 @dataclass(frozen=True)
-class TrainingBenchmarkConfig(OutputOptions, Validated):
+class TrainingBenchmarkConfig(BenchmarkOptions):
     """Time of an epoch in memory: the Trainer, a plain DataLoader loop, and the steps alone."""
 
     config: tuple[Path, ...] = ()
@@ -49,8 +49,6 @@ class TrainingBenchmarkConfig(OutputOptions, Validated):
     """Device of the training."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
-    report: Path | None = None
-    """JSON file to write."""
 
 
 def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:

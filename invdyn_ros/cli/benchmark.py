@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import tyro
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import format_table
-from invdyn_ros.cli.options import parse
+from invdyn_ros.cli.options import first_word, parse
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.evaluation.headlines import headline, headline_text
 from invdyn_ros.evaluation.pages.report_page import attempt_page, write_report_page
@@ -50,8 +50,6 @@ BENCHMARKS = {
 }
 """Name -> summary. Benchmark NAME is `measure_NAME(config)` in `invdyn_ros.benchmarks.NAME`."""
 
-USAGE = "usage: invdyn benchmark NAME ...    ('invdyn benchmark NAME --help' lists its options)"
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and return the exit code.
@@ -59,26 +57,21 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         ValueError: an unknown benchmark, or a wrong option.
     """
-    name, *words = (sys.argv[1:] if argv is None else argv) or [""]
-    if name in ("-h", "--help"):
-        print("\n".join([USAGE, "", *(f"  {key:<26} {text}" for key, text in BENCHMARKS.items())]))
-        return 0
-    if name not in BENCHMARKS:
-        raise ValueError(f"no benchmark '{name}'; there are {', '.join(BENCHMARKS)}")
+    name, words = first_word(argv, "benchmark", "benchmark", BENCHMARKS)
     measure = load_benchmark(name)
-    config: Any = get_type_hints(measure)["config"]
-    options = parse(config, words, f"benchmark {name}", config=(tyro.conf.OmitArgPrefixes,))
-    if options.report is not None:
-        check_report(options.report)
+    config = get_type_hints(measure)["config"]
+    options: BenchmarkOptions = parse(
+        config, words, f"benchmark {name}", config=(tyro.conf.OmitArgPrefixes,)
+    )
     command = command_line("benchmark", [name, *words])
     report = measure(options) | {"run": run_info(f"benchmark {name}", command)}
-    if options.report is not None:
-        options.report.parent.mkdir(parents=True, exist_ok=True)
-        write_json(options.report, report)
+    if (file := options.report) is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, report)
     print(format_table(report))
     print(headline_text(headline(f"benchmark {name}", report)))
-    if options.report is not None:
-        attempt_page(options.report, lambda: _write_page(options.report, report))
+    if file is not None:
+        attempt_page(file, lambda: _write_page(file, report))
     return 0
 
 
@@ -94,13 +87,3 @@ def load_benchmark(name: str) -> Callable[[Any], dict[str, Any]]:
     module = importlib.import_module(f"invdyn_ros.benchmarks.{name}")
     measure: Callable[[Any], dict[str, Any]] = getattr(module, f"measure_{name}")
     return measure
-
-
-def check_report(path: Path) -> None:
-    """Reject a report file that cannot be written, before anything is measured.
-
-    Raises:
-        ValueError: not a .json file.
-    """
-    if path.suffix != ".json" or path.is_dir():
-        raise ValueError(f"--report {path} is not a .json file")

@@ -41,11 +41,39 @@ def parse(options: Any, argv: Sequence[str] | None, verb: str, **tyro_options: A
             raise
         text = re.sub(r"[\u2500-\u257f]+", " ", errors.getvalue())  # box drawing
         text = re.sub(r"\s+", " ", text).strip()
+        text = re.sub(r"^Value error Error parsing \w+: ", "", text)
         raise ValueError(text or f"bad options; see invdyn {verb} --help") from None
     known = result[0] if isinstance(result, tuple) else result
     if isinstance(known, OutputOptions):
         known.check_outputs()
     return result
+
+
+def first_word(
+    argv: Sequence[str] | None, verb: str, noun: str, summaries: Mapping[str, str]
+) -> tuple[str, list[str]]:
+    """Return the first word after a verb and the other words; `--help` lists the words there are.
+
+    Args:
+        argv: words after the verb; None: those of the process.
+        verb: the verb.
+        noun: what the word names.
+        summaries: word -> summary.
+
+    Raises:
+        ValueError: another word, or none.
+    """
+    name, *words = (sys.argv[1:] if argv is None else argv) or [""]
+    if name in ("-h", "--help"):
+        print(
+            f"usage: invdyn {verb} NAME ...    ('invdyn {verb} NAME --help' lists its options)\n"
+        )
+        width = max(map(len, summaries))
+        print("", *(f"  {key:<{width}} {text}" for key, text in summaries.items()), sep="\n")
+        raise SystemExit
+    if name not in summaries:
+        raise ValueError(f"no {noun} '{name}'; there are {', '.join(summaries)}")
+    return name, words
 
 
 def robot_option(arm: str | None, urdf: Path | None) -> Robot | None:
