@@ -10,6 +10,7 @@ import pytest
 import torch
 from benchmark_report import report_of
 
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.dynamics import MUJOCO, PYBULLET, Peers, random_motion
 from invdyn_ros.benchmarks.latency import LatencyBenchmarkConfig
 from invdyn_ros.benchmarks.model import ModelBenchmarkConfig, untrained_models
@@ -136,11 +137,13 @@ def test_rates_count_events_and_every_call_has_its_turn():
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_benchmark_of_the_table_has_a_config_with_a_report_file(name):
     config = get_type_hints(load_benchmark(name))["config"]
-    assert config.__annotations__["report"] == "Path | None" and config.__doc__
+    assert issubclass(config, BenchmarkOptions) and config.__doc__
 
 
 def test_help_lists_every_benchmark_and_an_unknown_one_is_refused(capsys):
-    assert main(["--help"]) == 0
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert not ended.value.code
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]]
     assert listed == list(BENCHMARKS)
     for arguments in ([], ["speed"]):

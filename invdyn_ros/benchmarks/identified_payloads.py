@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from tqdm import tqdm
 from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.models.payload import Payload
+from invdyn_ros.models.payload_torque import carrying
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.robots.urdf import INERTIA_ENTRIES, parse_urdf
 from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.payload_recordings import payload_of_recordings
@@ -42,13 +41,10 @@ def payload_row(arm: str, trials: int, minutes: float) -> Row:
         true = random_payload(robot, np.random.default_rng(trial))
         with tempfile.TemporaryDirectory() as folder:
             paths = Path(folder) / "without", Path(folder) / "with"
-            loaded = Path(folder) / "loaded.urdf"
-            loaded.write_text(urdf_with(robot.rigid_body_urdf(), true), encoding="utf-8")
-            for path, model in zip(paths, (robot, replace(robot, urdf=loaded)), strict=True):
-                seed = 2 * trial + (model is not robot)
-                config = ExcitationConfig(minutes=minutes, seed=seed)
+            for number, model in enumerate((robot, carrying(robot, true))):
+                config = ExcitationConfig(minutes=minutes, seed=2 * trial + number)
                 episodes = list(simulate(model, config, load_plant(arm, payload=0.0), "N m"))
-                write_dataset(path, episodes, arm, robot.rate)
+                write_dataset(paths[number], episodes, arm, robot.rate)
             identified = payload_of_recordings(*paths, robot)
         errors.append(
             (
@@ -79,18 +75,3 @@ def random_payload(robot: Robot, random: np.random.Generator) -> Payload:
     center = tuple(random.uniform(-MAX_OFFSET, MAX_OFFSET, 3).tolist())
     inertia = ((x, 0.0, 0.0), (0.0, y, 0.0), (0.0, 0.0, z))
     return Payload(robot.tip_link, mass, center, inertia)
-
-
-def urdf_with(urdf: str, payload: Payload) -> str:
-    """Return the text of a URDF with a payload as a further link."""
-    root = parse_urdf(urdf, "URDF")
-    link = ET.SubElement(root, "link", name="payload")
-    inertial = ET.SubElement(link, "inertial")
-    ET.SubElement(inertial, "origin", xyz=" ".join(map(repr, payload.center)), rpy="0 0 0")
-    ET.SubElement(inertial, "mass", value=repr(payload.mass))
-    values = {key: repr(payload.inertia[i][j]) for i, j, key in INERTIA_ENTRIES}
-    ET.SubElement(inertial, "inertia", values)
-    joint = ET.SubElement(root, "joint", name="payload_joint", type="fixed")
-    ET.SubElement(joint, "parent", link=payload.link)
-    ET.SubElement(joint, "child", link="payload")
-    return ET.tostring(root, encoding="unicode")

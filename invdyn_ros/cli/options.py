@@ -65,10 +65,8 @@ def first_word(
     """
     name, *words = (sys.argv[1:] if argv is None else argv) or [""]
     if name in ("-h", "--help"):
-        print(
-            f"usage: invdyn {verb} NAME ...    ('invdyn {verb} NAME --help' lists its options)\n"
-        )
-        width = max(map(len, summaries))
+        width = max(map(len, summaries)) + 1
+        print(f"usage: invdyn {verb} NAME ...    ('invdyn {verb} NAME --help' lists its options)")
         print("", *(f"  {key:<{width}} {text}" for key, text in summaries.items()), sep="\n")
         raise SystemExit
     if name not in summaries:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import mujoco
 import numpy as np
 
 from invdyn_ros.arms.pybullet_simulation import Simulation
@@ -21,21 +20,21 @@ from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.data.action_units import SETPOINT
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models.mujoco_rigid_body import FRICTION, INERTIAL, MujocoRigidBody, urdf_model
+from invdyn_ros.models.mujoco_rigid_body import urdf_model
 from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
 from invdyn_ros.robots.feedback import FeedbackConfig, nominal_rotor_inertia
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.motion_check import tree_with_payload
+from invdyn_ros.sources.motion_check import loaded_robot
+from invdyn_ros.sources.simulation import COULOMB_GUESS
 from invdyn_ros.typing import Array
 
 SOURCE = "guarded run"  # the parts are of one recording
 ROW_ARRAYS = ("time", "q", "qd", "action", "true_q", "reference")
 SETTLING = 1.2  # [s] at rest before a motion, for the slow start of the controller, and after it
-# [-], [s/rad] of a typical geared joint, relative to the effort limit
-COULOMB_GUESS, VISCOUS_GUESS = 0.01, 0.01
+VISCOUS_GUESS = 0.01  # [s/rad] of a typical geared joint, relative to the effort limit
 
 
 class ControlTick(NamedTuple):
@@ -105,25 +104,7 @@ def nominal_driving_model(robot: Robot, payload: float) -> DrivingModel:
     friction[:, 0] = VISCOUS_GUESS * robot.effort
     friction[:, 1] = COULOMB_GUESS * robot.effort
     friction[:, 3] = nominal_rotor_inertia(robot.effort)
-    urdf = urdf_model(robot, unit)
-    inertial = tree_with_payload(robot, payload).inertial.numpy()
-    return DrivingModel(MujocoRigidBody(urdf.meta, {INERTIAL: inertial, FRICTION: friction}))
-
-
-def loaded_robot(robot: Robot, payload: float) -> Robot:
-    """Return an arm whose dynamics have a point mass [kg] at its tool.
-
-    The controller compares a model with them.
-    """
-    loaded = replace(robot)
-    model = loaded.model()
-    body = model.body(robot.tip_link).id
-    total = model.body_mass[body] + payload
-    if payload:
-        model.body_ipos[body] *= model.body_mass[body] / total
-        model.body_mass[body] = total
-        mujoco.mj_setConst(model, mujoco.MjData(model))
-    return loaded
+    return DrivingModel(urdf_model(loaded_robot(robot, payload), unit, friction=friction))
 
 
 class GuardedArm(AbstractContextManager["GuardedArm"]):

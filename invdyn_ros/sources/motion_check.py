@@ -13,6 +13,7 @@ from invdyn_ros.control.speed_scaling import SLOW_CONDITION
 from invdyn_ros.control.tool_speed import ToolSpeed
 from invdyn_ros.data.action_units import SETPOINT
 from invdyn_ros.models.payload import Payload
+from invdyn_ros.models.payload_torque import carrying
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
@@ -119,7 +120,8 @@ class MotionCheck:
         # margins are at most half of the distance at home; a stop needs space beside them
         at_home = self.collision.clearances(robot.home)
         self.spare = np.minimum(MAX_SPARE, at_home / 2)
-        self.tree = tree_with_payload(robot, payload)
+        urdf = loaded_robot(robot, payload).rigid_body_urdf()
+        self.tree = RigidBodyTree.from_urdf(urdf, robot.joint_names)
         self._speed = ToolSpeed(robot, self.limits.jerk)
         self.reach = self._speed.reach
 
@@ -180,11 +182,8 @@ class MotionCheck:
         return bool((values[:, 0] <= self.limits.condition * values[:, -1]).all())
 
 
-def tree_with_payload(robot: Robot, payload: float) -> RigidBodyTree:
-    """Return the rigid bodies of an arm with a point mass [kg] at its tool."""
-    xml = robot.rigid_body_urdf()
-    tree = RigidBodyTree.from_urdf(xml, robot.joint_names)
-    if payload:
-        point = Payload(robot.tip_link, payload, (0.0, 0.0, 0.0))
-        tree.inertial += torch.from_numpy(point.inertial_parameters(xml, robot.joint_names))
-    return tree
+def loaded_robot(robot: Robot, payload: float) -> Robot:
+    """Return an arm that carries a point mass [kg] at its tool."""
+    if not payload:
+        return robot
+    return carrying(robot, Payload(robot.tip_link, payload, (0.0, 0.0, 0.0)))
