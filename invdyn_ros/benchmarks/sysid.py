@@ -31,6 +31,7 @@ from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.base_parameters import find_base_parameters
+from invdyn_ros.models.payload import Payload
 from invdyn_ros.models.physical_parameters import pseudo_inertias
 from invdyn_ros.models.registry import build
 from invdyn_ros.models.rigid_body import RigidBody
@@ -39,7 +40,6 @@ from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
-from invdyn_ros.robots.urdf import load_urdf
 from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.data_preparation import split_train_val_test, with_acceleration
@@ -102,11 +102,10 @@ def plant_parameters(robot: Robot, plant: PlantConfig) -> Parameters:
     As in the simulation, the rotors turn with the links.
     """
     inertial = _tree(robot).inertial.numpy().copy()
-    tip = np.linalg.inv(robot.forward_kinematics(robot.home, _last_link(robot)))
-    point = (tip @ robot.forward_kinematics(robot.home))[:3, 3]
-    second = plant.payload * (point @ point * np.eye(3) - np.outer(point, point))
-    second += PAYLOAD_INERTIA * plant.payload * np.eye(3)
-    inertial[-1] += [plant.payload, *plant.payload * point, *second[np.triu_indices(3)]]
+    if plant.payload:
+        inertia = (PAYLOAD_INERTIA * plant.payload * np.eye(3)).tolist()
+        payload = Payload(robot.tip_link, plant.payload, (0.0, 0.0, 0.0), inertia)
+        inertial += payload.inertial_parameters(robot.rigid_body_urdf(), robot.joint_names)
     inertial[:, 9] += plant.rotor_inertia * robot.effort  # all joints turn about their z axis
     friction = np.zeros((robot.n, NUM_FRICTION_TERMS))
     friction[:, 0], friction[:, 1] = plant.viscous * robot.effort, plant.coulomb * robot.effort
@@ -224,8 +223,3 @@ def parameter_errors(
         "friction": 100 * float(np.median(friction)),
         "torque of inertia": 100 * float(error.mean()),
     }
-
-
-def _last_link(robot: Robot) -> str:
-    """Return the link that the last joint moves."""
-    return load_urdf(robot.urdf).joints[robot.joint_names[-1]].child

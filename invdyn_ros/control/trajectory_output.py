@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.control.motion_profile import Plan, State
+from invdyn_ros.robots.quintic import PEAK_VELOCITY
 from invdyn_ros.typing import Array
 
 REPEAT_PERIOD = 0.04  # [s] between two trajectories of one plan, should one be lost
@@ -22,7 +23,6 @@ MIN_DURATION = 0.1  # [s] of a trajectory: a controller refuses one that ends in
 CONTINUITY = 1e-3  # [rad] by which a plan may start beside the one before
 REST_TOLERANCE = 1e-4  # [rad] between two plans at rest that are the same
 RETURN_SPEED = 0.2  # of the velocity limit [-] at which a plan that starts elsewhere is joined
-SPLINE_PEAK = 1.875  # largest velocity of a quintic spline from rest to rest, over its mean
 
 
 class Waypoints(NamedTuple):
@@ -100,7 +100,7 @@ class TrajectoryOutput:
         """
         end = plan.at(math.inf)
         distance = np.abs(end.q - before.q) / (RETURN_SPEED * self._velocity)
-        duration = max(MIN_DURATION, SPLINE_PEAK * float(distance.max()))
+        duration = max(MIN_DURATION, PEAK_VELOCITY * float(distance.max()))
         self._joined_until = time + duration
         still = np.zeros_like(end.q)
         rows = ((before.q, end.q), (before.qd, still), (before.qdd, still))

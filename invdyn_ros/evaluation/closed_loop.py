@@ -19,13 +19,13 @@ from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.robots.feedback import FeedbackConfig
 from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.plant import PlantConfig
+from invdyn_ros.robots.quintic import PEAK_ACCELERATION, PEAK_VELOCITY, quintic
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import ExcitationConfig, FreeExcitations
 from invdyn_ros.typing import Array, Mask
 
 REST = 0.3  # [s] after each motion from one posture to another
-QUINTIC_VELOCITY, QUINTIC_ACCELERATION = 1.875, 5.774  # peaks, at unit length and duration
 VERBATIM = SafetyLimitsConfig(slow_in_time=0.0)  # the motion is followed as it was recorded
 
 
@@ -189,13 +189,12 @@ def point_to_point_motion(
     while samples < seconds * robot.rate:
         way = middle + reach * random.uniform(-1, 1, robot.n) - q
         duration = max(
-            float(np.max(QUINTIC_VELOCITY * np.abs(way) / velocity)),
-            float(np.sqrt(np.max(QUINTIC_ACCELERATION * np.abs(way) / acceleration))),
+            float(np.max(PEAK_VELOCITY * np.abs(way) / velocity)),
+            float(np.sqrt(np.max(PEAK_ACCELERATION * np.abs(way) / acceleration))),
         )
         time = np.arange(round((duration + REST) * robot.rate)) / robot.rate
-        x = np.minimum(time / duration, 1.0)[:, None]
-        positions = q + way * (10 * x**3 - 15 * x**4 + 6 * x**5)
-        parts.append((positions, way * (30 * x**2 - 60 * x**3 + 30 * x**4) / duration))
+        position, rate, _ = quintic(np.minimum(time / duration, 1.0)[:, None], duration)
+        parts.append((q + way * position, way * rate))
         q, samples = q + way, samples + len(time)
     count = round(seconds * robot.rate)
     q, qd = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))

@@ -20,6 +20,7 @@ from invdyn_ros.control.motion_profile import State
 from invdyn_ros.models.least_squares_identification import friction_terms
 from invdyn_ros.robots.collision import CollisionModel
 from invdyn_ros.robots.obstacles import FREE_SPACE
+from invdyn_ros.robots.quintic import quintic
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -271,7 +272,5 @@ def smooth_window(time: Array, length: float) -> tuple[Array, Array, Array]:
     time_to_end: Array = np.minimum(time, length - time)
     x: Array = np.clip(time_to_end / ramp, 0.0, 1.0)
     sign: Array = np.where(time < length / 2, 1.0, -1.0)
-    value: Array = x**3 * (10 - 15 * x + 6 * x * x)
-    rate: Array = 30 * x**2 * (1 - x) ** 2 / ramp
-    curvature: Array = 60 * x * (1 - x) * (1 - 2 * x) / ramp**2
+    value, rate, curvature = quintic(x, ramp)
     return value, rate * sign, curvature

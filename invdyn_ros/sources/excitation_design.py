@@ -24,6 +24,7 @@ from torch import Tensor
 
 from invdyn_ros.config import Validated
 from invdyn_ros.control.joint_motion import JointMotion, SampledMotion, join
+from invdyn_ros.models.payload import carrying_joint
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import FisherInformation
@@ -132,6 +133,9 @@ class _Problem:
         speeds = [part_speed(number) for number in range(len(postures) - 1)]
         self.speed = torch.tensor(speeds, dtype=torch.float64)[:, None, None]
         self.scale = self._scale()
+        robot = check.robot
+        _, T = carrying_joint(robot.rigid_body_urdf(), robot.joint_names, robot.tip_link)
+        self.tool = torch.from_numpy(T[:, 3])  # in the frame of the last link
 
     def _scale(self) -> Tensor:
         """Return the size (n, 2 k) of a coefficient that alone reaches a limit."""
@@ -225,7 +229,7 @@ class _Problem:
         T, S, _ = tree.link_motion(q, qd, torch.zeros_like(qd))
         V = (tree.ancestors @ (S * qd[..., None, None]).flatten(-2)).unflatten(-1, (4, 4))
         origins = (V @ T)[..., :3, 3]  # (T, n, 3)
-        tool = (V[:, -1] @ T[:, -1] @ self._tool)[..., :3]
+        tool = (V[:, -1] @ T[:, -1] @ self.tool)[..., :3]
         squares = torch.cat([origins, tool[:, None]], 1).square().sum(-1)
         return (squares + 1e-12).sqrt()
 
@@ -235,19 +239,11 @@ class _Problem:
         if robot.n < MIN_SINGULAR_JOINTS:
             return []
         T, S, _ = tree.link_motion(q, torch.zeros_like(q), torch.zeros_like(q))
-        point = T[:, -1] @ self._tool  # (T, 4)
+        point = T[:, -1] @ self.tool  # (T, 4)
         linear = (S @ point[:, None, :, None])[..., :3, 0] / self.check.reach
         angular = torch.stack([S[..., 2, 1], S[..., 0, 2], S[..., 1, 0]], -1)
         values = torch.linalg.svdvals(torch.cat([linear, angular], -1))  # (T, 6)
         return [values[:, :1] / values[:, -1:].clamp_min(1e-3) / self.check.limits.condition]
-
-    @property
-    def _tool(self) -> Tensor:
-        """Position (4,) of the tool in the frame of the last link."""
-        robot = self.check.robot
-        last = self.check.tree.poses(torch.from_numpy(robot.home))[-1].numpy()
-        point: Array = np.linalg.inv(last) @ robot.forward_kinematics(robot.home)[:, 3]
-        return torch.from_numpy(point)
 
     def _nearness(self, q: Tensor) -> Tensor:
         """Return the mean squared lack of clearance of positions (T, n), with its gradient."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.control.joint_motion import SampledMotion
+from invdyn_ros.robots.quintic import quintic
 from invdyn_ros.sources.excitation import smooth_window
 from invdyn_ros.sources.motion_check import MotionCheck
 from invdyn_ros.typing import Array
@@ -34,14 +35,7 @@ def motion_basis(seconds: float, count: int) -> MotionBasis:
         count: number of samples.
     """
     time = np.linspace(0, seconds, count)
-    x = time / seconds
-    way = np.stack(
-        [
-            x**3 * (10 - 15 * x + 6 * x * x),
-            30 * x**2 * (1 - x) ** 2 / seconds,
-            60 * x * (1 - x) * (1 - 2 * x) / seconds**2,
-        ]
-    )
+    way = np.stack(quintic(time / seconds, seconds))
     w = 2 * np.pi * LOWEST_FREQUENCY * np.arange(1, HARMONICS + 1)
     s, c = np.sin(time[:, None] * w), np.cos(time[:, None] * w)
     f, fd, fdd = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from invdyn_ros.control.joint_motion import JointMotion, SampledMotion, join
+from invdyn_ros.robots.quintic import PEAK_VELOCITY, quintic
 from invdyn_ros.sources.motion_check import MotionCheck
 from invdyn_ros.typing import Array
 
@@ -56,16 +57,11 @@ def _fastest_move(check: MotionCheck, start: Array, end: Array) -> SampledMotion
     """
     rate, way = check.robot.rate, end - start
     for duration in DURATIONS:
-        if (1.875 / duration * np.abs(way) > check.limits.velocity).any():
+        if (PEAK_VELOCITY / duration * np.abs(way) > check.limits.velocity).any():
             continue
-        x = np.clip(np.arange(round((duration + REST) * rate) + 1) / rate / duration, 0, 1)[
-            :, None
-        ]
-        move = SampledMotion(
-            start + way * (x**3 * (10 - 15 * x + 6 * x * x)),
-            way * (30 * x**2 * (1 - x) ** 2 / duration),
-            way * (60 * x * (1 - x) * (1 - 2 * x) / duration**2),
-        )
+        time = np.arange(round((duration + REST) * rate) + 1) / rate
+        q, qd, qdd = (way * x for x in quintic(np.minimum(time / duration, 1)[:, None], duration))
+        move = SampledMotion(start + q, qd, qdd)
         if check.is_within(move, 1 / rate):
             return move
     return None

@@ -20,6 +20,7 @@ from invdyn_ros.robots.feedback import (
     FeedbackSpace,
     nominal_rotor_inertia,
 )
+from invdyn_ros.robots.quintic import PEAK_ACCELERATION, PEAK_VELOCITY, quintic
 from invdyn_ros.robots.urdf import UrdfTree
 from invdyn_ros.training.reference_body import (
     COULOMB,
@@ -35,7 +36,6 @@ MAX_STEP = 0.004  # [s] of the integration
 INERTIA_STEP = 0.008  # [s] for which inertia and gravity are held
 MAX_ERROR = 1.0  # [rad] at which a tracking error counts; more is as bad
 MOVING_FRACTION = 0.8  # of a rollout from one posture to another; then it stands
-PEAK_VELOCITY, PEAK_ACCELERATION = 1.875, 5.774  # of a quintic of unit length and duration
 ACTION_MARGIN = 1.5  # largest action, as a multiple of the data's
 
 
@@ -247,8 +247,5 @@ def _between_postures(
     way = end - start
     way = way * min(1.0, float(np.min(limits / np.maximum(np.abs(way), 1e-9))))
     x = np.minimum(np.arange(samples) / rate / duration, 1.0)[:, None]
-    return [
-        start + way * (10 * x**3 - 15 * x**4 + 6 * x**5),
-        way * (30 * x**2 - 60 * x**3 + 30 * x**4) / duration,
-        way * (60 * x - 180 * x**2 + 120 * x**3) / duration**2,
-    ]
+    q, qd, qdd = (way * part for part in quintic(x, duration))
+    return [start + q, qd, qdd]

@@ -8,13 +8,13 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from invdyn_ros.control.motion_profile import State
 from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
+from invdyn_ros.robots.quintic import PEAK_ACCELERATION, PEAK_VELOCITY, quintic
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 WAYPOINT_SPACING, WAYPOINT_ANGLE = 0.01, 0.1  # [m, rad] between waypoints of a straight line
 MAX_JOINT_STEP = 0.5  # [rad] between waypoints: a larger one crosses a singularity
 MIN_DURATION = 0.1  # [s]
-PEAK_VELOCITY, PEAK_ACCELERATION = 1.875, 5.7735  # of the minimum-jerk profile over unit time
 
 
 class MotionSegment(NamedTuple):
@@ -33,9 +33,7 @@ class MotionSegment(NamedTuple):
     def at(self, time: float) -> State:
         """Return the state at a time [s]; it is at rest before the start and after the end."""
         x = float(np.clip((time - self.start) / self.duration, 0.0, 1.0))
-        s = x**3 * (10 - 15 * x + 6 * x * x)  # minimum jerk: Flash and Hogan 1985
-        ds = 30 * x**2 * (1 - x) ** 2 / self.duration
-        dds = 60 * x * (1 - x) * (1 - 2 * x) / self.duration**2
+        s, ds, dds = quintic(x, self.duration)
         q1, q2 = self.curve(s, 1), self.curve(s, 2)
         return State(self.curve(s), ds * q1, dds * q1 + ds * ds * q2)
 
