@@ -193,7 +193,7 @@ def test_spikes_hardly_move_the_parameters() -> None:
     assert report is not None and spiky_report is not None
     pairs = zip(report["base_parameters"], spiky_report["base_parameters"], strict=True)
     moved = [abs(a["value"] - b["value"]) / a["std"] for a, b in pairs if a["identified"]]
-    assert np.max(moved) < 2.0 and np.median(moved) < 0.5
+    assert np.max(moved) < 1.0 and np.median(moved) < 0.5
     for row, other in zip(report["noise_std"], spiky_report["noise_std"], strict=True):
         assert other < 1.5 * row
 
