@@ -9,6 +9,7 @@ from oracle import excitation
 
 from invdyn_ros.benchmarks.data_efficiency import DataEfficiencyBenchmarkConfig, clips
 from invdyn_ros.cli.benchmark import main
+from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.robots.robot import load_robot
 
 CONFIGS = Path(__file__).parents[1] / "config" / "train"
@@ -48,7 +49,7 @@ def test_multimodal_benchmark_covers_all_steps_and_temperatures(tmp_path, capfd)
 def test_plans_from_little_data_end_nearer_to_the_goal_than_random_actions(tmp_path):
     """The gain of exchanging the model needs more data than a test has; docs/results has it."""
     arguments = (
-        "--num-seeds 1 --episodes 2 --num-recordings 12 --planner-epochs 8 --epochs 20 --threads 1"
+        "--num-seeds 1 --episodes 1 --num-recordings 10 --planner-epochs 6 --epochs 10 --threads 1"
     )
     report = report_of(tmp_path, "planning", *arguments.split())
     rows = report["rows"]
@@ -62,8 +63,13 @@ def test_plans_from_little_data_end_nearer_to_the_goal_than_random_actions(tmp_p
 
 @pytest.mark.slow
 def test_data_efficiency_compares_families_on_the_same_few_samples(tmp_path):
-    arguments = "data_efficiency --arm ur5 --minutes 1 --families rigid_body mlp --seeds 2"
-    report = report_of(tmp_path, *arguments.split(), "--sizes", 50, "--epochs", 2)
+    ur5 = load_robot("ur5")
+    parts = [excitation(ur5, seed) for seed in range(5)]
+    write_dataset(tmp_path / "data", parts, "ur5", ur5.rate)
+    arguments = (
+        "data_efficiency --arm ur5 --families rigid_body mlp --seeds 2 --sizes 50 --epochs 2"
+    )
+    report = report_of(tmp_path, *arguments.split(), "--data", tmp_path / "data")
     assert set(report["rows"]) == {
         "rigid_body", "rigid_body, moving", "mlp", "mlp, moving"
     }  # fmt: skip

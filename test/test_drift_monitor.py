@@ -1,4 +1,4 @@
-"""Drift monitor: another load and more friction are named with their size, and nothing else is."""
+"""Drift monitor: size of another load and of more friction, and no false alarm."""
 
 from __future__ import annotations
 

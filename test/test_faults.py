@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
-import pybullet
 import pytest
+from driven_arm import ARMS, CLOCK, START, Arm, shipped
 from oracle import robot
 
 from invdyn_ros.arms.pybullet_arm import apply_plant
-from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.control.command import Command
 from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.faults import (
     CONTRADICTION,
     FOLLOWING_ERROR,
@@ -29,88 +23,9 @@ from invdyn_ros.control.faults import (
     STOPPED,
 )
 from invdyn_ros.control.measurement_monitor import MeasurementMonitor
-from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.control.motion_profile import State
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
-from invdyn_ros.models.runtime import Runtime, load_runtime
 from invdyn_ros.robots.registry import load_plant
-from invdyn_ros.robots.robot import package_file
-
-EPOCH, CLOCK = 1.7e9, 500.0  # [s] stamp and clock at the start; the clocks are not synchronised
-START = 0.44  # [s] at which a fault begins, at 0.38 rad/s
-ARMS = ("ur5", "dofbot")
-NO_SLOW_IN = SafetyLimitsConfig(slow_in_time=0.0)
-
-
-@cache
-def shipped(arm: str) -> Runtime:
-    return load_runtime(str(package_file(f"config/checkpoints/{arm}")), "cpu", robot(arm))
-
-
-class Arm:
-    """A simulated arm with its shipped model; joint states may be falsified on their way."""
-
-    def __init__(self, arm: str, delay: float = 0.0, safety: SafetyLimitsConfig = NO_SLOW_IN):
-        self.robot, model = robot(arm), shipped(arm)
-        self.controller = ArmController(
-            self.robot,
-            model,
-            model.meta.action_unit,
-            model.meta.action_delay,
-            safety,
-            fallback=fallback_from_metadata(model.meta),
-        )
-        self.simulation = Simulation(self.robot, load_plant(arm), model.meta.action_unit, seed=1)
-        self.queue: deque[np.ndarray | None] = deque([None] * round(delay * self.robot.rate))
-        self.command: Command | None = None
-        self.fastest = 0.0
-        assert self.controller.engage(True) is None
-
-    def __enter__(self) -> Arm:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.simulation.close()
-
-    def measure(self) -> MeasuredState:
-        sample = self.simulation.state()
-        return MeasuredState(EPOCH + sample.time, sample.q, sample.qd, sample.effort)
-
-    def step(self, measured: MeasuredState | None, pause: bool = False) -> None:
-        """Advance by one period with 30 targets a second; None: no joint state arrives."""
-        controller, rate, clock = self.controller, self.robot.rate, self.simulation.time
-        if self.simulation.ticks % round(rate / 30) == 0:
-            controller.set_target(Target(EPOCH + clock, self.target(clock), 0.0))
-        command = None if measured is None else controller.update(measured, CLOCK + clock)
-        if (late := controller.check(CLOCK + clock + 0.5 / rate)) is not None:
-            command = late
-        self.command = command or self.command
-        self.queue.append(None if command is None or pause else command.action)
-        self.simulation.step(self.queue.popleft())
-        q, qd = self.simulation.true_state()
-        self.fastest = max(self.fastest, float((np.abs(qd) / self.robot.velocity).max()))
-        self.q = q
-
-    def target(self, t: float) -> State:
-        """A sine of 0.3 rad and 0.3 Hz in all joints."""
-        arm, w = self.robot, 2 * np.pi * 0.3
-        size = np.where(arm.home + 0.36 > arm.upper, -0.3, 0.3)
-        return State(arm.home + size * np.sin(w * t), size * w * np.cos(w * t), np.zeros(arm.n))
-
-    def run(self, seconds: float) -> None:
-        """Run without a fault for a time [s]."""
-        for _ in range(round(seconds * self.robot.rate)):
-            self.step(self.measure())
-
-    def jam(self, j: int) -> None:
-        """Jam a joint: a motor of large force holds it."""
-        simulation = self.simulation
-        simulation.client.setJointMotorControl2(
-            simulation.body,
-            simulation.joints[j],
-            pybullet.VELOCITY_CONTROL,
-            targetVelocity=0.0,
-            force=1e4,
-        )
 
 
 def joint(arm: Arm, value: float) -> np.ndarray:
@@ -275,19 +190,6 @@ def test_late_commands_never_make_the_arm_fast(delay: float) -> None:
         assert fault is None or fault.reason == LOOP_DELAY
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_arm_is_only_engaged_at_rest_with_fresh_joint_states(arm: str) -> None:
-    with Arm(arm) as driven:
-        driven.run(START)
-        assert "the arm moves" in str(driven.controller.engage(True))
-        driven.controller.engage(False)
-        driven.run(0.6)
-        driven.controller.check(CLOCK + driven.simulation.time + 0.2)
-        assert "no fresh joint states" in str(driven.controller.engage(True))
-        driven.run(0.2)
-        assert driven.controller.engage(True) is None
-
-
 def test_tracking_error_after_a_gap_of_commands_is_named_after_the_gap() -> None:
     with Arm("ur5") as driven:
         driven.run(START)
@@ -301,55 +203,6 @@ def test_tracking_error_after_a_gap_of_commands_is_named_after_the_gap() -> None
         assert controller.fault.reason == LOOP_DELAY
         assert controller.fault.value == pytest.approx(0.056, abs=1e-3)
         assert controller.fault.limit == 0.03
-
-
-@pytest.mark.parametrize("arm", ARMS)
-def test_arm_beyond_a_joint_limit_is_not_driven_however_steady_its_encoder(arm: str) -> None:
-    """Before the first joint state, and after a fault."""
-    controller = ArmController(robot(arm), shipped(arm), shipped(arm).meta.action_unit, 0.0)
-    q = robot(arm).home.copy()
-    q[1] = robot(arm).upper[1] + 4.0
-    assert controller.engage(True) is None
-    for tick in range(40):
-        command = controller.update(MeasuredState(tick / robot(arm).rate, q, np.zeros_like(q)))
-        assert command.action is None and "outside of" in str(command.reason)
-    refusal = controller.engage(True)
-    assert refusal is not None and robot(arm).joint_names[1] in refusal
-    q[1] = robot(arm).upper[1] + 0.05  # moved by hand: motion may only go back
-    jump = 40 / robot(arm).rate + 1.0
-    for tick in range(40):
-        stamp = jump + tick / robot(arm).rate
-        command = controller.update(MeasuredState(stamp, q, np.zeros_like(q)))
-    assert controller.engage(True) is None
-
-
-@pytest.mark.parametrize("disengages", [False, True])
-@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
-def test_stopping_and_disengaging_brake_to_rest_and_then_send_nothing(
-    arm: str, disengages: bool
-) -> None:
-    with Arm(arm) as driven:
-        driven.run(START)
-        controller, body = driven.controller, driven.robot
-        start, (_, qd) = driven.q, driven.simulation.true_state()
-        assert np.abs(qd).max() > 0.2, "the arm moves"
-        if disengages:
-            controller.engage(False)
-        else:
-            controller.stop()
-        actions = [None if driven.command is None else driven.command.action]
-        for _ in range(round(0.8 * body.rate)):
-            driven.step(driven.measure())
-            assert driven.command is not None
-            assert driven.command.reason == ("not engaged" if disengages else "stopped")
-            actions.append(driven.command.action)
-        sent = np.array([action for action in actions if action is not None])
-        assert 3 < len(sent) < len(actions), "it is braked, then left alone"
-        if controller.unit == "rad":
-            assert (np.abs(np.diff(sent, axis=0)) < 1.05 * body.velocity / body.rate).all()
-        _, speed = driven.simulation.true_state()
-        assert np.abs(speed).max() < 0.02 and np.abs(driven.q - start).max() < 0.1
-        assert controller.fault is None and controller.engage(True) is None
 
 
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa", "dofbot"])

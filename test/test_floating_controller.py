@@ -1,4 +1,4 @@
-"""Gravity compensation: an arm stays where a hand leaves it, and within its limits."""
+"""Gravity compensation: rest without drift, motion by a hand, and soft stops at the limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invdyn_ros.robots.registry import load_plant
 
 
 class Floating:
-    """A simulated arm that floats by the masses of its URDF, and a hand."""
+    """A simulated arm that floats by the masses of its URDF, and a hand that pushes it."""
 
     def __init__(self, arm, q=None):
         self.robot = robot(arm)

@@ -1,34 +1,25 @@
 import dataclasses
 import importlib
 import inspect
-import json
-import os
 import re
 import socket
-import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 from arm_state_models import bridge
+from graph_specs import make_checkpoint, nodes, resolve, write_still_motion
 
-from invdyn_ros.config import from_strings
-from invdyn_ros.control.joint_motion import JointMotion
-from invdyn_ros.graph import graph as graphs
-from invdyn_ros.graph.arguments import given_arguments, launch_arguments
 from invdyn_ros.graph.composition import COMPOSED
-from invdyn_ros.graph.discovery import RANGE, open_network_warning
-from invdyn_ros.graph.graph import GRAPHS, find_graph
+from invdyn_ros.graph.graph import GRAPHS
 from invdyn_ros.graph.launcher import command
 from invdyn_ros.graph.topics import MARKERS
-from invdyn_ros.graph.transport import FASTDDS_PROFILES
 from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.nodes.camera import CameraNodeConfig
 from invdyn_ros.nodes.pose import PoseNodeConfig
 from invdyn_ros.nodes.retarget import RetargetNodeConfig
 from invdyn_ros.perception.camera import CameraConfig
 from invdyn_ros.robots.registry import launchable_arms
-from invdyn_ros.robots.robot import ROBOTS, load_robot
+from invdyn_ros.robots.robot import ROBOTS
 from invdyn_ros.teleop.pose import PoseEstimatorConfig
 from invdyn_ros.teleop.retargeting import RetargetConfig
 
@@ -36,38 +27,9 @@ PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 GRASPING = [arm for arm in launchable_arms() if ROBOTS[arm].gripper]
 
 
-def make_checkpoint(parent, arm, unit):
-    folder = parent / f"{arm} {unit}"
-    folder.mkdir(exist_ok=True)
-    (folder / "meta.json").write_text(json.dumps({"robot": arm, "action_unit": unit}))
-    return f"{folder}"
-
-
 @pytest.fixture
 def checkpoint(tmp_path):
     return make_checkpoint(tmp_path, "ur5", "N m")
-
-
-def resolve(graph, values):
-    """Resolve a graph; that which plays a motion gets one, and no duration."""
-    if graph == "play_motion" and "motion" not in values:
-        values = {name: value for name, value in values.items() if name != "duration"}
-        file = Path(tempfile.mkdtemp()) / "motion.npz"
-        write_still_motion(file, values.get("arm", "ur5"))
-        values |= {"motion": str(file), "out": str(file.with_suffix(""))}
-    return graphs.resolve(graph, values)
-
-
-def write_still_motion(file, name):
-    """Write a motion of an arm that stays at home, made for 0.5 m/s."""
-    arm = load_robot(name)
-    q, still = np.tile(arm.home, (3, 1)), np.zeros((3, arm.n))
-    ends = (0, 2)
-    JointMotion(name, arm.joint_names, arm.rate, q, still, still, ends, 0.5, 0.0).save(file)
-
-
-def nodes(graph, **values):
-    return {spec.name: dict(spec.parameters) for spec in resolve(graph, values)}
 
 
 def test_simulated_teleop_has_its_nodes_and_parameters(checkpoint):
@@ -265,114 +227,6 @@ def test_real_ur_arm_gets_the_checkpoint_with_position_actions(arm):
     assert Path(resolved["inverse_dynamics"]["checkpoint"]).name == f"{arm}_position"
 
 
-def test_every_node_gets_the_ros_domain(checkpoint):
-    specs = resolve("teleop", {"domain": "7", "checkpoint": checkpoint})
-    assert {spec.environment["ROS_DOMAIN_ID"] for spec in specs} == {"7"}
-    specs = resolve("teleop", {"checkpoint": checkpoint})
-    assert not any("ROS_DOMAIN_ID" in spec.environment for spec in specs)
-
-
-def test_nodes_are_found_on_this_machine_only_unless_told_otherwise(checkpoint, monkeypatch):
-    monkeypatch.delenv("ROS_LOCALHOST_ONLY", raising=False)
-
-    def limit(shell, **arguments):
-        monkeypatch.delenv(RANGE, raising=False)
-        if shell:
-            monkeypatch.setenv(RANGE, shell)
-        spec = resolve("teleop", {"checkpoint": checkpoint, **arguments})[0]
-        environment = {**os.environ, **spec.environment}
-        return environment[RANGE], open_network_warning(environment) is not None
-
-    assert limit(None) == ("LOCALHOST", False)
-    assert limit("SUBNET") == ("SUBNET", True)
-    assert limit("SUBNET", discovery="localhost") == ("LOCALHOST", False)
-    assert limit(None, discovery="subnet") == ("SUBNET", True)
-    monkeypatch.setenv("ROS_SECURITY_ENABLE", "true")
-    monkeypatch.setenv("ROS_SECURITY_STRATEGY", "Enforce")
-    assert limit(None, discovery="subnet") == ("SUBNET", False)
-
-
-def test_arguments_on_the_command_line_of_ros2_launch_are_checked_unless_it_is_included():
-    file = Path("launch/teleop.launch.py")
-    words = ["ros2", "launch", "invdyn_ros", file.name, "vidoe:=a.mp4", "--debug"]
-    assert given_arguments(words, file) == {"vidoe": "a.mp4"}
-    assert given_arguments([*words[:2], str(file.absolute()), "a:=b:=c"], file) == {"a": "b:=c"}
-    assert given_arguments(["ros2", "launch", "other", file.name, "mine:=1"], file) == {}
-    assert given_arguments(["pytest"], file) == {}
-
-
-def test_shipped_fastdds_profile_is_the_default(checkpoint, monkeypatch):
-    monkeypatch.delenv(FASTDDS_PROFILES, raising=False)
-    specs = {spec.name: spec for spec in resolve("teleop", {"checkpoint": checkpoint})}
-    files = {name: Path(spec.environment[FASTDDS_PROFILES]) for name, spec in specs.items()}
-    assert "<segment_size>16777216<" in files["camera"].read_text()
-    for name in ("simulator", "pose"):
-        assert "<segment_size>1048576<" in files[name].read_text(), "it sends no images"
-    arguments = {"checkpoint": checkpoint, "composed": "true"}
-    (composed,) = (spec for spec in resolve("teleop", arguments) if spec.composed)
-    assert composed.environment[FASTDDS_PROFILES] == str(files["camera"]), "it has the camera"
-    monkeypatch.setenv(FASTDDS_PROFILES, "mine.xml")
-    assert FASTDDS_PROFILES not in resolve("teleop", {"checkpoint": checkpoint})[0].environment
-
-
-def test_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
-    other = make_checkpoint(tmp_path, "dofbot", "rad")
-    with pytest.raises(ValueError, match="was trained for 'dofbot', not for 'ur5'"):
-        resolve("teleop", {"checkpoint": other})
-    torque = make_checkpoint(tmp_path, "ur5", "N m")
-    with pytest.raises(ValueError, match="has actions in 'N m'; a real ur5 takes 'rad'"):
-        resolve("teleop", {"checkpoint": torque, "target": "real"})
-    for text in ("no JSON", "[]", "{}"):
-        Path(torque, "meta.json").write_text(text)
-        with pytest.raises(ValueError, match=r"is not the meta\.json of a checkpoint"):
-            resolve("teleop", {"checkpoint": torque})
-    Path(torque, "meta.json").unlink()
-    with pytest.raises(ValueError, match=r"has no meta\.json; 'invdyn train' writes one"):
-        resolve("teleop", {"checkpoint": torque})
-
-
-@pytest.mark.parametrize(
-    ("graph", "values", "message"),
-    [
-        ("telop", {}, "no graph 'telop'; there are teleop, grasp_sim"),
-        (
-            "teleop",
-            {"vidoe": "a.mp4"},
-            "unknown field 'vidoe'; TeleopArguments has arm, urdf",
-        ),
-        ("teleop", {"episodes": "3"}, "unknown field 'episodes'"),
-        ("teleop", {"arm": "ur3"}, "unknown arm 'ur3'; known arms are ur5, ur5e"),
-        ("teleop", {"headless": "maybe"}, "headless is 'maybe'; it must be a valid boolean"),
-        ("teleop", {"video": "no.mp4"}, "no.mp4"),
-        ("teleop", {"video": "a.mp4", "camera": "0"}, "are both given; give one"),
-        ("teleop", {"pose_model": "no.task"}, "pose_model:=no.task is not a file"),
-        ("teleop", {"camera": "front"}, "camera:=front is not the index"),
-        ("teleop", {"camera": "-1"}, "camera:=-1 is not the index"),
-        ("teleop", {"lockstep": "true"}, "lockstep:=true needs video:=FILE"),
-        ("teleop", {"duration": "-1"}, "duration is '-1'; it must be greater than or equal to 0"),
-        ("teleop", {"duration": "nan"}, "duration is 'nan'; it must be"),
-        ("teleop", {"duration": "long"}, "duration is 'long'; it must be a valid number"),
-        ("teleop", {"checkpoint": "no/such"}, "checkpoint:=no/such is neither a folder"),
-        ("teleop", {"state_predictor": "no/such"}, "folder no/such"),
-        ("teleop", {"report": "report.txt"}, "report:=report.txt is not a .json file"),
-        ("teleop", {"record": "."}, "record:=. exists already"),
-        ("teleop", {"view_port": "8080"}, "view_port:=8080 needs view:=true"),
-        ("teleop", {"domain": "233"}, "domain is '233'; it must be less than or equal to 232"),
-        ("teleop", {"arm": "kuka_iiwa", "target": "real"}, "no driver for a real kuka_iiwa"),
-        ("grasp_sim", {"episodes": "0"}, "episodes is '0'; it must be greater than 0"),
-        ("grasp_sim", {"episodes": "2.5"}, "episodes is '2.5'; it must be a valid integer"),
-        ("grasp_sim", {"policy": "magic"}, "policy is 'magic'; it must be 'scripted', "),
-        ("grasp_sim", {"target": "real", "lockstep": "true"}, "a real arm does not wait"),
-    ],
-)
-def test_bad_input_is_one_line_before_any_node_starts(graph, values, message, checkpoint):
-    if graph in GRAPHS:
-        values = {"checkpoint": checkpoint, **values}
-    with pytest.raises((ValueError, OSError)) as caught:
-        resolve(graph, values)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
 def test_state_predictor_of_the_arm_is_located_from_any_folder(checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arm in ("ur5", "dofbot"):
@@ -382,23 +236,6 @@ def test_state_predictor_of_the_arm_is_located_from_any_folder(checkpoint, tmp_p
     assert "state_predictor" not in nodes("teleop", checkpoint=checkpoint)["inverse_dynamics"]
     with pytest.raises(ValueError, match="is of joint_1"):
         nodes("teleop", checkpoint=checkpoint, state_predictor="dofbot")
-
-
-@pytest.mark.parametrize("graph", GRAPHS)
-def test_every_argument_has_a_description_and_a_valid_default(graph):
-    arguments = find_graph(graph).arguments
-    declared = list(launch_arguments(arguments))
-    assert all(argument.description for argument in declared)
-    (arm,) = [argument for argument in declared if argument.name == "arm"]
-    assert f"{', '.join(launchable_arms())}, or FILE.yaml" in arm.description
-    texts = {argument.name: argument.default for argument in declared}
-    assert from_strings(arguments, texts, "defaults") == arguments()
-
-
-def test_arm_without_gripper_is_refused_by_grasp_sim(tmp_path):
-    checkpoint = make_checkpoint(tmp_path, "kuka_iiwa", "N m")
-    with pytest.raises(ValueError, match="kuka_iiwa has no gripper; grasp_sim is for ur5"):
-        resolve("grasp_sim", {"arm": "kuka_iiwa", "checkpoint": checkpoint})
 
 
 def test_without_a_policy_grasp_sim_runs_in_real_time(checkpoint):
@@ -424,17 +261,6 @@ def test_all_nodes_get_the_namespace_and_those_of_an_arm_its_prefix(graph, check
     framed = {spec.name for spec in specs if spec.parameters.get("camera_frame") == "left_camera"}
     cameras = {"teleop": {"camera"}, "grasp_sim": {"scene_camera", "blocks", "grasp"}}
     assert framed == cameras.get(graph, set())
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("namespace", v) for v in ("1st", "left/", "a//b", "x" * 300, "a b", "\u00e4rm", "~")]
-    + [("tf_prefix", v) for v in ("/left_", "a b", "\u00e4")]
-    + [("camera_frame", "\n")],
-)
-def test_names_that_ros_has_not_are_refused_with_an_example(checkpoint, name, value):
-    with pytest.raises(ValueError, match=f"teleop: {name}: '.*' is not a .* as in left"):
-        resolve("teleop", {"checkpoint": checkpoint, name: value})
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

@@ -1,4 +1,4 @@
-"""A motion of a file, for an arm that may be elsewhere, not engaged, or stopped on the way."""
+"""Motion of a file, played by an arm that is elsewhere, not engaged, or stopped on the way."""
 
 from pathlib import Path
 

@@ -95,7 +95,7 @@ def checkpoint_of(folder, arm):
 def test_wrong_file_of_an_arm_is_one_line(arm_file, name, fields, message):
     with pytest.raises((ValueError, OSError), match=message) as info:
         load_robot(arm_file(name, **fields))
-    assert "\n" not in str(info.value) and f"{name}.yaml" in str(info.value) + f"{name}.yaml"
+    assert "\n" not in str(info.value)
 
 
 def test_arm_of_a_urdf_ends_where_its_fingers_begin(arm_file):
