@@ -18,7 +18,9 @@ from invdyn_ros.typing import Array
 
 NUM_STATES = 200  # random ones, which show every combination
 STATE_SCALE = (np.pi, 2.0, 5.0)  # [rad, rad/s, rad/s2]
-TOLERANCE = 1e-8  # of the part of a column that is independent of others, relative to the column
+# of the part of a column that is independent of others, relative to the largest column: rounding
+# errors, also those of angles in a URDF, leave less, even of a mass on a vertical axis
+TOLERANCE = 1e-5
 MIN_FACTOR = 1e-6  # of a parameter in a combination
 INERTIAL_NAMES = ("m", "mx", "my", "mz", "Ixx", "Ixy", "Ixz", "Iyy", "Iyz", "Izz")
 FRICTION_NAMES = ("viscous", "coulomb", "offset", "rotor_inertia")
@@ -85,13 +87,13 @@ def find_base_parameters(tree: RigidBodyTree, joint_names: Sequence[str]) -> Bas
 def _independent_columns(Y: Array, order: Sequence[int]) -> list[int]:
     """Return the columns of Y that are independent of those before them in an order."""
     basis, independent = np.empty((len(Y), 0)), []
+    least = TOLERANCE * np.linalg.norm(Y, axis=0).max()
     for k in order:
-        column = Y[:, k]
-        length = np.linalg.norm(column)
-        rest = column - basis @ (basis.T @ column)
+        rest = Y[:, k] - basis @ (basis.T @ Y[:, k])
         rest -= basis @ (basis.T @ rest)  # again, against rounding errors
-        if np.linalg.norm(rest) > TOLERANCE * length:
-            basis = np.column_stack([basis, rest / np.linalg.norm(rest)])
+        length = np.linalg.norm(rest)
+        if length > least:
+            basis = np.column_stack([basis, rest / length])
             independent.append(k)
     return independent
 
