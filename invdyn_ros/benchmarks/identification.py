@@ -32,7 +32,6 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.least_squares_identification import (
     NormalEquations,
     friction_terms,
-    sum_normal_equations,
 )
 from invdyn_ros.models.parameter_identification import Bounds, identify
 from invdyn_ros.models.physical_parameters import pseudo_inertias
@@ -275,11 +274,9 @@ def _identify(
     parts = [_equations(columns[rows], torque[rows]) for rows in (slice(cut), slice(cut, None))]
     parameters = identify(parts[0], parts[1], prior, Bounds(is_torque=True))
     z = torch.cat([parameters.inertial, parameters.friction.flatten()])
-    error = torque - columns @ z
+    error = (torque - columns @ z)[:cut]
     residual = Residual(error, torch.ones_like(error))
-    return identification_report(
-        tree, robot.joint_names, sum_normal_equations(parts), parameters, residual, prior
-    )
+    return identification_report(tree, robot.joint_names, parts[0], parameters, residual, prior)
 
 
 def _equations(columns: Tensor, torque: Tensor) -> NormalEquations:

@@ -4,7 +4,9 @@ It is the smooth sign of the velocity times
 
     S exp(-(qd / v_s)^2) + L |torque to the links|
 
-beside Coulomb friction, with S and L not negative (Hamon, Gautier, Garrec 2010).
+beside Coulomb friction, with S and L not negative (Hamon, Gautier, Garrec 2010). Near reversals it
+looks like the torque of a rotor. So that it does not take the place of its inertia, which feedback
+goes through, rotors keep at least the inertia that was identified without it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from invdyn_ros.models.least_squares_identification import (
     DynamicParameters,
     NormalEquations,
     friction_terms,
-    sum_normal_equations,
 )
 from invdyn_ros.models.parameter_identification import identify
 from invdyn_ros.typing import Array
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from invdyn_ros.models.rigid_body import RigidBody
 
 PASSES = 3  # in which inertia and the rise of dry friction settle
-
 MIN_IMPROVEMENT = 0.05  # fraction by which it must lower the error, against overfitting
+LOWEST = (-np.inf,) * 4 + (0.0, 0.0)  # of the friction terms, S and L
+ROTOR_INERTIA = 3  # index of the friction term
 
 
 def gear_friction_terms(qd: Tensor, load: Tensor, stribeck_velocity: float) -> Tensor:
@@ -46,86 +48,76 @@ def gear_friction_terms(qd: Tensor, load: Tensor, stribeck_velocity: float) -> T
     return torch.stack([torch.exp(-((qd / stribeck_velocity) ** 2)), load.abs()], dim=-1)
 
 
-def fit_gear_friction(columns: Tensor, target: Tensor, weight: Tensor) -> tuple[Array, Array]:
-    """Fit S and L (n, 2), and return them with the error, relative to that without (n,).
-
-    Args:
-        columns: (rows, n, 6) friction terms, then those of S and L times the smooth sign.
-        target: (rows, n) less the torque of the links.
-        weight: (rows, n) of the rows.
-    """
-    from scipy.optimize import lsq_linear  # slow to import
-
-    n = target.shape[-1]
-    values, left = np.zeros((n, 2)), np.ones(n)
-    w = weight.double().cpu().numpy()
-    A, y = (columns.double().cpu().numpy() * w[..., None]), target.double().cpu().numpy() * w
-    for j in range(n):
-        scale = np.maximum(np.linalg.norm(A[:, j], axis=0), 1e-12)
-        lower = np.array([-np.inf] * (A.shape[-1] - 2) + [0.0, 0.0])
-        fit = lsq_linear(A[:, j] / scale, y[:, j], (lower, np.inf), method="bvls")
-        rest = np.linalg.lstsq(A[:, j, :-2] / scale[:-2], y[:, j], rcond=None)[0]
-        error = y[:, j] - A[:, j, :-2] / scale[:-2] @ rest
-        values[j] = fit.x[-2:] / scale[-2:]
-        left[j] = 2 * fit.cost / max(float(error @ error), 1e-30)
-    return values, left
-
-
 def identify_gear_friction(
-    model: RigidBody, train: Windows, val: Windows, prior: Tensor
-) -> tuple[DynamicParameters, NormalEquations] | None:
+    model: RigidBody, parameters: DynamicParameters, train: Windows, val: Windows, prior: Tensor
+) -> DynamicParameters:
     """Identify a model again with dry friction that rises towards standstill and with the load.
 
     Args:
-        model: identified without it.
+        model: the model.
+        parameters: its parameters, identified without it.
         train: training data.
         val: validation data.
         prior: inertial parameters of the URDF (10 n,).
 
     Returns:
-        What was identified, and from which equations; None if `val` is not clearly better, and
-        then the model is unchanged.
+        Parameters of the model; the given ones if `val` is not clearly better with others.
     """
-    tensors = {name: value.clone() for name, value in model.state_dict().items()}
-    simple, error = model.meta, _row_error(model, val)
-    result = None
+    simple, without, error = model.meta, parameters, _row_error(model, val)
+    rotor = torch.zeros_like(parameters.friction)
+    rotor[:, ROTOR_INERTIA] = parameters.friction[:, ROTOR_INERTIA]
     for _ in range(PASSES):
-        values, left = _fit(model, train)
-        if not (left < 1 - MIN_IMPROVEMENT).any():
-            break
-        model.meta = replace(model.meta, gear_friction=tuple(map(tuple, values.tolist())))
-        parts = []
-        for part in (train, val):
-            friction = filter_actions(model.gear_friction(part.motion), model.meta)
-            simpler = part._replace(action=part.action - friction)
-            parts.append(model.normal_equations(simpler, model.outlier_weight(part)))
-        parameters = identify(parts[0], parts[1], prior, model.bounds)
+        gear_friction = tuple(map(tuple, _fit(model, train).tolist()))
+        model.meta = replace(simple, gear_friction=gear_friction)
+        train_equations, val_equations = (_equations(model, x, rotor) for x in (train, val))
+        parameters = identify(train_equations, val_equations, prior, model.bounds)
+        parameters = parameters._replace(friction=parameters.friction + rotor)
         model.set_parameters(parameters)
-        result = parameters, sum_normal_equations(parts)
-    if result is not None:
-        ratio = (_row_error(model, val) / error.clamp_min(1e-30)).clamp_min(1e-30).log().mean()
-        if ratio.exp() < 1 - MIN_IMPROVEMENT:
-            return result
-    model.load_state_dict(tensors)
+    ratio = (_row_error(model, val) / error.clamp_min(1e-30)).clamp_min(1e-30).log().mean()
+    if ratio.exp() < 1 - MIN_IMPROVEMENT:
+        return parameters
     model.meta = simple
-    return None
+    model.set_parameters(without)
+    return without
 
 
-def _fit(model: RigidBody, data: Windows) -> tuple[Array, Array]:
-    """Return S and L (n, 2) for the present inertia, and the relative error (n,)."""
+def _equations(model: RigidBody, data: Windows, rotor: Tensor) -> NormalEquations:
+    """Return normal equations of what friction of gears and the least rotors do not explain.
+
+    Args:
+        model: has the friction of gears.
+        data: recordings.
+        rotor: (n, 4) friction terms, of which only the inertia of the rotors is not zero.
+    """
+    qdd = data.motion[..., 2 * model.n :]
+    explained = model.gear_friction(data.motion) + rotor[:, ROTOR_INERTIA] * qdd
+    rest = data._replace(action=data.action - filter_actions(explained, model.meta))
+    return model.normal_equations(rest, model.outlier_weight(data))
+
+
+def _fit(model: RigidBody, data: Windows) -> Array:
+    """Return S and L (n, 2) at the inertia of the links of a model, fitted with all friction."""
+    from scipy.optimize import lsq_linear  # slow to import
+
     q, qd, qdd = data.motion.split(model.n, dim=-1)
     load = model.compliance * model.tree.torque(q, qd, qdd)
     coulomb_velocity, filter_time = model.config.coulomb_velocity, model.friction_filter_time
     terms = friction_terms(qd, qdd, coulomb_velocity, filter_time)
-    rise = gear_friction_terms(qd, load, model.config.stribeck_velocity)
-    columns = torch.cat([terms, rise * terms[..., 1:2], load[..., None]], -1)
+    rise = gear_friction_terms(qd, load, model.config.stribeck_velocity) * terms[..., 1:2]
+    columns = torch.cat([terms, rise, load[..., None]], -1)
     weight = model.row_weight(data) * model.outlier_weight(data)
     target = model.target(data.motion, data.action)
     if model.effort_filter is not None:
         columns = model.effort_filter.columns(columns)
         weight, target = (x[:, model.effort_filter.warmup :] for x in (weight, target))
-    columns, target, weight = (x.flatten(0, 1) for x in (columns, target, weight))
-    return fit_gear_friction(columns[..., :-1], target - columns[..., -1], weight)
+    y = ((target - columns[..., -1]) * weight).flatten(0, 1).double().cpu().numpy()
+    A = (columns[..., :-1] * weight[..., None]).flatten(0, 1).double().cpu().numpy()
+    scale = np.maximum(np.linalg.norm(A, axis=0), 1e-12)  # (n, 6)
+    fits = [
+        lsq_linear(A[:, j] / scale[j], y[:, j], (LOWEST, np.inf), method="bvls").x
+        for j in range(model.n)
+    ]
+    return (np.stack(fits) / scale)[:, -2:]
 
 
 def _row_error(model: RigidBody, data: Windows) -> Tensor:

@@ -57,7 +57,7 @@ def identification_report(
     Args:
         tree: the arm.
         joint_names: of the arm.
-        equations: normal equations of all data.
+        equations: normal equations of the data that they were identified from.
         parameters: what was identified.
         residual: errors of these parameters.
         prior: inertial parameters of the URDF (10 n,).

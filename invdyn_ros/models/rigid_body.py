@@ -24,7 +24,6 @@ from invdyn_ros.models.least_squares_identification import (
     normal_equations,
     row_weight,
     smooth_sign,
-    sum_normal_equations,
 )
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.parameter_identification import Bounds, identify
@@ -109,12 +108,11 @@ class RigidBody(InverseDynamics):
         bounds, prior = self.bounds, self.tree.inertial.flatten().clone()
         if bounds.is_torque and not self.config.identify:
             return True
+        train_equations, val_equations = map(self.normal_equations, (train, val))
         if not self.config.identify:
-            train_equations, val_equations = map(self.normal_equations, (train, val))
             compliance = identify(train_equations, val_equations, prior, bounds).compliance
             self.compliance.copy_(compliance)
             return True
-        train_equations, val_equations = map(self.normal_equations, (train, val))
         for _ in range(ROBUST_PASSES):
             free = bounds._replace(physical=False)
             self.set_parameters(identify(train_equations, val_equations, prior, free))
@@ -123,11 +121,9 @@ class RigidBody(InverseDynamics):
             )
         parameters = identify(train_equations, val_equations, prior, bounds)
         self.set_parameters(parameters)
-        equations = sum_normal_equations([train_equations, val_equations])
         if self.identifies_lag and self.config.gear_friction and bounds.brakes:
-            better = identify_gear_friction(self, train, val, prior)
-            parameters, equations = better or (parameters, equations)
-        self._report(equations, parameters, train)
+            parameters = identify_gear_friction(self, parameters, train, val, prior)
+        self._report(train_equations, parameters, train)
         return True
 
     def gear_friction(self, motion: Tensor, load: Tensor | None = None) -> Tensor:
@@ -222,7 +218,7 @@ class RigidBody(InverseDynamics):
         """Set `identification`, if the actions are torques.
 
         Args:
-            equations: normal equations of all data.
+            equations: normal equations of the training data.
             parameters: of the model.
             train: training data, in the order of time.
         """
