@@ -12,7 +12,8 @@ from oracle import SLOW, excitation, robot, torque
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import write_dataset
-from invdyn_ros.models.payload import Payload, load_payload, save_payload
+from invdyn_ros.models.payload_file import load_payload, save_payload
+from invdyn_ros.robots.payload import Payload
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
 

@@ -12,9 +12,10 @@ from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.control.controller_loading import load_controller
 from invdyn_ros.evaluation.closed_loop import point_to_point_motion, replay
 from invdyn_ros.graph.graph import resolve
-from invdyn_ros.models.payload import Payload, save_payload
-from invdyn_ros.models.payload_torque import PayloadTorque, carrying
+from invdyn_ros.models.payload_file import save_payload
+from invdyn_ros.models.payload_torque import PayloadTorque
 from invdyn_ros.models.runtime import load_runtime
+from invdyn_ros.robots.payload import Payload
 from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.robots.robot import package_file
 
@@ -30,7 +31,7 @@ def model():
 
 
 def test_torque_of_a_payload_is_what_the_arm_needs_more_that_carries_it(model):
-    loaded, known = carrying(ARM, PAYLOAD), PayloadTorque(model, model.meta, PAYLOAD)
+    loaded, known = ARM.carrying(PAYLOAD), PayloadTorque(model, model.meta, PAYLOAD)
     for motion in np.random.default_rng(0).normal(size=(5, 3, 6)):
         more = loaded.inverse_dynamics(*motion) - ARM.inverse_dynamics(*motion)
         frame = motion.ravel()
@@ -40,7 +41,7 @@ def test_torque_of_a_payload_is_what_the_arm_needs_more_that_carries_it(model):
 
 
 def test_simulated_arm_that_carries_a_payload_stands_by_its_gravity():
-    loaded, still = carrying(ARM, PAYLOAD), np.zeros(6)
+    loaded, still = ARM.carrying(PAYLOAD), np.zeros(6)
     simulation = Simulation(loaded, IDEAL_PLANT)
     for _ in range(10):
         simulation.step(loaded.inverse_dynamics(ARM.home, still, still))
@@ -48,7 +49,7 @@ def test_simulated_arm_that_carries_a_payload_stands_by_its_gravity():
 
 
 def test_known_payload_is_carried_as_precisely_as_none(model):
-    desired, loaded = point_to_point_motion(ARM, 0, 4.0), carrying(ARM, PAYLOAD)
+    desired, loaded = point_to_point_motion(ARM, 0, 4.0), ARM.carrying(PAYLOAD)
     delay = model.meta.action_delay
     known = PayloadTorque(model, model.meta, PAYLOAD)
     rms = {
@@ -66,7 +67,7 @@ def test_live_controller_stops_and_checks_with_the_payload(tmp_path, model):
     file = tmp_path / "payload.yaml"
     save_payload(PAYLOAD, file)
     controller = load_controller(ARM, CHECKPOINT, payload=str(file)).controller
-    frame, loaded = np.concatenate([ARM.home, np.zeros(12)]), carrying(ARM, PAYLOAD)
+    frame, loaded = np.concatenate([ARM.home, np.zeros(12)]), ARM.carrying(PAYLOAD)
     gravity = loaded.inverse_dynamics(ARM.home, np.zeros(6), np.zeros(6))
     np.testing.assert_allclose(controller.actions._check.model.nominal(frame), gravity)
     known, driver = PayloadTorque(model, model.meta, PAYLOAD), controller.actions

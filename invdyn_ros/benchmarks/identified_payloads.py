@@ -12,8 +12,7 @@ from tqdm import tqdm
 
 from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.data.dataset import write_dataset
-from invdyn_ros.models.payload import Payload
-from invdyn_ros.models.payload_torque import carrying
+from invdyn_ros.robots.payload import Payload
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
@@ -41,10 +40,10 @@ def payload_row(arm: str, trials: int, minutes: float) -> Row:
         true = random_payload(robot, np.random.default_rng(trial))
         with tempfile.TemporaryDirectory() as folder:
             paths = Path(folder) / "without", Path(folder) / "with"
-            for number, model in enumerate((robot, carrying(robot, true))):
-                config = ExcitationConfig(minutes=minutes, seed=2 * trial + number)
+            for k, model in enumerate((robot, robot.carrying(true))):
+                config = ExcitationConfig(minutes=minutes, seed=2 * trial + k)
                 episodes = list(simulate(model, config, load_plant(arm, payload=0.0), "N m"))
-                write_dataset(paths[number], episodes, arm, robot.rate)
+                write_dataset(paths[k], episodes, arm, robot.rate)
             identified = payload_of_recordings(*paths, robot)
         errors.append(
             (

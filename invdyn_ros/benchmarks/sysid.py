@@ -31,11 +31,11 @@ from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.base_parameters import find_base_parameters
-from invdyn_ros.models.payload import Payload
 from invdyn_ros.models.physical_parameters import pseudo_inertias
 from invdyn_ros.models.registry import build
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
+from invdyn_ros.robots.payload import Payload
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree

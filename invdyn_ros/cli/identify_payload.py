@@ -12,7 +12,8 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.output_options import OutputOptions
-from invdyn_ros.models.payload import Payload, check_suffix, save_payload
+from invdyn_ros.models.payload_file import check_suffix, save_payload
+from invdyn_ros.robots.payload import Payload
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.source import arm_name
 from invdyn_ros.training.payload_recordings import payload_of_recordings

@@ -15,8 +15,8 @@ from invdyn_ros.control.state_predictor import StatePredictorConfig
 from invdyn_ros.data.action_units import TORQUE
 from invdyn_ros.models.drive_check import chosen_feedback, refusal
 from invdyn_ros.models.gravity import for_commands
-from invdyn_ros.models.payload import load_payload
-from invdyn_ros.models.payload_torque import PayloadTorque, carrying
+from invdyn_ros.models.payload_file import load_payload
+from invdyn_ros.models.payload_torque import PayloadTorque
 from invdyn_ros.models.residual_metadata import ResidualStatistics
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.obstacles import load_obstacles
@@ -68,7 +68,7 @@ def load_controller(
     fallback = fallback_from_metadata(model.meta)
     if payload:
         carried = load_payload(payload)
-        robot, model = carrying(robot, carried), PayloadTorque(model, model.meta, carried)
+        robot, model = robot.carrying(carried), PayloadTorque(model, model.meta, carried)
         if fallback is not None:
             with_payload = PayloadTorque(fallback.model, model.meta, carried)
             fallback = fallback._replace(model=with_payload)

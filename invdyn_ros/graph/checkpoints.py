@@ -63,15 +63,14 @@ def find_payload(file: str, arm: str, unit: str) -> Path:
         ValueError: no payload, one of another arm, or commands that are no torques.
     """
     # slow to import
-    from invdyn_ros.models.payload import load_payload
-    from invdyn_ros.models.payload_torque import carrying
+    from invdyn_ros.models.payload_file import load_payload
 
     if unit != TORQUE:
         raise ValueError(
             f"payload:={file} needs commands in '{TORQUE}'; the checkpoint has '{unit}', whose "
             "servos hold a load by themselves"
         )
-    carrying(load_robot(arm), load_payload(file))
+    load_robot(arm).carrying(load_payload(file))
     return Path(file).absolute()
 
 

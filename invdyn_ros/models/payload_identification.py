@@ -24,7 +24,6 @@ from invdyn_ros.models.base_parameters import BaseParameters, find_base_paramete
 from invdyn_ros.models.identification_report import Z95
 from invdyn_ros.models.least_squares_identification import DynamicParameters
 from invdyn_ros.models.parameter_identification import total_equations
-from invdyn_ros.models.payload import Payload, carrying_joint
 from invdyn_ros.models.physical_parameters import (
     physical_prior,
     pseudo_inertias,
@@ -34,6 +33,7 @@ from invdyn_ros.models.physical_parameters import (
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
 from invdyn_ros.robots.multibody_tree import inertial_parameters
+from invdyn_ros.robots.payload import Payload, carrying_joint
 from invdyn_ros.typing import Array
 
 PASSES = 4  # in which noise and weights of outliers settle

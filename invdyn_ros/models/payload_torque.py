@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from invdyn_ros.data.action_units import TORQUE
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.mujoco_rigid_body import INERTIAL, MujocoRigidBody
-from invdyn_ros.models.payload import Payload, carrying_joint
 from invdyn_ros.models.predictor import PredictedAction, Predictor
-from invdyn_ros.robots.carried_body import CarriedBody
-from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.payload import Payload
 from invdyn_ros.typing import Array
 
 
@@ -62,16 +58,3 @@ class PayloadTorque:
         """Return the action (n,) of one frame (3n,)."""
         action: Array = self._act(frame) + self._body.act(frame)
         return action
-
-
-def carrying(robot: Robot, payload: Payload) -> Robot:
-    """Return an arm that carries a payload.
-
-    Raises:
-        ValueError: the arm has no such link, or no joint moves it.
-    """
-    carrying_joint(robot.rigid_body_urdf(), robot.joint_names, payload.link)
-    body = CarriedBody(
-        payload.link, payload.mass, np.array(payload.center), np.array(payload.inertia)
-    )
-    return replace(robot, carried=body)

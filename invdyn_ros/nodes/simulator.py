@@ -26,8 +26,7 @@ from invdyn_ros.graph.topics import (
     RESET,
 )
 from invdyn_ros.grasp.envs.grasp_simulation import MAX_EPISODE_SECONDS, GraspSimulation
-from invdyn_ros.models.payload import load_payload
-from invdyn_ros.models.payload_torque import carrying
+from invdyn_ros.models.payload_file import load_payload
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
     command_stamp,
@@ -106,7 +105,7 @@ class SimulatorNode(DiagnosticNode):
         self.config = config = load_parameters(self, SimulatorNodeConfig, self.reconfigure)
         self.robot = load_robot(config.arm)
         if config.payload:
-            self.robot = carrying(self.robot, load_payload(config.payload))
+            self.robot = self.robot.carrying(load_payload(config.payload))
         names = load_parameters(self, NamesConfig)
         self.names = RobotNames.of(self.robot, names, self.get_namespace())
         unit = config.unit or self.robot.action_unit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import numpy as np
 
 from invdyn_ros.config import describe_error
 from invdyn_ros.robots.arm_file import check_joints, joint_limit, spec_from_urdf, with_urdf
-from invdyn_ros.robots.carried_body import CarriedBody
+from invdyn_ros.robots.payload import Payload, carrying_joint
 from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, load_robot_spec, register_arm
 from invdyn_ros.robots.urdf import INERTIA_ENTRIES, load_urdf, parse_urdf
 from invdyn_ros.typing import Array
@@ -48,7 +48,7 @@ class Robot:
     rate: float  # control rate [Hz]
     action_unit: str  # "N m" or "rad" (position servos)
     gripper: Gripper | None = None
-    carried: CarriedBody | None = None  # beside what the URDF has
+    carried: Payload | None = None  # beside what the URDF has
 
     def __post_init__(self) -> None:
         """Check shapes and limits.
@@ -80,10 +80,19 @@ class Robot:
         """Number of arm joints, without the fingers."""
         return len(self.joint_names)
 
+    def carrying(self, payload: Payload) -> Robot:
+        """Return the arm with a payload.
+
+        Raises:
+            ValueError: the arm has no such link, or no joint moves it.
+        """
+        carrying_joint(self.rigid_body_urdf(), self.joint_names, payload.link)
+        return replace(self, carried=payload)
+
     def rigid_body_urdf(self) -> str:
         """Return a URDF of the rigid-body model whose only moving joints are `joint_names`.
 
-        A carried body is part of it. Geometry and joint friction are left out, finger and other
+        What it carries is part of it. Geometry and joint friction are left out, finger and other
         joints are fixed at zero, and the limits are those of this robot.
         """
         root = parse_urdf(self.urdf.read_bytes(), str(self.urdf))

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from invdyn_ros.config import Validated
 from invdyn_ros.control.joint_motion import JointMotion, SampledMotion, join
-from invdyn_ros.models.payload import carrying_joint
 from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.robots.payload import carrying_joint
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import FisherInformation
 from invdyn_ros.sources.excitation_parts import (

@@ -12,10 +12,9 @@ from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.control.speed_scaling import SLOW_CONDITION
 from invdyn_ros.control.tool_speed import ToolSpeed
 from invdyn_ros.data.action_units import SETPOINT
-from invdyn_ros.models.payload import Payload
-from invdyn_ros.models.payload_torque import carrying
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.robots.payload import Payload
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -186,4 +185,4 @@ def loaded_robot(robot: Robot, payload: float) -> Robot:
     """Return an arm that carries a point mass [kg] at its tool."""
     if not payload:
         return robot
-    return carrying(robot, Payload(robot.tip_link, payload, (0.0, 0.0, 0.0)))
+    return robot.carrying(Payload(robot.tip_link, payload, (0.0, 0.0, 0.0)))

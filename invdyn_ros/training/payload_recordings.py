@@ -9,9 +9,9 @@ from invdyn_ros.data.action_units import TORQUE
 from invdyn_ros.data.dataset import Dataset, read_dataset
 from invdyn_ros.data.windows import Windows, split, windows
 from invdyn_ros.models.model_metadata import ModelMetadata
-from invdyn_ros.models.payload import Payload
 from invdyn_ros.models.payload_identification import identify_payload
 from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.robots.payload import Payload
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.training.action_delay import estimate_timing
 from invdyn_ros.training.data_preparation import check_joints, with_acceleration

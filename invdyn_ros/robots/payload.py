@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import yaml
 from pydantic import Field
 
-from invdyn_ros.config import Validated, from_mapping, load_json, load_yaml, to_mapping
-from invdyn_ros.data.atomic_file import write_atomically, write_json
+from invdyn_ros.config import Validated
 from invdyn_ros.robots.multibody_tree import inertial_parameters
-from invdyn_ros.robots.urdf import UrdfTree
+from invdyn_ros.robots.urdf import INERTIA_ENTRIES, UrdfTree
 from invdyn_ros.typing import Array
 
 MAX_MASS = 1e3  # [kg] of a payload
@@ -23,8 +21,7 @@ TOLERANCE = 1e-6  # of the inertia, relative to its largest entry
 
 Vector = tuple[float, float, float]
 Interval = tuple[float, float]
-SUFFIXES = (".yaml", ".yml", ".json")
-REMEDY = "make it with `invdyn identify payload`"
+CARRIED_LINK = "carried_body"  # link of a payload in the URDF of an arm that carries it
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,17 @@ class Payload(Validated):
         P[:3, :3] += np.trace(inertia) / 2 * np.eye(3) - inertia
         return P
 
+    def add_to(self, urdf: ET.Element) -> None:
+        """Add the payload to the root of a URDF as a link that is fixed to its own."""
+        joint = ET.SubElement(urdf, "joint", name=f"{CARRIED_LINK}_joint", type="fixed")
+        ET.SubElement(joint, "parent", link=self.link)
+        ET.SubElement(joint, "child", link=CARRIED_LINK)
+        inertial = ET.SubElement(ET.SubElement(urdf, "link", name=CARRIED_LINK), "inertial")
+        ET.SubElement(inertial, "origin", xyz=" ".join(map(repr, self.center)))
+        ET.SubElement(inertial, "mass", value=repr(self.mass))
+        entries = {key: repr(self.inertia[i][j]) for i, j, key in INERTIA_ENTRIES}
+        ET.SubElement(inertial, "inertia", entries)
+
     def inertial_parameters(self, urdf: str, joint_names: Sequence[str]) -> Array:
         """Return the parameters (n, 10) that the payload adds to those of the links of an arm.
 
@@ -114,33 +122,3 @@ def carrying_joint(urdf: str, joint_names: Sequence[str], link: str) -> tuple[in
             f"payload: no joint moves link '{link}'; name one behind '{joint_names[-1]}'"
         )
     return tuple(joint_names).index(joint), T
-
-
-def load_payload(path: str | Path) -> Payload:
-    """Read a payload from a YAML or JSON file.
-
-    Raises:
-        ValueError: no such file, or not a payload; always one line.
-    """
-    check_suffix(path)
-    if Path(path).suffix == ".json":
-        return from_mapping(Payload, load_json(path, REMEDY), str(path))
-    return from_mapping(Payload, load_yaml(path), str(path))
-
-
-def save_payload(payload: Payload, path: str | Path) -> None:
-    """Write a payload to a YAML or JSON file."""
-    check_suffix(path)
-    path, values = Path(path), to_mapping(payload)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".json":
-        return write_json(path, values)
-    comment = f"# payload: {Path(path).stem}; kg, m, kg m2; 95% intervals\n"
-    text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
-    return write_atomically(path, (comment + text).encode())
-
-
-def check_suffix(path: str | Path) -> None:
-    """Raise a ValueError unless a file of a payload ends with one of SUFFIXES."""
-    if Path(path).suffix not in SUFFIXES:
-        raise ValueError(f"payload {path} does not end with {', '.join(SUFFIXES)}; {REMEDY}")
