@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from plant_oracle import robot
@@ -9,6 +11,8 @@ from plant_oracle import robot
 from invdyn_ros.arms.pybullet_simulation import NO_PUSH, Simulation
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.floating_controller import FloatingController
+from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
+from invdyn_ros.control.soft_stops import SoftStops
 from invdyn_ros.models.mujoco_rigid_body import urdf_model
 from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.robots.registry import load_plant
@@ -70,6 +74,20 @@ def test_hand_cannot_push_the_arm_through_a_joint_limit():
     assert "soft stop: upper limit of lbr_iiwa_joint_7" in reasons
     assert positions[-1, 6] - q[6] > 0.2 and (positions < arm.upper).all()
     assert np.abs(np.diff(positions[-50:], axis=0)).max() < 1e-4, "the stop trembles"
+
+
+def test_joint_of_a_short_range_is_free_between_its_stops():
+    arm = robot("ur5")
+    lower, upper = arm.lower.copy(), arm.upper.copy()
+    lower[2], upper[2] = arm.home[2] + np.array([-0.07, 0.07])
+    arm, safety = replace(arm, lower=lower, upper=upper), SafetyLimitsConfig()
+    stops = SoftStops(arm, Limits.from_robot(arm, safety), None, safety)
+    still, push = np.zeros(6), np.eye(6)[2]
+    for k, step in enumerate((-0.02, 0.0, 0.02)):
+        assert not stops(arm.home + step * push, still, 0.01 * k).torque.any()
+    for sign in (-1, 1):
+        stop = stops(arm.home + 0.055 * sign * push, still, 0.03)
+        assert sign * stop.torque[2] < 0
 
 
 def test_hand_cannot_push_the_arm_into_the_table():

@@ -16,6 +16,7 @@ from invdyn_ros.typing import Array, Indices
 
 LIMITS = ("lower limit", "upper limit", "speed")  # of each joint
 JOINT_RANGE = 0.1  # [rad] before a position limit, less its margin, from which a joint is held
+MAX_SHARE = 0.25  # of the range of a joint that its stop at each end takes [-]
 DISTANCE = 0.02  # [m] at which two bodies are kept apart, or at their margin if that is larger
 SPEED_SHARE = 0.65  # of the speed limits [-] from which an arm is braked; a push overshoots
 MAX_ITERATIONS = 20  # over the stops that act at once
@@ -86,7 +87,8 @@ class SoftStops:
         """
         self.robot, self.collision, self.safety = robot, collision, safety
         self._velocity = limits.velocity
-        self._lower, self._upper = limits.lower + JOINT_RANGE, limits.upper - JOINT_RANGE
+        reach = np.minimum(JOINT_RANGE, MAX_SHARE * (limits.upper - limits.lower))
+        self._lower, self._upper = limits.lower + reach, limits.upper - reach
         self._rotor = np.diag(nominal_rotor_inertia(robot.effort))
         self._tool_speed = ToolSpeed(robot, limits.jerk)
         pairs, joints = [] if collision is None else collision.pairs, robot.joint_names
