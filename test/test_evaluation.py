@@ -10,6 +10,7 @@ from oracle import excitation, robot, setpoint
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from invdyn_ros.cli import evaluate as cli
+from invdyn_ros.cli import train as cli_train
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.windows import split
 from invdyn_ros.evaluation.evaluate import evaluate
@@ -39,6 +40,15 @@ def report(folder: Path) -> dict:
     arguments = {"checkpoint": "model", "data": "data", "report": "r.json", "plots": "plots"}
     cli.main([x for k, v in arguments.items() for x in (f"--{k}", str(folder / v))])
     return json.loads((folder / "r.json").read_text())
+
+
+def test_training_with_a_report_may_replace_an_earlier_one(folder: Path) -> None:
+    outputs = {"data": "data", "out": "again", "report": "again.json"}
+    words = [x for k, v in outputs.items() for x in (f"--{k}", str(folder / v))]
+    (folder / "again.json").write_text("{}")
+    words += ["--config", "rigid_body", "--identify", "false", "--overwrite"]
+    assert cli_train.main(words) == 0
+    assert "nmse" in json.loads((folder / "again.json").read_text())
 
 
 def test_report_has_all_documented_keys(report: dict) -> None:

@@ -101,7 +101,7 @@ def _evaluate(options: TrainOptions, report: Path) -> int:
     from invdyn_ros.cli import evaluate
 
     words: list[Path | str] = ["--checkpoint", options.out, "--data", options.data]
-    words += ["--report", report]
+    words += ["--report", report, "--overwrite"]  # checked before the training
     words += ["--arm", options.arm] if options.arm else []
     words += ["--urdf", options.urdf] if options.urdf else []
     return evaluate.main([str(word) for word in words])
