@@ -28,7 +28,7 @@ class RigidBodyConfig(Validated):
     """[rad/s] Slower joints may stick, and have little weight in the identification."""
     gear_friction: bool = False
     """Identify dry friction that rises towards standstill and with the load, where the validation
-    data prefer it; check the inertia then. URDF and MJCF have no place for it."""
+    data prefer it. URDF and MJCF have no place for it."""
     stribeck_velocity: PositiveFloat = 0.1
     """[rad/s] Velocity scale of the rise towards standstill."""
     friction_filter_time: tuple[NonNegativeFloat, ...] = ()
