@@ -11,8 +11,8 @@ from graph_specs import write_still_motion
 
 from invdyn_ros.cli import VERBS, run_verb
 from invdyn_ros.cli.launch import show_arguments
-from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS
+from invdyn_ros.graph.launch_arguments import launch_arguments
 from invdyn_ros.graph.launcher import child_environment, launch
 from invdyn_ros.graph.node_spec import NodeSpec
 

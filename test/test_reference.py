@@ -19,8 +19,8 @@ import source_index
 
 from invdyn_ros.data.output_options import NAMES
 from invdyn_ros.graph import topics
-from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS
+from invdyn_ros.graph.launch_arguments import launch_arguments
 
 
 def nodes_of(kind, tree):

@@ -10,8 +10,8 @@ import yaml
 from source_index import ROOT, DataClass, Field, classes, trees
 from tables import code, field_table, stacked, table, text_cell
 
-from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS
+from invdyn_ros.graph.launch_arguments import launch_arguments
 
 LAUNCH = """# Launch arguments
 

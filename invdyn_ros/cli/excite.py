@@ -29,9 +29,9 @@ class ExciteOptions(OutputOptions):
     out: Path
     """File to write: .npz."""
     arm: str | None = None
-    """Name of the arm; default: that of the URDF file, or ur5."""
+    """Name of the arm, or FILE.yaml of one; default: that of the URDF file, or ur5."""
     urdf: Path | None = None
-    """URDF file of an arm that is not known by name."""
+    """URDF file of an arm that is not known by name, or another one of a known arm."""
     obstacles: Path | None = None
     """YAML file of table and boxes around the arm; default: those known."""
     film: Path | None = None

@@ -39,9 +39,9 @@ class IdentifyArmOptions(OutputOptions, Validated):
     out: Path
     """Folder to write: excitation, recordings, checkpoint, report, URDF, MJCF and C."""
     arm: str | None = None
-    """Name of the arm; default: that of the URDF file, or ur5."""
+    """Name of the arm, or FILE.yaml of one; default: that of the URDF file, or ur5."""
     urdf: Path | None = None
-    """URDF file of an arm that is not known by name."""
+    """URDF file of an arm that is not known by name, or another one of a known arm."""
     obstacles: Path | None = None
     """YAML file of table and boxes around the arm; default: those known."""
     motion: Path | None = None

@@ -32,9 +32,9 @@ class IdentifyPayloadOptions(OutputOptions, Validated):
     link: str | None = None
     """Link whose frame the centre of mass is in; default: the tip of the arm."""
     arm: str | None = None
-    """Name of the arm; default: that in the dataset."""
+    """Name of the arm, or FILE.yaml of one; default: that in the dataset."""
     urdf: Path | None = None
-    """URDF file of an arm that is not known by name."""
+    """URDF file of an arm that is not known by name, or another one of a known arm."""
 
     def __post_init__(self) -> None:
         """Check the suffix of the file."""

@@ -6,8 +6,8 @@ import os
 import sys
 
 from invdyn_ros.evaluation.run_info import COMMAND_VARIABLE, command_line
-from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS, find_graph, resolve
+from invdyn_ros.graph.launch_arguments import launch_arguments
 from invdyn_ros.graph.launcher import launch
 from invdyn_ros.graph.templates import Graph
 

@@ -15,6 +15,7 @@ from invdyn_ros.graph.templates import (
     NodeTemplate,
     driver_templates,
     is_simulated,
+    set_lockstep,
     state_template,
     view_template,
 )
@@ -85,13 +86,12 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     if ROBOTS[arm].gripper is None:
         supported = ", ".join(name for name in launchable_arms() if ROBOTS[name].gripper)
         raise ValueError(f"{arm} has no gripper; grasp_sim is for {supported}")
-    real, lockstep = values["target"] == "real", values["lockstep"]
+    real = not is_simulated(values)
     if values["image_transport"] != "raw" and not real:
         raise ValueError("image_transport:=compressed needs target:=real, with its own camera")
     manual = values["policy"] == "none"  # another node publishes targets in real time
-    values["lockstep"] = BOOLEAN_VALUES.get(
-        lockstep, values["headless"] and not real and not manual
-    )
+    auto = values["headless"] and not real and not manual
+    set_lockstep(values, BOOLEAN_VALUES.get(values["lockstep"], auto))
     if values["camera_pose"]:
         from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose  # slow to import
 
@@ -102,9 +102,8 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
         values["policy"], values["block_pose_model"], arm
     )
     values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
-    values["wall_clock"] = False  # simulated time starts again with each episode
-    values["simulated_time"] = not real
-    values["resume"] = not real and not values["lockstep"]
+    # simulated time starts again with each episode
+    values["wall_clock"], values["simulated_time"] = False, not real
     values["scene"] = values["publish_camera"] = True
     topics = list(GRASP_SIM_TOPICS)
     if manual:

@@ -12,6 +12,7 @@ from invdyn_ros.graph.templates import (
     NodeTemplate,
     driver_templates,
     is_simulated,
+    set_lockstep,
     state_template,
     view_template,
 )
@@ -22,13 +23,11 @@ def _resolve_gravity_compensation(values: ArgumentValues) -> None:
     """Check the arguments of gravity_compensation and derive values from them."""
     if values["state_predictor"]:
         raise ValueError("an arm that floats has no plan; leave state_predictor out")
-    values["lockstep"] = values["simulated_time"] = values["lockstep"] == "true"
-    values["wall_clock"] = not values["lockstep"]
-    values["resume"] = is_simulated(values) and not values["lockstep"]
+    set_lockstep(values, values["lockstep"] == "true")
     values["floating"] = True
-    pushes = is_simulated(values) and values["push"] > 0
-    # of a simulation in lockstep, which waits for them before it starts
-    values["wait_for_topics"] = " ".join((DESIRED_JOINT_STATE, *([PUSH] if pushes else [])))
+    values["pushes"] = is_simulated(values) and values["push"] > 0
+    topics = (DESIRED_JOINT_STATE, PUSH) if values["pushes"] else (DESIRED_JOINT_STATE,)
+    values["wait_for_topics"] = " ".join(topics)
     # a run without an end of which nothing is written needs no report node
     values["reports"] = any(values[k] for k in ("report", "record", "duration"))
 
@@ -37,11 +36,7 @@ GRAVITY_COMPENSATION = Graph(
     "an arm floats: a hand moves it, and it stays where it was left",
     GravityCompensationArguments,
     (
-        NodeTemplate(
-            "push",
-            ("arm", "push", "tf_prefix"),
-            lambda values: is_simulated(values) and values["push"] > 0,
-        ),
+        NodeTemplate("push", ("arm", "push", "tf_prefix"), lambda values: values["pushes"]),
         NodeTemplate("inverse_dynamics", (*INVERSE_DYNAMICS_PARAMETERS, "floating")),
         NodeTemplate("simulator", SIMULATOR_PARAMETERS, is_simulated),
         *driver_templates(),

@@ -15,6 +15,7 @@ from invdyn_ros.graph.templates import (
     NodeTemplate,
     driver_templates,
     is_simulated,
+    set_lockstep,
     state_template,
     view_template,
 )
@@ -51,10 +52,7 @@ def _resolve_play_motion(values: ArgumentValues) -> None:
             f"{values['tool_speed']:g}: give tool_speed:={motion.tool_speed:g}, or make it with "
             f"'invdyn excite --tool-speed {values['tool_speed']:g}'"
         )
-    simulated = is_simulated(values)
-    lockstep = BOOLEAN_VALUES.get(values["lockstep"], simulated)
-    values["lockstep"] = values["simulated_time"] = lockstep
-    values["wall_clock"], values["resume"] = not lockstep, simulated and not lockstep
+    set_lockstep(values, BOOLEAN_VALUES.get(values["lockstep"], is_simulated(values)))
     values["wait_for_topics"] = " ".join((JOINT_TARGET, DESIRED_JOINT_STATE))
 
 

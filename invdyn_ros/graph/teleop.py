@@ -15,6 +15,7 @@ from invdyn_ros.graph.templates import (
     NodeTemplate,
     driver_templates,
     is_simulated,
+    set_lockstep,
     state_template,
     view_template,
 )
@@ -50,12 +51,9 @@ CAMERA_PARAMETERS = (
 def _resolve_teleop(values: ArgumentValues) -> None:
     """Check the arguments of teleop and derive values from them."""
     _resolve_images(values)
-    values["lockstep"] = values["lockstep"] == "true"
+    set_lockstep(values, values["lockstep"] == "true")
     if values["lockstep"] and not values["video"]:
         raise ValueError("lockstep:=true needs video:=FILE; a camera does not wait")
-    values["wall_clock"] = not values["lockstep"]
-    values["simulated_time"] = values["lockstep"]
-    values["resume"] = values["target"] == "sim" and not values["lockstep"]
     values["model"] = values["pose_model"] and str(Path(values["pose_model"]).absolute())
     if values["model"] and not Path(values["model"]).is_file():
         raise ValueError(f"pose_model:={values['pose_model']} is not a file")

@@ -88,6 +88,13 @@ def is_simulated(values: ArgumentValues) -> bool:
     return values["target"] == "sim"
 
 
+def set_lockstep(values: ArgumentValues, lockstep: bool) -> None:
+    """Set whether the nodes wait for each other, in simulated time, and what follows from it."""
+    values["lockstep"] = values["simulated_time"] = lockstep
+    values["wall_clock"] = not lockstep
+    values["resume"] = is_simulated(values) and not lockstep
+
+
 def driver_templates() -> tuple[NodeTemplate, ...]:
     """Return the driver nodes of real arms, each started for its own arm."""
     nodes = dict.fromkeys(spec.driver_node for spec in ROBOTS.values() if spec.driver_node)

@@ -19,10 +19,10 @@ from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutd
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
-from invdyn_ros.graph.arguments import LaunchArgument, given_arguments, launch_arguments
 from invdyn_ros.graph.discovery import open_network_warning
 from invdyn_ros.graph.graph import GRAPHS, resolve
 from invdyn_ros.graph.graph_lock import GraphLock, take_lock
+from invdyn_ros.graph.launch_arguments import LaunchArgument, given_arguments, launch_arguments
 from invdyn_ros.graph.node_spec import NodeSpec
 from invdyn_ros.graph.processes import LAUNCHER_VARIABLE, REPORT_TIMEOUT
 

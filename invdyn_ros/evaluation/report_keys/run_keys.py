@@ -22,12 +22,6 @@ COMMON_KEYS = {
     "lockstep": ReportKey("whether the simulation waited for every node, in simulated time"),
     "ended_by": ReportKey("why the run ended"),
     "error": ReportKey("why the report has no figures", optional=True),
-    "tracking_max_rad": ReportKey(
-        "largest error of a joint against the desired motion; none if nothing was desired", "rad"
-    ),
-    "plan_jumps": ReportKey(
-        "jumps of the desired motion: it starts anew at the measured arm, as after a fault"
-    ),
     "limit_violations": ReportKey(
         "samples outside the rated limits of the arm, measured and desired"
     ),
@@ -37,8 +31,6 @@ COMMON_KEYS = {
     "contacts.*": ReportKey("number of contacts", optional=True),
     "faults": ReportKey("faults: stops that last until somebody intervenes"),
     **below("faults[]", FAULT),
-    "model_drift": ReportKey("when the arm came to differ from its model, and in what"),
-    **below("model_drift[]", {name: FAULT[name] for name in ("time", "episode", "text")}),
     "held_share": ReportKey(
         "fraction of the time, from the first image on, in which a node held the arm or had a "
         "fault; none without joint states"
@@ -49,14 +41,21 @@ COMMON_KEYS = {
     "ignored_messages.*": ReportKey("number of messages", optional=True),
 }
 
-FOLLOWING_KEYS = (
-    *("tracking_max_rad", "plan_jumps"),
-    *("model_drift", *(f"model_drift[].{name}" for name in ("time", "episode", "text"))),
-)
-"""Of arms that follow a plan only."""
+FOLLOWING_KEYS = {
+    **COMMON_KEYS,
+    "tracking_max_rad": ReportKey(
+        "largest error of a joint against the desired motion; none if nothing was desired", "rad"
+    ),
+    "plan_jumps": ReportKey(
+        "jumps of the desired motion: it starts anew at the measured arm, as after a fault"
+    ),
+    "model_drift": ReportKey("when the arm came to differ from its model, and in what"),
+    **below("model_drift[]", {name: FAULT[name] for name in ("time", "episode", "text")}),
+}
+"""Keys of arms that follow a plan."""
 
 FLOATING_KEYS = {
-    **{k: v for k, v in COMMON_KEYS.items() if k not in FOLLOWING_KEYS},
+    **COMMON_KEYS,
     "floating_s": ReportKey("time from the first torque to the end of the run", "s"),
     "drift_mrad_per_min": ReportKey(
         "largest drift of a joint at rest while nobody pushes; none without a second of rest",
@@ -93,7 +92,7 @@ TRACKING = ReportKey("RMS error of the joints against the desired motion, at all
 LATENCY = ("p50", "p95", "p99")
 
 TELEOP_KEYS = {
-    **COMMON_KEYS,
+    **FOLLOWING_KEYS,
     "frames": ReportKey("images that the pose network processed"),
     "frames_lost": ReportKey("published images without a result; none for a foreign camera"),
     "detected": ReportKey("images in which a person was detected"),
@@ -164,7 +163,7 @@ CAUSES = {
 }
 
 GRASP_KEYS = {
-    **COMMON_KEYS,
+    **FOLLOWING_KEYS,
     "policy": ReportKey("policy that moved the gripper"),
     "noise": ReportKey("domain randomization level of the simulation"),
     "seed": ReportKey("seed of the run"),
