@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -60,7 +61,8 @@ def interrupt(words: Sequence[str], moment: float, number: signal.Signals) -> In
         time.sleep(POLL_INTERVAL)
     seconds = time.monotonic() - start
     for pid in running:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     return Interruption(seconds, launcher.communicate()[0], running)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
@@ -38,7 +38,7 @@ class ModelDriftBenchmarkConfig(BenchmarkOptions):
 
     arms: Annotated[tuple[str, ...], Field(min_length=1)] = ("ur5", "ur5e", "kuka_iiwa")
     """Arms of torques, with the shipped models."""
-    seconds: NonNegativeFloat = 300.0
+    seconds: PositiveFloat = 300.0
     """Duration of an ordinary run [s]."""
     seeds: PositiveInt = 2
     """Runs of each kind and motion."""

@@ -91,19 +91,30 @@ def live_faults(with_video: bool) -> dict[str, LiveFault]:
     )
     rows["composed stopped for 2 s"] = stale._replace(act=pause(COMPOSED), composed=True)
     rows["two busy loops"] = LiveFault(busy_loops, setpoints=True)
-    rows["second publisher of targets"] = LiveFault(
-        second_target_publisher(targets), ("two publishers of targets",), by_helper=True
-    )
-    latched = LiveFault(nothing, latched=True, by_helper=True)
-    rows["second publisher of joint states"] = latched._replace(
-        act=second_arm, reasons=TWO_STATES, unmeasured=True
-    )
-    rows["second publisher of commands"] = latched._replace(
-        act=second_commander("second_inverse_dynamics"), reasons=("several publishers",)
-    )
-    rows["second node of the same name"] = latched._replace(
-        act=second_commander("inverse_dynamics"),
-        reasons=("two nodes of one name", "several publishers"),
-    )
+    rows |= _second_publishers(targets)
     rows["disk full"] = LiveFault(nothing, disk_full=True)
     return rows
+
+
+def _second_publishers(targets: str) -> dict[str, LiveFault]:
+    """Return the live faults in which another node publishes what one of the graph does.
+
+    Args:
+        targets: node that publishes targets.
+    """
+    latched = LiveFault(nothing, latched=True, by_helper=True)
+    return {
+        "second publisher of targets": LiveFault(
+            second_target_publisher(targets), ("two publishers of targets",), by_helper=True
+        ),
+        "second publisher of joint states": latched._replace(
+            act=second_arm, reasons=TWO_STATES, unmeasured=True
+        ),
+        "second publisher of commands": latched._replace(
+            act=second_commander("second_inverse_dynamics"), reasons=("several publishers",)
+        ),
+        "second node of the same name": latched._replace(
+            act=second_commander("inverse_dynamics"),
+            reasons=("two nodes of one name", "several publishers"),
+        ),
+    }

@@ -8,7 +8,7 @@ import numpy as np
 
 from invdyn_ros.control.command import SOFT_STOP
 from invdyn_ros.data.recording import JointSamples, Recording
-from invdyn_ros.evaluation.run_metrics import faults, held_share, limit_violations
+from invdyn_ros.evaluation.run_metrics import limit_violations, safety_figures
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -37,7 +37,7 @@ def floating_report(recording: Recording, robot: Robot, unit: str) -> dict[str, 
     """Return the measured figures of a run in which an arm floats.
 
     Args:
-        recording: the run; what was desired is not looked at.
+        recording: the run; the arm floats from the first desired sample on.
         robot: the arm.
         unit: unit of the actions.
     """
@@ -45,24 +45,21 @@ def floating_report(recording: Recording, robot: Robot, unit: str) -> dict[str, 
     start = float(desired.time[0]) if len(desired.time) else np.inf
     joints = joints.since(start)
     tool = tool_positions(robot, joints)
-    pushes = find_pushes(recording.pushes)
-    stops = [_push_values(push, joints, tool, start) for push in pushes]
+    speed = _speed(joints, tool)
+    pushes = find_pushes([push for push in recording.pushes if push[0] >= start])
     violations = limit_violations(robot, joints, JointSamples.from_rows([]), unit)
     texts = [s for s in recording.statuses if s.kind == "warning" and SOFT_STOP in s.text]
     total = float(joints.time[-1] - start) if len(joints.time) else 0.0
     return {
         "floating_s": round(total, 2),
-        "drift_mrad_per_min": _drift(recording, joints, pushes),
-        "pushes": stops,
-        "tool_speed_max": _rounded(_speed(joints, tool).max(initial=0.0)),
+        "drift_mrad_per_min": _drift(joints, pushes),
+        "pushes": [
+            {"time": round(push.start - start, 2), **_push_values(push, joints, tool, speed)}
+            for push in pushes
+        ],
+        "tool_speed_max": round(float(speed.max(initial=0.0)), 3),
         "soft_stop_share": round(sum(s.end - s.start for s in texts) / max(total, 1e-9), 4),
-        "limit_violations": sum(violations.by_kind.values()),
-        "limit_violations_by_kind": violations.by_kind,
-        "contacts": recording.contact_counts,
-        "faults": faults(recording),
-        "held_share": held_share(recording),
-        "hold_counts": recording.hold_counts,
-        "ignored_messages": recording.ignored_counts,
+        **safety_figures(recording, violations),
     }
 
 
@@ -86,19 +83,17 @@ def tool_positions(robot: Robot, joints: JointSamples) -> Array:
     return np.array([robot.forward_kinematics(q)[:3, 3] for q in joints.q]).reshape(-1, 3)
 
 
-def _push_values(push: Push, joints: JointSamples, tool: Array, start: float) -> dict[str, Any]:
+def _push_values(push: Push, joints: JointSamples, tool: Array, speed: Array) -> dict[str, Any]:
     """Return how a push moved the arm, and how it stopped when it was let go.
 
     Args:
         push: the push.
-        joints: measured samples.
+        joints: measured samples since the arm floats.
         tool: (T, 3) positions of the tool [m].
-        start: time at which the arm began to float [s].
+        speed: (T,) its speed [m/s].
     """
     first, last = np.searchsorted(joints.time, [push.start, push.end])
-    stop = _stop(joints, push.end)
     values: dict[str, Any] = {
-        "time": round(push.start - start, 2),
         "seconds": round(push.end - push.start, 2),
         "force": [round(float(f), 2) for f in push.force],
         "moved_mm": None,
@@ -108,10 +103,9 @@ def _push_values(push: Push, joints: JointSamples, tool: Array, start: float) ->
     }
     if last >= len(tool):
         return values
-    speed = _speed(joints, tool)[first:]
     values["moved_mm"] = round(1e3 * float(np.linalg.norm(tool[last] - tool[first])), 1)
-    values["tool_speed"] = _rounded(speed[: last - first + 1].max())
-    if stop is not None:
+    values["tool_speed"] = round(float(speed[first : last + 1].max()), 3)
+    if (stop := _stop(joints, push.end)) is not None:
         end = np.searchsorted(joints.time, stop)
         values["stopped_after_s"] = round(stop - push.end, 2)
         values["coasted_mm"] = round(1e3 * float(np.linalg.norm(tool[end] - tool[last])), 1)
@@ -127,17 +121,17 @@ def _stop(joints: JointSamples, after: float) -> float | None:
     return float(joints.time[rows[0]]) if rows.size else None
 
 
-def _drift(recording: Recording, joints: JointSamples, pushes: list[Push]) -> float | None:
+def _drift(joints: JointSamples, pushes: list[Push]) -> float | None:
     """Return how far joints drift while nobody pushes [mrad/min], None if that is not known.
 
     It is the largest of any joint, over the times of rest after each push.
     """
-    ends = [push.end for push in pushes]
-    starts = [push.start for push in pushes]
-    moved, duration = np.zeros(joints.q.shape[1:]), 0.0
-    if not len(joints.time):
+    if len(joints.time) < 2:
         return None
-    for begin, end in zip([joints.time[0], *ends], [*starts, joints.time[-1]], strict=True):
+    moved, duration = np.zeros(joints.q.shape[1:]), 0.0
+    begins = [joints.time[0], *(push.end for push in pushes)]
+    ends = [*(push.start for push in pushes), joints.time[-1]]
+    for begin, end in zip(begins, ends, strict=True):
         rest = _stop(joints, begin)
         if rest is None or end - rest - SETTLING < MIN_REST:
             continue
@@ -152,7 +146,3 @@ def _speed(joints: JointSamples, tool: Array) -> Array:
     if len(tool) < 2:
         return np.zeros(len(tool))
     return np.linalg.norm(np.gradient(tool, joints.time, axis=0), axis=1)
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 3)

@@ -128,23 +128,13 @@ def grasp_report(
         unfinished: recordings of an episode that the end of the run cut off.
     """
     everything = [*episodes, *unfinished]
-    outcomes = [detect_success(episode, scene) for episode in episodes]
-    successes = [outcome is not None and outcome.success for outcome in outcomes]
-    scripted = successes if settings.get("policy") == "scripted" else None
-    failed = [i for i, success in enumerate(successes) if not success]
-    count = Counter(failure_cause(episodes[i], robot, scene) for i in failed)
+    is_scripted = settings.get("policy") == "scripted"
     errors = [block_errors(e, scene) for e in everything]
     seconds = [e.joints.time[-1] - e.joints.time[0] for e in episodes if len(e.joints.time)]
     return settings | {
         "arm": robot.name,
         "episodes": len(episodes),
-        "successes": sum(successes),
-        **success_statistics(successes),
-        "lifted": sum(int(outcome.lifted) for outcome in outcomes if outcome is not None),
-        "placed": sum(int(outcome.placed) for outcome in outcomes if outcome is not None),
-        "failed_episodes": failed,
-        "failures": {name: count[name] for name in FAILURE_CAUSES},
-        "baseline_scripted": None if scripted is None else success_statistics(scripted),
+        **_success_keys(episodes, robot, scene, is_scripted),
         "block_error_mm": quantiles(np.concatenate(errors) if errors else np.empty(0), (50, 95)),
         **_motion_keys(everything, robot, unit),
         "model_drift": [
@@ -159,6 +149,32 @@ def grasp_report(
         "hold_counts": everything[0].hold_counts if everything else {},
         "contacts": everything[0].contact_counts if everything else {},
         "ignored_messages": everything[0].ignored_counts if everything else {},
+    }
+
+
+def _success_keys(
+    episodes: list[Recording], robot: Robot, scene: Scene, is_scripted: bool
+) -> dict[str, Any]:
+    """Return the keys of the report on successes and failures.
+
+    Args:
+        episodes: one recording of each complete episode.
+        robot: the arm.
+        scene: nominal scene of the graph.
+        is_scripted: whether the policy is the scripted one, and so its own baseline.
+    """
+    outcomes = [detect_success(episode, scene) for episode in episodes]
+    successes = [outcome is not None and outcome.success for outcome in outcomes]
+    failed = [i for i, success in enumerate(successes) if not success]
+    count = Counter(failure_cause(episodes[i], robot, scene) for i in failed)
+    return {
+        "successes": sum(successes),
+        **success_statistics(successes),
+        "lifted": sum(int(outcome.lifted) for outcome in outcomes if outcome is not None),
+        "placed": sum(int(outcome.placed) for outcome in outcomes if outcome is not None),
+        "failed_episodes": failed,
+        "failures": {name: count[name] for name in FAILURE_CAUSES},
+        "baseline_scripted": success_statistics(successes) if is_scripted else None,
     }
 
 

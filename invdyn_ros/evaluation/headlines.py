@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,14 +14,8 @@ MOSTLY_HELD = 0.5  # fraction of the time from which a run is one of holds, not 
 MIN_CORRELATION = 0.5  # of the hands, below which a lag means nothing
 CALIBRATED = (0.55, 0.8)  # fraction of errors within one standard deviation, 0.683 at best
 BAD_COLUMNS = {
-    "violations",
-    "contacts",
-    "traceback",
-    "several_lines",
-    "hang",
-    "crash",
-    "wrong_acceptance",
-    "file_not_named",
+    *("violations", "contacts", "false alarms", "orphans", "tracebacks", "traceback"),
+    *("several_lines", "hang", "crash", "wrong_acceptance", "file_not_named"),
 }
 """Columns of benchmarks whose values should all be zero."""
 EXPECTED_EQUAL = (("received", "sent"), ("passed", "runs"))
@@ -232,7 +227,7 @@ def _floating(report: Report) -> list[Finding]:
     findings = [Finding(text)]
     moved = [push["moved_mm"] for push in pushes if push["moved_mm"] is not None]
     if moved:
-        force = max(max(map(abs, push["force"])) for push in pushes)
+        force = max(math.hypot(*push["force"]) for push in pushes)
         times = [push["stopped_after_s"] for push in pushes if push["stopped_after_s"] is not None]
         pushes_text = f"{len(moved)} push{'' if len(moved) == 1 else 'es'} of {force:.0f} N"
         text = f"{pushes_text} moved the tool by up to {max(moved):.0f} mm"

@@ -222,6 +222,19 @@ def faults(recording: Recording) -> list[dict[str, Any]]:
     ]
 
 
+def safety_figures(recording: Recording, violations: Violations) -> dict[str, Any]:
+    """Return the keys of a report on limits, contacts, faults and holds."""
+    return {
+        "limit_violations": sum(violations.by_kind.values()),
+        "limit_violations_by_kind": violations.by_kind,
+        "contacts": recording.contact_counts,
+        "faults": faults(recording),
+        "held_share": held_share(recording),
+        "hold_counts": recording.hold_counts,
+        "ignored_messages": recording.ignored_counts,
+    }
+
+
 def model_drifts(recording: Recording) -> list[dict[str, Any]]:
     """Return when [s] since the start, and in what, an arm came to differ from its model."""
     times = recording.joints.time

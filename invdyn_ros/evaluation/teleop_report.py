@@ -10,13 +10,12 @@ import numpy as np
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.person_errors import measured_errors, measured_lags, person_targets
 from invdyn_ros.evaluation.run_metrics import (
-    faults,
-    held_share,
     latencies,
     limit_violations,
     lost_frames,
     model_drifts,
     quantiles,
+    safety_figures,
     tracking,
 )
 from invdyn_ros.robots.robot import Robot
@@ -60,24 +59,16 @@ def teleop_report(recording: Recording, robot: Robot, unit: str, side: str) -> d
         "frames_lost": len(lost_frames(recording)) if recording.image_stamps else None,
         "detected": detected,
         **_error_quantiles(measured_errors(recording, robot, targets)),
-        "lag_ms": {
-            name: None if k is None else round(1e3 * k.seconds) for name, k in lags.items()
-        },
+        "lag_ms": {k: None if v is None else round(1e3 * v.seconds) for k, v in lags.items()},
         "lag_correlation": {
-            name: None if k is None else round(k.correlation, 4) for name, k in lags.items()
+            k: None if v is None else round(v.correlation, 4) for k, v in lags.items()
         },
         "after_lag": None if after_lag is None else _error_quantiles(after_lag),
         "tracking_rms_rad": {"inverse_dynamics": _rounded(plan.rms)},
         "tracking_max_rad": _rounded(plan.max),
         "plan_jumps": len(plan.jumps),
-        "limit_violations": sum(violations.by_kind.values()),
-        "limit_violations_by_kind": violations.by_kind,
-        "contacts": recording.contact_counts,
-        "faults": faults(recording),
         "model_drift": model_drifts(recording),
-        "held_share": held_share(recording),
-        "hold_counts": recording.hold_counts,
-        "ignored_messages": recording.ignored_counts,
+        **safety_figures(recording, violations),
         "latency_ms": quantiles(latency.total),
         "core_latency_ms": quantiles(latency.without_pose),
         "stages_ms": {stage: quantiles(times) for stage, times in latency.stages.items()},

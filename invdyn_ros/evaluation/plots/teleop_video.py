@@ -95,15 +95,8 @@ def teleop_video(
             if hand is not None:
                 _draw_target(view, camera.camera.project(hand), rgb(SIDE_COLORS[side]))
             canvas.paste(view, ARM_BOX)
-            image = playback.image(time)
-            if image is None:
-                canvas.placeholder(PERSON_BOX, "no images of the person were recorded")
-            else:
-                canvas.fill(image, PERSON_BOX)
-            active = active_events(events, time, SHOWN_SECONDS)
-            for is_lost, box in ((False, ARM_BOX), (True, PERSON_BOX)):
-                texts = [event.text for event in active if (event.kind == "lost") == is_lost]
-                canvas.alert(box, texts[:MAX_ALERTS])
+            _draw_person(canvas, playback.image(time))
+            _draw_alerts(canvas, active_events(events, time, SHOWN_SECONDS))
             current = float(np.interp(time, stamps, distance)) if len(stamps) else None
             reason = None if hand is None else workspace.project(hand)[1]
             _caption(canvas, time - start, current, arm_state(recording, time, reason))
@@ -112,6 +105,21 @@ def teleop_video(
             if len(stamps):
                 curve.draw(frame, time)
             video.add(frame)
+
+
+def _draw_person(canvas: Canvas, image: np.ndarray | None) -> None:
+    """Draw an image of the person, or that there is none."""
+    if image is None:
+        canvas.placeholder(PERSON_BOX, "no images of the person were recorded")
+    else:
+        canvas.fill(image, PERSON_BOX)
+
+
+def _draw_alerts(canvas: Canvas, events: Sequence[Event]) -> None:
+    """Draw what goes wrong on the arm, and lost images on the person."""
+    for is_lost, box in ((False, ARM_BOX), (True, PERSON_BOX)):
+        texts = [event.text for event in events if (event.kind == "lost") == is_lost]
+        canvas.alert(box, texts[:MAX_ALERTS])
 
 
 def hand_target(targets: PersonTargets, time: float) -> Array | None:
