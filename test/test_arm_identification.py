@@ -76,5 +76,8 @@ def test_wrong_motions_are_refused_in_one_line(identified, tmp_path, capsys):
     cut.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"is no motion.*invdyn excite"):
         load_motion(cut, robot("ur5"))
+    words = ["arm", "--motion", str(file), "--out", str(tmp_path / "ur5")]
+    assert run_verb("identify", words) == 2  # with another payload than the motion's
+    assert "made for --payload 0.5" in capsys.readouterr().err
     assert run_verb("excite", ["--duration", "1", "--out", str(tmp_path / "a.npz")]) == 2
     assert "give 4.0 s or more" in capsys.readouterr().err

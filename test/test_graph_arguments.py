@@ -6,8 +6,8 @@ import pytest
 from graph_specs import make_checkpoint, resolve
 
 from invdyn_ros.config import from_strings
-from invdyn_ros.graph.launch_arguments import given_arguments, launch_arguments
 from invdyn_ros.graph.graph import GRAPHS, find_graph
+from invdyn_ros.graph.launch_arguments import given_arguments, launch_arguments
 from invdyn_ros.robots.registry import launchable_arms
 
 

@@ -38,6 +38,7 @@ from invdyn_ros.models.physical_parameters import pseudo_inertias
 from invdyn_ros.models.registry import build
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
+from invdyn_ros.robots.multibody_tree import inertial_parameters
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig, optimal_excitations
@@ -246,8 +247,7 @@ def true_parameters(
     inertial = tree.inertial.numpy().copy()
     point = random.uniform(-PAYLOAD_OFFSET, PAYLOAD_OFFSET, 3)
     P = payload * np.outer(*[np.append(point, 1.0)] * 2)
-    moments = np.trace(P[:3, :3]) * np.eye(3) - P[:3, :3]
-    inertial[-1] += np.concatenate([[payload], P[:3, 3], moments[np.triu_indices(3)]])
+    inertial[-1] += inertial_parameters(P)
     scale = robot.effort[:, None] * np.array(FRICTION)
     friction = scale * random.uniform(0.2, 1.0, (robot.n, NUM_FRICTION_TERMS))
     return np.concatenate([inertial.ravel(), friction.ravel()])

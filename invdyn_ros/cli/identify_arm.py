@@ -45,7 +45,8 @@ class IdentifyArmOptions(OutputOptions, Validated):
     obstacles: Path | None = None
     """YAML file of table and boxes around the arm; default: those known."""
     motion: Path | None = None
-    """Excitation of 'invdyn excite', for the same obstacles; default: a new one."""
+    """Excitation of 'invdyn excite', for the same obstacles, payload and tool speed; default: a
+    new one."""
     width: Fraction = 0.1
     """Relative width of the 95% intervals at which the excitation ends: half the width of each
     by the base parameter, or by what takes 1% of the effort limit if that is more."""
@@ -79,9 +80,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def _motion(options: IdentifyArmOptions, robot: Robot, obstacles: Obstacles) -> JointMotion:
     """Return the excitation; write it if it is new."""
+    design = options.design
     if options.motion is not None:
-        return load_motion(options.motion, robot)
-    designed = design_with_progress(robot, options.design, obstacles)
+        motion = load_motion(options.motion, robot)
+        if (motion.payload, motion.tool_speed) != (design.payload, design.tool_speed):
+            raise ValueError(
+                f"--motion {options.motion} is made for --payload {motion.payload:g} "
+                f"--tool-speed {motion.tool_speed:g}; give these, or make another motion"
+            )
+        return motion
+    designed = design_with_progress(robot, design, obstacles)
     designed.motion.save(options.out / MOTION_FILE)
     print(f"{options.out / MOTION_FILE}: {describe(designed)}")
     return designed.motion

@@ -19,6 +19,7 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 COLUMNS = ("q", "qd", "qdd")
+SETTLING = 1.2  # [s] at rest before a motion, for the slow start of the controller
 
 
 class SampledMotion(NamedTuple):

@@ -116,5 +116,6 @@ def _published_description(values: ArgumentValues, environment: Mapping[str, str
         text=True,
     )
     if done.returncode:
-        raise ValueError(done.stderr.strip().splitlines()[-1])
+        *_, line = ["", *done.stderr.strip().splitlines()]
+        raise ValueError(line or f"{ROBOT_DESCRIPTION} was not read: code {done.returncode}")
     return done.stdout

@@ -15,7 +15,7 @@ import numpy as np
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.control.computed_torque import ConstantInertiaModel, MeasuredState
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.joint_motion import JointMotion
+from invdyn_ros.control.joint_motion import SETTLING, JointMotion
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.data.action_units import SETPOINT
@@ -33,7 +33,6 @@ from invdyn_ros.typing import Array
 
 SOURCE = "guarded run"  # the parts are of one recording
 ROW_ARRAYS = ("time", "q", "qd", "action", "true_q", "reference")
-SETTLING = 1.2  # [s] at rest before a motion, for the slow start of the controller, and after it
 VISCOUS_GUESS = 0.01  # [s/rad] of a typical geared joint, relative to the effort limit
 
 

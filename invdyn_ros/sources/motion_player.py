@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from invdyn_ros.control.joint_motion import JointMotion
+from invdyn_ros.control.joint_motion import SETTLING, JointMotion
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.typing import Array
 
-SETTLING = 1.2  # [s] at the start of the motion, for the slow start of the controller
 END = 0.5  # [s] at rest after the motion, which are recorded too
 START_TOLERANCE = 1e-3  # [rad] of a plan that is at the start of the motion
 MAX_DEVIATION = 0.1  # [rad] of the plan from the motion
@@ -54,27 +53,28 @@ class MotionPlayer:
         Raises:
             ValueError: the arm stopped, or left the motion.
         """
-        is_driven = self._planned is not None and time - self._planned[0] < MAX_SILENCE
+        planned = self._planned
+        if planned is not None and time - planned[0] >= MAX_SILENCE:
+            planned = None
         if np.isfinite(self._start):
             self._rows.append((time, q, qd, effort))
-            return self._play(time, is_driven)
+            return self._play(time, planned)
         first = self.motion.q[0]
         still = np.zeros_like(first)
-        is_there = is_driven and np.abs(self._planned[1] - first).max() < START_TOLERANCE  # type: ignore[index]
+        is_there = planned is not None and np.abs(planned[1] - first).max() < START_TOLERANCE
         self._arrival = min(self._arrival, time) if is_there else np.inf
-        self.hold_reason = TO_START if is_driven else NOT_DRIVEN
+        self.hold_reason = NOT_DRIVEN if planned is None else TO_START
         if time - self._arrival >= SETTLING:
             self._start, self.hold_reason = time, None
         return Target(time, State(first, still, still), 0.0)
 
-    def _play(self, time: float, is_driven: bool) -> Target:
-        """Return the target along the motion."""
+    def _play(self, time: float, planned: tuple[float, Array] | None) -> Target:
+        """Return the target along the motion, for the last planned time [s] and position (n,)."""
         elapsed, step = time - self._start, 1 / self.motion.rate
-        if not is_driven:
+        if planned is None:
             raise ValueError("the arm stopped during the motion; see its fault, then start again")
-        assert self._planned is not None
-        planned_time, planned = self._planned
-        deviation = np.abs(planned - self.motion.state_at(planned_time - self._start).q).max()
+        due = self.motion.state_at(planned[0] - self._start).q
+        deviation = np.abs(planned[1] - due).max()
         if deviation > MAX_DEVIATION:
             raise ValueError(
                 f"the plan left the motion by {deviation:.2f} rad; the motion guard held the arm: "

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from invdyn_ros.control.joint_motion import JointMotion
 from invdyn_ros.control.tool_speed import ToolSpeed
 from invdyn_ros.data.recording import JointSamples, Recording
-from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
+from invdyn_ros.evaluation.plots.playback import EMPTY_SCENE, Playback, overview_camera
 from invdyn_ros.evaluation.plots.style import VIDEO_GRAY, VIDEO_PANEL, joint_color, short_names
 from invdyn_ros.evaluation.plots.video_writer import (
     FOOTER,
@@ -25,13 +25,11 @@ from invdyn_ros.evaluation.plots.video_writer import (
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.collision_geometry import TABLE
 from invdyn_ros.robots.obstacles import Obstacles
-from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 ARM_BOX = (0, HEADER, 820, HEIGHT - HEADER - FOOTER)  # [px]
 PANEL_LEFT, PANEL_WIDTH, GAP = 1010, 250, 10  # [px]
-EMPTY_SCENE = load_scene("kuka_iiwa")  # a table without blocks
 WITHOUT_MARGINS = CollisionConfig(self_margin=0.0, obstacle_margin=0.0, gripper_margin=0.0)
 
 

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.robots.pinhole_camera import FAR_PLANE, PinholeCamera
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose
 from invdyn_ros.robots.visual_geometry import link_corners
@@ -24,6 +25,7 @@ VIEW_DIRECTION = (0.74, -0.70, 0.44)  # from the arm to the camera
 FILLED_FRACTION = 0.92  # of the image, by arm and block
 NO_POINTS = np.empty((0, 3))
 DISTANCE_FACTOR = 2.4  # distance of the camera, relative to the radius of the scene
+EMPTY_SCENE = load_scene("kuka_iiwa")  # a table without blocks
 NUM_POSTURES = 24  # of a recording, which the view must show
 
 

@@ -19,10 +19,9 @@ from invdyn_ros.evaluation.grasp_report import detect_success
 from invdyn_ros.evaluation.plots import axes as plot_axes
 from invdyn_ros.evaluation.plots.axes import Card
 from invdyn_ros.evaluation.plots.grasp_video import episode_events
-from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
+from invdyn_ros.evaluation.plots.playback import EMPTY_SCENE, Playback, overview_camera
 from invdyn_ros.evaluation.plots.style import format_number
 from invdyn_ros.evaluation.plots.teleop_video import (
-    EMPTY_SCENE,
     teleop_span,
     wrist_distances,
 )

@@ -15,7 +15,7 @@ from invdyn_ros.evaluation.person_errors import (
     measured_errors,
     person_targets,
 )
-from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
+from invdyn_ros.evaluation.plots.playback import EMPTY_SCENE, Playback, overview_camera
 from invdyn_ros.evaluation.plots.style import GREEN, ORANGE, RED, VIDEO_GRAY, VIDEO_PANEL, rgb
 from invdyn_ros.evaluation.plots.video_writer import (
     FOOTER,
@@ -31,7 +31,6 @@ from invdyn_ros.evaluation.plots.video_writer import (
     VideoWriter,
 )
 from invdyn_ros.evaluation.run_events import Event, active_events
-from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.pose import LEFT_COLOR, RIGHT_COLOR
 from invdyn_ros.teleop.retargeting import Retargeter
@@ -48,7 +47,6 @@ MARKER = (cv2.MARKER_CROSS, 26, 3, cv2.LINE_AA)
 MARKER_OUTLINE = ((30, 30, 30), cv2.MARKER_CROSS, 30, 7, cv2.LINE_AA)
 MAX_STATE = 46  # letters that fit beside time and distance
 MAX_GAP = 0.3  # [s] for which the last command or image of a person counts
-EMPTY_SCENE = load_scene("kuka_iiwa")  # a table without blocks
 
 
 def teleop_span(playback: Playback) -> tuple[float, float]:
