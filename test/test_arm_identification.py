@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,19 @@ def test_excitation_is_smooth_informative_and_clear_of_the_table(identified):
     contacts = [c for q in motion.q[::5] for c in probe.contacts(q, 0.02)]
     probe.close()
     assert not [contact for contact in contacts if contact.other == TABLE]
+
+
+@pytest.mark.parametrize("home", [None, 2.0], ids=["home of the arm", "home at a bound"])
+def test_excitation_moves_every_joint_wherever_home_is(monkeypatch, home):
+    """The elbow of the ur10 is at home farther from the middle than excitations otherwise go."""
+    monkeypatch.setattr(excitation_design, "ITERATIONS", 2)
+    arm = robot("ur10")
+    if home is not None:
+        arm = replace(arm, upper=np.where(arm.home > home, arm.home + 0.07, arm.upper))
+    design = excitation_design.ExcitationDesign(duration=4.0)
+    motion = excitation_design.design_excitation(arm, design, load_arm_obstacles("ur10")).motion
+    moved = np.ptp(motion.q, 0)
+    assert (moved > 0.02)[arm.home < arm.upper - 0.1].all(), moved
 
 
 def test_one_command_identifies_validates_and_exports_an_arm(identified):

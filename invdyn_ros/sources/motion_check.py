@@ -23,6 +23,7 @@ SELF_FRACTION = 0.4  # clearance to the arm itself, as a fraction of that to obs
 MAX_SPARE = 0.01  # [m] clearance that each pair of bodies keeps
 POSITION_MARGIN = 0.05  # [rad] to the position limits
 MAX_DISTANCE = 2.0  # [rad] of a joint from the middle of its range
+HOME_ROOM = 0.25  # [rad] beyond home, which may be farther than that from the middle
 VELOCITY_FRACTION, ACCELERATION_FRACTION = 0.7, 0.5  # of the limits of the arm
 EFFORT_FRACTION, TOOL_SPEED_FRACTION, CONDITION_FRACTION = 0.75, 0.85, 0.9
 SERVO_EFFORT_FRACTION = 0.4  # a position servo yields to a load
@@ -57,13 +58,15 @@ class MotionLimits(NamedTuple):
     def of(cls, robot: Robot, tool_speed: float) -> MotionLimits:
         """Return the limits of an arm whose tool may move at a speed [m/s]."""
         rated = Limits.from_robot(robot, SafetyLimitsConfig(tool_speed=tool_speed))
-        middle = (rated.lower + rated.upper) / 2
-        lower = np.maximum(rated.lower + POSITION_MARGIN, middle - MAX_DISTANCE)
-        upper = np.minimum(rated.upper - POSITION_MARGIN, middle + MAX_DISTANCE)
+        middle, home = (rated.lower + rated.upper) / 2, robot.home
+        lower = np.minimum(middle - MAX_DISTANCE, home - HOME_ROOM)
+        upper = np.maximum(middle + MAX_DISTANCE, home + HOME_ROOM)
+        lower = np.maximum(rated.lower + POSITION_MARGIN, lower)
+        upper = np.minimum(rated.upper - POSITION_MARGIN, upper)
         is_servo = robot.action_unit == SETPOINT
         return cls(
-            np.minimum(lower, robot.home),
-            np.maximum(upper, robot.home),
+            np.minimum(lower, home),
+            np.maximum(upper, home),
             VELOCITY_FRACTION * rated.velocity,
             ACCELERATION_FRACTION * rated.acceleration,
             ACCELERATION_FRACTION * rated.jerk,
