@@ -18,11 +18,14 @@ from invdyn_ros.evaluation.pages.network import read_network_page
 from invdyn_ros.models import least_squares_identification as identification
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.dense_network import dense_network
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.net2net import convert
 from invdyn_ros.models.network_history import NetworkHistory
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.models.residual_metadata import ResidualStatistics
 from invdyn_ros.training import trainer as trainer_module
+from invdyn_ros.training.action_delay import _estimate_delay
+from invdyn_ros.training.action_timing import ActionTiming, TimingError
 from invdyn_ros.training.data_preparation import split_train_val_test
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
 from invdyn_ros.training.train import train
@@ -109,6 +112,23 @@ def test_action_delay_is_estimated_to_half_an_interval(intervals: float, tmp_pat
     write_dataset(tmp_path / "data", trajectories, "ur5", ur5.rate)
     model = train(config("rigid_body"), tmp_path / "data", tmp_path / "out")
     assert model.meta.action_delay == pytest.approx(intervals / ur5.rate, abs=1e-9)
+
+
+class _DelayError(TimingError):
+    """Error that depends on the delay by a formula."""
+
+    def __init__(self, of_delay: Callable[[float], float]) -> None:
+        self.of_delay = of_delay
+        self.meta = ModelMetadata("rigid_body", "ur5", (), "N m", 125.0, 0.0, "", {})
+
+    def __call__(self, timing: ActionTiming) -> float:
+        return self.of_delay(timing.action_delay)
+
+
+def test_delay_that_a_motion_does_not_tell_is_not_the_largest_lateness() -> None:
+    assert _estimate_delay(_DelayError(lambda delay: 1 + delay)) == 0.0
+    late = _estimate_delay(_DelayError(lambda delay: (delay + 0.1) ** 2))
+    assert late == pytest.approx(-0.1, abs=0.004)
 
 
 def test_stiction_does_not_bias_the_action_delay(

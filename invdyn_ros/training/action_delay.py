@@ -83,13 +83,22 @@ def urdf_compliance(meta: ModelMetadata, data: Split) -> list[float]:
 
 
 def _estimate_delay(error: TimingError, timing: ActionTiming | None = None) -> float:
-    """Return the delay of least error, with the filters of a timing."""
+    """Return the delay of least error, with the filters of a timing.
+
+    An error that falls up to the bound of lateness is that of a motion too slow to tell the
+    delay, which is then taken for one of an action before its motion.
+    """
     half, start = 0.5 / error.meta.rate, timing or ActionTiming(0.0)
     lowest = -int(MAX_LATENESS / half)
+
+    def of_delay(k: int) -> float:
+        return error(start._replace(action_delay=k * half))
+
     candidates = range(0, MAX_DELAY + 1, 2)
-    return half * _search(
-        lambda k: error(start._replace(action_delay=k * half)), candidates, lowest
-    )
+    best = _search(of_delay, candidates, lowest)
+    if best < lowest + MAX_DELAY:
+        best = _search(of_delay, candidates, 0)
+    return half * best
 
 
 def _with_filter_time(error: TimingError, timing: ActionTiming, n: int) -> ActionTiming:
