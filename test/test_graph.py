@@ -98,6 +98,7 @@ def test_motion_is_played_on_its_own_arm_at_an_allowed_speed(tmp_path):
     for change, message in (
         ({"target": "real"}, "made for 0.5 m/s, the graph allows 0.25: give tool_speed:=0.5"),
         ({"arm": "kuka_iiwa"}, "is a motion of 'ur5'"),
+        ({"arm": "ur5e"}, "is a motion of 'ur5', not of 'ur5e'; give that arm"),
         ({"motion": ""}, "needs motion:="),
         ({"record": str(tmp_path / "bag")}, "leave record:= out"),
         ({"effort_unit": "Nm"}, "effort_unit:=Nm is not one of"),

@@ -145,10 +145,11 @@ def load_motion(file: Path, robot: Robot) -> JointMotion:
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{file} is no motion: {describe_error(error)}; {remedy}") from None
-    if motion.joint_names != robot.joint_names:
+    # arms of one maker have joints of the same names
+    if (motion.arm, motion.joint_names) != (robot.name, robot.joint_names):
         raise ValueError(
-            f"{file} is a motion of '{motion.arm}', not of '{robot.name}'; {remedy} "
-            f"--arm {robot.name}"
+            f"{file} is a motion of '{motion.arm}', not of '{robot.name}'; give that arm, or "
+            f"{remedy} --arm {robot.name}"
         )
     _check(motion, file)
     return motion
