@@ -16,6 +16,7 @@ import pyarrow as pa
 from invdyn_ros.data.files import check_size, reading
 from invdyn_ros.data.parquet import read_table
 
+MATRIX = "observations"  # array of a CSV file without a header
 MAX_DIMENSIONS = 3  # of an array of motion; images have more
 ZARR_FILES = (".zgroup", ".zarray", "zarr.json")
 
@@ -34,7 +35,8 @@ class Table(NamedTuple):
         """
         if name not in self.columns:
             raise ValueError(
-                f"{self.source}: no column '{name}'; it has {', '.join(self.columns) or 'none'}"
+                f"{self.source}: no column '{name}'; it has "
+                f"{', '.join(map(_description, self.columns.items())) or 'none of numbers'}"
             )
         return self.columns[name]
 
@@ -58,6 +60,12 @@ class Table(NamedTuple):
                 f"{columns.start}:{columns.stop} are out of range"
             )
         return values[..., columns]
+
+
+def _description(column: tuple[str, np.ndarray]) -> str:
+    """Return name and columns of an array, as options name them."""
+    name, values = column
+    return f"{name}:0:{values.shape[-1]}" if values.ndim > 1 else name
 
 
 def parse_columns(text: str, default: str) -> list[tuple[str, slice]]:
@@ -142,12 +150,9 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
 
 
 def _csv(path: Path) -> dict[str, np.ndarray]:
-    from pyarrow.csv import read_csv
+    from invdyn_ros.sources.csv_files import read_csv_columns  # pyarrow.csv is slow to import
 
-    table = read_csv(path)
-    names = [name.strip() for name in table.column_names]
-    arrays = ((name, arrow_to_numpy(x)) for name, x in zip(names, table.columns, strict=True))
-    return _numeric_arrays(arrays, path)
+    return read_csv_columns(path, MATRIX)
 
 
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {

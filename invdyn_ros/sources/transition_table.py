@@ -17,6 +17,8 @@ from invdyn_ros.sources.transitions import chain_transitions
 # columns that are true in the last row of an episode
 EPISODE_END_FLAGS = ("terminals", "timeouts", "terminations", "truncations", "dones")
 EPISODE_ENDS = "episode_ends"  # column of the first row after each episode
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+MAX_STEP = 0.5  # [s] between two rows; a motion is sampled more often
 NEXT_PREFIX = "next_"  # before the name of a column: its values in the next state
 
 
@@ -41,7 +43,9 @@ class SequenceConfig:
     rate: float | None = None
     """[Hz] Rows per second, if there are no stamps."""
     time: str | None = None
-    """Column of stamps [s]."""
+    """Column of stamps."""
+    time_unit: Literal["s", "ms", "us", "ns"] = "s"
+    """Unit of the stamps."""
     episode: str | None = None
     """Column that changes from episode to episode; terminals, timeouts and episode_ends are used
     too."""
@@ -154,14 +158,27 @@ def _episode_ends(table: Table, config: SequenceConfig, count: int) -> np.ndarra
     return episode_end
 
 
-def _flat_column(table: Table, name: str, count: int) -> np.ndarray:
-    values = table.column(name).reshape(-1)
+def _flat_column(table: Table, name: str, count: int, default: str = "") -> np.ndarray:
+    values = table.select(name, default).reshape(-1) if default else table.column(name).reshape(-1)
     if len(values) != count:
         raise ValueError(f"{table.source}: {name} has {len(values)} rows, the states {count}")
     return values
 
 
 def _time(table: Table, config: SequenceConfig, count: int) -> np.ndarray:
+    """Return the time of each row (count,) [s].
+
+    Raises:
+        ValueError: the stamps are so far apart that their unit is wrong.
+    """
     if config.rate is not None:
         return np.arange(count) / config.rate
-    return _flat_column(table, str(config.time), count).astype(float)
+    stamps = _flat_column(table, str(config.time), count, config.observations).astype(float)
+    time = np.asarray(stamps * SECONDS[config.time_unit])
+    step = float(np.nanmedian(np.diff(time))) if count > 1 else 0.0
+    if step >= MAX_STEP:
+        raise ValueError(
+            f"{table.source}: {config.time} rises by {step:.6g} s from row to row; give the unit "
+            f"of the stamps with --time-unit {'|'.join(SECONDS)}"
+        )
+    return time
