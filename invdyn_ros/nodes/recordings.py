@@ -49,6 +49,11 @@ WARNINGS = ("action clipped", "fallback", "target is late", SOFT_STOP, MODEL_DRI
 PERCEPTION = ("camera", "scene_camera", "pose", "blocks", "block_pose")  # never hold the arm
 
 
+def is_warning(text: str) -> bool:
+    """Return whether the node of a status still performs its task."""
+    return any(part in text for part in WARNINGS)
+
+
 def is_restart(stamp: int, last: int) -> bool:
     """Return whether time has restarted between two stamps [ns]."""
     return stamp < last - MAX_REORDERING
@@ -158,7 +163,7 @@ class _RunReader:
             _, _, contact = reason.partition(CONTACT)
             if contact:
                 recordings[0].contact_counts[contact] = count
-            else:
+            elif not is_warning(reason):
                 recordings[0].hold_counts[reason] = count
         recordings[0].ignored_counts.update(self.ignored)
         return recordings
@@ -228,7 +233,7 @@ def _status_kind(text: str, level: int) -> str:
         return "fault"
     if text.startswith(CONTACT):
         return "contact"
-    return "warning" if any(part in text for part in WARNINGS) else "hold"
+    return "warning" if is_warning(text) else "hold"
 
 
 def counts_by_reason(statuses: list[Any]) -> dict[str, int]:
