@@ -33,6 +33,7 @@ from invdyn_ros.sources.excitation_parts import (
     draw_postures,
     motion_basis,
     part_speed,
+    position_scale,
 )
 from invdyn_ros.sources.motion_check import MIN_SINGULAR_JOINTS, MotionCheck
 from invdyn_ros.typing import Array
@@ -268,7 +269,9 @@ class _Problem:
         rate = self.check.robot.rate
         basis = motion_basis(self.seconds, round(self.seconds * rate) + 1)
         every = torch.zeros(len(self.postures) - 1, *x.shape, dtype=x.dtype)
-        x = self._position_scale(index, x, basis)[:, None] * x
+        way = self.motion(every, basis)[0][index]
+        every[index] = x
+        x = position_scale(way, self.motion(every, basis)[0][index], self.check)[:, None] * x
         scale = 1.0
         for attempt in range(MAX_SHRINKINGS):
             every[index] = scale * x if attempt < MAX_SHRINKINGS - 1 else 0.0 * x
@@ -280,23 +283,6 @@ class _Problem:
             f"{self.check.robot.name} cannot move from one posture to the next within its limits; "
             "give a longer duration or a smaller payload"
         )
-
-    def _position_scale(self, index: int, x: Tensor, basis: MotionBasis) -> Tensor:
-        """Return the factors (n,) with which the series of a part keeps the position limits.
-
-        Args:
-            index: of the part.
-            x: (n, 2 k) relative coefficients.
-            basis: functions of time.
-        """
-        every = torch.zeros(len(self.postures) - 1, *x.shape, dtype=x.dtype)
-        way = self.motion(every, basis)[0][index]
-        every[index] = x
-        series = self.motion(every, basis)[0][index] - way  # (T, n)
-        limits = self.check.limits
-        lower, upper = map(torch.from_numpy, (limits.lower, limits.upper))
-        room = torch.where(series > 0, upper - way, way - lower).clamp_min(0)
-        return (room / series.abs().clamp_min(1e-12)).amin(0).clamp_max(1)
 
     def information_of(self, motion: JointMotion) -> float:
         """Return the log-determinant of the information of a motion, per base parameter."""

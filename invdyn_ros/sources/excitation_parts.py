@@ -91,3 +91,16 @@ def draw_postures(
 def part_speed(number: int) -> float:
     """Return the fraction of the speed that a part of an excitation may use."""
     return FIRST_SPEED if number == 0 else 1.0
+
+
+def position_scale(way: Tensor, q: Tensor, check: MotionCheck) -> Tensor:
+    """Return the factors (n,) of the series of a part with which it keeps the position limits.
+
+    Args:
+        way: (T, n) the part without its series [rad].
+        q: (T, n) the part with its series [rad].
+        check: the arm with its limits.
+    """
+    lower, upper = map(torch.from_numpy, (check.limits.lower, check.limits.upper))
+    room = torch.where(q > way, upper - way, way - lower).clamp_min(0)
+    return (room / (q - way).abs().clamp_min(1e-12)).amin(0).clamp_max(1)

@@ -1,0 +1,85 @@
+"""CSV files as programs write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.sources.sequence_files import read_sequence
+from invdyn_ros.sources.transition_table import SequenceConfig
+
+COLUMNS: dict[str, Any] = {
+    "position": "q_0,q_1",
+    "velocity": None,
+    "action": "tau_0,tau_1",
+    "unit": "N m",
+}
+NAMES = "time, q_0, q_1, tau_0, tau_1"
+CSV_FILES = {  # header and rows as programs write them
+    "comma": lambda head, rows: "\n".join([head, *rows]),
+    "semicolon": lambda head, rows: "\n".join([head, *rows]).replace(",", ";"),
+    "decimal comma": lambda head, rows: (
+        "\r\n".join([head, *rows]).replace(",", ";").replace(".", ",")
+    ),
+    "tab": lambda head, rows: "\n".join([head, *rows]).replace(",", "\t"),
+    "comments": lambda head, rows: "\n".join(["# of my arm, in rad", "", head, *rows]),
+    "numpy.savetxt": lambda head, rows: "\n".join(["# " + head, *rows]),
+    "no header": lambda head, rows: "\n".join(rows),
+}
+
+
+def read(path: Path, **values: Any) -> list[Trajectory]:
+    config = SequenceConfig(**{"acceleration": "filter", "rate": 50.0} | values)
+    return read_sequence(path, (), config).trajectories
+
+
+def write_csv(path: Path, kind: str, encoding: str = "utf-8-sig", **replaced: str) -> Path:
+    """Write 50 rows with 20 ms between them and torques of three times the positions."""
+    q = np.linspace(0, 1, 50)[:, None] ** [1, 2]
+    numbers = np.hstack([np.arange(50)[:, None] / 50, q, 3.0 * q])
+    rows = [",".join(f"{value:.12f}" for value in row) for row in numbers]
+    for row, text in replaced.items():
+        rows[int(row[1:])] = text
+    path.write_bytes(CSV_FILES[kind](NAMES, rows).encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("kind", CSV_FILES)
+def test_csv_files_of_all_dialects_are_read(tmp_path: Path, kind: str, encoding: str) -> None:
+    path = write_csv(tmp_path / "data.csv", kind, encoding)
+    columns = COLUMNS | {"time": "time"}
+    if kind == "no header":
+        columns |= {"position": "1:3", "action": "3:5", "time": "0:1"}
+    (part,) = read(path, **columns, rate=None)
+    np.testing.assert_allclose(part.position[:, 0], np.linspace(0, 1, 50), atol=1e-9)
+    np.testing.assert_allclose(part.time, np.arange(50) / 50, atol=1e-9)
+    np.testing.assert_allclose(part.action, 3.0 * part.position, atol=1e-9)
+
+
+def test_stamps_have_the_stated_unit_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    rows = {f"r{k}": f"{20 * k},{k},1,3,3" for k in range(50)}
+    path = write_csv(tmp_path / "data.csv", "comma", **rows)
+    columns = COLUMNS | {"time": "time", "rate": None}
+    with pytest.raises(ValueError, match=r"time rises by 20 s .*--time-unit s\|ms"):
+        read(path, **columns)
+    (part,) = read(path, **columns, time_unit="ms")
+    np.testing.assert_allclose(np.diff(part.time), 0.02, atol=1e-9)
+
+
+def test_damaged_csv_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    for text, message in (
+        ("0.1,abc,1,3,3", r"column 'q_0' holds 'abc' in row 7 \(of 1 such rows\); repair"),
+        ("0.1,,1,3,3", r"row 7 holds nan \(of 1 such rows\)"),
+        ("0.1,1,1", "Expected 5 columns, got 3"),
+    ):
+        path = write_csv(tmp_path / "data.csv", "comma", r7=text)
+        with pytest.raises(ValueError, match=message):
+            read(path, **COLUMNS)
+    path.write_text(path.read_text().replace("q_1", "q_0"))
+    with pytest.raises(ValueError, match="its header has 'q_0' twice"):
+        read(path, **COLUMNS)
