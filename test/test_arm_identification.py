@@ -67,6 +67,14 @@ def test_excitation_moves_every_joint_wherever_home_is(monkeypatch, home):
     assert (moved > 0.02)[arm.home < arm.upper - 0.1].all(), moved
 
 
+def test_singular_home_is_refused_with_a_remedy():
+    arm = replace(robot("ur5"), home=np.zeros(6))
+    design = excitation_design.ExcitationDesign(duration=4.0, clearance=0.0)
+    obstacles = replace(load_arm_obstacles("ur5"), table=False)
+    with pytest.raises(ValueError, match=r"ur5 is near a singularity.*give a home with bent"):
+        excitation_design.design_excitation(arm, design, obstacles)
+
+
 def test_one_command_identifies_validates_and_exports_an_arm(identified):
     folder, printed = identified
     assert "contacts: 0 control steps" in printed

@@ -78,8 +78,8 @@ def find_dialect(path: Path) -> Dialect:
         start = file.read(SNIFFED)
     encoding = "utf-16" if start.startswith(UTF16_MARKS) else "utf-8"
     lines = start.decode(encoding.replace("utf-8", "utf-8-sig"), errors="replace").splitlines()
-    filled = [k for k, line in enumerate(lines) if line.strip()]
-    rows = [k for k in filled if not lines[k].lstrip().startswith(COMMENT)]
+    nonempty = [k for k, line in enumerate(lines) if line.strip()]
+    rows = [k for k in nonempty if not lines[k].lstrip().startswith(COMMENT)]
     if not rows:
         raise ValueError(f"{path}: it has no rows; record or download it again")
     first = lines[rows[0]]
@@ -88,7 +88,7 @@ def find_dialect(path: Path) -> Dialect:
     fields = _fields(first, delimiter)
     if not all(_is_number(field, point) for field in fields):
         return Dialect(encoding, delimiter, point, fields, rows[0] + 1, len(fields))
-    comments = [lines[k].lstrip(" " + COMMENT) for k in filled if k < rows[0]]
+    comments = [lines[k].lstrip(" " + COMMENT) for k in nonempty if k < rows[0]]
     header = _fields(comments[-1], delimiter) if comments else []  # as numpy.savetxt writes it
     names = header if len(header) == len(fields) > 1 else None
     return Dialect(encoding, delimiter, point, names, rows[0], len(fields))

@@ -58,7 +58,7 @@ def draw_postures(
         random: random generator.
 
     Raises:
-        ValueError: the arm is too close to something at home.
+        ValueError: the arm is too close to something or singular at home.
     """
     robot, limits = check.robot, check.limits
     near = check.collision.clearance(robot.home)
@@ -66,6 +66,12 @@ def draw_postures(
         raise ValueError(
             f"at home, {near.pair[0]} of {robot.name} is too close to {near.pair[1]}; give a "
             "smaller clearance"
+        )
+    if not check.is_regular(robot.home[None]):
+        raise ValueError(
+            f"at home, {np.round(robot.home, 2).tolist()}, {robot.name} is near a singularity, "
+            "where no excitation begins; give a home with bent joints: 'home: [...]' in FILE.yaml "
+            "and --arm FILE.yaml"
         )
     way = motion_basis(seconds, WAY_SAMPLES).way.numpy()[..., None]  # (3, T, 1)
     step = seconds / (WAY_SAMPLES - 1)

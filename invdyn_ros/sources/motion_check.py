@@ -169,12 +169,12 @@ class MotionCheck:
         )
         if not within or self._speed.speeds(q, qd).max() > speed * limits.tool_speed:
             return False
-        if not self._is_regular(q):
+        if not self.is_regular(q):
             return False
         torque = self.tree.torque(*map(torch.from_numpy, samples)).numpy()
         return bool((np.abs(torque) <= limits.effort).all()) and self.is_clear(q)
 
-    def _is_regular(self, q: Array) -> bool:
+    def is_regular(self, q: Array) -> bool:
         """Return whether positions (T, n) [rad] are far from singularities of the tool."""
         if self.robot.n < MIN_SINGULAR_JOINTS:
             return True
