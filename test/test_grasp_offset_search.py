@@ -66,15 +66,19 @@ def test_a_successful_grasp_concentrates_the_probability_around_it() -> None:
     assert offset_filter.probability.argmax() == offset_filter.probability.size // 2
 
 
-def test_the_expert_on_detections_grasps_despite_a_camera_offset() -> None:
-    """The offset exceeds the clearance between the open fingers and the block."""
-    noise = DomainRandomization(camera_position=0.02)
+def test_the_expert_on_detections_grasps_blocks_that_it_missed() -> None:
+    """The same grasp again would always miss: the offset exceeds the play of the open fingers."""
+    noise, missed = DomainRandomization(camera_position=0.02), []
     with closing(GraspEnv(arm="ur5", control_mode="cartesian", noise=noise)) as env:
-        for episode in (5, 7, 9):
+        for episode in range(4, 8):
             env.reset(seed=3, options={"episode": episode})
             done = False
             while not done:
                 action = env.expert_action("detections")
                 _, _, terminated, truncated, info = env.step(action)
                 done = terminated or truncated
-            assert info["is_success"] and np.any(env.observation_builder.offset_filter.offset)
+            if np.any(env.observation_builder.offset_filter.offset):
+                missed.append(info["is_success"])
+            else:
+                assert info["is_success"], "given up without another grasp"
+    assert len(missed) > 2 and np.mean(missed) > 0.5
