@@ -70,8 +70,9 @@ def test_next_position_gives_the_acceleration_that_leads_there(model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"qd": np.zeros(5)}, r"qd has shape \(5,\); expected \(..., 6\)"),
-        ({"q": np.zeros(7), "qd": np.zeros(7)}, r"q has shape \(7,\)"),
+        ({"qd": np.zeros(5)}, r"qd has shape \(5,\); give that of q, \(6,\)"),
+        ({"q": np.zeros(7), "qd": np.zeros(7)}, r"q has shape \(7,\); .* needs \(..., 6\)"),
+        ({"qd": None}, "qd is missing; give qd, too"),
         ({"qd": np.full(N, np.nan)}, "qd is not finite"),
         ({"qdd": None}, "qdd is missing; give qdd, or q_next with dt"),
         ({"q_next": np.zeros(N)}, "qdd and q_next exclude each other"),

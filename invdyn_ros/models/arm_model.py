@@ -91,6 +91,7 @@ class Model:
     ) -> Actions:
         """Return the actions that cause a motion, as NumPy arrays, or as tensors if q is one.
 
+        Tensors have no gradients.
         An arm needs an action `meta.action_delay` [s] before the motion that it causes.
 
         Args:
@@ -123,13 +124,14 @@ class Model:
     def _checked(self, name: str, value: Any, shape: tuple[int, ...]) -> Array:
         """Return a (..., n) argument as an array."""
         if value is None:
-            raise ValueError(f"{name} is missing; give qdd, or q_next with dt")
+            remedy = "give qdd, or q_next with dt" if name == "qdd" else f"give {name}, too"
+            raise ValueError(f"{name} is missing; {remedy}")
         array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, float)
         n = len(self.joint_names)
-        if array.shape != shape or not shape or shape[-1] != n:
-            raise ValueError(
-                f"{name} has shape {array.shape}; expected (..., {n}) as q, which has {shape}"
-            )
+        if not shape or shape[-1] != n:
+            raise ValueError(f"q has shape {shape}; an arm of {n} joints needs (..., {n})")
+        if array.shape != shape:
+            raise ValueError(f"{name} has shape {array.shape}; give that of q, {shape}")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} is not finite")
         return array
