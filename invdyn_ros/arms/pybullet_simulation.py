@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.arms.joint_drive import JointDrive
+from invdyn_ros.arms.joint_sensors import JointSensors
 from invdyn_ros.arms.pybullet_arm import add_arm, apply_plant, push_tip
 from invdyn_ros.arms.pybullet_client import connect, pybullet
 from invdyn_ros.arms.pybullet_obstacles import Contact, add_obstacles, find_contacts
@@ -163,7 +164,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.delayed_commands: deque[Array | None] = deque(
             [None] * round(self.plant.delay * self.plant.physics_rate)
         )
-        self._encoder_position = start
+        self.sensors = JointSensors(self.plant, start, self.rng)
         self.drive.reset(self.plant)
         self.contact_ticks = 0
         self._contacts: tuple[Contact, ...] = ()
@@ -291,18 +292,7 @@ class Simulation(AbstractContextManager["Simulation"]):
             )
 
     def _measure(self) -> None:
-        plant, n = self.plant, self.robot.n
-        q, qd, opening = self._read_state()
-        self._true_state = q, qd
-        if plant.backlash:  # the encoder follows the joint only beyond the play
-            play = plant.backlash / 2
-            q = self._encoder_position = np.minimum(
-                np.maximum(self._encoder_position, q - play), q + play
-            )
-        noise = self.rng.standard_normal((2, n))
-        q = q + plant.position_noise * noise[0]
-        if plant.encoder_step:
-            q = np.rint(q / plant.encoder_step) * plant.encoder_step
-        qd = qd + plant.velocity_noise * noise[1] if plant.velocity_noise >= 0 else np.empty(0)
+        *self._true_state, opening = self._read_state()
+        q, qd = self.sensors.measure(*self._true_state)
         effort = self.drive.applied_torque.copy() if self.unit == "N m" else np.empty(0)
         self._sample = JointSample(self.time, q, qd, effort, opening)
