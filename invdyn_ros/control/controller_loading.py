@@ -70,8 +70,7 @@ def load_controller(
         carried = load_payload(payload)
         robot, model = robot.carrying(carried), PayloadTorque(model, model.meta, carried)
         if fallback is not None:
-            with_payload = PayloadTorque(fallback.model, model.meta, carried)
-            fallback = fallback._replace(model=with_payload)
+            fallback = fallback._replace(model=PayloadTorque(fallback.model, model.meta, carried))
     controller = (FloatingController if floating else ArmController)(
         robot,
         model,

@@ -70,20 +70,7 @@ class InverseDynamicsNode(ManagedNode):
         driver = load_driver(config.driver, self.robot) if config.driver else None
         if driver is not None:
             self.robot = driver.limited(self.robot)
-        monitor = monitor_config(self.thresholds, driver, self.robot)
-        self.controller, self.diagnostic_values = load_controller(
-            *(self.robot, config.checkpoint, config.device, self.safety, monitor),
-            obstacles=config.obstacles,
-            unsafe=config.unsafe,
-            floating=config.floating,
-            payload=config.payload,
-        )
-        watches = self.controller.actions.drift is not None or config.floating
-        if self.controller.unit == "N m" and not watches:
-            self.get_logger().info(
-                "model drift is not watched: the checkpoint has no statistics of residuals; "
-                "'invdyn train' stores them"
-            )
+        self.create_controller(monitor_config(self.thresholds, driver, self.robot))
         interface = None if driver is None else driver.interface(self.controller.unit)
         topic = (
             interface.topic
@@ -111,15 +98,33 @@ class InverseDynamicsNode(ManagedNode):
         )
         if driver is not None:
             self.supervision.watch(driver, self.names.joint_names)
+        if self.dropout_controller is not None:
+            self.create_timer(PREDICTION_PERIOD / self.robot.rate, self.on_prediction_timer)
+        if "torch" in sys.modules:  # a model needs it; one frame is faster in one thread
+            sys.modules["torch"].set_num_threads(1)
+        self.create_timer(WATCHDOG_PERIOD, self.on_watchdog_timer)
+
+    def create_controller(self, monitor: MeasurementMonitorConfig) -> None:
+        """Load the model, and create the controller with thresholds of the faults."""
+        config = self.config
+        self.controller, self.diagnostic_values = load_controller(
+            *(self.robot, config.checkpoint, config.device, self.safety, monitor),
+            obstacles=config.obstacles,
+            unsafe=config.unsafe,
+            floating=config.floating,
+            payload=config.payload,
+        )
+        watches = self.controller.actions.drift is not None or config.floating
+        if self.controller.unit == "N m" and not watches:
+            self.get_logger().info(
+                "model drift is not watched: the checkpoint has no statistics of residuals; "
+                "'invdyn train' stores them"
+            )
         self.dropout_controller: DropoutController | None = None
         if config.state_predictor and not config.lockstep:
             self.dropout_controller = load_dropout_controller(
                 self.controller, config.state_predictor, self.predictor_config
             )
-            self.create_timer(PREDICTION_PERIOD / self.robot.rate, self.on_prediction_timer)
-        if "torch" in sys.modules:  # a model needs it; one frame is faster in one thread
-            sys.modules["torch"].set_num_threads(1)
-        self.create_timer(WATCHDOG_PERIOD, self.on_watchdog_timer)
 
     def on_joint_state(self, message: JointState) -> None:
         """Publish the command for a joint state; in lockstep, once its target has arrived."""
