@@ -11,25 +11,18 @@ from invdyn_ros.typing import Array
 class JointSensors:
     """Measured positions and velocities of an episode."""
 
-    def __init__(self, plant: PlantConfig, start: Array, random: np.random.Generator) -> None:
-        """Start an episode.
+    def __init__(self, start: Array, random: np.random.Generator) -> None:
+        """Start an episode at positions (n,) [rad], with a source of noise."""
+        self._random, self._encoder_position = random, start
 
-        Args:
-            plant: noise, steps and play.
-            start: (n,) position of the joints [rad].
-            random: source of the noise.
-        """
-        self.plant, self._random = plant, random
-        self._encoder_position = start
-
-    def measure(self, q: Array, qd: Array) -> tuple[Array, Array]:
+    def measure(self, q: Array, qd: Array, plant: PlantConfig) -> tuple[Array, Array]:
         """Return the measured position (n,) [rad] and velocity [rad/s], empty if there is none.
 
         Args:
             q: (n,) true position [rad].
             qd: (n,) true velocity [rad/s].
+            plant: noise, steps and play, which may change within an episode.
         """
-        plant = self.plant
         if plant.backlash:  # the encoder follows the joint only beyond the play
             play = plant.backlash / 2
             q = self._encoder_position = np.minimum(
@@ -39,6 +32,6 @@ class JointSensors:
         q = q + plant.position_noise * noise[0]
         if plant.encoder_step:
             q = np.rint(q / plant.encoder_step) * plant.encoder_step
-        return q, qd + plant.velocity_noise * noise[1] if plant.velocity_noise >= 0 else np.empty(
-            0
-        )
+        if plant.velocity_noise < 0:
+            return q, np.empty(0)
+        return q, qd + plant.velocity_noise * noise[1]

@@ -164,7 +164,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.delayed_commands: deque[Array | None] = deque(
             [None] * round(self.plant.delay * self.plant.physics_rate)
         )
-        self.sensors = JointSensors(self.plant, start, self.rng)
+        self.sensors = JointSensors(start, self.rng)
         self.drive.reset(self.plant)
         self.contact_ticks = 0
         self._contacts: tuple[Contact, ...] = ()
@@ -292,7 +292,8 @@ class Simulation(AbstractContextManager["Simulation"]):
             )
 
     def _measure(self) -> None:
-        *self._true_state, opening = self._read_state()
-        q, qd = self.sensors.measure(*self._true_state)
+        q, qd, opening = self._read_state()
+        self._true_state = q, qd
+        q, qd = self.sensors.measure(q, qd, self.plant)
         effort = self.drive.applied_torque.copy() if self.unit == "N m" else np.empty(0)
         self._sample = JointSample(self.time, q, qd, effort, opening)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.models.base_parameters import (
+    BaseParameters,
+    Estimate,
     correlation_times,
     estimate,
     find_base_parameters,
@@ -17,7 +19,7 @@ from invdyn_ros.models.least_squares_identification import DynamicParameters, No
 from invdyn_ros.models.parameter_identification import Bounds, prior_coordinates, total_equations
 from invdyn_ros.models.physical_parameters import pseudo_inertias
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
-from invdyn_ros.typing import Array
+from invdyn_ros.typing import Array, Mask
 
 Z95 = 1.96  # standard deviations of a 95% interval
 
@@ -74,26 +76,39 @@ def identification_report(
     urdf = base.matrix @ np.concatenate(
         [prior.double().cpu().numpy(), np.zeros(parameters.friction.numel())]
     )
-    identified = result.std < prior_std
-    rows = zip(base.names, result.value, result.std, urdf, identified, strict=True)
     return {
         "condition_number": result.condition_number,
         "noise_std": np.sqrt(variance).tolist(),
         "correlated_samples": times.tolist(),
-        "base_parameters": [
-            {
-                "name": name,
-                "combination": base.combination(k),
-                "value": float(value),
-                "std": _finite(std),
-                "ci95": [_finite(value - Z95 * std), _finite(value + Z95 * std)],
-                "urdf": float(nominal),
-                "identified": bool(is_identified),
-            }
-            for k, (name, value, std, nominal, is_identified) in enumerate(rows)
-        ],
+        "base_parameters": _base_parameters(base, result, urdf, result.std < prior_std),
         "links": _links(parameters, joint_names),
     }
+
+
+def _base_parameters(
+    base: BaseParameters, result: Estimate, urdf: Array, identified: Mask
+) -> list[dict[str, Any]]:
+    """Return name, value and interval of each base parameter.
+
+    Args:
+        base: the combinations.
+        result: their estimate.
+        urdf: (base,) values of the URDF.
+        identified: (base,) whether the motion determines it.
+    """
+    rows = zip(base.names, result.value, result.std, urdf, identified, strict=True)
+    return [
+        {
+            "name": name,
+            "combination": base.combination(k),
+            "value": float(value),
+            "std": _finite(std),
+            "ci95": [_finite(value - Z95 * std), _finite(value + Z95 * std)],
+            "urdf": float(nominal),
+            "identified": bool(is_identified),
+        }
+        for k, (name, value, std, nominal, is_identified) in enumerate(rows)
+    ]
 
 
 def _links(parameters: DynamicParameters, joint_names: tuple[str, ...]) -> list[dict[str, Any]]:
