@@ -65,11 +65,11 @@ class Model:
         meta: arm, joints, unit and rate of the training data.
     """
 
+    meta: ModelMetadata
+
     def __init__(self, path: Path, runtime: Runtime) -> None:
         """Wrap a loaded model; see `load`."""
         self.path, self.meta, self._runtime = path, runtime.meta, runtime
-
-    meta: ModelMetadata
 
     @property
     def joint_names(self) -> tuple[str, ...]:

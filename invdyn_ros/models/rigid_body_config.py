@@ -45,6 +45,12 @@ class ResidualNetworkConfig(RigidBodyConfig):
     depth: PositiveInt = 2
     """Number of hidden layers."""
 
+    def __post_init__(self) -> None:
+        """Check that the network is to learn the friction of gears."""
+        super().__post_init__()
+        if self.gear_friction:
+            raise ValueError("gear_friction is for rigid_body; the network of residual learns it")
+
 
 @dataclass(frozen=True)
 class HybridConfig(Validated):
