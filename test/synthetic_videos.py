@@ -44,6 +44,6 @@ def patch_video(
         joint_names=WRIST_JOINTS,
         action_unit="1",
         frames=np.stack([draw_patch(p, seed) for p in position]),
-        source=source,
+        recording=source,
         verb=verb,
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.leakage import count_duplicates
+from invdyn_ros.data.lerobot_format import EPISODES
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import split, windows
 
@@ -40,6 +42,21 @@ def test_dataset_round_trips(tmp_path: Path, trajectories: list[Trajectory]) -> 
         np.testing.assert_array_equal(old.motion, new.motion)
         np.testing.assert_array_equal(old.action, new.action)
         np.testing.assert_allclose(old.time, new.time, atol=1e-9)
+
+
+def test_names_of_recordings_are_kept_and_do_not_change_the_split(
+    tmp_path: Path, trajectories: list[Trajectory]
+) -> None:
+    named = [replace(t, recording=f"day_{k % 4}") for k, t in enumerate(trajectories)]
+    write_dataset(tmp_path / "data", named, "ur5", 50.0)
+    read = read_dataset(tmp_path / "data").trajectories
+    assert [t.recording for t in read] == [t.recording for t in named]
+    parts = zip(split(named), split(trajectories), strict=True)
+    assert [len(p) for pair in parts for p in pair] == [10, 10, 8, 8, 2, 2]
+    episodes = tmp_path / "data" / EPISODES
+    columns = pq.read_table(episodes).rename_columns({"recording": "source"})  # of older ones
+    pq.write_table(columns, episodes)
+    assert [t.recording for t in read_dataset(tmp_path / "data").trajectories][1] == "day_1"
 
 
 def test_dataset_has_the_lerobot_layout(tmp_path: Path, trajectories: list[Trajectory]) -> None:

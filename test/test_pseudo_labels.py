@@ -57,7 +57,7 @@ def test_videos_get_the_actions_that_the_model_predicts_in_order(
     arguments = ["--checkpoint", str(checkpoint), "--data", str(videos), "--out", str(out)]
     assert run_verb("label", [*arguments, "--workers", "1"]) == 0
     (trajectories, info), model = read_dataset(out), load(checkpoint)
-    assert [t.source for t in trajectories] == [f"video_{k}" for k in range(5)]
+    assert [t.recording for t in trajectories] == [f"video_{k}" for k in range(5)]
     assert [len(t) for t in trajectories] == [4 + k for k in range(5)]  # every second frame
     assert (info.joint_names, info.action_unit, info.rate) == (WRIST_JOINTS, "1", 10.0)
     for t in trajectories:

@@ -42,7 +42,7 @@ def test_every_video_has_its_own_camera_and_colors(videos: list[Trajectory]) -> 
 
 
 def test_videos_of_a_motion_stay_together(videos: list[Trajectory]) -> None:
-    assert [t.source for t in videos] == ["ur5_0000"] * 2 + ["ur5_0001"] * 2
+    assert [t.recording for t in videos] == ["ur5_0000"] * 2 + ["ur5_0001"] * 2
     assert np.array_equal(videos[0].action, videos[1].action)
 
 
@@ -121,4 +121,4 @@ def test_videos_do_not_depend_on_the_number_of_workers(
     for one, two in zip(videos, read_dataset(tmp_path / "data").trajectories, strict=True):
         assert np.array_equal(one.frames, two.frames)
         assert np.array_equal(one.action, two.action)
-        assert one.source == two.source
+        assert one.recording == two.recording

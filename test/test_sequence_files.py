@@ -188,10 +188,12 @@ def test_episodes_of_equal_length_may_be_one_array(tmp_path: Path) -> None:
     check_accelerations(parts)
 
 
-def test_a_folder_of_files_is_read_in_order(tmp_path: Path) -> None:
+def test_a_folder_of_files_is_read_in_order_with_their_names(tmp_path: Path) -> None:
     for number, length in enumerate((12, 15)):
         save_npz(tmp_path / f"part_{number}", arrays((length,)))
-    assert [len(part) for part in read(tmp_path)] == [13, 16]
+    save_parquet(tmp_path / "part_1", arrays((20,)))
+    parts = [(len(part), part.recording) for part in read(tmp_path)]
+    assert parts == [(13, "part_0"), (16, "part_1.npz"), (21, "part_1.parquet")]
 
 
 def test_stamps_gaps_and_uneven_steps_are_kept(tmp_path: Path) -> None:

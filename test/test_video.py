@@ -74,7 +74,7 @@ def collect(kitchen: Path, *arguments: str) -> int:
 def test_frames_are_those_of_the_annotations_with_their_stamps(kitchen: Path) -> None:
     assert collect(kitchen, "--image-size", "16") == 0
     trajectories = read_dataset(kitchen / "out").trajectories
-    sources = [t.source for t in trajectories]
+    sources = [t.recording for t in trajectories]
     assert sources == ["P01/P01_01"] * 6 + ["P02/P02_101"] * 3  # a gap of 3 has three phases
     assert [t.verb for t in trajectories] == [3, 3, 3, 6, 6, 6, 0, 0, 0]
     for t in trajectories:
@@ -195,7 +195,7 @@ def test_video_file_accounts_for_every_frame(tmp_path: Path) -> None:
     intake, quality = read_videos(tmp_path / "patch.mp4", config)
     assert quality is None
     assert "12 rows in, 24 rows in 6 episodes out" in intake.summary()
-    assert {t.source for t in intake.trajectories} == {"patch"}
+    assert {t.recording for t in intake.trajectories} == {"patch"}
     assert {round(t.rate, 6) for t in intake.trajectories} == {5.0, 10.0}
 
 

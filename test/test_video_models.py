@@ -164,18 +164,18 @@ def test_videos_are_split_by_participant_or_video() -> None:
     many = [patch_video(k, 10, f"P0{k // 2}/P0{k // 2}_{k}") for k in range(8)]
     parts = split(many)
     assert parts.group_by == "participant"
-    participants = [{t.source[:3] for t in part} for part in (parts.train, parts.test)]
+    participants = [{t.recording[:3] for t in part} for part in (parts.train, parts.test)]
     assert not participants[0] & participants[1]
     segments = [t[a : a + 5] for t in many[:3] for a in (0, 5)]
-    segments = [replace(t, source=t.source[4:]) for t in segments]
+    segments = [replace(t, recording=t.recording[4:]) for t in segments]
     parts = split(segments)
     assert parts.group_by == "video"
-    assert not {t.source for t in parts.train} & {t.source for t in parts.test}
+    assert not {t.recording for t in parts.train} & {t.recording for t in parts.test}
     assert len(parts.train) + len(parts.test) == 6
 
 
 def test_few_videos_are_split_at_one_time() -> None:
-    video = replace(patch_video(0, 40), source="clip")
+    video = replace(patch_video(0, 40), recording="clip")
     gaps = [video, video[::2], video[1::2]]
     parts = split(gaps)
     assert parts.group_by == "time"
@@ -188,7 +188,7 @@ def test_images_verbs_and_sources_survive_a_round_trip(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", videos, "wrist", 10.0)
     for before, after in zip(videos, read_dataset(tmp_path / "data").trajectories, strict=True):
         assert np.array_equal(before.frames, after.frames)
-        assert (before.source, before.verb) == (after.source, after.verb)
+        assert (before.recording, before.verb) == (after.recording, after.verb)
         np.testing.assert_array_equal(before.action, after.action)
         np.testing.assert_array_equal(before.points, after.points)
         assert after.position.shape == (0, 2)

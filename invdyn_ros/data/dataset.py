@@ -33,7 +33,7 @@ from invdyn_ros.data.lerobot_format import (
     column_stats,
     dataset_info,
     episode_table,
-    source_columns,
+    recording_columns,
     stack_columns,
     task_table,
     to_arrow,
@@ -91,7 +91,7 @@ def write_dataset(
         INFO: dataset_info(columns, names, robot, rate, extra),
         STATS: column_stats(columns),
     }
-    times, episode_columns = [t.time for t in trajectories], source_columns(trajectories)
+    times, episode_columns = [t.time for t in trajectories], recording_columns(trajectories)
     write_folder(directory, columns, json_files, times, task, episode_columns)
 
 
@@ -210,7 +210,7 @@ def _trajectory(
         joint_names=info.joint_names,
         action_unit=info.action_unit,
         frames=columns.get(IMAGE, NO_FRAMES),
-        source=episode.source,
+        recording=episode.recording or episode.source,
         verb=episode.verb_class,
         points=columns.get(POINTS, NO_POINTS),
     )

@@ -93,10 +93,10 @@ def to_arrow(values: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
 
 
-def source_columns(trajectories: Sequence[Trajectory]) -> dict[str, list[Any]]:
-    """Return the columns of the episode table that LeRobot does not define: source and verb."""
-    sources, verbs = [t.source for t in trajectories], [t.verb for t in trajectories]
-    columns: dict[str, list[Any]] = {"source": sources} if any(sources) else {}
+def recording_columns(trajectories: Sequence[Trajectory]) -> dict[str, list[Any]]:
+    """Return the columns of the episode table that LeRobot does not define: recording and verb."""
+    names, verbs = [t.recording for t in trajectories], [t.verb for t in trajectories]
+    columns: dict[str, list[Any]] = {"recording": names} if any(names) else {}
     return columns | ({"verb_class": verbs} if min(verbs) < NO_VERB else {})
 
 

@@ -22,7 +22,8 @@ class EpisodeMetadata(NamedTuple):
     """Row of the episode table; datasets written by other software lack these columns."""
 
     start_time: float = 0.0  # [s]
-    source: str = ""
+    recording: str = ""
+    source: str = ""  # name of the recording in older datasets
     verb_class: int = NO_VERB
 
 

@@ -36,8 +36,8 @@ class Trajectory:
         action_unit: a key of `action_units.ACTION_UNITS`, such as "N m", "N m without gravity",
             "A" (motor current) or "rad" (servo setpoint).
         frames: (T, H, W, 3) RGB image of each time, or no images.
-        source: recording of the trajectory, as "video" or "participant/video"; "" where each
-            trajectory is a separate recording.
+        recording: name of the recording that the trajectory is part of, as the stem of a file,
+            "sim", or "video" and "participant/video" of images; "" if it has none.
         verb: class of the narrated verb, 0 to 254, or NO_VERB.
         points: (T, L, 2) positions of L keypoints in the image, x right and y down, as fractions
             of its size, possibly outside the image; or no points.
@@ -51,7 +51,7 @@ class Trajectory:
     joint_names: tuple[str, ...]
     action_unit: str
     frames: Image = field(default_factory=lambda: NO_FRAMES)
-    source: str = ""
+    recording: str = ""
     verb: int = NO_VERB
     points: Array = field(default_factory=lambda: NO_POINTS)
 

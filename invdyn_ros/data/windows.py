@@ -182,10 +182,10 @@ def check_compatible(trajectories: Sequence[Trajectory]) -> None:
 
 def _groups(trajectories: Sequence[Trajectory]) -> tuple[str, list[str]]:
     """Return the unit of the split, and the group of each trajectory."""
-    if not any(t.source for t in trajectories):
+    if not any(t.recording and len(t.frames) for t in trajectories):  # other than videos
         names = [str(k) for k in range(len(trajectories))]
         return ("trajectory" if len(names) > 1 else "time"), names
-    videos = [t.source for t in trajectories]
+    videos = [t.recording for t in trajectories]
     participants = [video.rpartition("/")[0] for video in videos]
     if all(participants) and len(set(participants)) >= MIN_GROUPS:
         return "participant", participants
@@ -197,14 +197,18 @@ def _split_in_time(
 ) -> tuple[list[Trajectory], list[Trajectory]]:
     """Split all trajectories of a recording at the same time."""
     cuts = {}
-    for source in {t.source for t in trajectories}:
-        time = np.unique(np.concatenate([t.time for t in trajectories if t.source == source]))
+    for recording in {t.recording for t in trajectories}:
+        time = np.unique(
+            np.concatenate([t.time for t in trajectories if t.recording == recording])
+        )
         cut = round(len(time) * (1 - fraction))
         if not 0 < cut < len(time):
             raise ValueError(
                 f"a trajectory of {len(time)} samples cannot be split; record a longer one"
             )
-        cuts[source] = time[cut]
-    early = [t[t.time < cuts[t.source]] for t in trajectories if t.time[0] < cuts[t.source]]
-    late = [t[t.time >= cuts[t.source]] for t in trajectories if t.time[-1] >= cuts[t.source]]
+        cuts[recording] = time[cut]
+    early = [t[t.time < cuts[t.recording]] for t in trajectories if t.time[0] < cuts[t.recording]]
+    late = [
+        t[t.time >= cuts[t.recording]] for t in trajectories if t.time[-1] >= cuts[t.recording]
+    ]
     return early, late

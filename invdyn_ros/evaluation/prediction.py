@@ -28,7 +28,7 @@ class EvaluationCase(NamedTuple):
         time: (T,) [s].
         action: (T, n) in the action unit.
         target: (T, n) the action, or its offset u - q for a position servo.
-        source: recording of the trajectory; empty if there is only one trajectory per recording.
+        video: name of the video that the trajectory is part of; empty for motion.
     """
 
     motion: np.ndarray
@@ -36,7 +36,7 @@ class EvaluationCase(NamedTuple):
     time: np.ndarray
     action: np.ndarray
     target: np.ndarray
-    source: str
+    video: str
 
 
 class PredictedActions(NamedTuple):
@@ -85,7 +85,8 @@ def _case(model: InverseDynamics, trajectory: Trajectory) -> EvaluationCase:
     motion, warmup = getattr(shifted, model.input_type), model.warmup_frames
     target = model.target(*(torch.as_tensor(x[warmup:]) for x in (motion, shifted.action)))
     time, action = shifted.time[warmup:], shifted.action[warmup:]
-    return EvaluationCase(motion, shifted.time, time, action, target.numpy(), shifted.source)
+    video = shifted.recording if len(shifted.frames) else ""
+    return EvaluationCase(motion, shifted.time, time, action, target.numpy(), video)
 
 
 def predict_case(model: InverseDynamics, case: EvaluationCase) -> PredictedActions:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from invdyn_ros.data.files import check_size, reading
 from invdyn_ros.data.parquet import read_table
+from invdyn_ros.sources.import_result import recording_names
 
 MATRIX = "observations"  # array of a CSV file without a header
 MAX_DIMENSIONS = 3  # of an array of motion; images have more
@@ -26,6 +27,7 @@ class Table(NamedTuple):
 
     source: str
     columns: dict[str, np.ndarray]  # name -> (N, ...) or (episodes, T, ...)
+    recording: str = ""
 
     def column(self, name: str) -> np.ndarray:
         """Return a column.
@@ -102,13 +104,18 @@ def read_tables(path: str | Path, key: str) -> list[Table]:
         files = [p for p in sorted(path.iterdir()) if p.suffix in READERS or _is_zarr(p)]
         if not files:
             raise ValueError(f"{path}: no file of a known format; known are {', '.join(READERS)}")
-        return [table for file in files for table in read_tables(file, key)]
+        return [
+            table._replace(recording=name)
+            for file, name in zip(files, recording_names(files), strict=True)
+            for table in read_tables(file, key)
+        ]
     suffix = ".zarr" if _is_zarr(path) else path.suffix
     if suffix not in READERS:
         raise ValueError(f"{path}: unknown file format; known are {', '.join(READERS)}")
     with reading(path, f"{suffix[1:]} file"):
         columns = READERS[suffix](path)
-    return _split_groups(path, columns, key)
+    (name,) = recording_names([path])
+    return [table._replace(recording=name) for table in _split_groups(path, columns, key)]
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:

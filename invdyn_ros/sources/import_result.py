@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from invdyn_ros.data.trajectory import Trajectory
@@ -30,6 +32,28 @@ class ImportResult(NamedTuple):
         reasons = [f"{count:+d} {reason}" for reason, count in self.changes.items() if count]
         line = f"{self.rows} rows in, {out} rows in {len(self.trajectories)} episodes out"
         return "; ".join([line, *reasons])
+
+    def named(self, recording: str) -> ImportResult:
+        """Return the result with a name of the recording for motion that has none."""
+        named = [
+            t if t.recording or len(t.frames) else replace(t, recording=recording)
+            for t in self.trajectories
+        ]
+        return self._replace(trajectories=named)
+
+
+def recording_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each file or folder: its stem, or its full name where stems are equal."""
+    stems = [path.name if path.is_dir() and not _is_store(path) else path.stem for path in paths]
+    return [
+        path.name if stems.count(stem) > 1 else stem
+        for path, stem in zip(paths, stems, strict=True)
+    ]
+
+
+def _is_store(path: Path) -> bool:
+    """Return whether a folder is named as a file is, such as data.zarr."""
+    return path.suffix == ".zarr"
 
 
 def merge_results(parts: Iterable[ImportResult]) -> ImportResult:

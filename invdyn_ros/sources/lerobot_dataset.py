@@ -99,7 +99,11 @@ def read_lerobot_folders(
         ValueError: as `read_lerobot_folder`, or the folders differ in robot, joints, unit or
             columns.
     """
-    results = [read_lerobot_folder(path, joint_names, config, urdf) for path in paths]
+    results = [
+        (result.named(path.resolve().name), robot)
+        for path in paths
+        for result, robot in [read_lerobot_folder(path, joint_names, config, urdf)]
+    ]
     for path, (part, robot) in zip(paths, results, strict=True):
         first, name = results[0]
         try:

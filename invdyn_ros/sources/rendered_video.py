@@ -99,7 +99,7 @@ def _render_motion(robot: Robot, config: RenderedVideoConfig, episode: int) -> l
     change = np.diff(commanded.position, axis=0) / np.diff(commanded.time)[:, None]
     action = np.concatenate([np.zeros((1, robot.n)), change])
     name = f"{robot.name}_{episode:04d}"
-    trajectory = replace(measured, action=action, action_unit=UNIT, source=name)
+    trajectory = replace(measured, action=action, action_unit=UNIT, recording=name)
     numbers = range(episode * config.views, (episode + 1) * config.views)
     keypoints = _keypoints(robot, measured.position)
     views = [_render_view(robot, config, k, measured.position, keypoints) for k in numbers]

@@ -16,7 +16,7 @@ from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION, Trajectory
 from invdyn_ros.models.effort_fit import effort_notes
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.bag_joints import joint_rows, measured_rows
-from invdyn_ros.sources.import_result import ImportResult, merge_results
+from invdyn_ros.sources.import_result import ImportResult, merge_results, recording_names
 from invdyn_ros.sources.source import DEFAULT_ARM, Collection, Source, arm_name
 
 JOINT_STATE_MESSAGE = "sensor_msgs/msg/JointState"
@@ -57,8 +57,10 @@ def read_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) ->
     Raises:
         ValueError: no readable bag, no such topic or joint, or all motions are too short.
     """
+    bags = find_bags(path)
     return merge_results(
-        _read_recording(bag, tuple(joint_names), config) for bag in find_bags(path)
+        _read_recording(bag, tuple(joint_names), config).named(name)
+        for bag, name in zip(bags, recording_names(bags), strict=True)
     )
 
 

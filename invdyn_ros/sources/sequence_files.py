@@ -41,7 +41,9 @@ def read_sequence(
         ValueError: a bad file, column or row.
     """
     tables = read_tables(path, parse_columns(config.action, config.observations)[0][0])
-    return merge_results(read_episodes(table, joint_names, config) for table in tables)
+    return merge_results(
+        read_episodes(table, joint_names, config).named(table.recording) for table in tables
+    )
 
 
 def read_episodes(

@@ -16,6 +16,7 @@ from invdyn_ros.robots.robot import ROBOTS, load_robot
 from invdyn_ros.sources.import_result import ImportResult
 
 DEFAULT_ARM = "ur5"
+SIMULATED = "sim"  # name of the recording of all simulated motion
 
 
 class Collection(NamedTuple):
@@ -57,7 +58,7 @@ def collect_episodes(episodes: Iterable[Trajectory], count: int, robot: str) -> 
     """
     bar = tqdm(episodes, total=count, unit="episode", desc="simulating", file=sys.stderr)
     trajectories = list(bar)
-    result = ImportResult(trajectories, sum(map(len, trajectories)), {})
+    result = ImportResult(trajectories, sum(map(len, trajectories)), {}).named(SIMULATED)
     return Collection(result, robot, trajectories[0].rate)
 
 

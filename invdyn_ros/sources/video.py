@@ -270,7 +270,7 @@ def _episode(clip: Clip, video_frames: VideoFrames, rows: slice) -> Trajectory:
         joint_names=video_frames.names,
         action_unit="1",
         frames=video_frames.images[rows],
-        source=clip.source,
+        recording=clip.source,
         verb=clip.verb,
         points=position[:, None] if video_frames.names == WRIST_JOINTS else NO_POINTS,
     )
