@@ -31,7 +31,7 @@ from invdyn_ros.sources.motion_check import loaded_robot
 from invdyn_ros.sources.simulation import COULOMB_GUESS
 from invdyn_ros.typing import Array
 
-SOURCE = "guarded run"  # the parts are of one recording
+RECORDING = "guarded run"  # the parts are of one recording
 ROW_ARRAYS = ("time", "q", "qd", "action", "true_q", "reference")
 VISCOUS_GUESS = 0.01  # [s/rad] of a typical geared joint, relative to the effort limit
 
@@ -165,7 +165,7 @@ class GuardedArm(AbstractContextManager["GuardedArm"]):
             action=columns["action"],
             joint_names=robot.joint_names,
             action_unit=self.unit,
-            source=SOURCE,
+            recording=RECORDING,
         )
         return GuardedRun(
             trajectory.differentiate(),
