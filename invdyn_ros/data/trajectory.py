@@ -14,6 +14,7 @@ from invdyn_ros.typing import Array, Image, Mask
 
 NO_FRAMES = np.empty((0, 0, 0, 3), np.uint8)
 NO_POINTS = np.empty((0, 0, 2))
+GUARDED_RUN = "guarded run"  # recording whose trajectories are parts of one motion
 NO_VERB = 255  # class of a motion without narration
 MAX_INTERVAL_DEVIATION = 0.02  # of a sample interval from the median, as a fraction of it
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from invdyn_ros.data.action_units import conversion_remedy
 from invdyn_ros.data.leakage import check_no_leakage
-from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.data.trajectory import GUARDED_RUN, Trajectory
 from invdyn_ros.typing import Array
 
 MIN_GROUPS = 3  # fewer groups than this are split in time
@@ -180,12 +180,18 @@ def check_compatible(trajectories: Sequence[Trajectory]) -> None:
                 )
 
 
+def continuous_recording(trajectory: Trajectory) -> str:
+    """Return the recording, such as a video, that must not be resampled in parts; "" if none."""
+    continuous = len(trajectory.frames) > 0 or trajectory.recording == GUARDED_RUN
+    return trajectory.recording if continuous else ""
+
+
 def _groups(trajectories: Sequence[Trajectory]) -> tuple[str, list[str]]:
     """Return the unit of the split, and the group of each trajectory."""
-    if not any(t.recording and len(t.frames) for t in trajectories):  # other than videos
+    videos = [continuous_recording(t) for t in trajectories]
+    if not any(videos):
         names = [str(k) for k in range(len(trajectories))]
         return ("trajectory" if len(names) > 1 else "time"), names
-    videos = [t.recording for t in trajectories]
     participants = [video.rpartition("/")[0] for video in videos]
     if all(participants) and len(set(participants)) >= MIN_GROUPS:
         return "participant", participants

@@ -148,13 +148,13 @@ def _metrics(
     """Return the metrics of the predictions and those of the baselines."""
     errors = [mean - case.action for (mean, _), case in zip(predictions, cases, strict=True)]
     has_joints = model.input_type == "motion"
-    targets = _by_video([case.target for case in cases], cases)
+    targets = _by_recording([case.target for case in cases], cases)
     return {
-        **error_metrics(_by_video(errors, cases), targets),
+        **error_metrics(_by_recording(errors, cases), targets),
         "moving": joint_metrics(errors, cases, True) if has_joints else None,
         "standing": joint_metrics(errors, cases, False) if has_joints else None,
         "baselines": {
-            name: error_metrics(_by_video(baseline_errors, cases), targets)
+            name: error_metrics(_by_recording(baseline_errors, cases), targets)
             for name, baseline_errors in _baselines(model, cases)
         },
         "uncertainty_calibration": uncertainty_calibration(
@@ -194,14 +194,16 @@ def untrained_copy(model: InverseDynamics) -> InverseDynamics:
     return initial
 
 
-def _by_video(values: Sequence[np.ndarray], cases: Sequence[EvaluationCase]) -> list[np.ndarray]:
-    """Join the values (T, n) of all cases of a video, in the order of time.
+def _by_recording(
+    values: Sequence[np.ndarray], cases: Sequence[EvaluationCase]
+) -> list[np.ndarray]:
+    """Join the values (T, n) of all cases of a recording, in the order of time.
 
-    The bootstrap resamples videos, not parts of them.
+    The bootstrap resamples recordings, not parts of them.
     """
     groups: dict[str, list[int]] = {}
     for k, case in enumerate(cases):
-        groups.setdefault(case.video or f"#{k}", []).append(k)
+        groups.setdefault(case.recording or f"#{k}", []).append(k)
     joined = []
     for indices in groups.values():
         order = np.argsort(np.concatenate([cases[k].time for k in indices]), kind="stable")

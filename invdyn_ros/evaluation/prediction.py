@@ -12,7 +12,7 @@ import torch
 from invdyn_ros.data.action_units import conversion_remedy
 from invdyn_ros.data.leakage import check_not_in_sketch, fingerprint
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.data.windows import Split, check_compatible
+from invdyn_ros.data.windows import Split, check_compatible, continuous_recording
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.training.data_preparation import split_train_val_test, with_acceleration
 
@@ -28,7 +28,7 @@ class EvaluationCase(NamedTuple):
         time: (T,) [s].
         action: (T, n) in the action unit.
         target: (T, n) the action, or its offset u - q for a position servo.
-        video: name of the video that the trajectory is part of; empty for motion.
+        recording: recording that must not be resampled in parts; empty if none.
     """
 
     motion: np.ndarray
@@ -36,7 +36,7 @@ class EvaluationCase(NamedTuple):
     time: np.ndarray
     action: np.ndarray
     target: np.ndarray
-    video: str
+    recording: str
 
 
 class PredictedActions(NamedTuple):
@@ -85,8 +85,8 @@ def _case(model: InverseDynamics, trajectory: Trajectory) -> EvaluationCase:
     motion, warmup = getattr(shifted, model.input_type), model.warmup_frames
     target = model.target(*(torch.as_tensor(x[warmup:]) for x in (motion, shifted.action)))
     time, action = shifted.time[warmup:], shifted.action[warmup:]
-    video = shifted.recording if len(shifted.frames) else ""
-    return EvaluationCase(motion, shifted.time, time, action, target.numpy(), video)
+    recording = continuous_recording(shifted)
+    return EvaluationCase(motion, shifted.time, time, action, target.numpy(), recording)
 
 
 def predict_case(model: InverseDynamics, case: EvaluationCase) -> PredictedActions:

@@ -19,7 +19,7 @@ from invdyn_ros.control.joint_motion import SETTLING, JointMotion
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.data.action_units import SETPOINT
-from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.data.trajectory import GUARDED_RUN, Trajectory
 from invdyn_ros.models.mujoco_rigid_body import urdf_model
 from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
@@ -31,7 +31,6 @@ from invdyn_ros.sources.motion_check import loaded_robot
 from invdyn_ros.sources.simulation import COULOMB_GUESS
 from invdyn_ros.typing import Array
 
-RECORDING = "guarded run"  # the parts are of one recording
 ROW_ARRAYS = ("time", "q", "qd", "action", "true_q", "reference")
 VISCOUS_GUESS = 0.01  # [s/rad] of a typical geared joint, relative to the effort limit
 
@@ -165,7 +164,7 @@ class GuardedArm(AbstractContextManager["GuardedArm"]):
             action=columns["action"],
             joint_names=robot.joint_names,
             action_unit=self.unit,
-            recording=RECORDING,
+            recording=GUARDED_RUN,
         )
         return GuardedRun(
             trajectory.differentiate(),

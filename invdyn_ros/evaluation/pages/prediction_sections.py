@@ -145,7 +145,7 @@ def _failure(meta: ModelMetadata, predicted: SplitPredictions, window: Window) -
     time = case.time - case.time[0]
     values = np.vstack([time, *_curves(case, prediction, window.joint)])[:, rows]
     shaded = time[first:end]
-    source = case.video or f"trajectory {window.case}"
+    source = case.recording or f"trajectory {window.case}"
     target, mean, _ = _curves(case, prediction, window.joint)
     largest = float(np.abs(mean - target)[first:end].max())
     text = (

@@ -47,7 +47,7 @@ def _write_videos(
     for k, (case, (mean, _)) in enumerate(zip(cases, predictions, strict=True)):
         frames = case.motion[-len(mean) :, :-1].reshape(len(mean), *meta.image_size, 3)
         rate = (len(mean) - 1) / max(case.time[-1] - case.time[0], 1e-9)
-        title = f"{meta.family} on {case.video or meta.robot}, held out from training"
+        title = f"{meta.family} on {case.recording or meta.robot}, held out from training"
         names = [f"{name} [{meta.action_unit}]" for name in meta.joint_names]
         video = folder / f"video_{k}.mp4"
         write_action_video(video, frames, (case.action, mean), names, title, rate)
