@@ -154,9 +154,11 @@ class Simulation(AbstractContextManager["Simulation"]):
         start = self.robot.home if q is None else np.asarray(q, float)
         for j, position in zip(self.joints, start, strict=True):
             self.client.resetJointState(self.body, j, position, 0.0)
-        max_opening = self.robot.gripper.max_opening if self.robot.gripper else 0.0
-        for finger in self.fingers:
-            self.client.resetJointState(self.body, finger, max_opening / 2, 0.0)
+        gripper = self.robot.gripper
+        max_opening = gripper.max_opening if gripper else 0.0
+        positions = gripper.positions(max_opening) if gripper else []
+        for finger, position in zip(self.fingers, positions, strict=True):
+            self.client.resetJointState(self.body, finger, position, 0.0)
         self.commanded_opening = np.nan
         self._command_gripper(max_opening)
         self.ticks = 0
@@ -234,7 +236,8 @@ class Simulation(AbstractContextManager["Simulation"]):
         """Return position [rad] and velocity [rad/s] without noise, (n,) each, and opening [m]."""
         states, n = self._get_joint_states(), self.robot.n
         q, qd = np.array([(s[0], s[1]) for s in states[:n]]).T
-        return q, qd, float(sum([s[0] for s in states[n:]]))
+        gripper = self.robot.gripper
+        return q, qd, gripper.opening([s[0] for s in states[n:]]) if gripper else 0.0
 
     def block_pose(self) -> tuple[Array, Array]:
         """Return the block's true position (3,) [m] and orientation (4,) xyzw in the base frame.
@@ -277,15 +280,16 @@ class Simulation(AbstractContextManager["Simulation"]):
 
     def _command_gripper(self, opening: float) -> None:
         """Set the target opening of the gripper [m]."""
-        if opening == self.commanded_opening:
+        gripper, plant = self.robot.gripper, self.plant
+        if opening == self.commanded_opening or gripper is None:
             return
-        self.commanded_opening, plant = opening, self.plant
-        for finger in self.fingers:
+        self.commanded_opening = opening
+        for finger, position in zip(self.fingers, gripper.positions(opening), strict=True):
             self.client.setJointMotorControl2(
                 self.body,
                 finger,
                 pybullet.POSITION_CONTROL,
-                targetPosition=opening / 2,
+                targetPosition=position,
                 force=plant.gripper_force,
                 maxVelocity=plant.gripper_speed,
                 positionGain=GRIPPER_GAIN / plant.physics_rate,

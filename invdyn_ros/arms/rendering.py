@@ -50,7 +50,7 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
             obstacles: boxes to draw, and whether there is a table under an arm without blocks;
                 None: those of the arm.
         """
-        self.client = connect()
+        self.client, self.robot = connect(), robot
         self.arm = self.client.loadURDF(
             str(robot.urdf), useFixedBase=True, flags=self.client.URDF_USE_INERTIA_FROM_FILE
         )
@@ -99,7 +99,8 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
         """
         if len(block_poses) != len(self.blocks):
             raise ValueError(f"{len(block_poses)} poses; the scene has {len(self.blocks)} blocks")
-        positions = [*q, *[opening / 2] * len(self.fingers)]
+        gripper = self.robot.gripper
+        positions = [*q, *(gripper.positions(opening) if gripper else ())]
         for joint, position in zip([*self.joints, *self.fingers], positions, strict=True):
             self.client.resetJointState(self.arm, joint, position)
         for body, pose in zip(self.blocks, block_poses, strict=True):

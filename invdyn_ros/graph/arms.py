@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from invdyn_ros.config import load_yaml
-from invdyn_ros.data.atomic_file import write_atomically
+from invdyn_ros.data.cache import cached_file
 from invdyn_ros.graph.launcher import child_environment
 from invdyn_ros.graph.templates import ArgumentValues
 from invdyn_ros.graph.topics import ROBOT_DESCRIPTION
@@ -72,7 +71,7 @@ def _urdf(values: ArgumentValues, environment: Mapping[str, str]) -> tuple[Path,
         load_urdf(path)  # raises before any node starts
         return path, path.stem
     text = without_prefix(_published_description(values, environment), values["tf_prefix"])
-    path = _cached(f"{ROBOT_DESCRIPTION}.urdf", text)
+    path = cached_file(f"{ROBOT_DESCRIPTION}.urdf", text)
     name = parse_urdf(text, ROBOT_DESCRIPTION).get("name") or ROBOT_DESCRIPTION
     return path, re.sub(r"\W", "_", name)
 
@@ -94,16 +93,7 @@ def _file_with_urdf(arm: str, urdf: Path, name: str) -> Path:
     else:
         name = arm or name
         fields |= {"arm": name} if name in SHIPPED else {}
-    return _cached(f"{name}{ARM_FILE_SUFFIX}", yaml.safe_dump(fields))
-
-
-def _cached(name: str, text: str) -> Path:
-    """Write a file for the nodes of this run and of later ones."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    file = cache / "invdyn_ros" / hashlib.sha256(text.encode()).hexdigest()[:16] / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, text.encode())
-    return file
+    return cached_file(f"{name}{ARM_FILE_SUFFIX}", yaml.safe_dump(fields))
 
 
 def _published_description(values: ArgumentValues, environment: Mapping[str, str]) -> str:

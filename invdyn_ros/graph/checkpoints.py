@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from invdyn_ros.config import load_json
 from invdyn_ros.data.action_units import TORQUE, command_unit
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
 
 ONNX_SUFFIX = ".onnx"  # of an exported model
@@ -14,13 +16,15 @@ ONNX_SUFFIX = ".onnx"  # of an exported model
 def find_checkpoint(checkpoint: str, arm: str, real: bool) -> Path:
     """Return the path of a checkpoint; by default the shipped one of the arm.
 
+    A simulated arm without one is driven by its URDF and the friction of the simulation.
+
     Args:
         checkpoint: launch argument; empty: the shipped one.
         arm: name of the arm.
         real: whether the arm is a real one.
 
     Raises:
-        ValueError: no such folder or exported model, or none is shipped for the arm.
+        ValueError: no such folder or exported model, or none is shipped for a real arm.
     """
     if checkpoint:
         path = Path(checkpoint).absolute()
@@ -34,7 +38,19 @@ def find_checkpoint(checkpoint: str, arm: str, real: bool) -> Path:
     try:
         return package_file(f"config/checkpoints/{name}")
     except FileNotFoundError as error:
-        raise ValueError(f"no checkpoint is shipped for {name}; give checkpoint:=DIR") from error
+        if real:
+            raise ValueError(
+                f"no checkpoint is shipped for a real {arm}; train one from a recording, and give "
+                "checkpoint:=DIR"
+            ) from error
+    print(
+        f"no checkpoint is shipped for {arm}: it is driven by its URDF and the friction of the "
+        "simulation; checkpoint:=DIR takes a trained one",
+        file=sys.stderr,
+    )
+    from invdyn_ros.models.nominal_checkpoint import write_nominal_checkpoint  # slow to import
+
+    return write_nominal_checkpoint(load_robot(arm), load_plant(arm))
 
 
 def find_state_predictor(folder: str, arm: str) -> Path:

@@ -19,6 +19,7 @@ from invdyn_ros.typing import Array
 
 ARM_FILE_SUFFIX = ".yaml"
 LIMITS = ("lower", "upper", "velocity", "effort")
+OPPOSITE = 0.99  # cosine of the angle between two fingers and the opposite direction
 TOLERANCE = 1e-3  # by which limits may differ, as a fraction [-]
 
 
@@ -162,17 +163,40 @@ def spec_from_urdf(
     """
     joints = _unbranched_joints(tree) if joint_names is None else joint_names
     check_joints(tree, joints)
-    lower, upper, velocity = (
-        joint_limit(tree, joints, key, limits.get(key)) for key in LIMITS[:3]
-    )
+    for key in LIMITS:
+        joint_limit(tree, joints, key, limits.get(key))  # raises where there is none
     return RobotSpec(
         urdf=tree.source,
         joint_names=joints,
         tip_link=_last_link(tree, joints),
-        home=tuple(np.clip(0.0, lower, upper)),
+        home=None,
         rate=125.0,
-        # a URDF has no acceleration limit: reach top speed in a quarter of a second
-        acceleration=tuple(4 * velocity),
+        acceleration=None,
+        gripper=find_gripper(tree, joints),
+    )
+
+
+def find_gripper(tree: UrdfTree, joints: tuple[str, ...]) -> Gripper | None:
+    """Return the gripper of an arm: two fingers behind its last joint that slide to each other.
+
+    Args:
+        tree: the URDF.
+        joints: joints of the arm.
+    """
+    fingers = []
+    for joint in tree.joints.values():
+        ancestor, T = tree.moving_ancestor(joint.parent, joints)
+        if joint.type == "prismatic" and ancestor == joints[-1] and joint.name not in joints:
+            fingers.append((joint, (T @ joint.T)[:3, :3] @ joint.axis))
+    if len(fingers) != 2 or fingers[0][1] @ fingers[1][1] > -OPPOSITE:
+        return None
+    ends = [(j.limit.get("lower", 0.0), j.limit.get("upper", 0.0)) for j, _ in fingers]
+    if any(lower != 0 or not upper > 0 for lower, upper in ends):
+        return None  # which end is closed is not known
+    return Gripper(
+        tuple(joint.name for joint, _ in fingers),
+        sum(upper for _, upper in ends),
+        open=tuple(upper for _, upper in ends),
     )
 
 

@@ -188,6 +188,12 @@ def load_scene(arm: str) -> Scene:
         ValueError: the arm has no scene; the message lists the arms that have one.
     """
     scene = ROBOTS[arm].scene if arm in ROBOTS else None
+    if scene is None and _grasps(arm):
+        # these compute with the arm
+        from invdyn_ros.robots.arm_defaults import default_scene
+        from invdyn_ros.robots.robot import load_robot
+
+        return default_scene(load_robot(arm))
     if scene is None:
         supported = ", ".join(name for name, spec in ROBOTS.items() if spec.scene)
         raise ValueError(f"there is no scene for '{arm}'; arms with one are {supported}")
@@ -201,11 +207,22 @@ def load_grasp_spec(arm: str) -> GraspSpec:
         ValueError: the arm cannot grasp; the message lists the arms that can.
     """
     grasp = ROBOTS[arm].grasp if arm in ROBOTS else None
+    if grasp is None and _grasps(arm):
+        # these compute with the arm
+        from invdyn_ros.robots.arm_defaults import default_grasp
+        from invdyn_ros.robots.robot import load_robot
+
+        return default_grasp(load_robot(arm))
     if grasp is None:
         raise ValueError(
             f"no block to grasp for arm '{arm}'; arms with one are {', '.join(grasping_arms())}"
         )
     return grasp
+
+
+def _grasps(arm: str) -> bool:
+    """Return whether an arm of a user has a gripper."""
+    return arm in ROBOTS and arm not in SHIPPED and ROBOTS[arm].gripper is not None
 
 
 def launchable_arms() -> tuple[str, ...]:

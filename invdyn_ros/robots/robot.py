@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdyn_ros.config import describe_error
-from invdyn_ros.robots.arm_file import check_joints, joint_limit, spec_from_urdf, with_urdf
+from invdyn_ros.robots.arm_file import (
+    LIMITS,
+    check_joints,
+    joint_limit,
+    spec_from_urdf,
+    with_urdf,
+)
 from invdyn_ros.robots.payload import Payload, carrying_joint
 from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, load_robot_spec, register_arm
 from invdyn_ros.robots.urdf import INERTIA_ENTRIES, load_urdf, parse_urdf
@@ -190,9 +196,16 @@ class Robot:
         root = ET.fromstring(self.rigid_body_urdf())
         # by default MuJoCo merges fixed links and corrects inertias; keep tool frames and values
         options = {"fusestatic": "false", "balanceinertia": "false", "boundmass": "0"}
-        ET.SubElement(ET.SubElement(root, "mujoco"), "compiler", options | {"boundinertia": "0"})
+        options["boundinertia"] = "0"
+        compiler = ET.SubElement(ET.SubElement(root, "mujoco"), "compiler", options)
         try:
-            model = mujoco.MjModel.from_xml_string(ET.tostring(root, encoding="unicode"))
+            try:
+                model = mujoco.MjModel.from_xml_string(ET.tostring(root, encoding="unicode"))
+            except ValueError as error:
+                if "A + B >= C" not in str(error):
+                    raise
+                compiler.set("balanceinertia", "true")  # some CAD programs round too much
+                model = mujoco.MjModel.from_xml_string(ET.tostring(root, encoding="unicode"))
         except Exception as error:  # the common base of MuJoCo's error classes
             raise ValueError(f"{self.urdf}: {describe_error(error)}") from error
         names = tuple(model.joint(i).name for i in range(model.njnt))
@@ -248,22 +261,36 @@ def load_robot(name: str, urdf: Path | None = None) -> Robot:
             f"{path} has no link '{spec.tip_link}' for the tool; it has {', '.join(tree.links)}"
         )
     tree.check_inertias(spec.joint_names)
-    return Robot(
+    lower, upper, velocity, effort = (
+        joint_limit(tree, spec.joint_names, key, getattr(spec, key)) for key in LIMITS
+    )
+    robot = Robot(
         name=name,
         urdf=path,
         joint_names=spec.joint_names,
         base_link=tree.root,
         tip_link=spec.tip_link,
-        lower=joint_limit(tree, spec.joint_names, "lower", spec.lower),
-        upper=joint_limit(tree, spec.joint_names, "upper", spec.upper),
-        velocity=joint_limit(tree, spec.joint_names, "velocity", spec.velocity),
-        acceleration=np.array(spec.acceleration),
-        effort=joint_limit(tree, spec.joint_names, "effort", spec.effort),
-        home=np.array(spec.home),
+        lower=lower,
+        upper=upper,
+        velocity=velocity,
+        acceleration=velocity if spec.acceleration is None else np.array(spec.acceleration),
+        effort=effort,
+        home=np.clip(0.0, lower, upper) if spec.home is None else np.array(spec.home),
         rate=spec.rate,
         action_unit=spec.action_unit,
         gripper=spec.gripper,
     )
+    return _with_defaults(robot, spec)
+
+
+def _with_defaults(robot: Robot, spec: RobotSpec) -> Robot:
+    """Return an arm with the accelerations and the home position that its description lacks."""
+    # these compute with the arm
+    from invdyn_ros.robots.arm_defaults import default_home, feasible_acceleration
+
+    if spec.acceleration is None:
+        robot = replace(robot, acceleration=feasible_acceleration(robot))
+    return robot if spec.home is not None else replace(robot, home=default_home(robot))
 
 
 def _urdf_path(urdf: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,10 +12,40 @@ from invdyn_ros.robots.scene import Scene
 
 
 class Gripper(NamedTuple):
-    """A two-finger parallel gripper; each finger moves by half the opening."""
+    """A gripper whose fingers move together.
 
-    joint_names: tuple[str, ...]  # prismatic finger joints [m], 0 = closed
-    max_opening: float  # largest distance between the pads [m]
+    Attributes:
+        joint_names: joints of the fingers.
+        max_opening: largest distance between the pads [m].
+        closed: position of each joint where the pads touch [m or rad]; empty: zero.
+        open: position of each joint at the largest opening; empty: an equal part of it, such as
+            half for each of two fingers that slide.
+    """
+
+    joint_names: tuple[str, ...]
+    max_opening: float
+    closed: tuple[float, ...] = ()
+    open: tuple[float, ...] = ()
+
+    @property
+    def ends(self) -> tuple[tuple[float, float], ...]:
+        """Position of each finger joint with the pads closed and open [m or rad]."""
+        count = len(self.joint_names)
+        closed = self.closed or (0.0,) * count
+        return tuple(zip(closed, self.open or (self.max_opening / count,) * count, strict=True))
+
+    def positions(self, opening: float) -> list[float]:
+        """Return the positions of the finger joints at an opening [m]."""
+        fraction = opening / self.max_opening
+        return [closed + fraction * (end - closed) for closed, end in self.ends]
+
+    def opening(self, positions: Sequence[float]) -> float:
+        """Return the opening [m] at positions of the finger joints."""
+        fractions = [
+            (position - closed) / (end - closed)
+            for position, (closed, end) in zip(positions, self.ends, strict=True)
+        ]
+        return self.max_opening * sum(fractions) / len(fractions)
 
 
 @dataclass(frozen=True)
@@ -44,12 +75,12 @@ class RobotSpec:
     """Names of the n joints of the arm, without the fingers."""
     tip_link: str
     """Link of the tool centre point; its z axis is the approach direction."""
-    home: tuple[float, ...]
-    """(n,) home configuration [rad]."""
+    home: tuple[float, ...] | None
+    """(n,) home configuration [rad]; None: `default_home`."""
     rate: float
     """Rate of the arm's own controller [Hz]."""
-    acceleration: tuple[float, ...]
-    """(n,) acceleration limits [rad/s2]."""
+    acceleration: tuple[float, ...] | None
+    """(n,) acceleration limits [rad/s2]; None: `feasible_acceleration`."""
     lower: tuple[float, ...] | None = None
     """(n,) lower position limits [rad]."""
     upper: tuple[float, ...] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from pathlib import Path
@@ -146,7 +147,9 @@ def _mesh(file: Path, scale: tuple[float, ...]) -> tuple[Array, Array]:
     mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX
     spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname="mesh")
     try:
-        model = spec.compile()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of textures, which are not drawn
+            model = spec.compile()
     except ValueError as error:
         raise ValueError(f"{file} is not a mesh: {' '.join(str(error).split())}") from None
     # MuJoCo moves a mesh to its centre of mass and its principal axes

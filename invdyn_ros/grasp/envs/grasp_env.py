@@ -24,8 +24,9 @@ from invdyn_ros.grasp.policies.action_space import PlanarTwist
 from invdyn_ros.grasp.policies.observation import OBSERVATION_LIMIT, ObservationBuilder
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.grasp.policies.visual_servo import VisualServoConfig, visual_servo
+from invdyn_ros.models.nominal_checkpoint import simulation_checkpoint
 from invdyn_ros.robots.registry import load_grasp_spec, load_scene
-from invdyn_ros.robots.robot import load_robot, package_file
+from invdyn_ros.robots.robot import load_robot
 
 NUM_SEEDS = 2**31
 
@@ -140,7 +141,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.robot_action_space = make_action_space(
             config.control_mode, self.robot, config.action_space
         )
-        checkpoint = config.checkpoint or package_file(f"config/checkpoints/{config.arm}")
+        checkpoint = config.checkpoint or simulation_checkpoint(self.robot)
         self.controller = load_controller(self.robot, str(checkpoint)).controller
         self.simulation = GraspSimulation(
             self.robot,
