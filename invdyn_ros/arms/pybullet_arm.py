@@ -12,9 +12,11 @@ import numpy as np
 
 from invdyn_ros.arms.pybullet_client import BulletClient, pybullet
 from invdyn_ros.native_output import STDOUT, suppress_native_output
+from invdyn_ros.robots.mesh_files import find_mesh
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.urdf import parse_urdf
+from invdyn_ros.robots.urdf_text import is_plain, read_urdf_text, urdf_name
 from invdyn_ros.typing import Array
 
 
@@ -105,25 +107,33 @@ def _load_urdf(client: BulletClient, robot: Robot) -> int:
     """Load the URDF of an arm and return the id of its body."""
     flags = pybullet.URDF_USE_INERTIA_FROM_FILE | pybullet.URDF_USE_SELF_COLLISION
     try:
-        with suppress_native_output(STDOUT), _urdf_file(client, robot) as file:
+        with suppress_native_output(STDOUT), bullet_urdf(robot) as file:
             # Bullet reports links without inertia
             return int(client.loadURDF(str(file), useFixedBase=True, flags=flags))
     except pybullet.error:
-        raise ValueError(f"{robot.urdf}: PyBullet cannot load it; check its meshes") from None
+        raise ValueError(
+            f"{robot.urdf}: PyBullet cannot load it; 'invdyn check-urdf {robot.urdf}' says more"
+        ) from None
 
 
 @contextmanager
-def _urdf_file(client: BulletClient, robot: Robot) -> Iterator[Path]:
-    """Yield the URDF file of an arm, a temporary one with what the arm carries."""
-    if robot.carried is None:
+def bullet_urdf(robot: Robot) -> Iterator[Path]:
+    """Yield a file that PyBullet can read: the URDF of an arm, or a temporary copy.
+
+    The copy has what the arm carries, is no xacro file and in UTF-8.
+    """
+    if robot.carried is None and is_plain(robot.urdf):
         yield robot.urdf
         return
-    root = parse_urdf(robot.urdf.read_bytes(), str(robot.urdf))
-    robot.carried.add_to(root)
-    client.setAdditionalSearchPath(str(robot.urdf.parent))  # of its meshes
+    root = parse_urdf(read_urdf_text(robot.urdf), str(robot.urdf))
+    if robot.carried is not None:
+        robot.carried.add_to(root)
+    for mesh in root.iter("mesh"):
+        if (mesh_file := find_mesh(mesh.get("filename", ""), robot.urdf)) is not None:
+            mesh.set("filename", str(mesh_file))
     with TemporaryDirectory() as folder:
-        file = Path(folder) / robot.urdf.name
-        file.write_bytes(ET.tostring(root))
+        file = Path(folder) / f"{urdf_name(robot.urdf)}.urdf"
+        file.write_bytes(ET.tostring(root, "utf-8"))
         yield file
 
 
@@ -250,5 +260,5 @@ def _gear_fingers(client: BulletClient, body_id: int, fingers: list[int]) -> Non
 
 def _links_without_inertia(urdf: Path) -> set[str]:
     """Return the names of the links of a URDF without inertia."""
-    links = parse_urdf(urdf.read_bytes(), str(urdf)).findall("link")
+    links = parse_urdf(read_urdf_text(urdf), str(urdf)).findall("link")
     return {link.get("name", "") for link in links if link.find("inertial") is None}

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from invdyn_ros.arms.pybullet_arm import bullet_urdf
 from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.arms.pybullet_obstacles import add_box
 from invdyn_ros.arms.pybullet_scene import add_block, place_block
@@ -51,9 +52,10 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
                 None: those of the arm.
         """
         self.client, self.robot = connect(), robot
-        self.arm = self.client.loadURDF(
-            str(robot.urdf), useFixedBase=True, flags=self.client.URDF_USE_INERTIA_FROM_FILE
-        )
+        with bullet_urdf(robot) as file:
+            self.arm = self.client.loadURDF(
+                str(file), useFixedBase=True, flags=self.client.URDF_USE_INERTIA_FROM_FILE
+            )
         self.obstacles = obstacles or load_arm_obstacles(robot.name)
         for box in self.obstacles.boxes:
             add_box(self.client, box)

@@ -27,6 +27,7 @@ VERBS = {
     "label": "add the actions that a model predicts to a dataset",
     "export": "export a model to ONNX and verify the file",
     "compare": "train and evaluate every model family on a dataset",
+    "check_urdf": "check the description of an arm, and what can be done with it",
     "excite": "design a motion that tells the parameters of an arm, free of collisions",
     "identify": "identify an arm, or what it carries",
     "convert": "convert an mlp or gru checkpoint to an equivalent enhanced one",

@@ -22,6 +22,7 @@ from invdyn_ros.robots.link_frames import without_prefix
 from invdyn_ros.robots.registry import SHIPPED, load_robot_spec, register_arm
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.urdf import load_urdf, parse_urdf
+from invdyn_ros.robots.urdf_text import urdf_name
 
 DEFAULT_ARM = "ur5"
 READER = "invdyn_ros.nodes.robot_description_reader"
@@ -69,7 +70,7 @@ def _urdf(values: ArgumentValues, environment: Mapping[str, str]) -> tuple[Path,
     if values["urdf"] != ROBOT_DESCRIPTION:
         path = Path(values["urdf"]).absolute()
         load_urdf(path)  # raises before any node starts
-        return path, path.stem
+        return path, urdf_name(path)
     text = without_prefix(_published_description(values, environment), values["tf_prefix"])
     path = cached_file(f"{ROBOT_DESCRIPTION}.urdf", text)
     name = parse_urdf(text, ROBOT_DESCRIPTION).get("name") or ROBOT_DESCRIPTION

@@ -54,8 +54,8 @@ def feasible_acceleration(robot: Robot) -> Array:
         tight = int(np.argmin(steps))
         step = min(float(steps[tight]), float((1 - acceleration / goal)[grows].min()))
         acceleration = acceleration + step * goal * grows
-        share = inertia[tight] * goal * grows / max(rise[tight], 1e-9)
-        stops = share >= min(LARGE_SHARE, share.max()) if step == steps[tight] else ~grows
+        part = inertia[tight] * goal * grows / max(rise[tight], 1e-9)
+        stops = part >= min(LARGE_SHARE, part.max()) if step == steps[tight] else ~grows
         grows &= ~stops & (acceleration < (1 - 1e-9) * goal)
     return acceleration
 

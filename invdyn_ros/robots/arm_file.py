@@ -14,7 +14,8 @@ from pydantic import PositiveFloat
 from invdyn_ros.config import Validated, from_mapping, load_yaml
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot_spec import Gripper, RobotSpec
-from invdyn_ros.robots.urdf import MOVABLE_TYPES, UrdfTree, load_urdf
+from invdyn_ros.robots.urdf import UrdfTree, load_urdf
+from invdyn_ros.robots.urdf_checks import MOVABLE_TYPES
 from invdyn_ros.typing import Array
 
 ARM_FILE_SUFFIX = ".yaml"

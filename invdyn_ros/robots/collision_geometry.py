@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import mujoco
 import numpy as np
 
+from invdyn_ros.robots.mesh_files import MESH_FORMATS, find_mesh
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.rotation import matrix_to_quaternion, quaternion_to_matrix, rpy_to_matrix
@@ -21,7 +21,6 @@ from invdyn_ros.typing import Array
 WORLD = 0  # id of the body of all that does not move
 TABLE = "table"
 _BOX = "box "  # start of the name of the geometry of a box
-MESH_FORMATS = (".stl", ".obj")
 MESH = mujoco.mjtGeom.mjGEOM_MESH
 DISTANCE_TOLERANCE = 1e-4  # [m] the error of a distance is a tenth of it
 _CORNERS = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))  # (8, 3)
@@ -253,17 +252,7 @@ def shape_geometry(
 
 def _mesh_file(name: str, link: str, urdf: Path) -> Path:
     """Return the file of a mesh: package://, file:// or relative to the URDF."""
-    path = name.removeprefix("file://")
-    if path.startswith("package://"):
-        path = path.removeprefix("package://")
-        package = path.partition("/")[0]
-        prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
-        folders = [Path(prefix) / "share" for prefix in prefixes]
-        folders += [f.parent for f in urdf.resolve().parents if f.name == package]
-        folders.append(urdf.resolve().parent)  # as in the files of pybullet_data
-    else:
-        folders = [urdf.resolve().parent]
-    file = next((folder / path for folder in folders if (folder / path).is_file()), None)
+    file = find_mesh(name, urdf)
     if file is None:
         raise ValueError(
             f"{urdf}: there is no file '{name}', the shape of link '{link}'; install and source "

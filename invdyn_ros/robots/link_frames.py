@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.robots.urdf import MOVABLE_TYPES, UrdfJoint, UrdfTree, parse_urdf
+from invdyn_ros.robots.urdf import UrdfJoint, UrdfTree, parse_urdf
+from invdyn_ros.robots.urdf_checks import MOVABLE_TYPES
+from invdyn_ros.robots.urdf_text import read_urdf_text
 
 LIMITS = ("lower", "upper", "velocity", "effort")
 REFERENCES = (("parent", "link"), ("child", "link"), ("mimic", "joint"))  # to names, in joints
@@ -22,7 +24,7 @@ def description_text(robot: Robot, prefix: str = "") -> str:
         robot: the arm.
         prefix: added to the names of links and joints.
     """
-    root = parse_urdf(robot.urdf.read_bytes(), str(robot.urdf))
+    root = parse_urdf(read_urdf_text(robot.urdf), str(robot.urdf))
     for mesh in root.iter("mesh"):
         mesh.set("filename", _mesh_address(mesh.get("filename", ""), robot.urdf))
     for joint in root.findall("joint"):

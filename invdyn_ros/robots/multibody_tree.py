@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.robots.urdf import MOVABLE_TYPES, UrdfTree
+from invdyn_ros.robots.urdf import UrdfTree
+from invdyn_ros.robots.urdf_checks import MOVABLE_TYPES
 from invdyn_ros.typing import Array
 
 GRAVITY = (0.0, 0.0, -9.81)  # [m/s2]

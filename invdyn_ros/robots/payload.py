@@ -12,7 +12,8 @@ from pydantic import Field
 
 from invdyn_ros.config import Validated
 from invdyn_ros.robots.multibody_tree import inertial_parameters
-from invdyn_ros.robots.urdf import INERTIA_ENTRIES, UrdfTree
+from invdyn_ros.robots.urdf import UrdfTree
+from invdyn_ros.robots.urdf_checks import INERTIA_ENTRIES
 from invdyn_ros.typing import Array
 
 MAX_MASS = 1e3  # [kg] of a payload

@@ -21,7 +21,9 @@ from invdyn_ros.robots.arm_file import (
 )
 from invdyn_ros.robots.payload import Payload, carrying_joint
 from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, load_robot_spec, register_arm
-from invdyn_ros.robots.urdf import INERTIA_ENTRIES, load_urdf, parse_urdf
+from invdyn_ros.robots.urdf import load_urdf, parse_urdf
+from invdyn_ros.robots.urdf_checks import INERTIA_ENTRIES
+from invdyn_ros.robots.urdf_text import read_urdf_text
 from invdyn_ros.typing import Array
 
 __all__ = ["ROBOTS", "Gripper", "Robot", "RobotSpec", "load_robot", "package_file"]
@@ -101,7 +103,7 @@ class Robot:
         What it carries is part of it. Geometry and joint friction are left out, finger and other
         joints are fixed at zero, and the limits are those of this robot.
         """
-        root = parse_urdf(self.urdf.read_bytes(), str(self.urdf))
+        root = parse_urdf(read_urdf_text(self.urdf), str(self.urdf))
         for link in root.iter("link"):
             for shape in [*link.findall("visual"), *link.findall("collision")]:
                 link.remove(shape)

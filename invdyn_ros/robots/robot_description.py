@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.robots.urdf import MOVABLE_TYPES, UrdfTree, load_urdf
+from invdyn_ros.robots.urdf import UrdfTree, load_urdf
+from invdyn_ros.robots.urdf_checks import MOVABLE_TYPES
 
 TOLERANCE = 0.01  # by which limits may differ, as a fraction [-]
 LENGTH_TOLERANCE = 0.02  # [m] between two joints; that of a calibrated arm is a few millimetres

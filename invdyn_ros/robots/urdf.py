@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import xml.etree.ElementTree as ET
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.config import describe_error
+from invdyn_ros.robots.mesh_files import check_mesh_path
+from invdyn_ros.robots.urdf_checks import (
+    NUMBERS,
+    find_errors,
+    inertia_matrix,
+)
+from invdyn_ros.robots.urdf_text import decode, parse_xml, read_urdf_text
 from invdyn_ros.typing import Array
-
-MOVABLE_TYPES = ("revolute", "continuous", "prismatic")
-
-INERTIA_ENTRIES = (  # row, column and name of each entry of <inertia>
-    (0, 0, "ixx"), (0, 1, "ixy"), (0, 2, "ixz"), (1, 1, "iyy"), (1, 2, "iyz"), (2, 2, "izz"),
-)  # fmt: skip
-
-
-NUMBERS = {  # element -> attribute -> how many numbers it holds
-    "origin": {"xyz": 3, "rpy": 3},
-    "axis": {"xyz": 3},
-    "mass": {"value": 1},
-    "inertia": {key: 1 for _, _, key in INERTIA_ENTRIES},
-    "limit": {"lower": 1, "upper": 1, "velocity": 1, "effort": 1},
-    "box": {"size": 3},
-    "sphere": {"radius": 1},
-    "cylinder": {"radius": 1, "length": 1},
-    "capsule": {"radius": 1, "length": 1},
-    "mesh": {"scale": 3},
-}
-SHAPES = ("box", "sphere", "cylinder", "capsule")  # need all their numbers
-MAX_NUMBER = 1e6  # of a plausible length, angle, mass, inertia or scale in SI units
-MAX_LIMIT = 1e20  # some state "no limit" by a large number; that of an arm is checked in Robot
-MAX_DEPTH = 50  # of nested elements
 
 
 class UrdfJoint(NamedTuple):
@@ -61,33 +41,11 @@ class UrdfTree:
     def __init__(self, xml: str | bytes, source: str = "URDF") -> None:
         self.element = parse_urdf(xml, source)
         self.source = source
-        for tag in ("link", "joint"):
-            names = [str(element.get("name")) for element in self.element.findall(tag)]
-            if repeated := [name for name, count in Counter(names).items() if count > 1]:
-                raise ValueError(f"{source}: {tag} '{repeated[0]}' is given twice; rename one")
         self.links = {str(link.get("name")): link for link in self.element.findall("link")}
         joints = [self._joint(joint) for joint in self.element.findall("joint")]
         self.joints = {joint.name: joint for joint in joints}
         self.parent_joint = {joint.child: joint for joint in joints}  # link -> its joint
-        roots = [link for link in self.links if link not in self.parent_joint]
-        if len(roots) != 1:
-            raise ValueError(f"{source} needs one root link, its roots are {roots}")
-        self.root = roots[0]
-        children: dict[str, list[str]] = {}
-        for joint in joints:
-            children.setdefault(joint.parent, []).append(joint.child)
-        connected, new = {self.root}, [self.root]
-        while new:
-            new = [
-                child for link in new for child in children.get(link, ()) if child not in connected
-            ]
-            connected |= set(new)
-        if separate := sorted(self.links.keys() - connected):
-            raise ValueError(
-                f"{source}: links {separate} are not connected to the root link '{self.root}'"
-            )
-        if len(self.parent_joint) < len(joints):
-            raise ValueError(f"{source}: a link has two parents; a URDF is a tree")
+        self.root = next(link for link in self.links if link not in self.parent_joint)
 
     def moving_ancestor(self, link: str, moving: tuple[str, ...]) -> tuple[str | None, Array]:
         """Return the nearest joint of `moving` above a link, and the link's pose (4, 4) in it.
@@ -150,15 +108,8 @@ class UrdfTree:
         name = str(element.get("name"))
         ends = [element.find("parent"), element.find("child")]
         parent, child = (str(e.get("link")) if e is not None else "" for e in ends)
-        for link in (parent, child):
-            if link not in self.links:
-                raise ValueError(f"{self.source}: joint '{name}' names the unknown link '{link}'")
         axis_element = element.find("axis")
         axis = _vector(axis_element.get("xyz") if axis_element is not None else None, "1 0 0")
-        if element.get("type") in MOVABLE_TYPES and not np.linalg.norm(axis) > 0:
-            raise ValueError(
-                f"{self.source}: the <axis> of joint '{name}' is zero; give its direction"
-            )
         limit = element.find("limit")
         return UrdfJoint(
             name, str(element.get("type")), parent, child, _pose(element.find("origin")),
@@ -176,9 +127,7 @@ class UrdfTree:
         mass, inertia = inertial.find("mass"), inertial.find("inertia")
         if mass is None or inertia is None:
             raise ValueError(f"{self.source}: <inertial> of '{link}' lacks <mass> or <inertia>")
-        I = np.zeros((3, 3))  # noqa: E741
-        for i, j, key in INERTIA_ENTRIES:
-            I[i, j] = I[j, i] = float(inertia.get(key, "0"))
+        I = inertia_matrix(inertia)  # noqa: E741
         J = np.zeros((4, 4))
         J[:3, :3] = np.trace(I) / 2 * np.eye(3) - I
         J[3, 3] = float(mass.get("value", "0"))
@@ -193,91 +142,34 @@ def load_urdf(path: Path) -> UrdfTree:
         FileNotFoundError: there is no such file.
         ValueError: it is not a URDF, or one of its meshes is outside its folder and of no package.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no URDF file '{path}'")
-    tree = UrdfTree(path.read_bytes(), str(path))
+    tree = UrdfTree(read_urdf_text(path), str(path))
     for mesh in tree.element.iter("mesh"):
-        _check_mesh_path(mesh.get("filename", ""), path)
+        check_mesh_path(mesh.get("filename", ""), path)
     return tree
 
 
 def parse_urdf(xml: str | bytes, source: str) -> ET.Element:
-    """Parse a URDF and check its numbers.
+    """Parse a URDF and check its elements.
 
     Raises:
-        ValueError: not XML, with a DTD, nested too deeply, no <robot>, or an invalid number.
+        ValueError: not XML, no <robot>, or the first of `find_errors`.
     """
-    try:
-        root = ET.fromstring(xml, ET.XMLParser(target=_Builder()))
-    except ET.ParseError as error:
-        raise ValueError(f"{source} is not XML: {error}; save it as UTF-8") from error
-    except ValueError as error:  # an unknown encoding, or raised by the builder
-        remedy = "; save it as UTF-8" if "encoding" in str(error) else ""
-        raise ValueError(f"{source}: {describe_error(error)}{remedy}") from error
-    if root.tag != "robot":
-        raise ValueError(f"{source} is not a URDF: it starts <{root.tag[:40]}>, not <robot>")
-    for owner in root:
-        for element in owner.iter():
-            for key, count in NUMBERS.get(element.tag, {}).items():
-                text = element.get(key, "" if element.tag in SHAPES else None)
-                if text is not None:
-                    where = f"{source}: {key} of <{element.tag}> in {owner.tag} "
-                    _check_numbers(text, count, f"{where}'{owner.get('name')}'")
+    root = parse_robot(decode(xml, source) if isinstance(xml, bytes) else xml, source)
+    for problem in find_errors(root):
+        raise ValueError(f"{source}: {problem}")
     return root
 
 
-class _Builder(ET.TreeBuilder):
-    """Tree builder that refuses document types, whose entities may expand without bound."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.depth = 0
-
-    def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:  # type: ignore[override]
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise ValueError(f"elements are nested more than {MAX_DEPTH} deep")
-        return super().start(tag, attrs)
-
-    def end(self, tag: str, /) -> ET.Element:
-        self.depth -= 1
-        return super().end(tag)
-
-    def doctype(self, name: str, pubid: str, system: str, /) -> None:
-        raise ValueError("it has a <!DOCTYPE>, which a URDF does not need; delete it")
-
-
-def _check_numbers(text: str, count: int, where: str) -> None:
-    """Check that an attribute holds so many plausible numbers."""
-    try:
-        values = [float(word) for word in text.split()]
-    except ValueError:
-        hint = "run xacro on the file first" if "$" in text else "numbers are separated by blanks"
-        raise ValueError(f"{where} is '{text[:40]}', not a number; {hint}") from None
-    if len(values) != count:
-        raise ValueError(f"{where} is '{text[:40]}'; it needs {count} numbers")
-    if not np.abs(values).max() <= (MAX_LIMIT if " of <limit>" in where else MAX_NUMBER):
-        raise ValueError(f"{where} is '{text[:40]}', which is implausible in SI units; correct it")
-
-
-def _check_mesh_path(name: str, urdf: Path) -> None:
-    """Check that a mesh lies in the folder of the URDF or in a ROS package.
+def parse_robot(text: str, source: str) -> ET.Element:
+    """Parse the text of a URDF without checking its elements.
 
     Raises:
-        ValueError: it does not.
+        ValueError: not XML, or no <robot>.
     """
-    scheme, _, rest = name.rpartition("://")
-    if scheme == "package" and ".." not in Path(rest).parts:
-        return
-    if scheme in ("", "file"):
-        folder = Path(os.path.realpath(urdf)).parent
-        path = Path(os.path.realpath(folder / rest))
-        if folder in path.parents or any((p / "package.xml").is_file() for p in path.parents):
-            return
-    raise ValueError(
-        f"{urdf}: mesh '{name[:80]}' is outside the folder of the URDF and in no ROS package; "
-        "copy it beside the URDF"
-    )
+    root = parse_xml(text, source)
+    if root.tag != "robot":
+        raise ValueError(f"{source} is not a URDF: it starts <{root.tag[:40]}>, not <robot>")
+    return root
 
 
 def _vector(text: str | None, default: str) -> Array:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import ROBOTS, load_robot
+from invdyn_ros.robots.urdf_text import urdf_name
 from invdyn_ros.sources.import_result import ImportResult
 
 DEFAULT_ARM = "ur5"
@@ -75,7 +76,7 @@ def arm_name(arm: str | None, urdf: Path | None, default: str) -> str:
         urdf: URDF file given by the user, whose stem names the arm if `arm` does not.
         default: name if neither is given.
     """
-    return arm or (urdf.stem if urdf else default)
+    return arm or (urdf_name(urdf) if urdf else default)
 
 
 def resolve_joint_names(

@@ -12,7 +12,8 @@ from invdyn_ros.data.action_units import TORQUE
 from invdyn_ros.models.exports.tree import identified_tree
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.robots.rotation import matrix_to_quaternion
-from invdyn_ros.robots.urdf import INERTIA_ENTRIES, UrdfTree
+from invdyn_ros.robots.urdf import UrdfTree
+from invdyn_ros.robots.urdf_checks import INERTIA_ENTRIES
 from invdyn_ros.typing import Array
 
 DRAKE = "http://drake.mit.edu"  # a URDF itself has no element for the inertia of a rotor
