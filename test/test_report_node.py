@@ -30,7 +30,7 @@ from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.message_log import CHUNK_SIZE, MessageLog
 from invdyn_ros.nodes.messages import command_to_message, landmarks_to_cloud, to_stamp
 from invdyn_ros.nodes.report import ReportNode
-from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, messages
+from invdyn_ros.sources.bag_files import JOINT_STATE_MESSAGE, messages
 
 
 def test_failed_run_leaves_a_readable_recording(run_until_error, tmp_path):

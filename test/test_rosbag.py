@@ -90,7 +90,7 @@ def test_gap_in_the_recording_ends_a_trajectory(tmp_path: Path) -> None:
 
 def test_other_rate_is_resampled(tmp_path: Path) -> None:
     (read,) = read_bag(
-        record(tmp_path / "bag", recorded()), JOINTS, BagConfig("A", rate=250.0)
+        record(tmp_path / "bag", recorded()), JOINTS, BagConfig("A", resample=250.0)
     ).trajectories
     assert read.rate == pytest.approx(250.0, rel=1e-6)
     assert len(read) == 499
@@ -157,7 +157,7 @@ def test_errors_of_missing_joints_and_topics_list_those_in_the_bag(tmp_path: Pat
     with pytest.raises(ValueError, match=r"no joint 'elbow'; the message has wrist_1_joint"):
         read_bag(path, ("shoulder_pan_joint", "elbow"), BagConfig("A"))
     with pytest.raises(ValueError, match=r"no topic /joints .*it holds /joint_states"):
-        read_bag(path, JOINTS, BagConfig("A", topic="/joints"))
+        read_bag(path, JOINTS, BagConfig("A", topic=("/joints",)))
     with pytest.raises(ValueError, match="there are elbow_joint, finger"):
         read_bag(record(tmp_path / "b", recorded(0.5)), ("x",), BagConfig("A"))
 

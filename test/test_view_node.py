@@ -22,7 +22,7 @@ from invdyn_ros.nodes.images import image_to_message
 from invdyn_ros.nodes.messages import landmarks_to_cloud, to_stamp
 from invdyn_ros.nodes.run_topics import OVERLAY_TOPICS, RUN_TOPICS
 from invdyn_ros.nodes.view import ViewNode
-from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, messages
+from invdyn_ros.sources.bag_files import JOINT_STATE_MESSAGE, messages
 
 NEVER = {f"/{topic}" for topic in (*COMMANDS.values(), GRIPPER_COMMAND, *OVERLAY_TOPICS.values())}
 """A subscriber of these changes how a graph runs."""

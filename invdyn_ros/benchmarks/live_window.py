@@ -29,7 +29,7 @@ from invdyn_ros.graph.graph import resolve
 from invdyn_ros.graph.launcher import child_environment, command, launch, parameters_yaml
 from invdyn_ros.graph.node_spec import NodeSpec
 from invdyn_ros.graph.ros_domain import own_domain
-from invdyn_ros.sources.rosbag import messages
+from invdyn_ros.sources.bag_files import messages
 
 WARMUP = 3.0  # [s] of a run that are not measured
 WITH, WITHOUT = "with an open page", "without"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, MissingTopic, messages
+from invdyn_ros.sources.bag_files import JOINT_STATE_MESSAGE, MissingTopic, messages
 from invdyn_ros.typing import Array
 
 DIAGNOSTICS, DIAGNOSTICS_MESSAGE = "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"

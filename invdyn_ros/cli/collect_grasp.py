@@ -32,8 +32,8 @@ from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.perception.hand_eye.camera_pose import nominal_scene
 from invdyn_ros.robots.registry import load_grasp_spec
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.sources.bag_files import find_bags
 from invdyn_ros.sources.grasp_bag import GraspBag, read_grasp_bag
-from invdyn_ros.sources.rosbag import find_bags
 from invdyn_ros.sources.source import num_workers
 
 NOT_PLACED = "did not bring the block to its goal"

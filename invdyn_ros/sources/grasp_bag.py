@@ -14,9 +14,9 @@ from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, detection
 from invdyn_ros.grasp.learning.recorded_episodes import DesiredTrajectory, RecordedGrasp
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose
+from invdyn_ros.sources.bag_files import JOINT_STATE_MESSAGE, messages, topics
 from invdyn_ros.sources.bag_joints import source_stamp
 from invdyn_ros.sources.hand_eye_bag import POSE_MESSAGE
-from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, messages, topics
 
 STATE_TOPIC, TARGET_TOPIC, GRIPPER_TOPIC = "joint_states", "joint_target", "gripper/command"
 BLOCK_POSE_TOPIC, TRUE_BLOCKS_TOPIC = "blocks/block_0", "sim/objects"

@@ -10,8 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.perception.hand_eye.static_poses import HandEyeStreams
 from invdyn_ros.perception.rigid_transforms import transform_from_rotvec
+from invdyn_ros.sources.bag_files import find_bags, messages
 from invdyn_ros.sources.bag_joints import joint_rows, source_stamp, source_times
-from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, find_bags, messages
+from invdyn_ros.sources.bag_messages import joint_messages
 
 POSE_MESSAGE = "geometry_msgs/msg/PoseWithCovarianceStamped"
 MAX_VALUE = 1e12  # of a plausible number in SI units
@@ -36,20 +37,20 @@ def read_hand_eye_bag(
     if len(bags) > 1:
         raise ValueError(f"{path} holds {len(bags)} recordings; calibrate from one of them")
     try:
-        rows = joint_rows(messages(bags[0], states, JOINT_STATE_MESSAGE), joints, Counter())
+        rows = joint_rows(joint_messages(bags[0], [states]), joints, Counter())
         detections = [
             (source_stamp(message), logged, message.pose)
             for logged, message in messages(bags[0], marker, POSE_MESSAGE)
         ]
         if not detections:
             raise ValueError(f"{marker} has no message: the marker was never detected")
-        time = np.array([float(row[0]) for row in rows])
+        time = np.array([row.time for row in rows])
         stamps = source_times([(stamp, logged) for stamp, logged, _ in detections])
         for name, values in ((states, time), (marker, stamps)):
             _check_time(name, values)
         covariance = np.array([np.reshape(p.covariance, (6, 6)) for _, _, p in detections], float)
         poses = np.array([_pose(p.pose, marker) for _, _, p in detections])
-        q = np.array([row[1] for row in rows])
+        q = np.array([row.position for row in rows])
         for name, values in ((states, q), (marker, poses), (marker, covariance)):
             if not (np.abs(values) <= MAX_VALUE).all():  # also for NaN
                 raise ValueError(f"{name} has a value that is not finite; record it again")

@@ -19,6 +19,8 @@ class ImportResult(NamedTuple):
     """Number of rows of the source."""
     changes: dict[str, int]
     """Reason -> number of rows that were added (positive) or left out (negative)."""
+    recorded: Sequence[Trajectory] = ()
+    """The trajectories before resampling; empty: they were not resampled."""
 
     def summary(self) -> str:
         """Return the number of rows in and out, with reasons, in one line.
@@ -58,10 +60,11 @@ def _is_store(path: Path) -> bool:
 
 def merge_results(parts: Iterable[ImportResult]) -> ImportResult:
     """Merge several results into one."""
-    trajectories, rows, changes = [], 0, Counter[str]()
+    trajectories, rows, changes, recorded = [], 0, Counter[str](), list[Trajectory]()
     for part in parts:
         trajectories += part.trajectories
+        recorded += part.recorded
         rows += part.rows
         for reason, count in part.changes.items():
             changes[reason] += count
-    return ImportResult(trajectories, rows, dict(changes))
+    return ImportResult(trajectories, rows, dict(changes), recorded)

@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
+import tyro
 
-from invdyn_ros.config import check_nesting, describe_error, read_text
-from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION, Trajectory
-from invdyn_ros.models.effort_fit import effort_notes
+from invdyn_ros.data.resampling import OFF, Resampling, recording_rate, resample_parts
+from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.sources.bag_joints import joint_rows, measured_rows
+from invdyn_ros.sources.bag_files import find_bags
+from invdyn_ros.sources.bag_joints import JointRow, joint_rows, measured_rows, with_effort
+from invdyn_ros.sources.bag_messages import joint_messages, state_topic
 from invdyn_ros.sources.import_result import ImportResult, merge_results, recording_names
+from invdyn_ros.sources.joint_mapping import recorded_names
 from invdyn_ros.sources.source import DEFAULT_ARM, Collection, Source, arm_name
 
-JOINT_STATE_MESSAGE = "sensor_msgs/msg/JointState"
-METADATA, FILES = "metadata.yaml", (".db3", ".mcap")
-DUPLICATES = "duplicate messages"
+DUPLICATES, REPEATED = "duplicate messages", "messages with the stamp of another one"
 TOO_SHORT, RESAMPLED = "messages in trajectories shorter than the window", "by resampling"
+SPLIT_FILE = re.compile(r"(.*)_(\d+)")  # as a recorder names the parts of one recording
+
+Names = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
 
 @dataclass(frozen=True)
 class BagConfig:
-    """Topic, unit and sampling of a recording."""
+    """Topics, names, unit and sampling of a recording."""
 
     effort_unit: Literal["N m", "N m without gravity", "A", "rad"]
     """Unit of `effort`, which the driver decides and no recording holds. UR: A with older drivers,
     N m without gravity with newer ones on PolyScope 5.23 or later."""
-    topic: str = "/joint_states"
-    """Topic with the joint states."""
+    topic: Names = ()
+    """Topic with the states of joints, may be repeated: JointState, JointTrajectory,
+    JointTrajectoryControllerState or DynamicJointState. Default: /joint_states, or the only one.
+    """
+    effort_topic: str = ""
+    """Topic with the effort, if it is another one; also a Float64MultiArray."""
+    map: Names = ()
+    """recorded=joint: a joint that has another name in the recording; may be repeated."""
+    ignore: Names = ()
+    """Joint of the recording to leave out; may be repeated."""
     tf_prefix: str = ""
     """Prefix of the joints in the recording, that of the driver."""
-    rate: float | None = None
-    """[Hz] Rate of the trajectories; default: that of the recording."""
+    resample: Resampling = "auto"
+    """HZ: resample at this rate; auto: at that of the recording, where its stamps are not evenly
+    spaced; off: keep the stamps, without accelerations, as time-series models need them."""
     max_gap: float = 0.1
     """[s] A longer gap between messages ends a trajectory."""
     window: int = 13
     """Samples per Savitzky-Golay window; shorter trajectories are left out."""
-    keep_stamps: bool = False
-    """Keep the stamps of the messages, without accelerations, as time-series models need them."""
 
 
 def read_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> ImportResult:
@@ -52,134 +63,95 @@ def read_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) ->
     Args:
         path: a bag folder, a bare .db3 or .mcap file, or a folder of several of these.
         joint_names: names of the joints, in any order in the messages.
-        config: topic, unit of `effort`, rate and filter.
+        config: topics, names, unit of `effort`, and sampling.
 
     Raises:
         ValueError: no readable bag, no such topic or joint, or all motions are too short.
     """
-    bags = find_bags(path)
+    recordings = _recordings(path)
+    names = recording_names([bags[0] for bags in recordings])
     return merge_results(
-        _read_recording(bag, tuple(joint_names), config).named(name)
-        for bag, name in zip(bags, recording_names(bags), strict=True)
+        _read_recording(bags, tuple(joint_names), config).named(name)
+        for bags, name in zip(recordings, names, strict=True)
     )
 
 
-def find_bags(path: str | Path) -> list[Path]:
-    """Return the recordings at a path, in the order of their names.
-
-    Raises:
-        ValueError: there are none.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder; give a bag folder, a .db3 or a .mcap")
-    if path.is_file() or (path / METADATA).is_file():
-        return [path]
-    inside = sorted(path.iterdir())
-    bags = [p for p in inside if p.suffix in FILES or (p / METADATA).is_file()]
-    if not bags:
-        raise ValueError(
-            f"{path}: no recording in this folder; it has neither {METADATA} nor a .db3 or .mcap"
-        )
-    return bags
+def _recordings(path: str | Path) -> list[list[Path]]:
+    """Return the files of each recording at a path; a split one without metadata has several."""
+    groups: dict[object, list[tuple[int, Path]]] = {}
+    for bag in find_bags(path):
+        part = SPLIT_FILE.fullmatch(bag.stem) if bag.is_file() else None
+        key, number = ((part[1], bag.suffix), int(part[2])) if part else (bag, 0)
+        groups.setdefault(key, []).append((number, bag))
+    return [[bag for _, bag in sorted(group)] for group in groups.values()]
 
 
-def _read_recording(path: Path, joints: tuple[str, ...], config: BagConfig) -> ImportResult:
+def _read_recording(paths: list[Path], joints: tuple[str, ...], config: BagConfig) -> ImportResult:
     changes = Counter[str]()
+    recorded = recorded_names(joints, config.tf_prefix, config.map)
+    parts: list[Trajectory] = []
+    rows: list[JointRow] = []
+    for path in paths:
+        try:
+            read = _rows(path, recorded, config, changes, joints)
+            if rows and not 0 <= read[0].time - rows[-1].time <= config.max_gap:
+                parts += _parts(rows, joints, config, changes)
+                rows = []
+            rows += read
+            if path == paths[-1]:
+                parts += _parts(rows, joints, config, changes)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     try:
-        recorded = tuple(config.tf_prefix + joint for joint in joints)
-        rows = joint_rows(messages(path, config.topic, JOINT_STATE_MESSAGE), recorded, changes)
-        count = len(rows) - changes.total()
-        _check_time(rows, config.max_gap)
-        rows = measured_rows(rows, changes)
-        recording = _to_trajectory(rows, joints, config.effort_unit, changes)
-        segments = recording.segments(config.max_gap)
-        parts = [part for part in segments if len(part) >= max(config.window, 2)]
-        changes[TOO_SHORT] -= len(recording) - sum(map(len, parts))
         if not parts:
             raise ValueError(
                 f"no {config.window} consecutive messages without a gap of {config.max_gap} s"
             )
-        rate, trajectories = config.rate or recording.rate, parts
-        if not config.keep_stamps:
-            trajectories = [
-                _to_uniform_rate(part, rate).differentiate(config.window) for part in parts
-            ]
+        trajectories = resample_parts(parts, config.resample, recording_rate(parts))
+        if config.resample != OFF:
+            trajectories = [part.differentiate(config.window) for part in trajectories]
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{paths[0]}: {error}") from error
+    count = sum(map(len, parts)) - changes.total()
     changes[RESAMPLED] += sum(map(len, trajectories)) - sum(map(len, parts))
-    return ImportResult(trajectories, count, dict(changes))
+    return ImportResult(trajectories, count, dict(changes), parts)
 
 
-class MissingTopic(ValueError):
-    """A recording without a topic of the expected name and type."""
+def _rows(
+    path: Path,
+    recorded: tuple[str, ...],
+    config: BagConfig,
+    changes: Counter[str],
+    joints: tuple[str, ...],
+) -> list[JointRow]:
+    """Return the rows of one file."""
+    topics = config.topic or (state_topic(path),)
+    rows = joint_rows(joint_messages(path, topics, config.ignore), recorded, changes, joints)
+    _check_time(rows, config.max_gap)
+    if config.effort_topic:
+        efforts = joint_messages(path, [config.effort_topic], config.ignore)
+        rows = with_effort(rows, efforts, recorded, changes, config.max_gap)
+    return measured_rows(rows, changes)
 
 
-def messages(path: Path, topic: str, message_type: str) -> Iterator[tuple[int, Any]]:
-    """Yield (log time [ns], message) of a topic.
-
-    Args:
-        path: the recording.
-        topic: name of the topic.
-        message_type: such as "sensor_msgs/msg/JointState".
-
-    Raises:
-        ValueError: no recording, or no topic of that name and type in it.
-    """
-    from rosbags.typesys import Stores, get_typestore
-
-    # these message types are the same in all ROS 2 distributions
-    types = get_typestore(Stores.ROS2_JAZZY)
-    with _open(path) as reader:
-        types_by_topic = {c.topic: c.msgtype for c in reader.connections}
-        if types_by_topic.get(topic) != message_type:
-            known = ", ".join(f"{name} ({kind})" for name, kind in types_by_topic.items())
-            raise MissingTopic(
-                f"no topic {topic} of type {message_type}; it holds {known or 'nothing'}"
-            )
-        for _, stamp, raw in reader.messages([c for c in reader.connections if c.topic == topic]):
-            yield stamp, types.deserialize_cdr(raw, message_type)
+def _parts(
+    rows: list[JointRow], joints: tuple[str, ...], config: BagConfig, changes: Counter[str]
+) -> list[Trajectory]:
+    """Return the trajectories between the gaps."""
+    recording = _to_trajectory(rows, joints, config.effort_unit, changes)
+    segments = recording.segments(config.max_gap)
+    parts = [part for part in segments if len(part) >= max(config.window, 2)]
+    changes[TOO_SHORT] -= len(recording) - sum(map(len, parts))
+    return parts
 
 
-def topics(path: Path) -> set[str]:
-    """Return the names of the topics of a recording.
-
-    Raises:
-        ValueError: no recording.
-    """
-    with _open(path) as reader:
-        return {connection.topic for connection in reader.connections}
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    """Open a recording; the library raises any class of error for damaged content.
-
-    Raises:
-        ValueError: no recording, or a damaged one.
-    """
-    from rosbags.rosbag2 import Reader
-
-    try:
-        if (path / METADATA).is_file():
-            check_nesting(read_text(path / METADATA))
-        with Reader(path) as reader:
-            yield reader
-    except MissingTopic:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"not a readable rosbag2 recording ({describe_error(error)}); record or copy it again"
-        ) from error
-
-
-def _check_time(rows: list[tuple[np.ndarray, ...]], gap: float) -> None:
+def _check_time(rows: list[JointRow], gap: float) -> None:
     """Check that time does not jump back; the network may swap neighbouring messages.
 
     Raises:
         ValueError: it does.
     """
-    time = np.array([float(row[0]) for row in rows])
+    time = np.array([row.time for row in rows])
     jumps = np.flatnonzero(time < np.maximum.accumulate(time) - gap)
     if len(jumps):
         k = int(jumps[0])
@@ -190,16 +162,20 @@ def _check_time(rows: list[tuple[np.ndarray, ...]], gap: float) -> None:
 
 
 def _to_trajectory(
-    rows: list[tuple[np.ndarray, ...]], joints: tuple[str, ...], unit: str, changes: Counter[str]
+    rows: list[JointRow], joints: tuple[str, ...], unit: str, changes: Counter[str]
 ) -> Trajectory:
-    """Stack rows in the order of their stamps, without exact duplicates."""
-    rows = sorted(rows, key=lambda row: float(row[0]))
+    """Stack rows in the order of their stamps, only the first one of each stamp."""
+    rows = sorted(rows, key=lambda row: row.time)
     unique = [rows[0]]
     for row in rows[1:]:
-        if not all(np.array_equal(a, b) for a, b in zip(row, unique[-1], strict=True)):
+        if row.time > unique[-1].time:
             unique.append(row)
-    changes[DUPLICATES] -= len(rows) - len(unique)
-    time, *columns = zip(*unique, strict=True)
+        else:
+            is_same = all(
+                np.array_equal(a, b) for a, b in zip(row[1:4], unique[-1][1:4], strict=True)
+            )
+            changes[DUPLICATES if is_same else REPEATED] -= 1
+    time, *columns, _ = zip(*unique, strict=True)
     blocks = []
     for name, values in zip(("position", "velocity", "effort"), columns, strict=True):
         known = {len(v) for v in values}
@@ -208,27 +184,18 @@ def _to_trajectory(
         blocks.append(np.stack(values) if known != {0} else np.empty((0, len(joints))))
     position, velocity, action = blocks
     return Trajectory(
-        np.stack(time), position, velocity, np.empty((0, len(joints))), action, joints, unit
-    )
-
-
-def _to_uniform_rate(part: Trajectory, rate: float) -> Trajectory:
-    """Resample a trajectory at a rate [Hz], unless it already has that rate."""
-    return (
-        part
-        if np.abs(np.diff(part.time) * rate - 1).max() < MAX_INTERVAL_DEVIATION
-        else part.resample(rate)
+        np.array(time), position, velocity, np.empty((0, len(joints))), action, joints, unit
     )
 
 
 @dataclass(frozen=True)
 class BagSource(Source):
-    """Read joint states from rosbag2 recordings (.db3 or .mcap, with or without metadata)."""
+    """Read states of joints from rosbag2 recordings (.db3 or .mcap, with or without metadata)."""
 
     path: Path
     """The recording, or a folder of several."""
     bag: BagConfig
-    """Topic, unit and sampling."""
+    """Topics, names, unit and sampling."""
     arm: str | None = None
     """Name of the arm, or FILE.yaml of one; default: that of the URDF file, or ur5."""
     urdf: Path | None = None
@@ -238,5 +205,4 @@ class BagSource(Source):
         """Read all recordings at the path."""
         robot = load_robot(arm_name(self.arm, self.urdf, DEFAULT_ARM), self.urdf)
         result = read_bag(self.path, robot.joint_names, self.bag)
-        notes = effort_notes(robot, result.trajectories, self.bag.effort_unit)
-        return Collection(result, robot.name, self.bag.rate, notes=notes)
+        return Collection(result, robot.name, urdf=self.urdf)

@@ -31,6 +31,8 @@ class Collection(NamedTuple):
     """Further keys of the dataset's info.json."""
     notes: tuple[str, ...] = ()
     """Lines for the user."""
+    urdf: Path | None = None
+    """URDF file that the user gave."""
 
 
 class Source(ABC):
