@@ -23,7 +23,7 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import windows
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.models.checkpoint import save
-from invdyn_ros.models.effort_fit import effort_notes, fit_effort
+from invdyn_ros.models.effort_fit import effort_line, fit_effort
 from invdyn_ros.models.fallback_metadata import FALLBACK_KEY, MAX_STD_KEY
 from invdyn_ros.models.gravity import convert_actions, for_commands
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
@@ -126,16 +126,14 @@ def test_urdf_tells_the_unit_of_an_effort(true_unit: str) -> None:
     fit = fit_effort(ARM, [recordings[true_unit]])
     assert fit.likeliest() == true_unit
     assert [u for u in EFFORT_UNITS if not fit.contradicts(u)] == [true_unit]
-    lines = effort_notes(ARM, [recordings[true_unit]], true_unit)
-    assert len(lines) == 1 and "explain" in lines[0]
+    assert "URDF and friction explain" in effort_line(fit)
 
 
 def test_urdf_that_explains_little_tells_no_unit() -> None:
     recording = excitation(ARM, 2, seconds=2.0)
     noise = np.random.default_rng(0).normal(size=recording.action.shape)
-    (line,) = effort_notes(ARM, [replace(recording, action=noise)], CURRENT)
-    assert line.endswith("cannot tell the unit")
-    assert effort_notes(ARM, [replace(recording, action=recording.action[:0])], TORQUE) == ()
+    fit = fit_effort(ARM, [replace(recording, action=noise)])
+    assert not fit.contradicts(CURRENT) and "in no unit" in effort_line(fit)
 
 
 @pytest.mark.skipif(not UR10.exists(), reason=f"no recording {UR10.name} beside the project")

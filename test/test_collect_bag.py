@@ -92,7 +92,10 @@ BAGS: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda f: _truncated_bag(f, StoragePlugin.MCAP),
         "not a readable rosbag2 recording",
     ),
-    "unknown type": (_other_type, "no topic with states of joints; it holds /joint_states (std_msgs"),
+    "unknown type": (
+        _other_type,
+        "no topic with states of joints; it holds /joint_states",
+    ),
     "clock restarts": (_backwards, "cut the recording there"),
     "nan": (_nan, "position of 'elbow_joint' is nan in row 40"),
     "one message": (lambda f: record(f, joint_states()[:1]), "no 13 consecutive messages"),

@@ -12,6 +12,7 @@ from invdyn_ros.cli.collect_grasp import DEMONSTRATIONS
 from invdyn_ros.cli.options import parse
 from invdyn_ros.data.dataset import check_writable, write_dataset
 from invdyn_ros.data.output_options import OutputOptions
+from invdyn_ros.sources.inspection.inspect import inspect
 from invdyn_ros.sources.registry import SOURCES
 from invdyn_ros.sources.source import Collection, Source
 
@@ -51,7 +52,8 @@ def write_collection(out: Path, collection: Collection) -> None:
     seconds = sum(t.time[-1] - t.time[0] for t in trajectories)
     first = trajectories[0]
     actions = f"actions in {first.action_unit}" if len(first.action) else "without actions"
-    print(summary, *collection.notes, sep="\n")
+    lines, suspicions = inspect(collection)
+    print(summary, *collection.notes, *lines, *suspicions, sep="\n")
     print(f"{out}: {len(trajectories)} trajectories of {robot}, {seconds:.0f} s, {actions}")
 
 

@@ -71,8 +71,8 @@ def resampling_note(recorded: Sequence[Trajectory], parts: Sequence[Trajectory])
         parts: the same ones after resampling.
     """
     losses = []
-    for name, unit in (("position", "rad"), ("velocity", "rad/s"), ("action", "")):
-        unit = unit or parts[0].action_unit
+    units = {"position": "rad", "velocity": "rad/s", "action": parts[0].action_unit}
+    for name, unit in units.items():
         errors = []
         for before, after in zip(recorded, parts, strict=True):
             if not len(getattr(before, name)):
@@ -82,11 +82,11 @@ def resampling_note(recorded: Sequence[Trajectory], parts: Sequence[Trajectory])
             errors.append(getattr(again, name) - getattr(before, name)[inside])
         if errors:
             rms = np.sqrt((np.concatenate(errors) ** 2).mean(0)).max()
-            losses.append(f"{name}s {rms:.2g} {unit}")
+            losses.append(f"{rms:.2g} {unit} of {name}")
     rate = f"{recording_rate(parts):.6g} Hz"
     return (
         f"resampled at {rate}, motion by cubic splines and actions linearly; interpolated back, "
-        f"{', '.join(losses)} RMS are lost (of the worst joint)"
+        f"{', '.join(losses)} are lost (RMS of the worst joint)"
     )
 
 

@@ -17,13 +17,16 @@ from invdyn_ros.data.action_units import (
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.typing import Array
+from invdyn_ros.typing import Array, Mask
 
 MAX_ROWS = 4000  # enough for a few parameters of each joint
 UNITS = (TORQUE, TORQUE_WITHOUT_GRAVITY, CURRENT, SETPOINT)
 COULOMB_VELOCITY = 0.02  # [rad/s] at which Coulomb friction is fully developed
 MAX_UNEXPLAINED = 0.5  # of the variance of the effort [-]; with more the URDF does not tell
 LIKELIER = 0.5  # of the unexplained variance of another unit [-]
+DETERMINED = 0.5  # of what friction does not explain, for a factor that the data determine [-]
+    0.5  # of the variance that friction does not explain, for a factor that the data determine [-]
+)
 # current per torque [A/(N m)] of geared arms is 0.05 to 0.2; a torque has 1
 MAX_CURRENT_PER_TORQUE = 0.5
 
@@ -36,11 +39,13 @@ class EffortFit(NamedTuple):
             explain [-], the mean over the joints.
         by_friction: fraction that friction alone does not explain [-].
         current_per_torque: (n,) factor with which the torque of the URDF explains the effort best.
+        is_determined: (n,) whether it explains twice as much as friction alone.
     """
 
     unexplained: dict[str, float]
     by_friction: float
     current_per_torque: Array
+    is_determined: Mask
 
     @property
     def factor(self) -> float:
@@ -49,8 +54,14 @@ class EffortFit(NamedTuple):
 
     @property
     def may_be_current(self) -> bool:
-        """Whether the factor is one of motors; it explains a torque, too, and is then about 1."""
-        return 0 < self.factor < MAX_CURRENT_PER_TORQUE
+        """Whether the factors are those of motors; they explain a torque, too, and are then 1.
+
+        Inertias of a URDF that are placeholders give any factor, so that all joints have to agree.
+        """
+        factors = self.current_per_torque[self.is_determined]
+        return len(factors) > 0 and bool(
+            ((factors > 0) & (factors < MAX_CURRENT_PER_TORQUE)).all()
+        )
 
     def likeliest(self) -> str | None:
         """Return the likeliest unit, None if the URDF explains too little in any unit."""
@@ -96,9 +107,13 @@ def fit_effort(robot: Robot, trajectories: Sequence[Trajectory]) -> EffortFit:
         rows_of_joints.append([(r**2).mean() / variance[j] for r in residuals])
         factors.append(factor)
     if not factors:
-        return EffortFit(dict.fromkeys(UNITS, 1.0), 1.0, np.ones(1))
-    *unexplained, by_friction = np.mean(rows_of_joints, axis=0).tolist()
-    return EffortFit(dict(zip(UNITS, unexplained, strict=True)), by_friction, np.array(factors))
+        return EffortFit(dict.fromkeys(UNITS, 1.0), 1.0, np.ones(1), np.zeros(1, bool))
+    errors = np.array(rows_of_joints)  # (joints, units and friction alone)
+    *unexplained, by_friction = errors.mean(0).tolist()
+    is_determined = errors[:, UNITS.index(CURRENT)] < DETERMINED * errors[:, -1]
+    return EffortFit(
+        dict(zip(UNITS, unexplained, strict=True)), by_friction, np.array(factors), is_determined
+    )
 
 
 def _residuals(
@@ -120,31 +135,14 @@ def _residuals(
     return [*as_torque, as_current, effort - q, by_friction], float(solution[0])
 
 
-def effort_notes(robot: Robot, trajectories: Sequence[Trajectory], unit: str) -> tuple[str, ...]:
-    """Return what the URDF says about the unit of an effort, in lines for the user.
-
-    Args:
-        robot: the arm.
-        trajectories: recordings, with or without accelerations and efforts.
-        unit: unit that the user stated.
-    """
-    known = [t for t in trajectories if len(t.action) and len(t.acceleration)]
-    if not known:
-        return ()
-    fit = fit_effort(robot, known)
+def effort_line(fit: EffortFit) -> str:
+    """Return in one line how well a URDF explains an effort in each unit."""
     explained = {unit: max(1 - fit.unexplained[unit], 0.0) for unit in UNITS[:3]}
     words = ", ".join(f"{100 * fraction:.0f}% as {name}" for name, fraction in explained.items())
-    line = f"effort: URDF and friction explain {words} (with {fit.factor:.2g} A per N m)"
-    likeliest = fit.likeliest()
-    if likeliest is None:
-        return (f"{line}: it cannot tell the unit",)
-    if not fit.contradicts(unit):
-        return (line,)
-    return (
-        line,
-        f"warning: --effort-unit {unit!r} is stated, but {likeliest!r} is likelier; see what the "
-        "driver publishes as effort",
-    )
+    words += f" (with {fit.factor:.2g} A per N m)"
+    if fit.likeliest() is None:
+        return f"effort: the URDF explains it in no unit, so that its unit is unchecked: {words}"
+    return f"effort: URDF and friction explain {words}"
 
 
 def unit_warning(robot: Robot, trajectories: Sequence[Trajectory], unit: str) -> str | None:

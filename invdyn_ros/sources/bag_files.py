@@ -111,10 +111,10 @@ def topics(path: Path) -> dict[str, tuple[str, ...]]:
         ValueError: no recording.
     """
     with _open(path) as reader:
-        found: dict[str, tuple[str, ...]] = {}
+        result: dict[str, tuple[str, ...]] = {}
         for c in reader.connections:
-            found[c.topic] = tuple(dict.fromkeys((*found.get(c.topic, ()), c.msgtype)))
-        return found
+            result[c.topic] = tuple(dict.fromkeys((*result.get(c.topic, ()), c.msgtype)))
+        return result
 
 
 def _contents(types_by_topic: dict[str, tuple[str, ...]]) -> str:

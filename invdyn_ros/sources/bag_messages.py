@@ -63,12 +63,12 @@ def joint_messages(
     for message in topic_messages(path, names):
         if message.type not in READERS:
             continue
-        found = [_without(part, ignored) for part in READERS[message.type](message)]
-        if message.type == TRAJECTORY_MESSAGE and found:
-            yield from (part for part in waiting if part.stamp < found[0].stamp)
-            waiting = found
+        states = [_without(part, ignored) for part in READERS[message.type](message)]
+        if message.type == TRAJECTORY_MESSAGE and states:
+            yield from (part for part in waiting if part.stamp < states[0].stamp)
+            waiting = states
         else:
-            yield from found
+            yield from states
     yield from waiting
 
 

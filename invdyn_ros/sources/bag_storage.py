@@ -68,7 +68,7 @@ class _Sqlite3Reader(Sqlite3Reader):
             }
         qos = "offered_qos_profiles" if "offered_qos_profiles" in columns["topics"] else "''"
         digest = "type_description_hash" if "type_description_hash" in columns["topics"] else "''"
-        found = connection.execute(
+        rows = connection.execute(
             f"SELECT id, name, type, serialization_format, {qos}, {digest}, "
             "(SELECT count(*) FROM messages WHERE topic_id = topics.id) FROM topics ORDER BY id"
         )
@@ -83,7 +83,7 @@ class _Sqlite3Reader(Sqlite3Reader):
                 ConnectionExtRosbag2(encoding, parse_qos(profiles) if profiles else []),
                 self,
             )
-            for key, topic, kind, encoding, profiles, digest_, count in found
+            for key, topic, kind, encoding, profiles, digest_, count in rows
             if encoding == CDR
         ]
         self.metadata = ReaderMetadata(0, 0, 0, 0, None, None, None, None)

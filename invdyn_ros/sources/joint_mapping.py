@@ -46,9 +46,9 @@ def mapping_remedy(joints: Sequence[str], recorded: Sequence[str], names: Sequen
     fitting = [p for p in prefixes if p and all(p + joint in names for joint in joints)]
     if fitting:
         return "; give " + " or ".join(f"--tf-prefix {prefix}" for prefix in fitting)
-    lacking = [j for j, name in zip(joints, recorded, strict=True) if name not in names]
+    missing = [j for j, name in zip(joints, recorded, strict=True) if name not in names]
     others = [name for name in names if name not in recorded]
-    pairs = guess_mapping(lacking, others)
+    pairs = guess_mapping(missing, others)
     if not pairs:
         return "; name its joints with --map recorded=joint, or give the arm with --arm or --urdf"
     options = " ".join(f"--map {name}={joint}" for name, joint in pairs)

@@ -198,4 +198,4 @@ class LeRobotSource(Source):
         resolve_joint_names(robot, self.urdf, result.trajectories[0].joint_names)
         notes = _conversions(self.paths, self.folder.unit)
         metadata = {"action_conversion": "; ".join(notes)} if notes else {}
-        return Collection(result, robot, metadata=metadata, notes=notes)
+        return Collection(result, robot, metadata=metadata, notes=notes, urdf=self.urdf)

@@ -196,4 +196,5 @@ class SequenceSource(Source):
         """Read all files at the path."""
         robot = arm_name(self.arm, self.urdf, self.path.stem)
         joint_names = resolve_joint_names(robot, self.urdf, self.joints)
-        return Collection(read_sequence(self.path, joint_names, self.sequence), robot)
+        result = read_sequence(self.path, joint_names, self.sequence)
+        return Collection(result, robot, urdf=self.urdf)

@@ -1,0 +1,1 @@
+"""Table of a collected dataset, and the contradictions in it."""

@@ -1,0 +1,95 @@
+"""Checks for channels that are constant, clipped or not updated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from invdyn_ros.sources.inspection.motion import CollectedMotion, Suspicion, listed
+from invdyn_ros.typing import Array
+
+COLUMNS = {"position": "positions", "velocity": "velocities", "action": "actions"}
+MIN_SPEED = 0.05  # [rad/s] of a joint whose position has to change
+CLIPPED_ROWS = 3  # equal samples in a row at the largest or smallest value
+CLIPPED_RUNS = 3  # of them
+STEEPNESS = 0.5  # of the step into such a run, as a fraction of the usual one
+HELD = 0.3  # of the rows while moving that repeat the one before
+
+
+def constant_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
+    """Yield channels that never change although the joint moves."""
+    speed = np.abs(motion.velocity).max(0) if len(motion.velocity) else None
+    still = np.ptp(motion.position, axis=0) == 0
+    if speed is not None and (still & (speed > MIN_SPEED)).any():
+        yield _constant(motion, "positions", still & (speed > MIN_SPEED))
+    for name in ("velocity", "action"):
+        values = getattr(motion, name)
+        if not len(values):
+            continue
+        constant = (np.ptp(values, axis=0) == 0) & motion.moving
+        if name == "action" and not np.ptp(values, axis=0).any():
+            if motion.robot is not None:
+                yield Suspicion(
+                    "actions without information",
+                    f"those of all joints are {listed([f'{v:.4g}' for v in values[0]])} always",
+                    "record what the driver measures or commands, in --effort-topic or --action",
+                )
+            continue
+        if constant.any():
+            yield _constant(motion, COLUMNS[name], constant)
+
+
+def _constant(motion: CollectedMotion, what: str, joints: Array) -> Suspicion:
+    names = [f"'{motion.names[j]}'" for j in np.flatnonzero(joints)]
+    return Suspicion(
+        f"constant {what}",
+        f"those of {listed(names)} never change, although the joint moves",
+        "check the column, or the driver",
+    )
+
+
+def clipped_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
+    """Yield channels that stop steeply at their largest or smallest value."""
+    for name, what in COLUMNS.items():
+        if not len(getattr(motion, name)):
+            continue
+        for j in range(len(motion.names)):
+            values = getattr(motion, name)[:, j]
+            for limit in (values.max(), values.min()):
+                runs = sum(_steep_runs(getattr(part, name)[:, j], limit) for part in motion.parts)
+                if runs >= CLIPPED_RUNS:
+                    yield Suspicion(
+                        f"clipped {what}",
+                        f"'{motion.names[j]}' stays at {limit:.4g} {runs} times, with a step "
+                        "before",
+                        "record with a wider range, or smaller motions",
+                    )
+                    return
+
+
+def _steep_runs(values: Array, limit: float) -> int:
+    """Return how often values (T,) come to a limit with a step and stay there."""
+    steps = np.abs(np.diff(values))
+    usual = STEEPNESS * np.sqrt((steps**2).mean())
+    at = np.concatenate([[False], values == limit, [False]]).astype(int)
+    starts, ends = np.flatnonzero(np.diff(at) == 1), np.flatnonzero(np.diff(at) == -1)
+    long = (ends - starts >= CLIPPED_ROWS) & (starts > 0) & (ends < len(values))
+    return int((steps[starts[long] - 1] > usual).sum()) if usual > 0 else 0
+
+
+def held_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
+    """Yield rows that repeat the one before although the arm moves."""
+    if not len(motion.velocity):
+        return
+    repeats, moving = 0, 0
+    for part in motion.parts:
+        fast = (np.abs(part.velocity[1:]) > MIN_SPEED).any(1)
+        same = (np.diff(part.position, axis=0) == 0).all(1)
+        repeats, moving = repeats + int((fast & same).sum()), moving + int(fast.sum())
+    if repeats > HELD * max(moving, 1):
+        yield Suspicion(
+            "positions that are repeated",
+            f"they equal those before in {repeats} of {moving} samples of a moving arm",
+            "record at the rate of the sensor, or give that rate with --resample HZ",
+        )

@@ -1,0 +1,39 @@
+"""Check of the unit of the effort: what the rigid body of the URDF says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from invdyn_ros.data.action_units import CURRENT, is_torque
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.sources.inspection.motion import Suspicion
+
+
+def unit_check(
+    robot: Robot, trajectories: Sequence[Trajectory]
+) -> tuple[str | None, Suspicion | None]:
+    """Return what the URDF says about the unit of the actions, and whether it contradicts.
+
+    Args:
+        robot: the arm.
+        trajectories: its motion, with or without accelerations and actions.
+    """
+    from invdyn_ros.models.effort_fit import effort_line, fit_effort  # torch is slow to import
+
+    known = [t for t in trajectories if len(t.action) and len(t.acceleration)]
+    unit = trajectories[0].action_unit
+    if not known or not (is_torque(unit) or unit == CURRENT):
+        return None, None
+    fit = fit_effort(robot, known)
+    line, likeliest = effort_line(fit), fit.likeliest()
+    if likeliest is None or not fit.contradicts(unit):
+        return line, None
+    both_torques = is_torque(unit) and is_torque(likeliest)
+    explained = 100 * max(1 - fit.unexplained[unit], 0.0)
+    return line, Suspicion(
+        "gravity in or out of the effort" if both_torques else "effort in another unit",
+        f"URDF and friction explain {explained:.0f}% of it as {unit!r}, but "
+        f"{100 * (1 - fit.unexplained[likeliest]):.0f}% as {likeliest!r}",
+        f"see what the driver publishes; {likeliest!r} is likelier",
+    )

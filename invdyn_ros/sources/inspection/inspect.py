@@ -1,0 +1,80 @@
+"""What a collected dataset holds, and what contradicts itself in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from invdyn_ros.data.resampling import is_even, resampling_note
+from invdyn_ros.robots.robot import ROBOTS, load_robot
+from invdyn_ros.sources.inspection.channels import (
+    clipped_suspicions,
+    constant_suspicions,
+    held_suspicions,
+)
+from invdyn_ros.sources.inspection.efforts import unit_check
+from invdyn_ros.sources.inspection.jumps import jump_suspicions, stamp_suspicions
+from invdyn_ros.sources.inspection.limits import (
+    effort_suspicions,
+    is_within_limits,
+    position_suspicions,
+    velocity_suspicions,
+)
+from invdyn_ros.sources.inspection.motion import CollectedMotion, Suspicion
+from invdyn_ros.sources.inspection.slopes import slope_suspicions
+from invdyn_ros.sources.inspection.table import table_lines
+from invdyn_ros.sources.source import Collection
+
+CHECKS: tuple[Callable[[CollectedMotion], Iterator[Suspicion]], ...] = (
+    position_suspicions,
+    slope_suspicions,
+    velocity_suspicions,
+    jump_suspicions,
+    stamp_suspicions,
+    constant_suspicions,
+    clipped_suspicions,
+    held_suspicions,
+    effort_suspicions,
+)
+
+
+class Inspection(NamedTuple):
+    """What a dataset holds.
+
+    Attributes:
+        lines: table and notes.
+        suspicions: contradictions in it.
+    """
+
+    lines: list[str]
+    suspicions: list[Suspicion]
+
+
+def inspect(collection: Collection) -> Inspection:
+    """Return what a collection holds, and the contradictions in it; nothing is changed."""
+    result, name, urdf = collection.result, collection.robot, collection.urdf
+    robot = load_robot(name, urdf) if urdf is not None or name in ROBOTS else None
+    motion = CollectedMotion(result.recorded or result.trajectories, robot, result.changes)
+    if not motion.parts:
+        return Inspection([], [])
+    lines = [*table_lines(motion), *_sampling_notes(collection)]
+    suspicions = {s.what: s for check in CHECKS for s in check(motion)}
+    if motion.robot is not None and is_within_limits(motion):
+        line, suspicion = unit_check(motion.robot, result.trajectories)
+        lines += [line] if line else []
+        suspicions |= {suspicion.what: suspicion} if suspicion else {}
+    return Inspection(lines, list(suspicions.values()))
+
+
+def _sampling_notes(collection: Collection) -> list[str]:
+    """Return how the stamps were treated, where samples are not evenly spaced."""
+    parts, recorded = collection.result.trajectories, collection.result.recorded
+    pairs = zip(recorded, parts, strict=False)  # without pairs nothing was resampled
+    if any(len(a) != len(b) or (a.time != b.time).any() for a, b in pairs):
+        return [resampling_note(recorded, parts)]
+    if not all(is_even(part.time) for part in parts if len(part) > 1):
+        return [
+            "the samples are not evenly spaced: time-series models can be trained on them; for "
+            "all others give --resample HZ"
+        ]
+    return []

@@ -1,0 +1,111 @@
+"""Check of velocities against the slope of the positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from invdyn_ros.sources.inspection.motion import MOVES, CollectedMotion, Suspicion, listed
+from invdyn_ros.typing import Array, Mask
+
+WINDOW = 0.2  # [s] over which positions change by more than their noise
+MAX_UNEXPLAINED = 0.3  # of the variance of position changes [-]
+MAX_DEVIATION = 0.15  # of the slope from 1 [-]
+COMMON = 0.05  # by which the slopes of joints differ that have one cause [-]
+SWAPPED = 0.05  # unexplained variance by the velocity of another joint [-]
+UNITS = {
+    np.pi / 180: ("velocities in degrees per second", "convert them to rad/s"),
+    180 / np.pi: ("positions in degrees", "convert them to rad"),
+    2 * np.pi / 60: ("velocities in revolutions per minute", "convert them to rad/s"),
+    -1.0: ("velocities with the opposite sign", "turn their sign"),
+}
+
+
+class Slopes(NamedTuple):
+    """Fit of position changes by integrated velocities.
+
+    Attributes:
+        factor: (n,) with which the velocities explain the changes best.
+        unexplained: (n, n) variance of the changes of joint i that the velocity of joint j does
+            not explain, as a fraction.
+        moving: (n,) whether both change enough to tell.
+    """
+
+    factor: Array
+    unexplained: Array
+    moving: Mask
+
+    @property
+    def contradicts(self) -> Mask:
+        """Whether the velocity of each joint is not the slope of its position (n,)."""
+        wrong = np.abs(self.factor - 1) > MAX_DEVIATION
+        wrong |= np.diagonal(self.unexplained) > MAX_UNEXPLAINED
+        return np.asarray(wrong & self.moving)
+
+
+def fit_slopes(motion: CollectedMotion) -> Slopes | None:
+    """Fit the changes of positions over a short time by the velocities; None if there are none."""
+    if not len(motion.velocity):
+        return None
+    changes, integrals = [], []
+    for part in motion.parts:
+        step = float(np.median(np.diff(part.time)))
+        rows = min(max(round(WINDOW / step), 2), len(part) - 1)
+        area = np.diff(part.time)[:, None] * (part.velocity[1:] + part.velocity[:-1]) / 2
+        integral = np.vstack([np.zeros(part.n), np.cumsum(area, axis=0)])
+        changes.append(part.position[rows:] - part.position[:-rows])
+        integrals.append(integral[rows:] - integral[:-rows])
+    change, integral = np.concatenate(changes), np.concatenate(integrals)
+    covariance = change.T @ integral / len(change)  # (n, n)
+    power = np.maximum((integral**2).mean(0), 1e-30)
+    variance = np.maximum((change**2).mean(0), 1e-30)
+    explained = covariance**2 / (variance[:, None] * power)
+    moving = motion.moving & (np.sqrt(variance) > MOVES / 4) & (power > (MOVES / 400) ** 2)
+    return Slopes(np.diagonal(covariance) / power, 1 - explained, moving)
+
+
+def slope_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
+    """Yield velocities that are not the slope of the positions."""
+    fit = fit_slopes(motion)
+    if fit is None or not fit.contradicts.any():
+        return
+    joints = np.flatnonzero(fit.contradicts)
+    names = [motion.names[j] for j in joints]
+    factors, own = fit.factor[joints], np.diagonal(fit.unexplained)[joints]
+    factor = float(np.median(factors))
+    evidence = (
+        f"positions of {listed(names)} change by {factor:.3g} times the integral of the "
+        f"velocities, which explains {100 * (1 - own.max()):.0f}%"
+    )
+    if (own < MAX_UNEXPLAINED).all() and np.ptp(factors) < COMMON * abs(factor):
+        for value, (what, remedy) in UNITS.items():
+            if abs(factor / value - 1) < COMMON:
+                yield Suspicion(what, evidence, remedy)
+                return
+        if len(joints) == fit.moving.sum() and factor > 0:
+            rate = 1 / (factor * float(np.median(motion.steps)))
+            yield Suspicion(
+                "time or velocities with another unit",
+                f"{evidence}, all alike",
+                f"check the rate of the rows, which would be {rate:.4g} Hz, and the unit of the "
+                "velocities",
+            )
+            return
+    swapped = {
+        motion.names[j]: motion.names[best]
+        for j in joints
+        if fit.unexplained[j, best := int(np.argmin(fit.unexplained[j]))] < SWAPPED and best != j
+    }
+    if swapped:
+        pairs = [f"that of '{other}' for '{name}'" for name, other in swapped.items()]
+        yield Suspicion(
+            "velocities of other joints", listed(pairs), "correct the order of columns"
+        )
+        return
+    yield Suspicion(
+        "velocities that are not the slope of the positions",
+        evidence,
+        "check both columns, or leave the velocities out, which are then differentiated",
+    )
