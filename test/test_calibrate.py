@@ -162,7 +162,7 @@ def test_poses_without_diversity_are_refused_in_one_line(
         ({"--block": "3"}, "no topic /blocks/block_3 of type geometry_msgs/msg/PoseWithCovarianc"),
         (
             {"--joint-states-topic": "/joints"},
-            "no topic /joints of type sensor_msgs/msg/JointState",
+            "no topic /joints with states of joints",
         ),
         ({"--out": "camera.txt"}, "--out camera.txt is not a .yaml file"),
         ({"--plot": "a.pdf"}, "--plot a.pdf is not a .png file"),

@@ -25,8 +25,6 @@ COULOMB_VELOCITY = 0.02  # [rad/s] at which Coulomb friction is fully developed
 MAX_UNEXPLAINED = 0.5  # of the variance of the effort [-]; with more the URDF does not tell
 LIKELIER = 0.5  # of the unexplained variance of another unit [-]
 DETERMINED = 0.5  # of what friction does not explain, for a factor that the data determine [-]
-    0.5  # of the variance that friction does not explain, for a factor that the data determine [-]
-)
 # current per torque [A/(N m)] of geared arms is 0.05 to 0.2; a torque has 1
 MAX_CURRENT_PER_TORQUE = 0.5
 
