@@ -1,46 +1,170 @@
-"""Worker processes: an ordered parallel map, and single calls in a new process."""
+"""Jobs on several processors: an ordered parallel map, and single calls in a new process.
+
+The map takes any executor of `concurrent.futures`: processes of this machine, or the workers of a
+dask cluster. Results depend neither on the number of workers nor on workers that are killed.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.context import ForkServerContext
-from threading import Thread
-from typing import Any, TypeVar
+from threading import Lock, Thread
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import torch
+
+from invdyn_ros.config import describe_error
 
 J = TypeVar("J")
 R = TypeVar("R")
 
+MAX_DEATHS = 3  # of workers in a row, between which no job ends
+CONNECT_TIMEOUT = 10.0  # [s] to reach a scheduler, and to wait for its first worker
+SAME_PACKAGES = ("invdyn_ros", "numpy", "torch")  # whose version the workers of a cluster share
+PREPARATIONS: dict[Callable[..., object], tuple[Any, ...]] = {}
+"""Calls that a worker makes before each job: function -> arguments."""
+_ONE_JOB = Lock()  # a process runs one at a time, whatever the threads of a dask worker
 
-def parallel_map(run: Callable[[J], R], jobs: Sequence[J], workers: int) -> Iterator[R]:
-    """Yield `run(job)` for each job, in order; results do not depend on the number of workers.
+
+class JobExecutor(Protocol):
+    """What a map needs of an executor; those of `concurrent.futures` have it."""
+
+    def map(self, fn: Callable[[Any], R], jobs: Iterable[Any], /) -> Iterator[R]:
+        """Yield `fn(job)` for each job, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """Base class of options of a command that maps over jobs."""
+
+    workers: int | None = None
+    """Number of processes; default: one per core. The results do not depend on it."""
+    scheduler: str | None = None
+    """Address of a dask scheduler, such as tcp://HOST:8786, whose workers do the jobs instead."""
+
+    @contextmanager
+    def executor(self) -> Iterator[JobExecutor]:
+        """Return the executor of the jobs.
+
+        Raises:
+            ValueError: less than one worker, both options, or no cluster at the address.
+        """
+        if self.scheduler is None:
+            cores = len(os.sched_getaffinity(0))
+            yield LocalProcesses(cores if self.workers is None else self.workers)
+            return
+        if self.workers is not None:
+            raise ValueError("--scheduler uses all workers of its cluster; leave out --workers")
+        with dask_executor(self.scheduler) as executor:
+            yield executor
+
+
+def parallel_map(
+    run: Callable[[J], R], jobs: Sequence[J], executor: JobExecutor | None = None
+) -> Iterator[R]:
+    """Yield `run(job)` for each job, in order; results do not depend on the executor.
 
     Args:
         run: picklable function.
         jobs: picklable arguments, one per call.
-        workers: number of processes, each with one thread; 1 runs the jobs in this process.
+        executor: runs the jobs; None: this process.
+    """
+    executor = executor or LocalProcesses(1)
+    yield from executor.map(partial(_run_job, run, tuple(PREPARATIONS.items())), jobs)
+
+
+class LocalProcesses:
+    """Processes of this machine, each with one thread.
+
+    The jobs of a process that is killed are done again.
+    """
+
+    def __init__(self, workers: int) -> None:
+        """Use at most so many processes; 1: this process.
+
+        Raises:
+            ValueError: `workers` is less than 1.
+        """
+        if workers < 1:
+            raise ValueError(f"workers is {workers}; it must be at least 1")
+        self.workers = workers
+
+    def map(self, fn: Callable[[J], R], jobs: Iterable[J], /) -> Iterator[R]:
+        """Yield `fn(job)` for each job, in order.
+
+        Raises:
+            ChildProcessError: processes are killed again and again.
+        """
+        jobs = list(jobs)
+        torch.set_num_threads(1)
+        if min(self.workers, len(jobs)) <= 1:
+            yield from map(fn, jobs)
+            return
+        results: dict[int, R] = {}
+        next_job = deaths = 0
+        while next_job < len(jobs):
+            remaining = {k: jobs[k] for k in range(next_job, len(jobs)) if k not in results}
+            with _process_pool(fn, min(self.workers, len(remaining))) as submit:
+                futures = submit(remaining)
+                try:
+                    for k in range(next_job, len(jobs)):
+                        yield results.pop(k) if k in results else futures[k].result()
+                        next_job = k + 1
+                except BrokenProcessPool:
+                    done = {k: f for k, f in futures.items() if k >= next_job and _succeeded(f)}
+                    deaths = 0 if done or next_job > min(futures) else deaths + 1
+                    results |= {k: future.result() for k, future in done.items()}
+            if deaths == MAX_DEATHS:
+                raise ChildProcessError(
+                    f"worker processes were killed {deaths} times without a result in between, "
+                    "perhaps for lack of memory; give fewer --workers"
+                )
+
+
+@contextmanager
+def dask_executor(address: str) -> Iterator[JobExecutor]:
+    """Return an executor whose jobs run on the workers of a dask cluster.
+
+    Dask does the jobs of a lost worker again. All machines need the files of a job at the same
+    path.
+
+    Args:
+        address: of the scheduler, such as tcp://HOST:8786.
 
     Raises:
-        ValueError: `workers` is less than 1.
+        ValueError: no scheduler there, no worker, or workers with other versions.
+        ChildProcessError: its workers are killed again and again.
     """
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; it must be at least 1")
-    torch.set_num_threads(1)
-    workers = min(workers, len(jobs))
-    if workers <= 1:
-        yield from map(run, jobs)
-        return
-    context = _context_with(getattr(run, "func", run))
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
-    try:
-        yield from pool.map(run, jobs)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    distributed = importlib.import_module("distributed")
+    lost = distributed.KilledWorker, importlib.import_module("distributed.client").CancelledError
+    _check_address(address)
+    with distributed.Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False) as client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_TIMEOUT)
+            _check_versions(address, client.get_versions(packages=list(SAME_PACKAGES)))
+        except TimeoutError as error:
+            raise ValueError(
+                f"--scheduler {address}: it has no workers; start some with "
+                f"'dask worker {address} --nworkers auto --nthreads 1'"
+            ) from error
+        try:
+            yield client.get_executor()
+        except lost as error:
+            raise ChildProcessError(
+                f"--scheduler {address}: jobs were lost with their workers, perhaps for lack of "
+                "memory; start fewer workers per machine"
+            ) from error
 
 
 def run_in_new_process(function: Callable[..., R], *args: object) -> R:
@@ -49,11 +173,85 @@ def run_in_new_process(function: Callable[..., R], *args: object) -> R:
         return pool.apply(function, args)
 
 
+def _run_job(
+    run: Callable[[J], R], preparations: Iterable[tuple[Callable[..., object], Any]], job: J
+) -> R:
+    """Return `run(job)` in a process that need not be a child of this one."""
+    with _ONE_JOB:
+        torch.set_num_threads(1)
+        for prepare, arguments in preparations:
+            prepare(*arguments)
+        return run(job)
+
+
+def _succeeded(future: Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+@contextmanager
+def _process_pool(
+    fn: Callable[[J], R], workers: int
+) -> Iterator[Callable[[dict[int, J]], dict[int, Future[R]]]]:
+    """Return a function that submits jobs; the processes end with the context."""
+    context, others = _context_with(fn), set(active_children())
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
+
+    def submit(jobs: dict[int, J]) -> dict[int, Future[R]]:
+        return {k: pool.submit(fn, job) for k, job in jobs.items()}
+
+    try:
+        yield submit
+    except BaseException:  # do not wait for jobs whose results nobody takes
+        for process in set(active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _check_address(address: str) -> None:
+    """Check that something listens at the address of a scheduler.
+
+    Raises:
+        ValueError: nothing does.
+    """
+    try:
+        parts = urlsplit(address)
+        if parts.scheme not in ("tcp", "tls") or not parts.port:
+            raise ValueError("it is not tcp://HOST:PORT")
+        socket.create_connection((parts.hostname or "", parts.port), CONNECT_TIMEOUT).close()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--scheduler {address}: no dask scheduler there: {describe_error(error)}; start one "
+            "with 'dask scheduler' and give the address that it prints"
+        ) from error
+
+
+def _check_versions(address: str, versions: dict[str, Any]) -> None:
+    """Check that scheduler and workers of a cluster have the versions of this process.
+
+    Raises:
+        ValueError: one has others, so that results might differ.
+    """
+    own = versions["client"]["packages"]
+    workers = {f"worker {name}": found for name, found in versions["workers"].items()}
+    for process, found in {"scheduler": versions["scheduler"], **workers}.items():
+        for name in SAME_PACKAGES:
+            if (actual := found["packages"].get(name)) != own[name]:
+                raise ValueError(
+                    f"--scheduler {address}: the {process} has "
+                    f"{f'{name} {actual}' if actual else f'no {name}'}, this process has "
+                    f"{own[name]}; start all of them in the same environment"
+                )
+
+
 def _context_with(function: Callable[..., Any]) -> ForkServerContext:
     """Return the context of processes that are forked from a server that imports a function.
 
     So the imports, which take seconds, happen once; a server without threads can be forked.
     """
+    while isinstance(function, partial):
+        function = function.args[0] if function.func is _run_job else function.func
     context = get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
     return context

@@ -40,6 +40,7 @@ from invdyn_ros.grasp.policies.success_rate import success_interval
 from invdyn_ros.models.checkpoint_files import METADATA_FILE
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import package_file
+from invdyn_ros.workers import LocalProcesses
 
 SIZES = {"joint": (45, 7), "cartesian": (43, 5)}  # of observations and actions of the UR5
 
@@ -77,9 +78,9 @@ def test_seed_and_index_determine_an_episode_in_any_process(monkeypatch):
     one, two = (
         [
             (index, episode._replace(wall_time=0.0))
-            for index, episode in rollout_all(jobs, processes)
+            for index, episode in rollout_all(jobs, executor)
         ]
-        for processes in (1, 2)
+        for executor in (None, LocalProcesses(2))
     )
     assert sorted(one) == sorted(two)
     assert [(index, episode.episode) for index, episode in one] == [(0, 0), (0, 2), (1, 1)]
@@ -113,7 +114,7 @@ def test_report_compares_every_policy_with_the_scripted_one(tmp_path, capfd):
         "none",
         "--episodes",
         "2",
-        "--processes",
+        "--workers",
         "1",
     ]
     assert (
@@ -145,7 +146,7 @@ def test_report_compares_every_policy_with_the_scripted_one(tmp_path, capfd):
         (["--noise"], "noise is empty"),
         (["--arm", "kuka_iiwa"], "no block to grasp for arm 'kuka_iiwa'"),
         (["--episodes", "0"], "episodes is 0"),
-        (["--processes", "0"], "processes is 0"),
+        (["--workers", "0"], "workers is 0"),
     ],
 )
 def test_invalid_settings_are_rejected_with_a_one_line_error(tmp_path, capfd, arguments, message):
@@ -161,7 +162,7 @@ def test_learned_is_the_shipped_policy():
     policies = load_policies(GraspSuccessBenchmarkConfig(policies=("learned", "expert")))
     assert [policy.name for policy in policies.values()] == ["scripted", "learned", "expert"]
     report = measure_grasp_success(
-        GraspSuccessBenchmarkConfig(policies=("expert",), noise=("hard",), episodes=2, processes=1)
+        GraspSuccessBenchmarkConfig(policies=("expert",), noise=("hard",), episodes=2, workers=1)
     )
     assert report["rows"]["expert, hard"]["success"] == 100
     with pytest.raises(ValueError, match="no learned policy is shipped for ur5e"):

@@ -21,6 +21,7 @@ from invdyn_ros.sources.excitation import (
     optimal_excitations,
 )
 from invdyn_ros.sources.simulation import simulate
+from invdyn_ros.workers import LocalProcesses
 
 SHORT_EXCITATION = ExcitationConfig(minutes=0.05, episode_seconds=1.0)
 
@@ -83,7 +84,7 @@ def test_exchange_prefers_complementary_candidates() -> None:
 def test_simulated_data_do_not_depend_on_the_number_of_workers() -> None:
     ur5 = robot("ur5")
     runs = [
-        list(simulate(ur5, SHORT_EXCITATION, load_plant("ur5"), None, workers))
+        list(simulate(ur5, SHORT_EXCITATION, load_plant("ur5"), None, LocalProcesses(workers)))
         for workers in (1, 2)
     ]
     assert len(runs[0]) == len(runs[1]) == 3
@@ -107,7 +108,7 @@ def test_every_arm_is_collected(
 
 def test_impossible_excitations_and_workers_are_refused() -> None:
     with pytest.raises(ValueError, match="workers is 0"):
-        next(simulate(robot("ur5"), SHORT_EXCITATION, workers=0))
+        LocalProcesses(0)
     with pytest.raises(ValueError, match="candidates is 0; it must be greater than 0"):
         ExcitationConfig(candidates=0)
 

@@ -17,6 +17,7 @@ from invdyn_ros.models.augmentation import WRIST_JOINTS
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import build
+from invdyn_ros.workers import LocalProcesses
 
 FILES = ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet")
 
@@ -73,7 +74,9 @@ def test_any_number_of_workers_and_any_interruption_give_the_same_bytes(
     checkpoint: Path, videos: Path, tmp_path: Path
 ) -> None:
     assert list(label_recordings(checkpoint, videos, tmp_path / "one")) == [5] * 5
-    assert list(label_recordings(checkpoint, videos, tmp_path / "two", workers=2)) == [5] * 5
+    assert (
+        list(label_recordings(checkpoint, videos, tmp_path / "two", LocalProcesses(2))) == [5] * 5
+    )
     stopped = label_recordings(checkpoint, videos, tmp_path / "three")
     for _ in range(2):
         next(stopped)

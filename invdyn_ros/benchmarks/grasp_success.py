@@ -30,6 +30,7 @@ from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
 from invdyn_ros.grasp.policies.failure_causes import FAILURE_CAUSES
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
 from invdyn_ros.robots.registry import load_scene
+from invdyn_ros.workers import WorkerOptions
 
 SHIPPED_POLICIES = ("learned", "planned")  # names of the policies that are shipped for an arm
 
@@ -37,7 +38,7 @@ Results = dict[tuple[str, str], list[EpisodeResult]]  # by policy and noise, in 
 
 
 @dataclass(frozen=True)
-class GraspSuccessBenchmarkConfig(BenchmarkOptions):
+class GraspSuccessBenchmarkConfig(BenchmarkOptions, WorkerOptions):
     """Success rates of grasp policies in simulation, beside the scripted policy's."""
 
     arm: str = "ur5"
@@ -51,8 +52,6 @@ class GraspSuccessBenchmarkConfig(BenchmarkOptions):
     """Domain randomization levels: none, default, hard."""
     episodes: PositiveInt = 1000
     """Episodes of each policy at each level."""
-    processes: PositiveInt = 2
-    """Number of worker processes; it does not change the results."""
     seed: NonNegativeInt = 7_000_000
     """Seed of the run, as `seed:=` of the live graph; those of training and validation differ."""
 
@@ -100,7 +99,6 @@ def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]
             "block_pose_model": config.block_pose_model,
             "episodes": config.episodes,
             "seed": config.seed,
-            "processes": config.processes,
         },
         rows=rows,
         pairs={names[key]: _pair_counts(*pair) for key, pair in pairs.items()},
@@ -142,8 +140,11 @@ def _run(config: GraspSuccessBenchmarkConfig, policies: Mapping[str, PolicySpec]
     ]
     results: list[list[EpisodeResult]] = [[] for _ in jobs]
     total = len(jobs) * config.episodes
-    with tqdm(total=total, unit="episode", desc="grasping", file=sys.stderr) as bar:
-        for index, result in rollout_all(jobs, config.processes):
+    with (
+        config.executor() as executor,
+        tqdm(total=total, unit="episode", desc="grasping", file=sys.stderr) as bar,
+    ):
+        for index, result in rollout_all(jobs, executor):
             results[index].append(result)
             bar.update()
     return {

@@ -46,7 +46,7 @@ from invdyn_ros.training.lottery_ticket import (
 )
 from invdyn_ros.training.trainer import TrainerConfig
 from invdyn_ros.training.xor import XorConfig
-from invdyn_ros.workers import parallel_map
+from invdyn_ros.workers import WorkerOptions, parallel_map
 
 MAX_TEST_SAMPLES = 2000
 LATENCY_CALLS = 2000
@@ -61,7 +61,7 @@ NUMPY_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @dataclass(frozen=True)
-class LotteryTicketBenchmarkConfig(BenchmarkOptions):
+class LotteryTicketBenchmarkConfig(BenchmarkOptions, WorkerOptions):
     """Error and latency of lottery tickets against sparsity."""
 
     arm: str = "ur5"
@@ -82,8 +82,6 @@ class LotteryTicketBenchmarkConfig(BenchmarkOptions):
     """Passes over the data of the arm."""
     xor_epochs: PositiveInt = 6000
     """Steps of the network that learns exclusive or."""
-    workers: PositiveInt = 2
-    """Number of processes."""
 
 
 def measure_lottery_ticket(config: LotteryTicketBenchmarkConfig) -> dict[str, Any]:
@@ -102,7 +100,8 @@ def measure_lottery_ticket(config: LotteryTicketBenchmarkConfig) -> dict[str, An
         for task in tasks.values()
         for seed in range(config.seeds)
     ]
-    results = list(parallel_map(_run, jobs, config.workers))
+    with config.executor() as executor:
+        results = list(parallel_map(_run, jobs, executor))
     rows: dict[str, Row] = {}
     curves: dict[str, Any] = {}
     for k, name in enumerate(tasks):
@@ -201,7 +200,8 @@ def _arm_task(config: LotteryTicketBenchmarkConfig) -> MotionTask:
 def _trajectories(config: LotteryTicketBenchmarkConfig, robot: Robot) -> list[Trajectory]:
     if config.data is None:
         excitation = ExcitationConfig(minutes=config.minutes)
-        return list(simulate(robot, excitation, workers=config.workers))
+        with config.executor() as executor:
+            return list(simulate(robot, excitation, executor=executor))
     dataset = read_dataset(config.data)
     check_joints(dataset, robot, config.data)
     return list(dataset.trajectories)

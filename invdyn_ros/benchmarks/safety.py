@@ -24,7 +24,7 @@ from invdyn_ros.benchmarks.safety_live import run_live_faults
 from invdyn_ros.benchmarks.safety_rig import shipped_setups
 from invdyn_ros.benchmarks.safety_runs import DrivenResult, run_delay, run_persons
 from invdyn_ros.robots.registry import ROBOTS
-from invdyn_ros.workers import parallel_map
+from invdyn_ros.workers import LocalProcesses, parallel_map
 
 Part = Literal["fuzz", "faults", "delay", "persons", "live"]
 PARTS: tuple[Part, ...] = ("fuzz", "faults", "delay", "persons", "live")
@@ -53,7 +53,7 @@ class SafetyBenchmarkConfig(BenchmarkOptions):
     seed: NonNegativeInt = 0
     """Seed of all random numbers."""
     workers: PositiveInt = 1
-    """Number of processes."""
+    """Number of processes; more of them raise the measured times."""
 
 
 def measure_safety(config: SafetyBenchmarkConfig) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _progress(
     run: Callable[[J], R], jobs: Sequence[J], config: SafetyBenchmarkConfig, name: str
 ) -> Iterator[R]:
     """Yield the results of all jobs, in order, with a progress bar."""
-    results = parallel_map(run, jobs, config.workers)
+    results = parallel_map(run, jobs, LocalProcesses(config.workers))
     yield from tqdm(results, total=len(jobs), desc=name, file=sys.stderr, mininterval=2)
 
 

@@ -34,7 +34,7 @@ from invdyn_ros.robots.registry import load_grasp_spec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.bag_files import find_bags
 from invdyn_ros.sources.grasp_bag import GraspBag, read_grasp_bag
-from invdyn_ros.sources.source import num_workers
+from invdyn_ros.workers import WorkerOptions
 
 NOT_PLACED = "did not bring the block to its goal"
 NOT_PLACED_AFTER_PUSH = "failed, or ended before the push did"
@@ -69,7 +69,7 @@ class CollectGraspOptions(OutputOptions):
 
 
 @dataclass(frozen=True)
-class CollectExpertOptions(OutputOptions):
+class CollectExpertOptions(OutputOptions, WorkerOptions):
     """Collect demonstrations by the expert of the shipped policies in simulation.
 
     They are for 'invdyn train_planner' and 'invdyn train_grasp'.
@@ -83,8 +83,6 @@ class CollectExpertOptions(OutputOptions):
     """Meaning of the actions, as in training; a planner needs joint."""
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     """Scale and period of the actions, as in training."""
-    workers: int | None = None
-    """Processes that simulate; default: one per core. The data do not depend on it."""
     demonstrations: ExpertDemonstrationConfig = field(default_factory=ExpertDemonstrationConfig)
     """Episodes and perturbations."""
 
@@ -98,15 +96,10 @@ def collect_expert(options: CollectExpertOptions) -> None:
     spec = SpaceSpec(options.arm, options.control_mode, options.action_space)
     config = options.demonstrations
     GraspEnvConfig(spec.arm)
-    episodes = list(
-        tqdm(
-            collect_expert_episodes(spec, config, num_workers(options.workers)),
-            total=config.episodes,
-            unit="episode",
-            desc="demonstrating",
-            file=sys.stderr,
-        )
-    )
+    with options.executor() as executor:
+        results = collect_expert_episodes(spec, config, executor)
+        style = {"unit": "episode", "desc": "demonstrating", "file": sys.stderr}
+        episodes = list(tqdm(results, total=config.episodes, **style))
     successful = [episode for episode in episodes if episode is not None]
     failures = len(episodes) - len(successful)
     if not successful:

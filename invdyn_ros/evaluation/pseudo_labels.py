@@ -28,7 +28,7 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.perception.camera import read_video_info
 from invdyn_ros.sources.video import read_video, video_files
 from invdyn_ros.training.data_preparation import with_acceleration
-from invdyn_ros.workers import parallel_map
+from invdyn_ros.workers import JobExecutor, parallel_map
 
 JOB_FILE = "job.json"  # in OUT.part: model and recordings of the run
 RATE_DIGITS = 3  # stamps are not accurate enough for more digits of a rate [Hz]
@@ -42,16 +42,18 @@ class LabelItem:
     recording: Path | Trajectory  # a video file, or an episode of a dataset
 
 
-def label_recordings(checkpoint: Path, data: Path, out: Path, workers: int = 1) -> Iterator[int]:
+def label_recordings(
+    checkpoint: Path, data: Path, out: Path, executor: JobExecutor | None = None
+) -> Iterator[int]:
     """Write a dataset of the recordings in `data` with the actions that a model predicts.
 
-    The episodes are in the order of the recordings and do not depend on the number of workers.
+    The episodes are in the order of the recordings and do not depend on the executor.
 
     Args:
         checkpoint: folder of the model.
         data: dataset folder, video file or folder of videos.
         out: dataset folder to write, at the end. Call again after an interruption to resume.
-        workers: number of processes.
+        executor: runs the jobs, with the same files at the same paths; None: this process.
 
     Yields:
         The number of all recordings, once per labelled recording.
@@ -60,6 +62,7 @@ def label_recordings(checkpoint: Path, data: Path, out: Path, workers: int = 1) 
         ValueError: no model, nothing to label, or data that the model cannot use.
     """
     check_writable(out)
+    checkpoint, data, out = checkpoint.absolute(), data.absolute(), out.absolute()
     model = load(checkpoint)
     items = label_items(data, model)
     parts_folder = out.with_name(f"{out.name}.part")
@@ -70,7 +73,7 @@ def label_recordings(checkpoint: Path, data: Path, out: Path, workers: int = 1) 
     remaining = [item for item in items if not _part_folder(parts_folder, item).is_dir()]
     for _ in range(len(items) - len(remaining)):
         yield len(items)
-    for _ in parallel_map(partial(_label_item, checkpoint, parts_folder), remaining, workers):
+    for _ in parallel_map(partial(_label_item, checkpoint, parts_folder), remaining, executor):
         yield len(items)
     trajectories = [
         t for item in items for t in read_dataset(_part_folder(parts_folder, item)).trajectories

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "benchmark": "selenium torchdiffeq",
+    "cluster": "distributed",
     "dofbot": "smbus2",
     "ros": "ament_index_python builtin_interfaces diagnostic_msgs geometry_msgs "
     "lifecycle_msgs rcl_interfaces rclpy rosgraph_msgs sensor_msgs std_msgs std_srvs "

@@ -18,6 +18,7 @@ from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot_spec import GraspSpec, Gripper, RobotSpec
 from invdyn_ros.robots.scene import Scene
+from invdyn_ros.workers import PREPARATIONS
 
 
 def _degrees(*angles: float) -> tuple[float, ...]:
@@ -153,6 +154,7 @@ def register_arm(arm: str) -> str:
     name, spec = read_arm_file(path, SHIPPED)
     ROBOTS[name] = spec
     os.environ[REGISTERED] = str(path)
+    PREPARATIONS[register_arm] = (str(path),)
     return name
 
 

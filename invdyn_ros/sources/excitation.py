@@ -8,7 +8,8 @@ parameters has a large determinant (D-optimality: Swevers et al. 1997, sec. III;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from invdyn_ros.robots.quintic import quintic
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
+from invdyn_ros.workers import JobExecutor, parallel_map
 
 LIMIT_SAMPLES = 600  # samples per episode that are compared with the limits
 INFORMATION_SAMPLES = 100  # samples per episode for the information matrix
@@ -33,6 +35,7 @@ SPEED_SCALES = (0.25, 1.0)  # slow episodes excite friction and gravity
 EXCHANGE_PASSES = 5  # over all episodes; few candidates change after the third
 REGULARIZATION = 1e-9  # of the information matrix, which is singular for one short episode
 CLEARANCE_SAMPLES = 150  # per motion, at which the arm must not touch itself
+EPISODES_PER_JOB = 8  # building the information of an arm takes as long as some episodes
 MAX_DRAWS = 500  # of a motion without contact
 RANK_TOLERANCE = 1e-7  # relative singular value of parameters without effect on torques
 
@@ -222,25 +225,42 @@ class FisherInformation:
         return (columns * torch.from_numpy(self.weight)[:, None]).flatten(0, 1)
 
 
-def optimal_excitations(robot: Robot, config: ExcitationConfig) -> list[ExcitationTrajectory]:
-    """Return one motion per episode, chosen for the information of all episodes together."""
-    speed_scales = np.random.default_rng(config.seed).uniform(*SPEED_SCALES, config.num_episodes)
-    free = FreeExcitations(robot)
-    candidates = [
-        [free.draw(config, random, scale) for _ in range(config.candidates)]
-        for scale, random in zip(
-            speed_scales, map(np.random.default_rng, _seeds(config)), strict=True
-        )
-    ]
+def optimal_excitations(
+    robot: Robot, config: ExcitationConfig, executor: JobExecutor | None = None
+) -> list[ExcitationTrajectory]:
+    """Return one motion per episode, chosen for the information of all episodes together.
+
+    Args:
+        robot: the arm.
+        config: duration, frequencies and fractions of the limits.
+        executor: draws the candidates; None: this process.
+    """
+    starts = range(0, config.num_episodes, EPISODES_PER_JOB)
+    jobs = [range(k, min(k + EPISODES_PER_JOB, config.num_episodes)) for k in starts]
+    draw = partial(_draw_candidates, replace(robot), config)  # a copy without MuJoCo model
+    drawn = [episode for part in parallel_map(draw, jobs, executor) for episode in part]
     if config.candidates == 1:
-        return [motions[0] for motions in candidates]
-    information_of = FisherInformation(robot).of_motion
-    information = np.array(
-        [[information_of(motion) for motion in motions] for motions in candidates]
-    )
-    return [
-        motions[k] for motions, k in zip(candidates, fedorov_exchange(information), strict=True)
-    ]
+        return [motions[0] for motions, _ in drawn]
+    chosen = fedorov_exchange(np.array([information for _, information in drawn]))
+    return [motions[k] for (motions, _), k in zip(drawn, chosen, strict=True)]
+
+
+def _draw_candidates(
+    robot: Robot, config: ExcitationConfig, episodes: range
+) -> list[tuple[list[ExcitationTrajectory], list[Array]]]:
+    """Return the candidates of each episode, and their information where one is to be chosen."""
+    speed_scales = np.random.default_rng(config.seed).uniform(*SPEED_SCALES, config.num_episodes)
+    free, fisher = FreeExcitations(robot), None
+    if config.candidates > 1:
+        fisher = FisherInformation(robot)
+    drawn = []
+    for episode in episodes:
+        random = np.random.default_rng([config.seed, episode])
+        motions = [
+            free.draw(config, random, speed_scales[episode]) for _ in range(config.candidates)
+        ]
+        drawn.append((motions, [fisher.of_motion(motion) for motion in motions] if fisher else []))
+    return drawn
 
 
 def fedorov_exchange(information: Array) -> list[int]:
@@ -260,10 +280,6 @@ def fedorov_exchange(information: Array) -> list[int]:
         if chosen == before:
             break
     return chosen
-
-
-def _seeds(config: ExcitationConfig) -> list[list[int]]:
-    return [[config.seed, episode] for episode in range(config.num_episodes)]
 
 
 def smooth_window(time: Array, length: float) -> tuple[Array, Array, Array]:

@@ -29,9 +29,8 @@ from invdyn_ros.sources.source import (
     Collection,
     Source,
     collect_episodes,
-    num_workers,
 )
-from invdyn_ros.workers import parallel_map
+from invdyn_ros.workers import JobExecutor, WorkerOptions, parallel_map
 
 CAMERA_POSITION, CAMERA_TARGET = (0.95, -0.75, 1.15), (0.36, 0.0, 0.52)  # [m] in the base frame
 SPEED_SCALES = (0.6, 1.0)  # range; slow motion causes stiction, which images do not show
@@ -65,9 +64,9 @@ class RenderedVideoConfig(Validated):
 
 
 def render_videos(
-    robot: Robot, config: RenderedVideoConfig, workers: int = 1
+    robot: Robot, config: RenderedVideoConfig, executor: JobExecutor | None = None
 ) -> Iterator[Trajectory]:
-    """Yield the videos of each motion; they do not depend on the number of workers.
+    """Yield the videos of each motion; they do not depend on the executor.
 
     The action of an image is the mean commanded joint velocity [rad/s] since the previous image;
     in the first image the arm is at rest.
@@ -75,14 +74,11 @@ def render_videos(
     Args:
         robot: the arm.
         config: motion and rendering.
-        workers: number of processes.
-
-    Raises:
-        ValueError: less than one worker.
+        executor: runs the jobs; None: this process.
     """
     # the copy has no MuJoCo model, which cannot be pickled
     run = partial(_render_motion, replace(robot), config)
-    for videos in parallel_map(run, range(config.motions), workers):
+    for videos in parallel_map(run, range(config.motions), executor):
         yield from videos
 
 
@@ -192,18 +188,17 @@ def _render_view(
 
 
 @dataclass(frozen=True)
-class RenderedVideoSource(Source):
+class RenderedVideoSource(WorkerOptions, Source):
     """Render videos of the simulated arm; the actions are commanded joint velocities."""
 
     arm: str = DEFAULT_ARM
     """Name of the arm, or FILE.yaml of an arm of a user."""
-    workers: int | None = None
-    """Processes that simulate; default: one per core. The data do not depend on it."""
     video: RenderedVideoConfig = field(default_factory=RenderedVideoConfig)
     """Motion of the arm, and rendering."""
 
     def collect(self) -> Collection:
         """Render all videos."""
         config = self.video
-        episodes = render_videos(load_robot(self.arm), config, num_workers(self.workers))
-        return collect_episodes(episodes, config.motions * config.views, self.arm)
+        with self.executor() as executor:
+            episodes = render_videos(load_robot(self.arm), config, executor)
+            return collect_episodes(episodes, config.motions * config.views, self.arm)

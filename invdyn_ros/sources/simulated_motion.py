@@ -19,12 +19,12 @@ from invdyn_ros.sources.source import (
     Source,
     arm_name,
     collect_episodes,
-    num_workers,
 )
+from invdyn_ros.workers import WorkerOptions
 
 
 @dataclass(frozen=True)
-class SimulatedMotionSource(Source):
+class SimulatedMotionSource(WorkerOptions, Source):
     """Simulate an arm that follows excitation trajectories.
 
     The bodies hopper and walker, and Gymnasium environments such as Hopper-v5, are simulated
@@ -39,8 +39,6 @@ class SimulatedMotionSource(Source):
     """Unit of the actions: torque or servo setpoint; default: that of the arm."""
     payload: float | None = None
     """Mass at the tool that is not in the URDF [kg]; default: that of the simulated arm."""
-    workers: int | None = None
-    """Processes that simulate; default: one per core. The data do not depend on it."""
     excitation: ExcitationConfig = field(default_factory=ExcitationConfig)
     """Motion of an arm."""
     rollout: PassiveRolloutConfig = field(default_factory=PassiveRolloutConfig)
@@ -61,6 +59,7 @@ class SimulatedMotionSource(Source):
     def _collect_arm(self) -> Collection:
         robot = load_robot(arm_name(self.arm, self.urdf, DEFAULT_ARM), self.urdf)
         changes = {} if self.payload is None else {"payload": self.payload}
-        plant, workers = load_plant(robot.name, **changes), num_workers(self.workers)
-        episodes = simulate(robot, self.excitation, plant, self.unit, workers)
-        return collect_episodes(episodes, self.excitation.num_episodes, robot.name)
+        plant = load_plant(robot.name, **changes)
+        with self.executor() as executor:
+            episodes = simulate(robot, self.excitation, plant, self.unit, executor)
+            return collect_episodes(episodes, self.excitation.num_episodes, robot.name)

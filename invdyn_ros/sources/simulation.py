@@ -26,7 +26,7 @@ from invdyn_ros.sources.excitation import (
     optimal_excitations,
 )
 from invdyn_ros.typing import Array
-from invdyn_ros.workers import parallel_map
+from invdyn_ros.workers import JobExecutor, parallel_map
 
 # [-], [s2/rad] of a typical geared joint, relative to the effort limit
 COULOMB_GUESS, ROTOR_GUESS = 0.01, 0.002
@@ -46,29 +46,26 @@ def simulate(
     config: ExcitationConfig,
     plant: PlantConfig | None = None,
     unit: Literal["N m", "rad"] | None = None,
-    workers: int = 1,
+    executor: JobExecutor | None = None,
 ) -> Iterator[Trajectory]:
     """Yield one trajectory per episode: measured motion and the action sent at each tick.
 
-    Each episode has its own simulation, so that results do not depend on the number of workers.
+    Each episode has its own simulation, so that results do not depend on the executor.
 
     Args:
         robot: the arm.
         config: excitation.
         plant: differences from the URDF; default: those of the arm.
         unit: torque or setpoint; default: that of the arm.
-        workers: number of processes; 1: this process.
-
-    Raises:
-        ValueError: less than one worker.
+        executor: runs the jobs; None: this process.
     """
     arm = replace(robot)  # a copy without MuJoCo model, which cannot be pickled
     run = partial(
         simulate_episode, arm, plant or load_plant(robot.name), unit or robot.action_unit
     )
-    motions = optimal_excitations(robot, config)
+    motions = optimal_excitations(robot, config, executor)
     seeds = [config.seed * 100_003 + episode for episode in range(len(motions))]
-    yield from parallel_map(run, list(zip(motions, seeds, strict=True)), workers)
+    yield from parallel_map(run, list(zip(motions, seeds, strict=True)), executor)
 
 
 def simulate_episode(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -63,11 +62,6 @@ def collect_episodes(episodes: Iterable[Trajectory], count: int, robot: str) -> 
     trajectories = list(bar)
     result = ImportResult(trajectories, sum(map(len, trajectories)), {}).named(SIMULATED)
     return Collection(result, robot, trajectories[0].rate)
-
-
-def num_workers(requested: int | None) -> int:
-    """Return the number of worker processes; by default one per core."""
-    return len(os.sched_getaffinity(0)) if requested is None else requested
 
 
 def arm_name(arm: str | None, urdf: Path | None, default: str) -> str:

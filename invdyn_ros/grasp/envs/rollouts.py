@@ -1,7 +1,7 @@
 """Rollouts of policies on numbered episodes.
 
 Seed and index determine an episode, so every policy gets the same block positions and noise, and
-the number of processes does not change the results.
+the executor does not change the results.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from invdyn_ros.grasp.envs.agents import GraspAgent, PolicySpec
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.policies.failure_causes import EpisodeTrace, classify_failure
-from invdyn_ros.workers import parallel_map
+from invdyn_ros.workers import JobExecutor, parallel_map
 
 EPISODES_PER_JOB = 20  # maximum for one worker process, which creates an environment per job
 
@@ -110,26 +110,23 @@ def rollout_episode(env: GraspEnv, agent: GraspAgent, seed: int, episode: int) -
 
 
 def rollout_all(
-    jobs: Sequence[RolloutJob], processes: int = 1
+    jobs: Sequence[RolloutJob], executor: JobExecutor | None = None
 ) -> Iterator[tuple[int, EpisodeResult]]:
     """Run the episodes of several jobs in order.
 
     Args:
         jobs: the jobs.
-        processes: number of worker processes; 1: run in this process.
+        executor: runs parts of the jobs; None: this process, which yields after each episode.
 
     Yields:
         Index of the job and result of one of its episodes.
-
-    Raises:
-        ValueError: less than one process.
     """
-    if processes == 1:
+    if executor is None:
         for index, job in enumerate(jobs):
             yield from ((index, result) for result in rollout(job))
         return
     parts = [(index, part) for index, job in enumerate(jobs) for part in split_job(job)]
-    outcomes = parallel_map(_rollout_list, [part for _, part in parts], processes)
+    outcomes = parallel_map(_rollout_list, [part for _, part in parts], executor)
     for (index, _), results in zip(parts, outcomes, strict=True):
         yield from ((index, result) for result in results)
 

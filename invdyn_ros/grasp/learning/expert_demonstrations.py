@@ -17,7 +17,7 @@ from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.learning.recorded_episodes import ReplayedEpisode
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
-from invdyn_ros.workers import parallel_map
+from invdyn_ros.workers import JobExecutor, parallel_map
 
 EXPERT_SEED_OFFSET = 4_000_000  # from the seed of training
 PUSH_START = 0.0, 5.0  # [s] earliest and latest start of a push
@@ -61,7 +61,7 @@ class DemonstrationJob(NamedTuple):
 
 
 def collect_expert_episodes(
-    spec: SpaceSpec, config: ExpertDemonstrationConfig, workers: int
+    spec: SpaceSpec, config: ExpertDemonstrationConfig, executor: JobExecutor | None = None
 ) -> Iterator[ReplayedEpisode | None]:
     """Yield the episodes of the expert in order.
 
@@ -70,15 +70,15 @@ def collect_expert_episodes(
     Args:
         spec: arm and action space.
         config: settings of the demonstrations.
-        workers: number of processes, which does not change the episodes.
+        executor: runs the jobs; None: this process.
 
     Raises:
-        ValueError: the arm has no block to grasp, or there is less than one worker.
+        ValueError: the arm has no block to grasp.
     """
     starts = range(0, config.episodes, EPISODES_PER_JOB)
     numbers = [range(k, min(k + EPISODES_PER_JOB, config.episodes)) for k in starts]
     jobs = [DemonstrationJob(part, spec, config) for part in numbers]
-    for episodes in parallel_map(_run_job, jobs, workers):
+    for episodes in parallel_map(_run_job, jobs, executor):
         yield from episodes
 
 
