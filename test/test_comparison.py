@@ -19,9 +19,8 @@ from invdyn_ros.evaluation.compare import (
     ComparisonJob,
     comparison_report,
     family_configs,
-    load_trajectories,
-    train_and_evaluate,
-    train_seeds,
+    train_run,
+    trained_runs,
 )
 from invdyn_ros.evaluation.comparison_table import comparison_rows, markdown
 from invdyn_ros.evaluation.report_keys.registry import undescribed_keys, unused_keys
@@ -51,7 +50,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compare(folder: Path, out: str, *more: str) -> dict:
     arguments = ["--data", folder / "data", "--out", folder / out, "--configs", folder / "configs"]
-    assert cli.main([*map(str, arguments), "--families", *FAMILIES, "--seeds", "2", *more]) == 0
+    more = ("--seeds", "2", "--workers", "1", *more)
+    assert cli.main([*map(str, arguments), "--families", *FAMILIES, *more]) == 0
     return json.loads((folder / out / "compare.json").read_text())
 
 
@@ -134,41 +134,38 @@ def test_finished_comparison_is_not_trained_again(
 
 
 def test_interrupted_training_is_resumed(folder: Path, tmp_path: Path) -> None:
-    def stop(config: TrainConfig, progress: object) -> None:
+    def stop(progress: object) -> None:
         raise KeyboardInterrupt
 
-    config = configs(folder)["mlp"]
-    whole = load_trajectories(folder / "data")
+    config, one, two = configs(folder)["mlp"], tmp_path / "one", tmp_path / "two"
     with pytest.raises(KeyboardInterrupt):
-        train_and_evaluate(job(folder, tmp_path), config, whole, stop)
+        train_run(job(folder, one).training(""), config, stop)
     epochs: list[int] = []
-    note = lambda config, progress: epochs.append(progress.epoch)  # noqa: E731
-    late = train_and_evaluate(job(folder, tmp_path), config, whole, note)
+    train_run(
+        job(folder, one).training(""), config, lambda progress: epochs.append(progress.epoch)
+    )
     assert epochs == [2]
-    whole = train_and_evaluate(job(folder, tmp_path / "whole"), config, whole)
-    assert late.test["nmse"] == whole.test["nmse"]
+    train_run(job(folder, two).training(""), config)
+    weights = [(out / "mlp_0" / "model.safetensors").read_bytes() for out in (one, two)]
+    assert weights[0] == weights[1]
 
 
 def test_another_config_is_trained_afresh(folder: Path, tmp_path: Path) -> None:
-    config = configs(folder)["rigid_body"]
-    whole = load_trajectories(folder / "data")
-    first = train_and_evaluate(job(folder, tmp_path), config, whole)
-    (other,) = train_seeds(
-        job(folder, tmp_path), family_configs(("rigid_body",))["rigid_body"], 3, whole
-    )
-    assert first.checkpoint == other.checkpoint and other.seconds is not None
-    assert load(other.checkpoint).meta.config["min_velocity"] == 0.05
+    job_ = job(folder, tmp_path).training("")
+    assert train_run(job_, configs(folder)["rigid_body"]) is not None
+    assert train_run(job_, configs(folder)["rigid_body"]) is None
+    assert train_run(job_, family_configs(("rigid_body",))["rigid_body"]) is not None
+    assert load(tmp_path / "rigid_body_0").meta.config["min_velocity"] == 0.05
 
 
 def test_folder_with_other_files_is_refused(folder: Path, tmp_path: Path) -> None:
     mine = tmp_path / "rigid_body_0" / "thesis.txt"
     mine.parent.mkdir()
     mine.write_text("years of work")
-    config = configs(folder)["rigid_body"]
     with pytest.raises(
         ValueError, match="holds files that are not of a comparison; give another --out"
     ):
-        train_and_evaluate(job(folder, tmp_path), config, load_trajectories(folder / "data"))
+        train_run(job(folder, tmp_path).training(""), configs(folder)["rigid_body"])
     assert mine.read_text() == "years of work"
 
 
@@ -182,8 +179,8 @@ def run_with_errors(name: str, val: float, test: float, template: TrainedRun) ->
 
 
 def test_families_are_ranked_by_validation_error(folder: Path, tmp_path: Path) -> None:
-    config = configs(folder)["rigid_body"]
-    some = train_and_evaluate(job(folder, tmp_path), config, load_trajectories(folder / "data"))
+    config = family_configs(("rigid_body",), folder / "configs")
+    (some,) = trained_runs(job(folder, tmp_path), config, 1)
     runs_of = {
         "mlp": [
             run_with_errors("mlp_0", 0.3, 0.1, some),

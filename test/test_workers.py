@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from test_processes import has_ended
@@ -46,8 +45,7 @@ def square(job):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["processes", "cluster"])
-def test_jobs_of_a_killed_worker_are_done_again(kind, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}")
+def test_jobs_of_a_killed_worker_are_done_again(kind, tmp_path):
     jobs = [(k, tmp_path) for k in range(8)]
     if kind == "processes":
         results = list(parallel_map(square, jobs, LocalProcesses(2)))
@@ -62,13 +60,13 @@ def test_jobs_of_a_killed_worker_are_done_again(kind, tmp_path, monkeypatch):
     assert results == [k**2 for k in range(8)]
 
 
-def test_worker_that_always_dies_and_absent_clusters_are_one_line(tmp_path):
-    with pytest.raises(ChildProcessError, match="killed 3 times .*; give fewer --workers"):
+def test_worker_that_always_dies_and_absent_clusters_are_one_line():
+    with pytest.raises(ChildProcessError, match=r"killed 3 times .*; give fewer --workers"):
         list(parallel_map(os._exit, [9, 9], LocalProcesses(2)))
     for address in ("tcp://127.0.0.1:9", "localhost", "http://localhost:8786", ""):
         options = WorkerOptions(scheduler=address)
         with (
-            pytest.raises(ValueError, match="no dask scheduler .*'dask scheduler'"),
+            pytest.raises(ValueError, match=r"no dask scheduler .*'dask scheduler'"),
             options.executor(),
         ):
             pass

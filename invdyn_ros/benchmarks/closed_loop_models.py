@@ -15,7 +15,7 @@ from invdyn_ros.control.computed_torque import (
     MeasuredState,
 )
 from invdyn_ros.control.motion_profile import Plan
-from invdyn_ros.evaluation.compare import ComparisonJob, load_trajectories, train_seeds
+from invdyn_ros.evaluation.compare import ComparisonJob, trained_runs
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody, urdf_model
 from invdyn_ros.models.predictor import Predictor
@@ -103,10 +103,7 @@ def train_families(
         configs: family -> training config.
     """
     job = ComparisonJob(data, out, robot, None)
-    return {
-        family: train_seeds(job, config, 1, load_trajectories(data))[0].model
-        for family, config in configs.items()
-    }
+    return {run.config.family: run.model for run in trained_runs(job, configs, 1)}
 
 
 def models_under_test(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from pydantic import PositiveInt
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.cli.train import ProgressBar
 from invdyn_ros.config import Validated
 from invdyn_ros.data.atomic_file import write_atomically, write_json
 from invdyn_ros.data.dataset import DatasetInfo, read_dataset
@@ -20,8 +18,7 @@ from invdyn_ros.evaluation.compare import (
     TrainedRun,
     comparison_report,
     family_configs,
-    load_trajectories,
-    train_seeds,
+    trained_runs,
 )
 from invdyn_ros.evaluation.comparison_table import markdown
 from invdyn_ros.evaluation.headlines import headline, headline_text
@@ -33,12 +30,11 @@ from invdyn_ros.robots.registry import launchable_arms
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.source import arm_name
 from invdyn_ros.training.data_preparation import check_joints
-from invdyn_ros.training.run_config import TrainConfig
-from invdyn_ros.training.training_state import Progress
+from invdyn_ros.workers import WorkerOptions
 
 
 @dataclass(frozen=True)
-class CompareOptions(Validated):
+class CompareOptions(Validated, WorkerOptions):
     """Train every model family on a dataset and compare them on held-out motion."""
 
     data: Path
@@ -73,16 +69,20 @@ def main(argv: list[str] | None = None) -> int:
     job = ComparisonJob(
         options.data, options.out, robot, _tracking_task(options, robot, dataset.info)
     )
-    runs_of = {}
-    for family, config in configs.items():
-        with closing(TrainingProgress()) as bar:
-            trajectories = load_trajectories(options.data)
-            runs_of[family] = train_seeds(
-                job, config, options.seeds, trajectories, bar.update, bar.end
-            )
+    runs_of: dict[str, list[TrainedRun]] = {}
+    interrupted = False
+    try:
+        with options.executor() as executor:
+            for run in trained_runs(job, configs, options.seeds, executor):
+                runs_of.setdefault(run.config.family, []).append(run)
+                print(_line(run), flush=True)
+    except KeyboardInterrupt:
+        if not runs_of:
+            raise
+        interrupted = True
     result = comparison_report(job, runs_of)
     options.out.mkdir(parents=True, exist_ok=True)
-    result["run"] = run_info("compare", command_line("compare", argv))
+    result["run"] = run_info("compare", command_line("compare", argv), interrupted)
     write_json(options.out / "compare.json", result)
     text = markdown(result)
     write_atomically(options.out / "compare.md", text.encode())
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"\n{text}")
     print(headline_text(headline("compare", result)))
     attempt_page(options.out / "compare.json", lambda: _write_page(options.out, result))
-    return 0
+    return 130 if interrupted else 0
 
 
 def _write_page(out: Path, result: dict[str, Any]) -> Path:
@@ -99,31 +99,11 @@ def _write_page(out: Path, result: dict[str, Any]) -> Path:
     return write_report_page(out / "compare.json", "compare", result, sections, plots)
 
 
-class TrainingProgress:
-    """Progress bar of a training run, and a line when it is done."""
-
-    def __init__(self) -> None:
-        self.bar: ProgressBar | None = None
-
-    def update(self, config: TrainConfig, progress: Progress) -> None:
-        """Update the bar."""
-        if self.bar is None:
-            self.bar = ProgressBar(config.family, config.trainer.epochs)
-        self.bar.update(progress)
-
-    def end(self, run: TrainedRun) -> None:
-        """Print the errors of a model."""
-        self.close()
-        status = "loaded" if run.seconds is None else f"trained in {run.seconds:.0f} s"
-        errors = (_percent(row["nmse"]["mean"]) for row in (run.val, run.test))
-        text = "{}: {}, nMSE {} on validation, {} on test"
-        print(text.format(run.checkpoint.name, status, *errors), flush=True)
-
-    def close(self) -> None:
-        """Close the bar."""
-        if self.bar is not None:
-            self.bar.close()
-        self.bar = None
+def _line(run: TrainedRun) -> str:
+    """Return the errors of a model in a line."""
+    status = "loaded" if run.seconds is None else f"trained in {run.seconds:.0f} s"
+    val, test = (_percent(row["nmse"]["mean"]) for row in (run.val, run.test))
+    return f"{run.checkpoint.name}: {status}, nMSE {val} on validation, {test} on test"
 
 
 def _tracking_task(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
 
 from invdyn_ros.config import load_json, load_yaml, to_mapping
 from invdyn_ros.data.atomic_file import write_json
@@ -19,16 +23,15 @@ from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.evaluation.trained_run import TrainedRun, best_family
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.robots.robot import Robot, package_file
 from invdyn_ros.training.data_preparation import with_acceleration
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
 from invdyn_ros.training.train import train
 from invdyn_ros.training.training_state import STATE_FILE, Progress
+from invdyn_ros.workers import JobExecutor, parallel_map
 
 RUN_FILE = "run.json"
-ProgressCallback = Callable[[TrainConfig, Progress], None]
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,28 @@ class ComparisonJob:
     robot: Robot
     tracking_task: TrackingTask | None
     """Simulation in which the models drive the arm; None: no simulation."""
+
+    def training(self, data_hash: str) -> TrainingJob:
+        """Return what training needs, which can be pickled; a MuJoCo model cannot."""
+        return TrainingJob(
+            self.data.absolute(), self.out.absolute(), replace(self.robot), data_hash
+        )
+
+
+class TrainingJob(NamedTuple):
+    """Dataset and output folder of the training of a comparison.
+
+    Attributes:
+        data: dataset folder.
+        out: folder of the checkpoints.
+        robot: the arm.
+        data_hash: fingerprint of the dataset.
+    """
+
+    data: Path
+    out: Path
+    robot: Robot
+    data_hash: str
 
 
 def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[str, TrainConfig]:
@@ -79,79 +104,84 @@ def load_trajectories(data: Path) -> list[Trajectory]:
     return with_acceleration(read_dataset(data).trajectories)
 
 
-def train_and_evaluate(
+def trained_runs(
     job: ComparisonJob,
-    config: TrainConfig,
-    trajectories: list[Trajectory],
-    on_progress: ProgressCallback = lambda config, progress: None,
-) -> TrainedRun:
-    """Train one model, unless the folder already holds it, and evaluate it.
-
-    Args:
-        job: dataset and output folder.
-        config: training config; its family and seed name the checkpoint folder.
-        trajectories: all trajectories of the dataset.
-        on_progress: called after each epoch.
-    """
-    folder = job.out / f"{config.family}_{config.seed}"
-    start = time.perf_counter()
-    model, trained = train_or_load(job, config, fingerprint(trajectories), folder, on_progress)
-    seconds = time.perf_counter() - start if trained else None
-    val, test = evaluate(model, trajectories, part="val"), evaluate(model, trajectories)
-    return TrainedRun(folder, config, model, val, test, seconds)
-
-
-def train_seeds(
-    job: ComparisonJob,
-    config: TrainConfig,
+    configs: Mapping[str, TrainConfig],
     seeds: int,
-    trajectories: list[Trajectory],
-    on_progress: ProgressCallback = lambda config, progress: None,
-    on_run: Callable[[TrainedRun], None] = lambda done: None,
-) -> list[TrainedRun]:
-    """Train a family with several seeds on one split; only once if it has a closed-form solution.
+    executor: JobExecutor | None = None,
+) -> Iterator[TrainedRun]:
+    """Train each family with several seeds on one split, and yield the evaluated models.
+
+    A family with a closed-form solution is trained once. The models are evaluated while nothing
+    is trained, since their latency is measured. After Ctrl-C those that are trained follow.
 
     Args:
         job: dataset and output folder.
-        config: training config of the family.
+        configs: family -> training config.
         seeds: number of seeds, counted from that of the config.
-        trajectories: all trajectories of the dataset.
-        on_progress: called after each epoch.
-        on_run: called after each trained model.
+        executor: trains the models, with the same files at the same paths; None: this process.
     """
-    done: list[TrainedRun] = []
-    for seed in range(seeds):
-        seeded = replace(config, seed=config.seed + seed, split_seed=config.resolved_split_seed)
-        done.append(train_and_evaluate(job, seeded, trajectories, on_progress))
-        on_run(done[-1])
-        if done[-1].model.meta.data["epochs"] == 0:
-            break
-    return done
+    trajectories = load_trajectories(job.data)
+    run = partial(train_run, job.training(fingerprint(trajectories)))
+    first = [replace(c, split_seed=c.resolved_split_seed) for c in configs.values()]
+    evaluated = yield from _evaluated(job, trajectories, run, first, executor)
+    later = [
+        replace(done.config, seed=done.config.seed + seed)
+        for done in evaluated
+        if done.model.meta.data["epochs"]
+        for seed in range(1, seeds)
+    ]
+    yield from _evaluated(job, trajectories, run, later, executor)
 
 
-def train_or_load(
+def _evaluated(
     job: ComparisonJob,
-    config: TrainConfig,
-    data_hash: str,
-    folder: Path,
-    on_progress: ProgressCallback,
-) -> tuple[InverseDynamics, bool]:
-    """Return the model of a config, and whether it had to be trained.
+    trajectories: list[Trajectory],
+    run: Callable[[TrainConfig], float | None],
+    configs: list[TrainConfig],
+    executor: JobExecutor | None,
+) -> Generator[TrainedRun, None, list[TrainedRun]]:
+    """Train models, with a progress bar, then yield them with their errors; return them all."""
+    results = parallel_map(run, configs, executor)
+    bar = tqdm(results, total=len(configs), unit="model", desc="training", file=sys.stderr)
+    seconds: list[float | None] = []
+    interruption, evaluated = None, []
+    try:
+        for taken in bar:
+            seconds.append(taken)
+    except KeyboardInterrupt as error:
+        interruption = error
+    for config, taken in zip(configs, seconds, strict=False):
+        folder = run_folder(job.out, config)
+        model = load(folder, config.device, job.robot)
+        val, test = evaluate(model, trajectories, part="val"), evaluate(model, trajectories)
+        evaluated.append(TrainedRun(folder, config, model, val, test, taken))
+        yield evaluated[-1]
+    if interruption is not None:
+        raise interruption
+    return evaluated
 
-    A finished run with the same config and data is loaded, an interrupted one is resumed, and any
+
+def train_run(
+    job: TrainingJob,
+    config: TrainConfig,
+    on_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> float | None:
+    """Train the model of a config and return the time it took [s], None if it had been trained.
+
+    A finished run with the same config and data is kept, an interrupted one is resumed, and any
     other run is replaced.
 
     Args:
         job: dataset and output folder.
-        config: training config.
-        data_hash: fingerprint of the dataset.
-        folder: checkpoint folder.
-        on_progress: called after each epoch.
+        config: training config; its family and seed name the checkpoint folder.
+        on_epoch: called after each epoch.
 
     Raises:
         ValueError: the folder holds files that are not of a comparison.
     """
-    settings = to_mapping(config) | {"data": data_hash, "arm": job.robot.name}
+    start, folder = time.perf_counter(), run_folder(job.out, config)
+    settings = to_mapping(config) | {"data": job.data_hash, "arm": job.robot.name}
     settings.pop("threads")
     file = folder / RUN_FILE
     previous = load_json(file, "delete the folder") if file.is_file() else {}
@@ -163,15 +193,18 @@ def train_or_load(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         previous = {"settings": settings, "finished": False}
-        _write(file, previous)
+        write_json(file, previous)
     elif previous.get("finished"):
-        return load(folder, config.device, job.robot), False
+        return None
     resume = (folder / STATE_FILE).is_file()
-    train(
-        config, job.data, folder, resume, job.robot, lambda progress: on_progress(config, progress)
-    )
-    _write(file, previous | {"finished": True})
-    return load(folder, config.device, job.robot), True
+    train(config, job.data, folder, resume, job.robot, on_epoch)
+    write_json(file, previous | {"finished": True})
+    return time.perf_counter() - start
+
+
+def run_folder(out: Path, config: TrainConfig) -> Path:
+    """Return the checkpoint folder of a config."""
+    return out / f"{config.family}_{config.seed}"
 
 
 def comparison_report(
@@ -253,7 +286,3 @@ def _row(best: TrainedRun, runs: Sequence[TrainedRun]) -> dict[str, Any]:
             for run in runs
         ],
     }
-
-
-def _write(file: Path, values: Mapping[str, Any]) -> None:
-    write_json(file, values)

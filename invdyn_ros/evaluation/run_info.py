@@ -17,14 +17,16 @@ COMMAND_VARIABLE = "INVDYN_COMMAND"
 """Environment variable that tells a node the command that started its graph."""
 
 
-def run_info(kind: str, command: str | None) -> dict[str, Any]:
+def run_info(kind: str, command: str | None, interrupted: bool = False) -> dict[str, Any]:
     """Return the origin of a report; see `report_keys.registry.ORIGIN_KEYS`.
 
     Args:
         kind: kind of the report, a key of REPORT_KEYS.
         command: command that writes it; None if it is unknown.
+        interrupted: the command was stopped before its end.
     """
-    return {
+    mark = {"interrupted": True} if interrupted else {}
+    return mark | {
         "kind": kind,
         "command": command,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

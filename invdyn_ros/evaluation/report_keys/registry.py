@@ -18,6 +18,9 @@ ORIGIN_KEYS = {
     "run": ReportKey("origin of the report"),
     "run.kind": ReportKey("kind of the report"),
     "run.command": ReportKey("command that wrote it"),
+    "run.interrupted": ReportKey(
+        "the command was stopped before its end; there only then", optional=True
+    ),
     "run.date": ReportKey("time at which it was written, UTC"),
     "run.cpu": ReportKey("processor"),
     "run.cores": ReportKey("processor cores that it could use"),
