@@ -152,10 +152,11 @@ def test_interrupted_training_is_resumed(folder: Path, tmp_path: Path) -> None:
 
 def test_another_config_is_trained_afresh(folder: Path, tmp_path: Path) -> None:
     job_ = job(folder, tmp_path).training("")
-    assert train_run(job_, configs(folder)["rigid_body"]) is not None
-    assert train_run(job_, configs(folder)["rigid_body"]) is None
-    assert train_run(job_, family_configs(("rigid_body",))["rigid_body"]) is not None
-    assert load(tmp_path / "rigid_body_0").meta.config["min_velocity"] == 0.05
+    config = configs(folder)["rigid_body"]
+    assert train_run(job_, config) is not None
+    assert train_run(job_, config) is None
+    assert train_run(job_, replace(config, test_fraction=0.4)) is not None
+    assert load(tmp_path / "rigid_body_0").meta.data["split"]["fraction"] == 0.4
 
 
 def test_folder_with_other_files_is_refused(folder: Path, tmp_path: Path) -> None:
