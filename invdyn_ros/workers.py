@@ -24,8 +24,6 @@ from urllib.parse import urlsplit
 
 import torch
 
-from invdyn_ros.config import describe_error
-
 J = TypeVar("J")
 R = TypeVar("R")
 
@@ -222,7 +220,7 @@ def _check_address(address: str) -> None:
         socket.create_connection((parts.hostname or "", parts.port), CONNECT_TIMEOUT).close()
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"--scheduler {address}: no dask scheduler there: {describe_error(error)}; start one "
+            f"--scheduler {address}: no dask scheduler there ({error}); start one "
             "with 'dask scheduler' and give the address that it prints"
         ) from error
 
@@ -234,10 +232,10 @@ def _check_versions(address: str, versions: dict[str, Any]) -> None:
         ValueError: one has others, so that results might differ.
     """
     own = versions["client"]["packages"]
-    workers = {f"worker {name}": found for name, found in versions["workers"].items()}
-    for process, found in {"scheduler": versions["scheduler"], **workers}.items():
+    workers = {f"worker {name}": row for name, row in versions["workers"].items()}
+    for process, row in {"scheduler": versions["scheduler"], **workers}.items():
         for name in SAME_PACKAGES:
-            if (actual := found["packages"].get(name)) != own[name]:
+            if (actual := row["packages"].get(name)) != own[name]:
                 raise ValueError(
                     f"--scheduler {address}: the {process} has "
                     f"{f'{name} {actual}' if actual else f'no {name}'}, this process has "
