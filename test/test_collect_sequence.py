@@ -64,7 +64,7 @@ SEQUENCES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "time backwards": (_no_stamps, "row 3 has time 0.15 s after 0.2 s; sort the rows"),
     "one sample": (_one_sample, "the episode from row 30 on has 1 samples; it needs 2"),
     "truncated": (_truncated, "not a readable hdf5 file"),
-    "pickled": (_pickled, "not a readable npz file"),
+    "pickled": (_pickled, "no column 'actions'; it has none of numbers"),
     "empty": (_empty, "it has no rows"),
     "unknown kind": (_text, "unknown file format; known are .npz"),
     "no such column": (

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.sources.sequence_config import SequenceConfig
 from invdyn_ros.sources.sequence_files import read_sequence
-from invdyn_ros.sources.transition_table import SequenceConfig
 
 COLUMNS: dict[str, Any] = {
     "position": "q_0,q_1",
@@ -66,9 +66,10 @@ def test_stamps_have_the_stated_unit_and_a_wrong_one_is_named(tmp_path: Path) ->
     path = write_csv(tmp_path / "data.csv", "comma", **rows)
     columns = COLUMNS | {"time": "time", "rate": None}
     with pytest.raises(ValueError, match=r"time rises by 20 s .*--time-unit s\|ms"):
-        read(path, **columns)
-    (part,) = read(path, **columns, time_unit="ms")
-    np.testing.assert_allclose(np.diff(part.time), 0.02, atol=1e-9)
+        read(path, **columns, time_unit="s")
+    for stated in ({"time_unit": "ms"}, {}):  # the only unit of a usual rate
+        (part,) = read(path, **columns, **stated)
+        np.testing.assert_allclose(np.diff(part.time), 0.02, atol=1e-9)
 
 
 def test_damaged_csv_files_are_refused_in_one_line(tmp_path: Path) -> None:
@@ -82,4 +83,4 @@ def test_damaged_csv_files_are_refused_in_one_line(tmp_path: Path) -> None:
             read(path, **COLUMNS)
     path.write_text(path.read_text().replace("q_1", "q_0"))
     with pytest.raises(ValueError, match="its header has 'q_0' twice"):
-        read(path, **COLUMNS)
+        read(path, **COLUMNS | {"position": "q_0", "action": "tau_0"})

@@ -13,10 +13,10 @@ import zarr
 
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.sources.array_files import parse_columns
+from invdyn_ros.sources.column_names import parse_columns
 from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
+from invdyn_ros.sources.sequence_config import SequenceConfig
 from invdyn_ros.sources.sequence_files import read_sequence
-from invdyn_ros.sources.transition_table import SequenceConfig
 from invdyn_ros.sources.transitions import chain_transitions
 
 RATE, LENGTHS = 50.0, (30, 20, 50)

@@ -36,8 +36,8 @@ from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.hand_eye_bag import read_hand_eye_bag
 from invdyn_ros.sources.lerobot_dataset import LeRobotConfig, LeRobotSource
 from invdyn_ros.sources.rosbag import BagConfig, BagSource
+from invdyn_ros.sources.sequence_config import SequenceConfig
 from invdyn_ros.sources.sequence_files import SequenceSource
-from invdyn_ros.sources.transition_table import SequenceConfig
 from invdyn_ros.sources.video import VideoConfig, read_videos
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train_time_series import parse_time_series_config

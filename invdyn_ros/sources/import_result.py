@@ -21,6 +21,8 @@ class ImportResult(NamedTuple):
     """Reason -> number of rows that were added (positive) or left out (negative)."""
     recorded: Sequence[Trajectory] = ()
     """The trajectories before resampling; empty: they were not resampled."""
+    notes: tuple[str, ...] = ()
+    """Lines for the user."""
 
     def summary(self) -> str:
         """Return the number of rows in and out, with reasons, in one line.
@@ -60,11 +62,14 @@ def _is_store(path: Path) -> bool:
 
 def merge_results(parts: Iterable[ImportResult]) -> ImportResult:
     """Merge several results into one."""
-    trajectories, rows, changes, recorded = [], 0, Counter[str](), list[Trajectory]()
+    trajectories, recorded = list[Trajectory](), list[Trajectory]()
+    rows, changes, notes = 0, Counter[str](), list[str]()
     for part in parts:
         trajectories += part.trajectories
         recorded += part.recorded
         rows += part.rows
+        notes += part.notes
         for reason, count in part.changes.items():
             changes[reason] += count
-    return ImportResult(trajectories, rows, dict(changes), recorded)
+    lines = tuple(dict.fromkeys(notes))
+    return ImportResult(trajectories, rows, dict(changes), recorded, lines)

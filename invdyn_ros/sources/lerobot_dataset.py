@@ -16,9 +16,9 @@ from invdyn_ros.models.gravity import conversion_note, convert_actions
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.array_files import read_tables
 from invdyn_ros.sources.import_result import ImportResult, merge_results
+from invdyn_ros.sources.sequence_config import SequenceConfig
 from invdyn_ros.sources.sequence_files import read_episodes
 from invdyn_ros.sources.source import Collection, Source, arm_name, resolve_joint_names
-from invdyn_ros.sources.transition_table import SequenceConfig
 
 DUPLICATES = "duplicates of earlier samples"
 
@@ -75,9 +75,12 @@ def read_lerobot_folder(
     tables = [t for chunk in sorted(path.glob("data/chunk-*")) for t in read_tables(chunk, STATE)]
     if not tables:
         raise ValueError(f"{path / 'data'}: no chunk-*/*.parquet; copy or download it again")
-    width = tables[0].select("action", STATE).shape[-1]
+    width, state_width = (
+        tables[0].contents.widths[tables[0].find(name, STATE)[0].name] or 1
+        for name in ("action", STATE)
+    )
     names = joint_names or _joints(info, width, path)
-    columns = _columns(tables[0].select(STATE, STATE).shape[-1], len(names), config)
+    columns = _columns(state_width, len(names), config)
     return merge_results(read_episodes(table, names, columns) for table in tables), robot
 
 

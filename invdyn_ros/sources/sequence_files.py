@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.sources.array_files import Table, parse_columns, read_tables
+from invdyn_ros.sources.array_files import Table, read_tables
+from invdyn_ros.sources.column_names import parse_columns
 from invdyn_ros.sources.import_result import ImportResult, merge_results
+from invdyn_ros.sources.sequence_config import SequenceConfig
 from invdyn_ros.sources.source import Collection, Source, arm_name, resolve_joint_names
-from invdyn_ros.sources.transition_table import SequenceConfig, TransitionTable, transition_table
+from invdyn_ros.sources.transition_table import TransitionTable, transition_table
 from invdyn_ros.sources.transitions import transitions_to_trajectory
 
 MAX_VALUE = 1e12  # of a plausible number in SI units
@@ -33,7 +35,7 @@ def read_sequence(
     """Read the episodes of a file or of a folder of files.
 
     Args:
-        path: .npz, .h5, .hdf5, .zarr, .parquet, .csv, or a folder of such files.
+        path: .npz, .h5, .hdf5, .zarr, .parquet, .csv, .txt, or a folder of such files.
         joint_names: names of the n joints; empty: joint_1, joint_2, ...
         config: columns, unit, times and derivatives.
 
@@ -59,11 +61,11 @@ def read_episodes(
     Raises:
         ValueError: no rows, or columns of different widths.
     """
-    rows = transition_table(table, config)
+    rows = transition_table(table, config, joint_names)
     if not len(rows.row):
         raise ValueError(f"{table.source}: it has no rows; record or download it again")
     names = joint_names or tuple(f"joint_{i + 1}" for i in range(rows.action.shape[1]))
-    _check_widths(table, rows, names, config)
+    _check_widths(table.source, rows, names, config)
     changes = Counter[str]()
     finite, trajectories = _finite(rows, table.source, config), []
     changes[NOT_FINITE] -= len(rows.row) - len(finite.row)
@@ -74,7 +76,7 @@ def read_episodes(
         if trajectory is not None:
             trajectories.append(trajectory)
         elif not config.skip_invalid:
-            minimum = config.window if config.acceleration == "filter" else 2
+            minimum = config.window if config.derivative == "filter" else 2
             raise ValueError(
                 f"{table.source}: the episode from row {part.row[0]} on has {len(part.row)} "
                 f"samples; it needs {minimum}: record longer ones, or leave it out with "
@@ -82,18 +84,20 @@ def read_episodes(
             )
     if not trajectories:
         raise ValueError(f"{table.source}: no episode is left of {len(rows.row)} rows")
-    return ImportResult(trajectories, len(rows.row), dict(changes))
+    found = (f"found by name: {', '.join(rows.found)}",) if rows.found else ()
+    notes = (*table.contents.notes, *found)
+    return ImportResult(trajectories, len(rows.row), dict(changes), notes=notes)
 
 
 def _check_widths(
-    table: Table, rows: TransitionTable, names: Sequence[str], config: SequenceConfig
+    source: str, rows: TransitionTable, names: Sequence[str], config: SequenceConfig
 ) -> None:
     blocks = 2 if config.velocity else 1
     states, actions = rows.state.shape[1], rows.action.shape[1]
     if actions != len(names) or states != blocks * len(names):
         what = "positions and velocities" if config.velocity else "positions"
         raise ValueError(
-            f"{table.source}: {states} columns of {what} and {actions} of actions, but "
+            f"{source}: {states} columns of {what} and {actions} of actions, but "
             f"{len(names)} joints ({', '.join(names)}); choose one column of each per joint"
         )
 
@@ -146,7 +150,7 @@ def _episode(
     """Return an episode, None if it is too short, and the changes of the number of rows."""
     n, count, change = len(names), len(part.row), {}
     time, state, action = part.time, part.state, part.action
-    if config.acceleration == "step":
+    if config.derivative == "step":
         if part.next_state is not None:
             time = np.append(time, time[-1] + 1 / float(config.rate or 1))
             state = np.concatenate([state, part.next_state[-1:]])
@@ -154,9 +158,9 @@ def _episode(
             change[FINAL_STATES] = 1
         if len(time) < 2:
             return None, {TOO_SHORT: -count}
-        return transitions_to_trajectory(time, state, action[:-1], names, config.unit), change
+        return transitions_to_trajectory(time, state, action[:-1], names, part.unit), change
     time, state, action = time[part.has_action], state[part.has_action], action[part.has_action]
-    if len(time) < (config.window if config.acceleration == "filter" else 2):
+    if len(time) < (config.window if config.derivative == "filter" else 2):
         return None, {TOO_SHORT: -count}
     absent = np.empty((0, n))
     trajectory = Trajectory(
@@ -166,17 +170,17 @@ def _episode(
         absent,
         action,
         names,
-        config.unit,
+        part.unit,
     )
     filtered = (
-        trajectory.differentiate(config.window) if config.acceleration == "filter" else trajectory
+        trajectory.differentiate(config.window) if config.derivative == "filter" else trajectory
     )
     return filtered, {NO_ACTION: len(time) - count}
 
 
 @dataclass(frozen=True)
 class SequenceSource(Source):
-    """Read episodes or (s, a, s') triplets from npz, HDF5, zarr, parquet or CSV files.
+    """Read episodes or (s, a, s') triplets from npz, HDF5, zarr, parquet, CSV or text files.
 
     The layouts of D4RL, OGBench and Minari are supported.
     """
@@ -197,4 +201,4 @@ class SequenceSource(Source):
         robot = arm_name(self.arm, self.urdf, self.path.stem)
         joint_names = resolve_joint_names(robot, self.urdf, self.joints)
         result = read_sequence(self.path, joint_names, self.sequence)
-        return Collection(result, robot, urdf=self.urdf)
+        return Collection(result, robot, notes=result.notes, urdf=self.urdf)

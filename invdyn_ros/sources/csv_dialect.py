@@ -1,0 +1,164 @@
+"""How a CSV or text file is written: separator, decimal point, header and units."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from invdyn_ros.sources.column_units import parse_unit
+
+DELIMITERS = (";", "\t", ",", "|")  # in this order: a comma may be that of a decimal number
+BLANK = " "  # separator of files whose columns are separated by any number of blanks
+COMMENTS = ("#", "%", "//")
+SNIFFED = 1 << 16  # [bytes] at the start of a file that tell its dialect
+SAMPLED_ROWS = 20
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+NO_UNIT = ("", "-", "1")
+
+
+class Dialect(NamedTuple):
+    """How a CSV file is written.
+
+    Attributes:
+        encoding: of the text.
+        delimiter: between the values.
+        decimal_point: of the numbers.
+        names: of the columns; None: there is no header.
+        first_line: lines before the first row.
+        width: number of columns.
+        padded: whether blanks beside the values have to be removed.
+        sample: fields of the first rows.
+    """
+
+    encoding: str
+    delimiter: str
+    decimal_point: str
+    names: list[str] | None
+    first_line: int
+    width: int
+    padded: bool
+    sample: list[list[str]]
+
+
+def find_dialect(path: Path) -> Dialect:
+    """Return how a CSV file is written, from its first lines.
+
+    Raises:
+        ValueError: it has no line beside comments.
+    """
+    with path.open("rb") as file:
+        start = file.read(SNIFFED)
+    encoding = _encoding(start)
+    lines = start.decode(encoding.replace("utf-8", "utf-8-sig"), errors="replace").splitlines()
+    if len(start) == SNIFFED and len(lines) > 1:
+        lines.pop()  # a part of a line
+    nonempty = [k for k, line in enumerate(lines) if line.strip()]
+    rows = [k for k in nonempty if not _is_comment(lines[k])]
+    if not rows:
+        raise ValueError(f"{path}: it has no rows; record or download it again")
+    delimiter = _delimiter([lines[k] for k in rows[:SAMPLED_ROWS]])
+    has_comma = any(re.search(r"\d,\d", lines[k]) for k in rows[-SAMPLED_ROWS:])
+    point = "," if delimiter != "," and has_comma else "."
+    rows = rows[: 3 * SAMPLED_ROWS]
+    fields = [split_fields(lines[k], delimiter) for k in rows]
+    first = _first_row(fields, point)
+    if first is None:
+        raise ValueError(f"{path}: it has no rows of numbers; record or download it again")
+    data, width = fields[first:], max(map(len, fields[first : first + 2]))
+    before = [lines[k].lstrip() for k in nonempty if k < rows[first]]
+    comments = [line.lstrip(BLANK + "".join(COMMENTS)) for line in before if _is_comment(line)]
+    names = _header(fields[:first], comments, delimiter, width)
+    padded = delimiter == BLANK and any(lines[k] != BLANK.join(lines[k].split()) for k in rows)
+    return Dialect(encoding, delimiter, point, names, rows[first], width, padded, data)
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith(COMMENTS)
+
+
+def _encoding(start: bytes) -> str:
+    """Return the encoding of a text from its first bytes."""
+    if start.startswith(UTF16_MARKS):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return "cp1252"  # of a degree sign in a header, as old programs write it
+    return "utf-8"
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """Return the separator that most lines have."""
+    for delimiter in DELIMITERS:
+        if sum(delimiter in line for line in lines) > len(lines) / 2:
+            return delimiter
+    return BLANK if any(len(line.split()) > 1 for line in lines) else ","
+
+
+def split_fields(line: str, delimiter: str) -> list[str]:
+    """Return the values of a line, without quotes and spaces around them."""
+    if delimiter == BLANK:
+        return line.split()
+    (fields,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+    return [field.strip() for field in fields]
+
+
+def _first_row(rows: Sequence[list[str]], point: str) -> int | None:
+    """Return the index of the first row that is neither a title, nor a header, nor of units."""
+    for k, fields in enumerate(rows):
+        widths = [len(row) for row in rows[k + 1 : k + 3]]
+        is_title = (
+            len(widths) == 2
+            and widths[0] == widths[1] != len(fields)
+            and all(len(row) != widths[0] for row in rows[:k])
+        )
+        numbers = [field for field in fields if field and is_number(field, point)]
+        if numbers and not is_title and not _is_numbered_header(fields, numbers):
+            return k
+    return None
+
+
+def _is_numbered_header(fields: Sequence[str], numbers: Sequence[str]) -> bool:
+    """Return whether a line is a header such as ",0,1,2", which pandas writes."""
+    counted = [str(k) for k in range(len(numbers))]
+    return len(numbers) > 1 and len(numbers) < len(fields) and list(numbers) == counted
+
+
+def _header(
+    titles: Sequence[list[str]], comments: Sequence[str], delimiter: str, width: int
+) -> list[str] | None:
+    """Return the names of the columns, None if there are none.
+
+    Args:
+        titles: fields of the lines before the first row.
+        comments: comments before the first row, without their marks.
+        delimiter: between the values.
+        width: number of columns.
+    """
+    complete = [fields + [""] * (width - len(fields)) for fields in titles]
+    lines = [f for f, t in zip(complete, titles, strict=True) if width - len(t) in (0, 1)]
+    if lines:
+        units = [parse_unit(field) for field in lines[-1]]
+        known = all(unit or field in NO_UNIT for unit, field in zip(units, lines[-1], strict=True))
+        if len(lines) > 1 and known and any(units):
+            return [
+                f"{name} [{field}]" if unit else name
+                for name, field, unit in zip(lines[-2], lines[-1], units, strict=True)
+            ]
+        return lines[-1]
+    # as numpy.savetxt writes it
+    header = split_fields(comments[-1], delimiter) if comments else []
+    return header if len(header) == width > 1 else None
+
+
+def is_number(text: str, point: str = ".") -> bool:
+    """Return whether a text is a number, or stands for a missing one."""
+    try:
+        float(text.replace(point, ".") or "nan")
+    except ValueError:
+        return False
+    return True
