@@ -29,6 +29,10 @@ CSV_FILES = {  # header and rows as programs write them
     "comments": lambda head, rows: "\n".join(["# of my arm, in rad", "", head, *rows]),
     "numpy.savetxt": lambda head, rows: "\n".join(["# " + head, *rows]),
     "no header": lambda head, rows: "\n".join(rows),
+    "aligned text": lambda head, rows: "\n".join([head, *rows]).replace(",", "   "),
+    "titles": lambda head, rows: "\n".join(["My arm 3", "Rate, 50", "", head, *rows, "# end"]),
+    "units": lambda head, rows: "\n".join([head, "s, rad, mrad,Nm,N m", *rows]),
+    "cut off": lambda head, rows: "\n".join([head, *rows, "0.0,1.0"]),
 }
 
 
@@ -58,7 +62,46 @@ def test_csv_files_of_all_dialects_are_read(tmp_path: Path, kind: str, encoding:
     (part,) = read(path, **columns, rate=None)
     np.testing.assert_allclose(part.position[:, 0], np.linspace(0, 1, 50), atol=1e-9)
     np.testing.assert_allclose(part.time, np.arange(50) / 50, atol=1e-9)
-    np.testing.assert_allclose(part.action, 3.0 * part.position, atol=1e-9)
+    scale = [3.0, 3000.0] if kind == "units" else [3.0, 3.0]
+    np.testing.assert_allclose(part.action, scale * part.position, atol=1e-9)
+
+
+def test_columns_units_stamps_and_episodes_are_found_by_name(tmp_path: Path) -> None:
+    """Columns in the order of a joint state, several units, nobody's columns beside them."""
+    q = np.linspace(0, 1, 40)[:, None] ** [1, 2, 3]
+    head = "trial;t [ms];note;tau_0 (mNm);tau_1 (Nm);tau_2 (Nm);tau_ext_0;q_2 [deg];q_0 [rad];q_1"
+    rows = [
+        f"run {k // 20};{20 * (k % 20)};ok;{3e3 * a};{3 * b};{3 * c};x;{np.degrees(c)};{a};{b}"
+        for k, (a, b, c) in enumerate(q)
+    ]
+    path = tmp_path / "data.csv"
+    path.write_bytes("\n".join([head.replace("deg", "°"), *rows]).encode("cp1252"))
+    columns: dict[str, Any] = {"position": "q_*", "action": "tau_*", "acceleration": "none"}
+    result = read_sequence(path, (), SequenceConfig(**columns))
+    parts = result.trajectories
+    assert [(len(part), part.action_unit) for part in parts] == [(20, "N m"), (20, "N m")]
+    np.testing.assert_allclose(np.vstack([p.position for p in parts]), q, atol=1e-12)
+    np.testing.assert_allclose(np.vstack([p.action for p in parts]), 3 * q, atol=1e-12)
+    np.testing.assert_allclose(parts[1].time, np.arange(20) / 50, atol=1e-12)
+    for words in ("q_0 [rad] to q_2 [°] converted", "stamps 't [ms]'", "episodes by 'trial'"):
+        assert words in result.notes[0]
+    with pytest.raises(ValueError, match=r"'tau_0 \(mNm\)' is in N m, but --unit is A"):
+        read(path, **columns, unit="A", rate=None)
+
+
+def test_columns_named_after_joints_are_in_the_order_of_the_joints(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    rows = [f"{k / 50},{k},{-k},{3 * k},{-3 * k}" for k in range(20)]
+    path.write_text("\n".join(["time,elbow/q,base/q,elbow/tau,base/tau", *rows, *rows]))
+    config = SequenceConfig("*/q", "N m", action="*/tau", acceleration="none")
+    parts = read_sequence(path, ("base", "elbow"), config).trajectories
+    for part in parts:  # the stamps restart
+        np.testing.assert_array_equal(part.position[:, 0], -np.arange(20.0))
+        np.testing.assert_array_equal(part.action, 3 * part.position)
+    assert len(parts) == 2
+    path.write_text(path.read_text().replace("time", "step"))
+    with pytest.raises(ValueError, match="give --rate HZ, or --time COLUMN, one of step"):
+        read_sequence(path, (), config)
 
 
 def test_stamps_have_the_stated_unit_and_a_wrong_one_is_named(tmp_path: Path) -> None:
@@ -76,7 +119,7 @@ def test_damaged_csv_files_are_refused_in_one_line(tmp_path: Path) -> None:
     for text, message in (
         ("0.1,abc,1,3,3", r"column 'q_0' holds 'abc' in row 7 \(of 1 such rows\); repair"),
         ("0.1,,1,3,3", r"row 7 holds nan \(of 1 such rows\)"),
-        ("0.1,1,1", "Expected 5 columns, got 3"),
+        ("0.1,1,1", "the row '0.1,1,1' has 3 values, others have 5"),
     ):
         path = write_csv(tmp_path / "data.csv", "comma", r7=text)
         with pytest.raises(ValueError, match=message):

@@ -51,15 +51,15 @@ def find_time(names: Iterable[str]) -> tuple[str, ...]:
     for known in TIME_NAMES:
         if known in plain:
             return (plain[known],)
-    for name in reversed(plain):
-        if re.fullmatch(f"({'|'.join(TIME_NAMES)}){TIME_SUFFIXES}", name):
-            return (plain[name],)
     for name in plain:
         stem, _, last = name.rpartition("_")
         rest = [f"{stem}_{nanoseconds}".lstrip("_") for nanoseconds in NANOSECOND_NAMES]
         pair = [plain[other] for other in rest if other in plain]
         if last in SECOND_NAMES and pair:
             return plain[name], pair[0]
+    for name in reversed(plain):
+        if re.fullmatch(f"({'|'.join(TIME_NAMES)}){TIME_SUFFIXES}", name):
+            return (plain[name],)
     return ()
 
 

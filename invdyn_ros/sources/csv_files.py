@@ -12,7 +12,14 @@ import pyarrow as pa
 from pyarrow.csv import ConvertOptions, InvalidRow, ParseOptions, ReadOptions, read_csv
 
 from invdyn_ros.sources.array_formats import Contents, arrow_to_numpy
-from invdyn_ros.sources.csv_dialect import SNIFFED, Dialect, find_dialect, is_number, split_fields
+from invdyn_ros.sources.csv_dialect import (
+    COMMENTS,
+    SNIFFED,
+    Dialect,
+    find_dialect,
+    is_number,
+    split_fields,
+)
 
 MISSING = ("None", "none", "-", "--", "NAN")  # beside those that pyarrow knows
 STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
@@ -79,7 +86,8 @@ def _read(
     cut = _cut_line(path, dialect)
 
     def on_invalid_row(row: InvalidRow) -> str:
-        return "skip" if cut and row.text.strip() == cut else "error"
+        text = row.text.strip()
+        return "skip" if text.startswith(COMMENTS) or (cut and text == cut) else "error"
 
     table = read_csv(
         _Unpadded(path, dialect.encoding) if dialect.padded else path,
@@ -139,6 +147,12 @@ def _explained(
     path: Path, dialect: Dialect, names: Sequence[str], error: pa.ArrowInvalid
 ) -> Exception:
     """Return an error that names the row of a text among numbers, or the error."""
+    short = re.search(r"Expected (\d+) columns, got (\d+): (.*)", str(error))
+    if short:
+        return ValueError(
+            f"{path}: the row '{short[3]}' has {short[2]} values, others have {short[1]}; repair "
+            "or remove it"
+        )
     if "conversion error" not in str(error):
         return error
     columns = _read(path, dialect, names, dict.fromkeys(names, pa.string()))

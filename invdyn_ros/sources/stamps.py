@@ -67,3 +67,20 @@ def _likely_unit(step: float, raw: np.ndarray, where: str) -> str:
         )
     shortest, longest = USUAL_STEPS
     return next((u for u, f in SECONDS.items() if shortest <= step * f < longest), "s")
+
+
+def find_restarts(time: np.ndarray, episode_end: np.ndarray) -> list[int]:
+    """Return the rows after which stamps go back to the start of their episode, or before it.
+
+    Args:
+        time: (N,) [s].
+        episode_end: (N,) whether an episode is known to end there.
+    """
+    first = np.append(True, episode_end[:-1])  # row of an episode
+    starts = np.maximum.accumulate(np.where(first, np.arange(len(time)), 0))
+    restarts: list[int] = []
+    for row in np.flatnonzero((time[1:] < time[:-1]) & ~episode_end[:-1]).tolist():
+        start = max(int(starts[row]), restarts[-1] + 1 if restarts else 0)
+        if time[row + 1] <= time[start]:
+            restarts.append(row)
+    return restarts

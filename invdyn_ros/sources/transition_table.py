@@ -12,7 +12,7 @@ import numpy as np
 from invdyn_ros.sources.array_files import LoadedTable, Table
 from invdyn_ros.sources.sequence_columns import SequenceColumns, find_sequence_columns
 from invdyn_ros.sources.sequence_config import SequenceConfig
-from invdyn_ros.sources.stamps import stamps
+from invdyn_ros.sources.stamps import find_restarts, stamps
 from invdyn_ros.sources.transitions import chain_transitions
 
 MIN_EPISODE = 2  # rows per episode on average of a column that numbers episodes
@@ -97,6 +97,10 @@ def transition_table(
         state, action, next_state = state[order], action[order], next_state[order]
     episode_end[-1:] = True
     time, words = stamps(values, columns, config, count)
+    if columns.time and columns.episode is None:
+        restarts = find_restarts(time, episode_end)
+        episode_end[restarts] = True
+        found = (*found, "episodes where the stamps restart") if restarts else found
     if config.max_gap is not None:
         episode_end[:-1] |= np.diff(time) > config.max_gap
     has_action = ~episode_end if num_extra else np.ones(count, dtype=bool)
