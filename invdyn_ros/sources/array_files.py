@@ -31,6 +31,11 @@ class Table(NamedTuple):
     def find(self, text: str, default: str, joints: Sequence[str] = ()) -> list[Columns]:
         """Return the columns that a text names; see `find_columns`.
 
+        Args:
+            text: columns as a user names them.
+            default: array of ranges without a name.
+            joints: names of the joints.
+
         Raises:
             ValueError: there are no such columns.
         """

@@ -18,7 +18,7 @@ from invdyn_ros.sources.transitions import chain_transitions
 MIN_EPISODE = 2  # rows per episode on average of a column that numbers episodes
 
 
-class Rows(NamedTuple):
+class ArrayShape(NamedTuple):
     """Shape of the arrays of a file."""
 
     blocks: int
@@ -82,7 +82,7 @@ def transition_table(
     if num_extra:
         padding = [(0, 0)] * (action.ndim - 2) + [(0, 1), (0, 0)]
         action = np.pad(action, padding, mode="edge")
-    rows = Rows(int(np.prod(state.shape[:-2])), state.shape[-2], num_extra)
+    rows = ArrayShape(int(np.prod(state.shape[:-2])), state.shape[-2], num_extra)
     count = rows.total
     episode_end, found = _episode_ends(values, columns, config, rows)
     next_state = values.block(columns.next_state) if columns.next_state else None
@@ -121,7 +121,7 @@ def _episode_ends(
     values: LoadedTable,
     columns: SequenceColumns,
     config: SequenceConfig,
-    rows: Rows,
+    rows: ArrayShape,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return which rows are the last of an episode (count,), and the column that was found.
 
@@ -152,7 +152,7 @@ def _episode_ends(
     return episode_end, (() if config.episode else (f"episodes by '{columns.episode}'",))
 
 
-def _flag(values: LoadedTable, name: str, rows: Rows) -> np.ndarray:
+def _flag(values: LoadedTable, name: str, rows: ArrayShape) -> np.ndarray:
     """Return a flag of each state (count,); that of an action is of the state after it."""
     flags = values.arrays[name].reshape(-1)
     if rows.num_extra and len(flags) == rows.blocks * (rows.length - 1):
