@@ -43,11 +43,11 @@ class Table(NamedTuple):
         if matrix:
             widths = widths | {MATRIX: len(matrix)}
         try:
-            found = find_columns(text, default, widths, joints)
+            selected = find_columns(text, default, widths, joints)
         except ValueError as error:
             raise ValueError(f"{self.source}: {error}") from error
         columns = []
-        for item in found:
+        for item in selected:
             if matrix and item.name == MATRIX:
                 _check_range(self.source, item, len(matrix))
                 columns += [item._replace(name=name, part=ALL) for name in matrix[item.part]]

@@ -76,8 +76,8 @@ def find_columns(
 def _matches(pattern: str, plain: Mapping[str, str], joints: Sequence[str]) -> list[str]:
     """Return the columns whose plain name matches a pattern, in order."""
     expression = re.compile(re.escape(pattern).replace(re.escape(WILDCARD), "(.*)"))
-    found = {key: expression.fullmatch(name) for key, name in plain.items()}
-    parts = {key: "".join(match.groups()) for key, match in found.items() if match}
+    matched = {key: expression.fullmatch(name) for key, name in plain.items()}
+    parts = {key: "".join(match.groups()) for key, match in matched.items() if match}
     if not parts:
         raise ValueError(f"no column '{pattern}'; it has {describe(plain)}")
     numbers = {key: _number(part) for key, part in parts.items()}

@@ -46,8 +46,8 @@ class SequenceColumns(NamedTuple):
     flags: tuple[str, ...]
     ends: tuple[str, ...]
     unit: ActionUnit
-    found: tuple[str, ...]
-    """What was found without being named by the user, in words."""
+    choices: tuple[str, ...]
+    """What was chosen without being named by the user, in words."""
 
     @property
     def names(self) -> list[str]:
@@ -85,10 +85,10 @@ def find_sequence_columns(
     episode = config.episode
     if episode is None and not table.is_episode:
         episode = find_episode([*names, *table.contents.labels])
-    found = (
-        _found("positions", config.position, position),
-        _found("velocities", config.velocity or "", velocity),
-        _found("actions", config.action, action),
+    choices = (
+        _choice("positions", config.position, position),
+        _choice("velocities", config.velocity or "", velocity),
+        _choice("actions", config.action, action),
     )
     return SequenceColumns(
         position,
@@ -101,7 +101,7 @@ def find_sequence_columns(
         () if table.is_episode else tuple(f for f in EPISODE_END_FLAGS if f in names),
         tuple(name for name in names if name.rpartition("/")[2] == EPISODE_ENDS),
         unit,
-        tuple(filter(None, found)),
+        tuple(filter(None, choices)),
     )
 
 
@@ -180,7 +180,7 @@ def _time(table: Table, config: SequenceConfig) -> tuple[list[Columns], ColumnUn
     return columns, unit
 
 
-def _found(what: str, text: str, columns: Sequence[Columns]) -> str:
+def _choice(what: str, text: str, columns: Sequence[Columns]) -> str:
     """Return in words which columns a pattern stands for, and whether their unit is converted."""
     factors = {item.factor for item in columns}
     if WILDCARD not in text and factors <= {1.0}:

@@ -84,8 +84,8 @@ def read_episodes(
             )
     if not trajectories:
         raise ValueError(f"{table.source}: no episode is left of {len(rows.row)} rows")
-    found = (f"found by name: {', '.join(rows.found)}",) if rows.found else ()
-    notes = (*table.contents.notes, *found)
+    choices = (f"found by name: {', '.join(rows.choices)}",) if rows.choices else ()
+    notes = (*table.contents.notes, *choices)
     return ImportResult(trajectories, len(rows.row), dict(changes), notes=notes)
 
 

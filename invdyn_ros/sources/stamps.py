@@ -16,7 +16,7 @@ MAX_STEP = 0.5  # [s] between two rows; a motion is sampled more often
 def stamps(
     values: LoadedTable, columns: SequenceColumns, config: SequenceConfig, count: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the time of each row (count,) [s], and in words what was found without being named.
+    """Return the time of each row (count,) [s], and in words what was chosen without being named.
 
     Args:
         values: columns of a file.
@@ -49,8 +49,8 @@ def stamps(
             f"{values.source}: {name} rises by {step * factor:.6g} s from row to row; give the "
             f"unit of the stamps with --time-unit {'|'.join(SECONDS)}"
         )
-    found = unit != "" or config.time is None
-    return np.asarray(raw * factor), ((f"stamps '{name}'{unit}",) if found else ())
+    chosen = unit != "" or config.time is None
+    return np.asarray(raw * factor), ((f"stamps '{name}'{unit}",) if chosen else ())
 
 
 def _likely_unit(step: float, raw: np.ndarray, where: str) -> str:

@@ -46,7 +46,7 @@ class TransitionTable(NamedTuple):
     next_state: np.ndarray | None  # (N, n or 2n), if the file has it
 
     unit: str  # of the actions
-    found: tuple[str, ...]  # what was found without being named by the user, in words
+    choices: tuple[str, ...]  # what was chosen without being named by the user, in words
 
     def select(self, rows: slice | np.ndarray) -> TransitionTable:
         """Return some of the rows."""
@@ -84,7 +84,7 @@ def transition_table(
         action = np.pad(action, padding, mode="edge")
     rows = ArrayShape(int(np.prod(state.shape[:-2])), state.shape[-2], num_extra)
     count = rows.total
-    episode_end, found = _episode_ends(values, columns, config, rows)
+    episode_end, choices = _episode_ends(values, columns, config, rows)
     next_state = values.block(columns.next_state) if columns.next_state else None
     state, action = (x.reshape(count, x.shape[-1]) for x in (state, action))
     order = np.arange(count)
@@ -100,7 +100,7 @@ def transition_table(
     if columns.time and columns.episode is None:
         restarts = find_restarts(time, episode_end)
         episode_end[restarts] = True
-        found = (*found, "episodes where the stamps restart") if restarts else found
+        choices = (*choices, "episodes where the stamps restart") if restarts else choices
     if config.max_gap is not None:
         episode_end[:-1] |= np.diff(time) > config.max_gap
     has_action = ~episode_end if num_extra else np.ones(count, dtype=bool)
@@ -113,7 +113,7 @@ def transition_table(
         has_action,
         next_state,
         columns.unit,
-        (*columns.found, *words, *found),
+        (*columns.choices, *words, *choices),
     )
 
 
@@ -123,7 +123,7 @@ def _episode_ends(
     config: SequenceConfig,
     rows: ArrayShape,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return which rows are the last of an episode (count,), and the column that was found.
+    """Return which rows are the last of an episode (count,), and the column that was chosen.
 
     Args:
         values: columns of a file.
