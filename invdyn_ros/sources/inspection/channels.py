@@ -14,6 +14,7 @@ MIN_SPEED = 0.05  # [rad/s] of a joint whose position has to change
 CLIPPED_ROWS = 3  # equal samples in a row at the largest or smallest value
 CLIPPED_RUNS = 3  # of them
 STEEPNESS = 0.5  # of the step into such a run, as a fraction of the usual one
+MIN_QUANTA = 5  # of the sensor in such a step; at a turning point there is one
 HELD = 0.3  # of the rows while moving that repeat the one before
 
 
@@ -71,11 +72,12 @@ def clipped_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
 def _steep_runs(values: Array, limit: float) -> int:
     """Return how often values (T,) come to a limit with a step and stay there."""
     steps = np.abs(np.diff(values))
-    usual = STEEPNESS * np.sqrt((steps**2).mean())
+    quantum = steps[steps > 0].min(initial=np.inf)
+    steep = max(STEEPNESS * np.sqrt((steps**2).mean()), MIN_QUANTA * quantum)
     at = np.concatenate([[False], values == limit, [False]]).astype(int)
     starts, ends = np.flatnonzero(np.diff(at) == 1), np.flatnonzero(np.diff(at) == -1)
     long = (ends - starts >= CLIPPED_ROWS) & (starts > 0) & (ends < len(values))
-    return int((steps[starts[long] - 1] > usual).sum()) if usual > 0 else 0
+    return int((steps[starts[long] - 1] > steep).sum())
 
 
 def held_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:

@@ -74,7 +74,7 @@ def _sampling_notes(collection: Collection) -> list[str]:
         return [resampling_note(recorded, parts)]
     if not all(is_even(part.time) for part in parts if len(part) > 1):
         return [
-            "the samples are not evenly spaced: time-series models can be trained on them; for "
-            "all others give --resample HZ"
+            "the samples are not evenly spaced, as time-series models can be trained on; for all "
+            "others collect a recording with --resample HZ"
         ]
     return []

@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from invdyn_ros.data.resampling import largest_interval
+from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.inspection.motion import MOVES, CollectedMotion, Suspicion, listed
 from invdyn_ros.typing import Array, Mask
 
 WINDOW = 0.2  # [s] over which positions change by more than their noise
 MAX_UNEXPLAINED = 0.3  # of the variance of position changes [-]
 MAX_DEVIATION = 0.15  # of the slope from 1 [-]
+MIN_ERROR = 2.0  # of the integrals, in terms of their own largest error [-]
 COMMON = 0.05  # by which the slopes of joints differ that have one cause [-]
 SWAPPED = 0.05  # unexplained variance by the velocity of another joint [-]
 UNITS = {
@@ -30,40 +33,48 @@ class Slopes(NamedTuple):
         factor: (n,) with which the velocities explain the changes best.
         unexplained: (n, n) variance of the changes of joint i that the velocity of joint j does
             not explain, as a fraction.
-        moving: (n,) whether both change enough to tell.
+        can_tell: (n,) whether positions and velocities change enough, and differ by more than
+            the error of the integral.
     """
 
     factor: Array
     unexplained: Array
-    moving: Mask
+    can_tell: Mask
 
     @property
     def contradicts(self) -> Mask:
         """Whether the velocity of each joint is not the slope of its position (n,)."""
         wrong = np.abs(self.factor - 1) > MAX_DEVIATION
         wrong |= np.diagonal(self.unexplained) > MAX_UNEXPLAINED
-        return np.asarray(wrong & self.moving)
+        return np.asarray(wrong & self.can_tell)
 
 
 def fit_slopes(motion: CollectedMotion) -> Slopes | None:
     """Fit the changes of positions over a short time by the velocities; None if there are none."""
     if not len(motion.velocity):
         return None
-    changes, integrals = [], []
-    for part in motion.parts:
-        step = float(np.median(np.diff(part.time)))
-        rows = min(max(round(WINDOW / step), 2), len(part) - 1)
-        area = np.diff(part.time)[:, None] * (part.velocity[1:] + part.velocity[:-1]) / 2
-        integral = np.vstack([np.zeros(part.n), np.cumsum(area, axis=0)])
-        changes.append(part.position[rows:] - part.position[:-rows])
-        integrals.append(integral[rows:] - integral[:-rows])
-    change, integral = np.concatenate(changes), np.concatenate(integrals)
+    longest = largest_interval(motion.parts)
+    parts = [part for whole in motion.parts for part in whole.segments(longest) if len(part) > 1]
+    change, integral, error = map(np.concatenate, zip(*map(_changes, parts), strict=True))
     covariance = change.T @ integral / len(change)  # (n, n)
     power = np.maximum((integral**2).mean(0), 1e-30)
     variance = np.maximum((change**2).mean(0), 1e-30)
     explained = covariance**2 / (variance[:, None] * power)
     moving = motion.moving & (np.sqrt(variance) > MOVES / 4) & (power > (MOVES / 400) ** 2)
-    return Slopes(np.diagonal(covariance) / power, 1 - explained, moving)
+    # between samples that are far apart the velocity may have been anything
+    is_wrong = ((change - integral) ** 2).mean(0) > MIN_ERROR**2 * (error**2).mean(0)
+    return Slopes(np.diagonal(covariance) / power, 1 - explained, moving & is_wrong)
+
+
+def _changes(part: Trajectory) -> tuple[Array, Array, Array]:
+    """Return changes of the positions (K, n), integrals of the velocities, and their errors."""
+    interval = np.diff(part.time)[:, None]
+    rows = min(max(round(WINDOW / float(np.median(interval))), 2), len(part) - 1)
+    areas = interval * (part.velocity[1:] + part.velocity[:-1]) / 2
+    errors = interval * np.abs(np.diff(part.velocity, axis=0)) / 2
+    sums = [np.vstack([np.zeros(part.n), np.cumsum(x, axis=0)]) for x in (areas, errors)]
+    integral, error = (x[rows:] - x[:-rows] for x in sums)
+    return part.position[rows:] - part.position[:-rows], integral, error
 
 
 def slope_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
@@ -84,7 +95,7 @@ def slope_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
             if abs(factor / value - 1) < COMMON:
                 yield Suspicion(what, evidence, remedy)
                 return
-        if len(joints) == fit.moving.sum() and factor > 0:
+        if len(joints) == fit.can_tell.sum() and factor > 0:
             rate = 1 / (factor * float(np.median(motion.steps)))
             yield Suspicion(
                 "time or velocities with another unit",
