@@ -12,8 +12,8 @@ from invdyn_ros.typing import Array
 COLUMNS = {"position": "positions", "velocity": "velocities", "action": "actions"}
 MIN_SPEED = 0.05  # [rad/s] of a joint whose position has to change
 CLIPPED_ROWS = 3  # equal samples in a row at the largest or smallest value
-CLIPPED_RUNS = 3  # of them
-STEEPNESS = 0.5  # of the step into such a run, as a fraction of the usual one
+CLIPPED_RUNS = 3  # of them, at both limits together
+STEEPNESS = 0.1  # of the step into such a run, as a fraction of the usual one
 MIN_QUANTA = 5  # of the sensor in such a step; at a turning point there is one
 HELD = 0.3  # of the rows while moving that repeat the one before
 
@@ -55,18 +55,17 @@ def clipped_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
     for name, what in COLUMNS.items():
         if not len(getattr(motion, name)):
             continue
-        for j in range(len(motion.names)):
-            values = getattr(motion, name)[:, j]
-            for limit in (values.max(), values.min()):
-                runs = sum(_steep_runs(getattr(part, name)[:, j], limit) for part in motion.parts)
-                if runs >= CLIPPED_RUNS:
-                    yield Suspicion(
-                        f"clipped {what}",
-                        f"'{motion.names[j]}' stays at {limit:.4g} {runs} times, with a step "
-                        "before",
-                        "record with a wider range, or smaller motions",
-                    )
-                    return
+        for j, joint in enumerate(motion.names):
+            signals = [getattr(part, name)[:, j] for part in motion.parts]
+            low, high = min(s.min() for s in signals), max(s.max() for s in signals)
+            runs = sum(_steep_runs(s, limit) for s in signals for limit in (low, high))
+            if runs >= CLIPPED_RUNS:
+                yield Suspicion(
+                    f"clipped {what}",
+                    f"'{joint}' stays at {low:.4g} or {high:.4g} {runs} times, with a step before",
+                    "record with a wider range, or smaller motions",
+                )
+                break
 
 
 def _steep_runs(values: Array, limit: float) -> int:
@@ -77,7 +76,9 @@ def _steep_runs(values: Array, limit: float) -> int:
     at = np.concatenate([[False], values == limit, [False]]).astype(int)
     starts, ends = np.flatnonzero(np.diff(at) == 1), np.flatnonzero(np.diff(at) == -1)
     long = (ends - starts >= CLIPPED_ROWS) & (starts > 0) & (ends < len(values))
-    return int((steps[starts[long] - 1] > steep).sum())
+    # the last step before is cut at the limit
+    before = np.maximum(steps[starts[long] - 1], steps[np.maximum(starts[long] - 2, 0)])
+    return int((before > steep).sum())
 
 
 def held_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:

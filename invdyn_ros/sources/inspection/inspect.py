@@ -38,6 +38,15 @@ CHECKS: tuple[Callable[[CollectedMotion], Iterator[Suspicion]], ...] = (
 )
 
 
+CONSEQUENCES = {
+    "two publishers on one topic": ("velocities that are not the slope of the positions",),
+    "clipped velocities": ("velocities that are not the slope of the positions",),
+    "velocities in degrees per second": ("velocities beyond those of the arm",),
+    "velocities in revolutions per minute": ("velocities beyond those of the arm",),
+}
+"""Suspicions that follow from another one, which is the one to name."""
+
+
 class Inspection(NamedTuple):
     """What a dataset holds.
 
@@ -63,6 +72,8 @@ def inspect(collection: Collection) -> Inspection:
         line, suspicion = unit_check(motion.robot, result.trajectories)
         lines += [line] if line else []
         suspicions |= {suspicion.what: suspicion} if suspicion else {}
+    for consequence in {name for what in suspicions for name in CONSEQUENCES.get(what, ())}:
+        suspicions.pop(consequence, None)
     return Inspection(lines, list(suspicions.values()))
 
 

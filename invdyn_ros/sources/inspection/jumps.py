@@ -19,6 +19,7 @@ from invdyn_ros.typing import Array, Mask
 SPEED_RATIO = 2.0  # of a jump to what the velocity limit allows
 MIN_JUMP = 0.05  # [rad] beyond that
 NOISE_RATIO = 20.0  # of a jump to the usual difference between positions and velocities
+HELD_SAMPLES = 4  # intervals that a position may be repeated without counting as a jump
 WRAP_TOLERANCE = 0.3  # [rad] by which a wrapped angle jumps by another value than a turn
 ALTERNATING = 0.1  # of the rows, from which on jumps back and forth are two publishers
 SPIKE_ROWS = 3  # after which an outlier is over
@@ -101,7 +102,7 @@ def _is_jump(part: Trajectory, step: Array, motion: CollectedMotion, trusted: Ma
     if trusted is not None and len(part.velocity):
         speed = np.maximum(np.abs(part.velocity[1:]), np.abs(part.velocity[:-1]))
         off = np.abs(step - interval * (part.velocity[1:] + part.velocity[:-1]) / 2)
-        usual = NOISE_RATIO * np.median(off, axis=0) + MIN_JUMP + speed * interval
+        usual = NOISE_RATIO * np.median(off, axis=0) + MIN_JUMP + HELD_SAMPLES * speed * interval
         jumps |= (off > usual)[:, trusted].any(1)
     elif motion.robot is None:
         usual = NOISE_RATIO * np.quantile(np.abs(step), 0.9, axis=0) + MIN_JUMP

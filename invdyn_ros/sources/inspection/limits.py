@@ -55,7 +55,7 @@ def is_within_limits(motion: CollectedMotion) -> bool:
 def velocity_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
     """Yield velocities beyond those of the arm."""
     robot = motion.robot
-    if robot is None or not len(motion.velocity):
+    if robot is None or not len(motion.velocity) or not is_within_limits(motion):
         return
     fastest = np.quantile(np.abs(motion.velocity), QUANTILE, axis=0)
     worst = _worst(fastest / robot.velocity)

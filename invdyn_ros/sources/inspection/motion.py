@@ -10,7 +10,7 @@ import numpy as np
 
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.typing import Array
+from invdyn_ros.typing import Array, Mask
 
 MOVES = 0.02  # [rad] that a joint travels at least if it counts as moving
 
@@ -92,7 +92,7 @@ class CollectedMotion:
         return np.concatenate([np.diff(part.time) for part in self.parts])
 
     @cached_property
-    def moving(self) -> Array:
+    def moving(self) -> Mask:
         """Whether each joint moves (n,)."""
         return np.asarray(np.ptp(self.position, axis=0) > MOVES)
 

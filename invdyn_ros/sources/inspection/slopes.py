@@ -16,6 +16,7 @@ WINDOW = 0.2  # [s] over which positions change by more than their noise
 MAX_UNEXPLAINED = 0.3  # of the variance of position changes [-]
 MAX_DEVIATION = 0.15  # of the slope from 1 [-]
 MIN_ERROR = 2.0  # of the integrals, in terms of their own largest error [-]
+OUTLIER = 10.0  # of a difference, in terms of the usual one [-]
 COMMON = 0.05  # by which the slopes of joints differ that have one cause [-]
 SWAPPED = 0.05  # unexplained variance by the velocity of another joint [-]
 UNITS = {
@@ -33,20 +34,21 @@ class Slopes(NamedTuple):
         factor: (n,) with which the velocities explain the changes best.
         unexplained: (n, n) variance of the changes of joint i that the velocity of joint j does
             not explain, as a fraction.
-        can_tell: (n,) whether positions and velocities change enough, and differ by more than
-            the error of the integral.
+        moving: (n,) whether positions and velocities change enough to tell.
+        differs: (n,) whether they differ by more than the error of the integral.
     """
 
     factor: Array
     unexplained: Array
-    can_tell: Mask
+    moving: Mask
+    differs: Mask
 
     @property
     def contradicts(self) -> Mask:
         """Whether the velocity of each joint is not the slope of its position (n,)."""
         wrong = np.abs(self.factor - 1) > MAX_DEVIATION
         wrong |= np.diagonal(self.unexplained) > MAX_UNEXPLAINED
-        return np.asarray(wrong & self.can_tell)
+        return np.asarray(wrong & self.moving & self.differs)
 
 
 def fit_slopes(motion: CollectedMotion) -> Slopes | None:
@@ -56,14 +58,31 @@ def fit_slopes(motion: CollectedMotion) -> Slopes | None:
     longest = largest_interval(motion.parts)
     parts = [part for whole in motion.parts for part in whole.segments(longest) if len(part) > 1]
     change, integral, error = map(np.concatenate, zip(*map(_changes, parts), strict=True))
+    power, variance = _mean_square(integral), _mean_square(change)
+    moving = (
+        motion.moving & (np.sqrt(variance) > MOVES / 4) & (np.ptp(motion.velocity, axis=0) > 0)
+    )
+    usual = _usual(change, integral)
+    change, integral = (np.where(usual, values, 0.0) for values in (change, integral))
+    power, variance = _mean_square(integral), _mean_square(change)
     covariance = change.T @ integral / len(change)  # (n, n)
-    power = np.maximum((integral**2).mean(0), 1e-30)
-    variance = np.maximum((change**2).mean(0), 1e-30)
     explained = covariance**2 / (variance[:, None] * power)
-    moving = motion.moving & (np.sqrt(variance) > MOVES / 4) & (power > (MOVES / 400) ** 2)
     # between samples that are far apart the velocity may have been anything
-    is_wrong = ((change - integral) ** 2).mean(0) > MIN_ERROR**2 * (error**2).mean(0)
-    return Slopes(np.diagonal(covariance) / power, 1 - explained, moving & is_wrong)
+    differs = ((change - integral) ** 2).mean(0) > MIN_ERROR**2 * (error**2).mean(0)
+    return Slopes(np.diagonal(covariance) / power, 1 - explained, moving, differs)
+
+
+def _usual(change: Array, integral: Array) -> Mask:
+    """Return which changes (K, n) are no outliers; those beside a jump are."""
+    large = np.abs(integral) >= np.median(np.abs(integral), axis=0)
+    ratio = change / np.where(integral == 0, np.inf, integral)
+    factor = np.nanmedian(np.where(large, ratio, np.nan), axis=0)
+    error = np.abs(change - factor * integral)
+    return np.asarray(error <= OUTLIER * np.median(error, axis=0) + MOVES)
+
+
+def _mean_square(values: Array) -> Array:
+    return np.asarray(np.maximum((values**2).mean(0), 1e-30))
 
 
 def _changes(part: Trajectory) -> tuple[Array, Array, Array]:
@@ -95,7 +114,7 @@ def slope_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
             if abs(factor / value - 1) < COMMON:
                 yield Suspicion(what, evidence, remedy)
                 return
-        if len(joints) == fit.can_tell.sum() and factor > 0:
+        if len(joints) == fit.moving.sum() and factor > 0:
             rate = 1 / (factor * float(np.median(motion.steps)))
             yield Suspicion(
                 "time or velocities with another unit",
