@@ -26,7 +26,7 @@ from invdyn_ros.data.windows import Windows, windows
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import MODELS
-from invdyn_ros.training.data_preparation import split_train_val_test
+from invdyn_ros.training.data_preparation import SplitConfig, split_train_val_test
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 from invdyn_ros.training.trainer import Trainer, TrainerConfig, Validation
@@ -84,7 +84,7 @@ def losses(folder: Path) -> torch.Tensor:
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # several processes, one after another
 def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> None:
-    _, inner = split_train_val_test(read_dataset(data).trajectories, 0.2, 0)
+    _, inner = split_train_val_test(read_dataset(data).trajectories, SplitConfig(0.2, 0))
     size = windows(inner.train, action_delay=0.012).size
     # an odd batch size, and a last batch of one window, which leaves one process without any
     batch = next(b for b in range(99, size, 2) if size % b == 1)

@@ -26,7 +26,7 @@ from invdyn_ros.models.residual_metadata import ResidualStatistics
 from invdyn_ros.training import trainer as trainer_module
 from invdyn_ros.training.action_delay import _estimate_delay
 from invdyn_ros.training.action_timing import ActionTiming, TimingError
-from invdyn_ros.training.data_preparation import split_train_val_test
+from invdyn_ros.training.data_preparation import SplitConfig, split_train_val_test
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
 from invdyn_ros.training.train import train
 from invdyn_ros.training.trainer import TrainerConfig
@@ -225,7 +225,9 @@ def test_training_starts_from_init_from(data: Path, tmp_path: Path) -> None:
     }
     model = train(config("enhanced", **values), data, tmp_path / "on")
     assert model.meta.config["width"] == 16
-    test = windows(split_train_val_test(read_dataset(data).trajectories, 0.2, 3)[0].test)
+    test = windows(
+        split_train_val_test(read_dataset(data).trajectories, SplitConfig(0.2, 3))[0].test
+    )
     after, before = (m.predict(*test[:2]).mean for m in (model, base_model))
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="has family 'enhanced'; this run has 'mlp'"):
@@ -254,7 +256,7 @@ def test_weights_of_the_lowest_validation_loss_are_saved(data: Path, tmp_path: P
     model = train(
         config("mlp", **values), data, tmp_path, on_epoch=lambda p: losses.append(p.losses[-1])
     )
-    _, inner = split_train_val_test(read_dataset(data).trajectories, 0.2, 3)
+    _, inner = split_train_val_test(read_dataset(data).trajectories, SplitConfig(0.2, 3))
     with torch.no_grad():
         loss = float(model.loss(*windows(inner.test, dtype=model.dtype)))
     assert loss == pytest.approx(min(val for _, val in losses)) and loss < losses[-1][1]

@@ -31,6 +31,7 @@ from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.action_delay import estimate_action_delay
 from invdyn_ros.training.data_preparation import (
+    SplitConfig,
     check_joints,
     split_train_val_test,
     with_acceleration,
@@ -85,7 +86,7 @@ def measure_data_efficiency(config: DataEfficiencyBenchmarkConfig) -> dict[str, 
     machine, robot = machine_info(1), load_robot(config.arm)
     dataset = _dataset(config, robot)
     outer, inner = split_train_val_test(
-        with_acceleration(dataset.trajectories), TrainConfig.test_fraction, 0
+        with_acceleration(dataset.trajectories), SplitConfig(TrainConfig.test_fraction, 0)
     )
     action_delay = estimate_action_delay(_meta(robot, dataset.info, "rigid_body"), inner)
     errors: dict[str, dict[str, list[Any]]] = {}

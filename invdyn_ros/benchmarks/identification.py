@@ -42,7 +42,11 @@ from invdyn_ros.robots.multibody_tree import inertial_parameters
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig, optimal_excitations
-from invdyn_ros.training.data_preparation import split_train_val_test, with_acceleration
+from invdyn_ros.training.data_preparation import (
+    SplitConfig,
+    split_train_val_test,
+    with_acceleration,
+)
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 from invdyn_ros.typing import Array
@@ -175,8 +179,7 @@ def _without_bounds(model: RigidBody, trajectories: Sequence[Any]) -> RigidBody:
     """Return a fit of the same data, delay and lag without bounds."""
     free = build(model.meta)
     assert isinstance(free, RigidBody)
-    split = model.meta.data["split"]
-    _, inner = split_train_val_test(trajectories, split["fraction"], split["seed"])
+    _, inner = split_train_val_test(trajectories, SplitConfig.of_model(model.meta.data))
     train_equations, val_equations = (
         free.normal_equations(
             windows(part, free.window_size, free.meta.action_delay, stride=free.stride)

@@ -33,6 +33,7 @@ from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.action_delay import estimate_action_delay
 from invdyn_ros.training.data_preparation import (
+    SplitConfig,
     check_joints,
     split_train_val_test,
     with_acceleration,
@@ -174,7 +175,7 @@ def _arm_task(config: LotteryTicketBenchmarkConfig) -> MotionTask:
     """Return the task of the arm's inverse dynamics."""
     robot = load_robot(config.arm)
     trajectories = with_acceleration(_trajectories(config, robot))
-    outer, inner = split_train_val_test(trajectories, 0.2, 0)
+    outer, inner = split_train_val_test(trajectories, SplitConfig(0.2, 0))
     meta = ModelMetadata(
         "mlp",
         robot.name,

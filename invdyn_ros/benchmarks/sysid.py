@@ -42,7 +42,11 @@ from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
-from invdyn_ros.training.data_preparation import split_train_val_test, with_acceleration
+from invdyn_ros.training.data_preparation import (
+    SplitConfig,
+    split_train_val_test,
+    with_acceleration,
+)
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 
@@ -131,8 +135,7 @@ def _rows(robot: Robot, folder: Path, out: Path, true: Parameters | None) -> dic
     seconds = time.perf_counter() - start
     assert isinstance(model, RigidBody)
     trajectories = with_acceleration(read_dataset(folder).trajectories)
-    split = model.meta.data["split"]
-    outer, _ = split_train_val_test(trajectories, split["fraction"], split["seed"])
+    outer, _ = split_train_val_test(trajectories, SplitConfig.of_model(model.meta.data))
     models = {"rigid_body": (model, seconds)}
     if is_installed():
         start = time.perf_counter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,10 @@ class CompareOptions(Validated, WorkerOptions):
     out: Path
     """Folder for compare.{json,html,md,png} and the checkpoints FAMILY_SEED. Matching
     checkpoints in it are not trained again."""
+    train: tuple[str, ...] = ()
+    """Names of the recordings in the dataset to train on; default: as in 'invdyn train'."""
+    test: tuple[str, ...] = ()
+    """Names of the recordings to test on."""
     families: tuple[str, ...] = ()
     """Families to compare; default: all."""
     seeds: PositiveInt = 3
@@ -61,7 +65,10 @@ class CompareOptions(Validated, WorkerOptions):
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options: CompareOptions = parse(CompareOptions, argv, "compare")
-    configs = family_configs(options.families, options.configs)
+    configs = {
+        family: replace(c, train=options.train or c.train, test=options.test or c.test)
+        for family, c in family_configs(options.families, options.configs).items()
+    }
     dataset = read_dataset(options.data)
     name = arm_name(options.arm, options.urdf, dataset.info.robot)
     robot = load_robot(name, options.urdf)

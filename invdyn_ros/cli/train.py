@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -41,6 +41,11 @@ class TrainOptions(OutputOptions):
     """Dataset folder."""
     out: Path
     """Checkpoint folder to write."""
+    train: tuple[str, ...] = ()
+    """Names of the recordings in the dataset to train on; default: all but those of --test."""
+    test: tuple[str, ...] = ()
+    """Names of the recordings to test on; default: all but those of --train or, without either,
+    the fraction of the trajectories in `test_fraction`, which may be 0."""
     arm: str | None = None
     """Name of the arm, or FILE.yaml of one; default: the one of the dataset."""
     urdf: Path | None = None
@@ -73,6 +78,9 @@ def main(argv: list[str] | None = None) -> int:
     if values.get("family") in TIME_SERIES_MODELS:
         return _train_time_series(parse_time_series_config(values, str(options.config)), options)
     config = parse_train_config(values, str(options.config))
+    config = replace(config, train=options.train or config.train, test=options.test or config.test)
+    if options.report is not None and not (config.test_fraction or config.train or config.test):
+        raise ValueError("--report: test_fraction 0 leaves nothing to test on; leave one out")
     robot = robot_option(options.arm, options.urdf)
     with closing(ProgressBar(config.family, config.trainer.epochs)) as bar:
         recorder = None if options.watch is None else NetworkRecorder(PageWriter(options.watch))

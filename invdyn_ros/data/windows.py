@@ -44,7 +44,8 @@ class Split(NamedTuple):
 
     group_by: str
     """Unit of the split: "participant", "video" or "trajectory"; "time" where each trajectory is
-    divided; "dataset" where the training data are another dataset."""
+    divided; "recording" where they are named; "none" where nothing is held out; "dataset" where
+    the training data are another dataset."""
     train: list[Trajectory]
     test: list[Trajectory]
 
@@ -81,6 +82,37 @@ def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int =
         test = [t for t, group in pairs if group in chosen]
     check_no_leakage(train, test)
     return Split(by, train, test)
+
+
+def split_by_recording(
+    trajectories: Sequence[Trajectory], train: Sequence[str], test: Sequence[str]
+) -> Split:
+    """Divide whole recordings into training and test data.
+
+    Args:
+        trajectories: data to split.
+        train: names of recordings to train on; empty: all but those to test on.
+        test: names of recordings to test on; empty: all but those to train on.
+
+    Raises:
+        ValueError: an unknown name, one in both lists, no recording for one of the parts, or rows
+            that occur in both parts.
+    """
+    names = sorted({t.recording for t in trajectories} - {""})
+    if not names:
+        raise ValueError("the recordings of this dataset have no names; collect it again")
+    for name in (*train, *test):
+        if name not in names:
+            raise ValueError(f"no recording '{name}'; the dataset has {', '.join(names)}")
+    if both := set(train) & set(test):
+        raise ValueError(f"recording '{min(both)}' is for training and for testing; choose one")
+    chosen = [set(train) or set(names) - set(test), set(test) or set(names) - set(train)]
+    parts = [[t for t in trajectories if t.recording in part] for part in chosen]
+    for part, purpose in zip(parts, ("train", "test"), strict=True):
+        if not part:
+            raise ValueError(f"no recording is left to {purpose} on; there are {', '.join(names)}")
+    check_no_leakage(*parts)
+    return Split("recording", *parts)
 
 
 def windows(

@@ -25,7 +25,7 @@ from invdyn_ros.evaluation.trained_run import TrainedRun, best_family
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.robots.robot import Robot, package_file
-from invdyn_ros.training.data_preparation import with_acceleration
+from invdyn_ros.training.data_preparation import split_train_val_test, with_acceleration
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
 from invdyn_ros.training.train import train
 from invdyn_ros.training.training_state import STATE_FILE, Progress
@@ -122,6 +122,9 @@ def trained_runs(
         executor: trains the models, with the same files at the same paths; None: this process.
     """
     trajectories = load_trajectories(job.data)
+    for config in configs.values():
+        if not split_train_val_test(trajectories, config.split)[0].test:
+            raise ValueError("test_fraction 0 leaves nothing to compare on; give --test NAME")
     run = partial(train_run, job.training(fingerprint(trajectories)))
     first = [replace(c, split_seed=c.resolved_split_seed) for c in configs.values()]
     evaluated = yield from _evaluated(job, trajectories, run, first, executor)

@@ -132,6 +132,8 @@ def _model_summary(model: InverseDynamics, split: Split) -> dict[str, Any]:
         "joint_names": list(meta.joint_names),
         "split": {
             "group_by": split.group_by,
+            "train_recordings": _recordings(split.train),
+            "test_recordings": _recordings(split.test),
             "train": _num_samples(split.train) or meta.data["samples"]["train"],
             "test": sum(max(len(t) - model.warmup_frames, 0) for t in split.test),
             # training refuses a split with duplicates; without the training data it is unknown
@@ -215,6 +217,10 @@ def _hold_last(case: EvaluationCase, mean: np.ndarray) -> np.ndarray:
     """Return the action of the previous sample (T, n); the mean for the first sample."""
     first = mean + case.action[:1] - case.target[:1]
     return np.concatenate([first, case.action[:-1]])
+
+
+def _recordings(trajectories: Sequence[Trajectory]) -> list[str]:
+    return sorted({t.recording for t in trajectories} - {""})
 
 
 def _num_samples(trajectories: Sequence[Trajectory]) -> int:

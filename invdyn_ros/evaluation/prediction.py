@@ -14,7 +14,11 @@ from invdyn_ros.data.leakage import check_not_in_sketch, fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, check_compatible, continuous_recording
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
-from invdyn_ros.training.data_preparation import split_train_val_test, with_acceleration
+from invdyn_ros.training.data_preparation import (
+    SplitConfig,
+    split_train_val_test,
+    with_acceleration,
+)
 
 Part = Literal["test", "val"]
 
@@ -129,9 +133,12 @@ def _select_split(model: InverseDynamics, trajectories: Sequence[Trajectory], pa
     """
     data = model.meta.data
     if data.get("sha256") == fingerprint(trajectories):
-        outer, inner = split_train_val_test(
-            trajectories, data["split"]["fraction"], data["split"]["seed"]
-        )
+        outer, inner = split_train_val_test(trajectories, SplitConfig.of_model(data))
+        if part == "test" and not outer.test:
+            raise ValueError(
+                "the model was trained on all of these data (test_fraction 0); evaluate it on "
+                "other data"
+            )
         return outer if part == "test" else inner
     if part == "val":
         raise ValueError("only the dataset that a model was trained on has a validation split")

@@ -9,9 +9,10 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import NonNegativeInt
 
-from invdyn_ros.config import from_mapping, to_mapping
+from invdyn_ros.config import FractionBelowOne, from_mapping, to_mapping
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.robots.robot import package_file
+from invdyn_ros.training.data_preparation import SplitConfig
 from invdyn_ros.training.trainer import TrainerConfig
 
 RunConfig = TypeVar("RunConfig", bound=Any)
@@ -31,8 +32,13 @@ class TrainConfig:
     """Random seed of the split, the initial weights and the batch order."""
     split_seed: int | None = None
     """Random seed of the split; None: `seed`."""
-    test_fraction: float = 0.2
-    """Fraction of the trajectories for testing, and of the rest for validation."""
+    test_fraction: FractionBelowOne = 0.2
+    """Fraction of the trajectories for testing, and of the rest for validation. 0: none for
+    testing, and 0.2 for validation."""
+    train: tuple[str, ...] = ()
+    """Names of the recordings to train on, instead of a fraction; empty: all others."""
+    test: tuple[str, ...] = ()
+    """Names of the recordings to test on; empty: all others, if `train` has names."""
     action_delay: float | None = None
     """[s] Delay from an action to the motion it causes; None: estimated from the data."""
     init_from: str | None = None
@@ -55,6 +61,11 @@ class TrainConfig:
     def resolved_split_seed(self) -> int:
         """Seed of the split."""
         return self.seed if self.split_seed is None else self.split_seed
+
+    @property
+    def split(self) -> SplitConfig:
+        """Division of the dataset."""
+        return SplitConfig(self.test_fraction, self.resolved_split_seed, self.train, self.test)
 
 
 def find_config(config: str | Path) -> Path:

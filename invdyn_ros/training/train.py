@@ -125,9 +125,7 @@ def _prepare(
     if robot is not None:
         check_joints(dataset, robot, data)
     trajectories = with_acceleration(dataset.trajectories)
-    outer, inner = split_train_val_test(
-        trajectories, config.test_fraction, config.resolved_split_seed
-    )
+    outer, inner = split_train_val_test(trajectories, config.split)
     meta = _model_metadata(config, dataset, robot)
     meta = _with_timing(config, meta, inner)
     torch.manual_seed(config.seed)
@@ -259,11 +257,7 @@ def _data_metadata(
     """Return the checkpoint's metadata of dataset and split."""
     parts = {"train": inner.train, "val": inner.test, "test": outer.test}
     return {
-        "split": {
-            "group_by": outer.group_by,
-            "fraction": config.test_fraction,
-            "seed": config.resolved_split_seed,
-        },
+        "split": {"group_by": outer.group_by} | config.split._asdict(),
         "samples": {name: sum(map(len, part)) for name, part in parts.items()},
         "sketch": row_sketch(outer.train),
         "target_mean": _target_mean(model, outer.train),

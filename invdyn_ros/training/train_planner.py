@@ -17,7 +17,7 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
 from invdyn_ros.models.planner.planner import PLANNER, FlowPlanner, PlannerMetadata, save_planner
 from invdyn_ros.models.planner.segments import PlanSegments, state_segments
-from invdyn_ros.training.data_preparation import split_train_val_test
+from invdyn_ros.training.data_preparation import SplitConfig, split_train_val_test
 from invdyn_ros.training.trainer import TrainableModel, Trainer, TrainerConfig
 from invdyn_ros.training.training_state import Progress, RunState
 
@@ -112,7 +112,7 @@ def split_segments(
     Raises:
         ValueError: trajectories that are too short.
     """
-    _, inner = split_train_val_test(trajectories, config.test_fraction, config.seed)
+    _, inner = split_train_val_test(trajectories, SplitConfig(config.test_fraction, config.seed))
     horizon = config.network.horizon
     return make_segments(inner.train, horizon), make_segments(inner.test, horizon)
 

@@ -35,9 +35,13 @@ DATA = {
     "joint_names": ReportKey("names of the joints, in the order of all values per joint"),
     "split": ReportKey("held-out part of the dataset"),
     "split.group_by": ReportKey(
-        "what was held out: trajectories, sources or the last part in time; dataset: all of a "
+        "what was held out: trajectories, recordings or the last part in time; dataset: all of a "
         "dataset that the model was not trained on"
     ),
+    "split.train_recordings": ReportKey(
+        "names of the recordings trained on; empty where they have none or the data are absent"
+    ),
+    "split.test_recordings": ReportKey("names of the recordings tested on"),
     "split.train": ReportKey("training samples"),
     "split.test": ReportKey("test samples that the errors are computed from"),
     "split.duplicates": ReportKey(
