@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from oracle import excitation, robot, setpoint
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from invdyn_ros.cli import evaluate as cli
+from invdyn_ros.cli import run_verb
 from invdyn_ros.cli import train as cli_train
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.windows import split
@@ -19,6 +21,7 @@ from invdyn_ros.evaluation.report_keys.registry import undescribed_keys, unused_
 from invdyn_ros.evaluation.uncertainty_calibration import uncertainty_calibration
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.sources.rosbag import BagConfig, read_bag
+from invdyn_ros.training.data_preparation import SplitConfig, split_train_val_test
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 
@@ -53,7 +56,10 @@ def test_training_with_a_report_may_replace_an_earlier_one(folder: Path) -> None
 
 def test_report_has_all_documented_keys(report: dict) -> None:
     assert not undescribed_keys("evaluate", report) and not unused_keys("evaluate", report)
-    assert set(report["split"]) == {"group_by", "train", "test", "duplicates"}
+    assert set(report["split"]) == {
+        *("group_by", "train", "test", "duplicates"),
+        *("train_recordings", "test_recordings"),
+    }
     assert set(report["baselines"]) == {"zero", "mean", "hold_last", "rigid_body"}
     for row in (report, *report["baselines"].values()):
         for measure in ("nmse", "rmse"):
@@ -89,10 +95,53 @@ def test_page_shows_each_joint_and_the_worst_windows(
 def test_training_dataset_is_evaluated_on_its_test_split_only(report: dict) -> None:
     assert report["split"] == {
         "group_by": "trajectory",
+        "train_recordings": [],
+        "test_recordings": [],
         "train": 2000,
         "test": 500,
         "duplicates": 0,
     }
+
+
+def test_recordings_to_train_and_test_on_are_chosen_by_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (_, info), folders = read_dataset(folder / "data"), [tmp_path / name for name in "abc"]
+    for seed, name in enumerate(folders):
+        parts = [
+            replace(excitation(robot("ur5"), 2 * seed + k, 0.008, 1.0), recording="sim")
+            for k in (0, 1)
+        ]
+        write_dataset(name, parts, "ur5", info.rate)
+    merged = tmp_path / "merged"
+    assert run_verb("collect", ["dataset", *map(str, folders), "--out", str(merged)]) == 0
+    names = [t.recording for t in read_dataset(merged).trajectories]
+    assert names == [*"aabbcc"], "those of the folders, since all three have a recording 'sim'"
+    words = ["--config", "rigid_body", "--identify", "false", "--data", str(merged), "--out"]
+    assert run_verb("train", [*words, str(tmp_path / "model"), "--train", "a", "--test", "c"]) == 0
+    model, trajectories = load(tmp_path / "model"), read_dataset(merged).trajectories
+    split = evaluate(model, trajectories)["split"]
+    assert (split["train_recordings"], split["test_recordings"]) == (["a"], ["c"])
+    for train_names, test_names, train_rest, test_rest in (
+        ((), "ac", "b", "ac"),
+        ("b", (), "b", "ac"),
+    ):
+        config = SplitConfig(0.2, 0, tuple(train_names), tuple(test_names))
+        outer, inner = split_train_val_test(trajectories, config)
+        parts = [{t.recording for t in part} for part in (outer.train, outer.test)]
+        assert parts == [set(train_rest), set(test_rest)]
+        assert {t.recording for t in (*inner.train, *inner.test)} == set(train_rest)
+    outer, inner = split_train_val_test(trajectories, SplitConfig(0.0, 0))
+    assert (len(outer.train), len(outer.test), len(inner.test)) == (6, 0, 1)
+    for choice in (
+        "--test d",
+        "--train a --test a",
+        "--test a b c",
+        "--test-fraction 0 --report r.json",
+    ):
+        assert run_verb("train", [*words, str(tmp_path / "none"), *choice.split()]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "none").exists()
 
 
 def test_exact_model_beats_all_baselines(report: dict) -> None:
@@ -111,6 +160,8 @@ def test_other_dataset_is_evaluated_as_a_whole(folder: Path, tmp_path: Path) -> 
     result = evaluate(model, [excitation(ur5, 77, 0.008, 2.0)])
     assert result["split"] == {
         "group_by": "dataset",
+        "train_recordings": [],
+        "test_recordings": [],
         "train": 1500,
         "test": 250,
         "duplicates": None,

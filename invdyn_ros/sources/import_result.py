@@ -46,6 +46,30 @@ class ImportResult(NamedTuple):
         return self._replace(trajectories=named)
 
 
+def with_distinct_recordings(
+    results: Sequence[ImportResult], paths: Sequence[Path]
+) -> list[ImportResult]:
+    """Rename motions of several folders whose recordings have the same name.
+
+    They get the name of their folder, followed by that of the recording if there are several.
+    """
+    owners = Counter(name for result in results for name in _recordings(result))
+    renamed = []
+    for result, folder in zip(results, recording_names(paths), strict=True):
+        names = _recordings(result)
+        new = {n: folder if len(names) == 1 else f"{folder}/{n}" for n in names if owners[n] > 1}
+        trajectories = [
+            t if len(t.frames) else replace(t, recording=new.get(t.recording, t.recording))
+            for t in result.trajectories
+        ]
+        renamed.append(result._replace(trajectories=trajectories))
+    return renamed
+
+
+def _recordings(result: ImportResult) -> set[str]:
+    return {t.recording for t in result.trajectories if not len(t.frames)}
+
+
 def recording_names(paths: Sequence[Path]) -> list[str]:
     """Return a name for each file or folder: its stem, or its full name where stems are equal."""
     stems = [path.name if path.is_dir() and not _is_store(path) else path.stem for path in paths]

@@ -15,7 +15,11 @@ from invdyn_ros.data.windows import check_compatible
 from invdyn_ros.models.gravity import conversion_note, convert_actions
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.array_files import read_tables
-from invdyn_ros.sources.import_result import ImportResult, merge_results
+from invdyn_ros.sources.import_result import (
+    ImportResult,
+    merge_results,
+    with_distinct_recordings,
+)
 from invdyn_ros.sources.sequence_config import SequenceConfig
 from invdyn_ros.sources.sequence_files import read_episodes
 from invdyn_ros.sources.source import Collection, Source, arm_name, resolve_joint_names
@@ -117,7 +121,8 @@ def read_lerobot_folders(
             raise ValueError(
                 f"{paths[0]} is of '{name}', {path} of '{robot}'; collect them separately"
             )
-    merged, robot = merge_results(part for part, _ in results), results[0][1]
+    parts = with_distinct_recordings([part for part, _ in results], paths)
+    merged, robot = merge_results(parts), results[0][1]
     return (_without_duplicates(merged) if config.drop_duplicates else merged), robot
 
 

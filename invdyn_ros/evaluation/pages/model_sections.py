@@ -41,11 +41,17 @@ def _baselines(report: Report) -> Section:
     unused = {"rigid_body", "untrained"} - report["baselines"].keys()
     text = (
         f"Errors on {report['split']['test']} held-out samples "
-        f"(by {report['split']['group_by']}); the target is the {report['target']}. "
+        f"(by {_split_text(report['split'])}); the target is the {report['target']}. "
         "A baseline that is better than the model is marked."
     )
     used = [(name, text) for name, text in notes.items() if name not in unused]
     return Section("Model and baselines", text, [PageTable(head, rows, used)])
+
+
+def _split_text(split: dict[str, Any]) -> str:
+    """Return what was held out, with the names of recordings."""
+    names = split["test_recordings"] if split["group_by"] == "recording" else []
+    return ": ".join(filter(None, [split["group_by"], ", ".join(names)]))
 
 
 def _errors(row: Report, report: Report, name: str) -> list[Cell]:
