@@ -54,7 +54,7 @@ def test_c_source_compiles_without_a_warning_and_equals_the_model(arm, tmp_path:
     assert isinstance(model, RigidBody)
     model.tree.inertial.add_(torch.randn(model.n, 10, generator=torch.Generator().manual_seed(1)))
     model.friction_filter_time.uniform_(0.0, 0.2)
-    gear_friction = tuple((0.1 * (k + 1), 0.05 * k) for k in range(model.n))
+    gear_friction = tuple((0.1 * (k + 1), 0.05 * k, 0.2 - 0.02 * k) for k in range(model.n))
     model.meta = replace(model.meta, gear_friction=gear_friction)
     for suffix, text in zip((".c", ".h"), c_source(model, "arm"), strict=True):
         (tmp_path / f"arm{suffix}").write_text(text)
@@ -83,7 +83,7 @@ def test_c_source_compiles_without_a_warning_and_equals_the_model(arm, tmp_path:
 
 def test_urdf_of_friction_that_it_cannot_hold_is_refused() -> None:
     model = physical()
-    model.meta = replace(model.meta, gear_friction=((0.1, 0.02),) * model.n)
+    model.meta = replace(model.meta, gear_friction=((0.1, 0.02, 0.1),) * model.n)
     for text in (urdf_text, mjcf_text):
         with pytest.raises(ValueError, match="--gear_friction false"):
             text(model)

@@ -205,24 +205,25 @@ def test_spikes_hardly_move_the_parameters() -> None:
 
 def test_friction_that_rises_with_load_and_towards_standstill_is_identified() -> None:
     rng = np.random.default_rng(0)
-    true = new_model(gear_friction=((1.5, 0.06),) * 6)
+    true = new_model(gear_friction=((1.5, 0.06, 0.13),) * 6)
     true.friction.copy_(torch.tensor([4.0, 3.0, 0.5, 0.3]))
     parts = [excitation(ARM, seed) for seed in range(5)]
     for part in parts:
         exact = true.rigid_body_target(torch.from_numpy(part.motion)).numpy()
         part.action[:] = exact + rng.normal(0, 0.1, exact.shape)
-    model = new_model(config={"gear_friction": True})
+    model = new_model()
     model.fit(windows(parts[:3]), windows(parts[3:4]))
-    stribeck, load = np.array(model.meta.gear_friction).T
+    stribeck, load, velocity = np.array(model.meta.gear_friction).T
     np.testing.assert_allclose(stribeck, 1.5, atol=0.4)
     np.testing.assert_allclose(load[1:3], 0.06, atol=0.02)  # the others carry little
+    np.testing.assert_allclose(velocity, 0.13, rtol=0.5)  # the candidates have steps of 50%
     (data,) = (windows(parts[4:]),)
     assert float((model.predict(data.motion, data.time).mean - data.action).std()) < 0.12
 
 
 def test_runtime_filters_friction_like_the_model() -> None:
-    gear_friction = tuple((0.5 * k, 0.03 * k) for k in range(6))
-    config = {"friction_filter_time": [0.1, 0.0, 0.2, 0.1, 0.05, 0.1], "stribeck_velocity": 0.2}
+    gear_friction = tuple((0.5 * k, 0.03 * k, 0.1 + 0.05 * k) for k in range(6))
+    config = {"friction_filter_time": [0.1, 0.0, 0.2, 0.1, 0.05, 0.1]}
     model = new_model(config=config, gear_friction=gear_friction)
     model.friction[:, 1] = 5.0
     data = windows([excitation(ARM, 0, seconds=0.5)])

@@ -125,7 +125,7 @@ def _model_summary(model: InverseDynamics, split: Split) -> dict[str, Any]:
         "target": "setpoint offset u - q" if meta.action_unit == "rad" else "action",
         "action_delay": meta.action_delay,
         "effort_lag": list(meta.effort_lag) or None,
-        "gear_friction": [list(pair) for pair in meta.gear_friction] or None,
+        "gear_friction": [list(row) for row in meta.gear_friction] or None,
         "presliding": [list(pair) for pair in meta.presliding] or None,
         "identification": meta.data.get("identification"),
         "unit_warning": meta.data.get("unit_warning"),

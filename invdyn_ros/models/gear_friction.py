@@ -33,19 +33,21 @@ if TYPE_CHECKING:
 
 PASSES = 3  # in which inertia and the rise of dry friction settle
 MIN_IMPROVEMENT = 0.05  # fraction by which it must lower the error, against overfitting
+STRIBECK_VELOCITIES = tuple(np.geomspace(0.03, 0.6, 8).round(3))  # [rad/s] candidates
 LOWEST = (-np.inf,) * 4 + (0.0, 0.0)  # of the friction terms, S and L
 ROTOR_INERTIA = 3  # index of the friction term
 
 
-def gear_friction_terms(qd: Tensor, load: Tensor, stribeck_velocity: float) -> Tensor:
-    """Return the terms (..., n, 2) of the rise of dry friction.
+def gear_friction_rise(gear_friction: Tensor, qd: Tensor, load: Tensor) -> Tensor:
+    """Return the rise (..., n) of dry friction [action unit].
 
     Args:
+        gear_friction: (n, 3) S, L and v_s.
         qd: (..., n) [rad/s].
         load: (..., n) torque to the links [action unit].
-        stribeck_velocity: v_s [rad/s].
     """
-    return torch.stack([torch.exp(-((qd / stribeck_velocity) ** 2)), load.abs()], dim=-1)
+    stribeck, load_friction, velocity = gear_friction.unbind(-1)
+    return stribeck * torch.exp(-((qd / velocity) ** 2)) + load_friction * load.abs()
 
 
 def identify_gear_friction(
@@ -96,28 +98,43 @@ def _equations(model: RigidBody, data: Windows, rotor: Tensor) -> NormalEquation
 
 
 def _fit(model: RigidBody, data: Windows) -> Array:
-    """Return S and L (n, 2) at the inertia of the links of a model, fitted with all friction."""
-    from scipy.optimize import lsq_linear  # slow to import
-
+    """Return S, L and v_s (n, 3) at the inertia of a model, fitted with all friction."""
     q, qd, qdd = data.motion.split(model.n, dim=-1)
     load = model.compliance * model.tree.torque(q, qd, qdd)
     coulomb_velocity, filter_time = model.config.coulomb_velocity, model.friction_filter_time
     terms = friction_terms(qd, qdd, coulomb_velocity, filter_time)
-    rise = gear_friction_terms(qd, load, model.config.stribeck_velocity) * terms[..., 1:2]
-    columns = torch.cat([terms, rise, load[..., None]], -1)
+    sign = terms[..., 1]
+    rises = [torch.exp(-((qd / velocity) ** 2)) * sign for velocity in STRIBECK_VELOCITIES]
+    columns = torch.stack([*terms.unbind(-1), load.abs() * sign, *rises, load], -1)
     weight = model.row_weight(data) * model.outlier_weight(data)
     target = model.target(data.motion, data.action)
     if model.effort_filter is not None:
         columns = model.effort_filter.columns(columns)
         weight, target = (x[:, model.effort_filter.warmup :] for x in (weight, target))
-    y = ((target - columns[..., -1]) * weight).flatten(0, 1).double().cpu().numpy()
-    A = (columns[..., :-1] * weight[..., None]).flatten(0, 1).double().cpu().numpy()
-    scale = np.maximum(np.linalg.norm(A, axis=0), 1e-12)  # (n, 6)
-    fits = [
-        lsq_linear(A[:, j] / scale[j], y[:, j], (LOWEST, np.inf), method="bvls").x
-        for j in range(model.n)
-    ]
-    return (np.stack(fits) / scale)[:, -2:]
+    A = torch.cat([columns[..., :-1], (target - columns[..., -1])[..., None]], -1)
+    A = (A * weight[..., None]).flatten(0, 1).double()
+    grams = torch.einsum("nja,njb->jab", A, A).cpu().numpy()
+    return np.stack([_fit_joint(gram) for gram in grams])
+
+
+def _fit_joint(gram: Array) -> Array:
+    """Return S, L and v_s of a joint with the smallest error.
+
+    Args:
+        gram: products of the columns: four friction terms, load, one for each velocity, target.
+    """
+    from scipy.optimize import lsq_linear  # slow to import
+
+    scale = np.sqrt(np.maximum(gram.diagonal(), 1e-24))
+    gram = gram / np.outer(scale, scale) + 1e-12 * np.eye(len(gram))
+    root = np.linalg.cholesky(gram).T  # of columns with the same products
+    fits = []
+    for k, velocity in enumerate(STRIBECK_VELOCITIES):
+        used = [*range(5), 5 + k]
+        fit = lsq_linear(root[:, used], root[:, -1], (LOWEST, np.inf), method="bvls")
+        load_friction, stribeck = fit.x[4:] * scale[-1] / scale[used[4:]]
+        fits.append((fit.cost, stribeck, load_friction, velocity))
+    return np.array(min(fits)[1:])
 
 
 def _row_error(model: RigidBody, data: Windows) -> Tensor:

@@ -33,7 +33,8 @@ class ModelMetadata(Validated):
         presliding: per joint, displacement [rad] and torque [action unit] of the friction that
             its recording has at rest, see `invdyn_ros.models.presliding`; empty: none.
         gear_friction: per joint, rise of dry friction towards standstill [action unit] and with
-            the load [-], see `invdyn_ros.models.gear_friction`; empty: none.
+            the load [-], and the velocity scale of the former [rad/s], see
+            `invdyn_ros.models.gear_friction`; empty: none.
     """
 
     family: str
@@ -48,7 +49,7 @@ class ModelMetadata(Validated):
     image_size: tuple[int, ...] = ()
     effort_lag: tuple[float, ...] = ()
     presliding: tuple[tuple[float, float], ...] = ()
-    gear_friction: tuple[tuple[float, float], ...] = ()
+    gear_friction: tuple[tuple[float, float, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Check names, unit, rate and delay."""
@@ -71,11 +72,12 @@ class ModelMetadata(Validated):
                 f"{limit:.3g} s"
             )
         if self.gear_friction and not (
-            len(self.gear_friction) == n and all(min(pair) >= 0 for pair in self.gear_friction)
+            len(self.gear_friction) == n
+            and all(min(row[:2]) >= 0 and row[2] > 0 for row in self.gear_friction)
         ):
             raise ValueError(
-                f"gear_friction is {self.gear_friction}; it must be empty or {n} pairs that are "
-                "not negative"
+                f"gear_friction is {self.gear_friction}; it must be empty or {n} times two values "
+                "that are not negative and a positive velocity"
             )
         if self.presliding and not (
             len(self.presliding) == n and all(d > 0 and K >= 0 for d, K in self.presliding)

@@ -52,7 +52,6 @@ class MujocoRigidBody:
         parameters: Mapping[str, Array] | None = None,
         coulomb_velocity: float = RigidBodyConfig().coulomb_velocity,
         friction_filter_time: Array | None = None,
-        stribeck_velocity: float = RigidBodyConfig().stribeck_velocity,
     ) -> None:
         """Create the model of the arm and unit in `meta`.
 
@@ -61,7 +60,6 @@ class MujocoRigidBody:
             parameters: arrays by RIGID_BODY_PARAMETERS; those not given are nominal ones.
             coulomb_velocity: [rad/s] at which Coulomb friction is fully developed.
             friction_filter_time: (n,) time over which friction changes sign [s]; default: 0.
-            stribeck_velocity: velocity scale of `meta.gear_friction` [rad/s].
 
         Raises:
             ValueError: no URDF, one without the joints or inertias, or parameters of another arm.
@@ -88,7 +86,6 @@ class MujocoRigidBody:
         is_filtered = friction_filter_time is not None and friction_filter_time.any()
         self._filter_time = friction_filter_time if is_filtered else None
         self._gear_friction = np.array(meta.gear_friction).T if meta.gear_friction else None
-        self._stribeck_velocity = stribeck_velocity
 
     @staticmethod
     def tensor_shapes(meta: ModelMetadata) -> dict[str, tuple[int, ...]]:
@@ -107,8 +104,7 @@ class MujocoRigidBody:
         config = from_mapping(RigidBodyConfig, meta.config, meta.family)
         parameters = {name: tensors[name] for name in RIGID_BODY_PARAMETERS}
         filter_time = np.array(config.friction_filter_time, float)
-        v = config.coulomb_velocity, config.stribeck_velocity
-        return cls(meta, parameters, v[0], filter_time, v[1])
+        return cls(meta, parameters, config.coulomb_velocity, filter_time)
 
     def predict(self, motion: Array, time: Array) -> PredictedAction:
         """Return the actions (B, T, n) of motion (B, T, 3n) in SI units."""
@@ -142,7 +138,6 @@ class MujocoRigidBody:
             self.parameters | rescaled,
             self._coulomb_velocity,
             self._filter_time,
-            self._stribeck_velocity,
         )
         difference = self.predict(motion, time).mean - twin.predict(motion, time).mean
         error: Array = np.abs(difference).max((0, 1))
@@ -170,8 +165,8 @@ class MujocoRigidBody:
         terms[4] = self.velocity_sign(frame[1], frame[2])
         np.add.reduce(self._weights * terms, axis=0, out=action)
         if self._gear_friction is not None:
-            stribeck, load = self._gear_friction
-            rise = stribeck * np.exp(-np.square(frame[1] / self._stribeck_velocity))
+            stribeck, load, velocity = self._gear_friction
+            rise = stribeck * np.exp(-np.square(frame[1] / velocity))
             rise += load * np.abs(self.parameters[COMPLIANCE] * terms[3])
             action += rise * terms[4]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from invdyn_ros.data.action_units import SETPOINT, gravity_in, is_torque
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.effort_lag import EffortFilter, filter_actions
-from invdyn_ros.models.gear_friction import gear_friction_terms, identify_gear_friction
+from invdyn_ros.models.gear_friction import gear_friction_rise, identify_gear_friction
 from invdyn_ros.models.identification_report import Residual, identification_report
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
 from invdyn_ros.models.least_squares_identification import (
@@ -121,7 +121,7 @@ class RigidBody(InverseDynamics):
             )
         parameters = identify(train_equations, val_equations, prior, bounds)
         self.set_parameters(parameters)
-        if self.identifies_lag and self.config.gear_friction and bounds.brakes:
+        if self.config.gear_friction and bounds.brakes:
             parameters = identify_gear_friction(self, parameters, train, val, prior)
         self._report(train_equations, parameters, train)
         return True
@@ -133,8 +133,7 @@ class RigidBody(InverseDynamics):
             return torch.zeros_like(q)
         load = self.compliance * self.tree.torque(q, qd, qdd) if load is None else load
         sign = smooth_sign(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
-        rise = gear_friction_terms(qd, load, self.config.stribeck_velocity)
-        return (rise * motion.new_tensor(self.meta.gear_friction)).sum(-1) * sign
+        return gear_friction_rise(motion.new_tensor(self.meta.gear_friction), qd, load) * sign
 
     def outlier_weight(self, data: Windows) -> Tensor:
         """Return factors (N, T, n) of rows that bound the effect of outliers."""

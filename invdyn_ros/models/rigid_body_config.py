@@ -26,11 +26,9 @@ class RigidBodyConfig(Validated):
 
     min_velocity: float = 0.05
     """[rad/s] Slower joints may stick, and have little weight in the identification."""
-    gear_friction: bool = False
+    gear_friction: bool = True
     """Identify dry friction that rises towards standstill and with the load, where the validation
     data prefer it. URDF and MJCF have no place for it."""
-    stribeck_velocity: PositiveFloat = 0.1
-    """[rad/s] Velocity scale of the rise towards standstill."""
     friction_filter_time: tuple[NonNegativeFloat, ...] = ()
     """[s] Time over which friction changes sign when a joint reverses, one for each joint; empty:
     estimated from the data."""
@@ -44,12 +42,6 @@ class ResidualNetworkConfig(RigidBodyConfig):
     """Units per hidden layer."""
     depth: PositiveInt = 2
     """Number of hidden layers."""
-
-    def __post_init__(self) -> None:
-        """Check that the network is to learn the friction of gears."""
-        super().__post_init__()
-        if self.gear_friction:
-            raise ValueError("gear_friction is for rigid_body; the network of residual learns it")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.models.gear_friction import gear_friction_rise
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.robots.feedback import (
@@ -96,7 +97,7 @@ class Rollouts:
                 M, bias = inertia_and_bias(self.body, q, qd)
             for _ in range(self.substeps):
                 actions.append(action)
-                q, qd = self._integrate(q, qd, actions.pop(0) - bias, M, step)
+                q, qd = self._integrate(q, qd, actions.pop(0), bias, M, step)
         error = torch.stack(errors).nan_to_num(MAX_ERROR).clamp(-MAX_ERROR, MAX_ERROR)
         return float(error.square().mean().sqrt())
 
@@ -107,23 +108,26 @@ class Rollouts:
         return offset + torch.minimum(torch.maximum(target, -self.max_target), self.max_target)
 
     def _integrate(
-        self, q: Tensor, qd: Tensor, load: Tensor, M: Tensor, step: float
+        self, q: Tensor, qd: Tensor, action: Tensor, bias: Tensor, M: Tensor, step: float
     ) -> tuple[Tensor, Tensor]:
         """Advance by one step; friction and springs are implicit, for stability.
 
         Args:
             q: (K, n) positions [rad].
             qd: (K, n) velocities [rad/s].
-            load: (K, n) action less gravity and velocity terms.
+            action: (K, n).
+            bias: (K, n) gravity and velocity terms.
             M: (K, n, n) inertia.
             step: [s].
         """
         body = self.body
         friction, v = body.friction, body.config.coulomb_velocity
-        direction = torch.tanh(qd / v)
-        resistance = friction[:, VISCOUS] * qd + friction[:, COULOMB] * direction
-        slope = friction[:, VISCOUS] + friction[:, COULOMB] / v * (1 - direction.square())
-        load = load - resistance - friction[:, OFFSET]
+        direction, dry = torch.tanh(qd / v), friction[:, COULOMB]
+        if body.meta.gear_friction:
+            dry = dry + gear_friction_rise(q.new_tensor(body.meta.gear_friction), qd, bias)
+        resistance = friction[:, VISCOUS] * qd + dry * direction
+        slope = friction[:, VISCOUS] + dry / v * (1 - direction.square())
+        load = action - bias - resistance - friction[:, OFFSET]
         if is_servo(body):  # the target is the stretch of a spring of unit stiffness
             load, slope = load - q - step * qd, slope + step
         change = torch.linalg.solve(M + step * torch.diag_embed(slope), step * load)

@@ -188,9 +188,9 @@ EVALUATE_KEYS = {
         optional=True,
     ),
     "gear_friction": ReportKey(
-        "rise of dry friction towards standstill, and with the load, one pair per joint; none: "
-        "not identified",
-        "action unit and 1",
+        "rise of dry friction towards standstill and with the load, and the velocity scale of the "
+        "former, for each joint; none: not identified",
+        "action unit, 1, rad/s",
         optional=True,
     ),
     "presliding": ReportKey(

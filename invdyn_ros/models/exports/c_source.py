@@ -69,7 +69,8 @@ def _joint_values(model: RigidBody) -> dict[str, str]:
     """Return the constants of the joints, and what stands in comments."""
     meta = model.meta
     viscous, coulomb, offset, rotor = model.friction.double().cpu().numpy().T
-    stribeck, load_friction = np.array(meta.gear_friction or [(0.0, 0.0)] * model.n).T
+    gear_friction = np.array(meta.gear_friction or [(0.0, 0.0, 1.0)] * model.n)
+    stribeck, load_friction, stribeck_velocity = gear_friction.T
     return {
         "robot": meta.robot,
         "joints": ", ".join(meta.joint_names),
@@ -83,7 +84,7 @@ def _joint_values(model: RigidBody) -> dict[str, str]:
         "coulomb_velocity": _numbers([model.config.coulomb_velocity]),
         "stribeck": _numbers(stribeck),
         "load_friction": _numbers(load_friction),
-        "stribeck_velocity": _numbers([model.config.stribeck_velocity]),
+        "stribeck_velocity": _numbers(stribeck_velocity),
         "filter_time": _numbers(model.friction_filter_time.double().cpu().numpy()),
     }
 
