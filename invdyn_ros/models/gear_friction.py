@@ -4,9 +4,10 @@ It is the smooth sign of the velocity times
 
     S exp(-(qd / v_s)^2) + L |torque to the links|
 
-beside Coulomb friction, with S and L not negative (Hamon, Gautier, Garrec 2010). Near reversals it
-looks like the torque of a rotor. So that it does not take the place of its inertia, which feedback
-goes through, rotors keep at least the inertia that was identified without it.
+beside Coulomb friction, with 0 <= S <= Coulomb friction and L >= 0 (Hamon, Gautier, Garrec 2010).
+Near reversals it looks like the torque of a rotor. So that it does not take the place of its
+inertia, which feedback goes through, rotors keep at least the inertia that was identified without
+it.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
 PASSES = 3  # in which inertia and the rise of dry friction settle
 MIN_IMPROVEMENT = 0.05  # fraction by which it must lower the error, against overfitting
-STRIBECK_VELOCITIES = tuple(np.geomspace(0.03, 0.6, 8).round(3))  # [rad/s] candidates
-LOWEST = (-np.inf,) * 4 + (0.0, 0.0)  # of the friction terms, S and L
+# [rad/s] candidates; slower ones would act on joints that may stick, which have little weight
+STRIBECK_VELOCITIES = tuple(np.geomspace(0.06, 0.6, 7).round(3))
+LOWEST = (-np.inf, 0.0, -np.inf, -np.inf, 0.0, 0.0)  # of the friction terms, L and S
 ROTOR_INERTIA = 3  # index of the friction term
 
 
@@ -104,7 +106,8 @@ def _fit(model: RigidBody, data: Windows) -> Array:
     coulomb_velocity, filter_time = model.config.coulomb_velocity, model.friction_filter_time
     terms = friction_terms(qd, qdd, coulomb_velocity, filter_time)
     sign = terms[..., 1]
-    rises = [torch.exp(-((qd / velocity) ** 2)) * sign for velocity in STRIBECK_VELOCITIES]
+    # 1 + exp: what is left of Coulomb friction is not negative either
+    rises = [(1 + torch.exp(-((qd / velocity) ** 2))) * sign for velocity in STRIBECK_VELOCITIES]
     columns = torch.stack([*terms.unbind(-1), load.abs() * sign, *rises, load], -1)
     weight = model.row_weight(data) * model.outlier_weight(data)
     target = model.target(data.motion, data.action)

@@ -21,9 +21,8 @@ class RigidBodyConfig(Validated):
 
     identify: bool = True
     """Identify inertia, friction, offset and rotor inertia; otherwise use those of the URDF."""
-    coulomb_velocity: PositiveFloat = 0.02
+    coulomb_velocity: PositiveFloat = 0.005
     """[rad/s] Velocity at which Coulomb friction is fully developed."""
-
     min_velocity: float = 0.05
     """[rad/s] Slower joints may stick, and have little weight in the identification."""
     gear_friction: bool = True
