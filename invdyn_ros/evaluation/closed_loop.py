@@ -19,13 +19,12 @@ from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.robots.feedback import FeedbackConfig
 from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.plant import PlantConfig
-from invdyn_ros.robots.quintic import PEAK_ACCELERATION, PEAK_VELOCITY, quintic
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation import ExcitationConfig, FreeExcitations
+from invdyn_ros.sources.excitation import ExcitationConfig, FreeExcitations, posture_limits
+from invdyn_ros.sources.posture_sequence import PostureSequence, SmoothMotion
 from invdyn_ros.typing import Array, Mask
 
-REST = 0.3  # [s] after each motion from one posture to another
 VERBATIM = SafetyLimitsConfig(slow_in_time=0.0)  # the motion is followed as it was recorded
 
 
@@ -162,10 +161,7 @@ def excitation_motion(robot: Robot, seed: int | tuple[int, ...], seconds: float)
     """
     random = np.random.default_rng(seed)
     config = ExcitationConfig(episode_seconds=seconds)
-    motion = FreeExcitations(robot).draw(config, random, speed_scale=1.0)
-    time = np.arange(round(seconds * robot.rate)) / robot.rate
-    q, qd, _ = (np.stack(part) for part in zip(*map(motion.state_at, time), strict=True))
-    return JointSamples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))
+    return _sampled(FreeExcitations(robot).draw(config, random, speed_scale=1.0), robot)
 
 
 def point_to_point_motion(
@@ -180,26 +176,15 @@ def point_to_point_motion(
         seed: random seed.
         seconds: duration [s].
     """
-    config, random = ExcitationConfig(), np.random.default_rng(seed)
-    middle, reach = (robot.upper + robot.lower) / 2, (robot.upper - robot.lower) / 2
-    reach = np.minimum(config.range_fraction * reach, config.max_amplitude)
-    velocity = config.velocity_fraction * robot.velocity
-    acceleration = config.acceleration_fraction * robot.acceleration
-    q, parts, samples = middle + reach * random.uniform(-1, 1, robot.n), [], 0
-    while samples < seconds * robot.rate:
-        way = middle + reach * random.uniform(-1, 1, robot.n) - q
-        duration = max(
-            float(np.max(PEAK_VELOCITY * np.abs(way) / velocity)),
-            float(np.sqrt(np.max(PEAK_ACCELERATION * np.abs(way) / acceleration))),
-        )
-        time = np.arange(round((duration + REST) * robot.rate)) / robot.rate
-        position, rate, _ = quintic(np.minimum(time / duration, 1.0)[:, None], duration)
-        parts.append((q + way * position, way * rate))
-        q, samples = q + way, samples + len(time)
-    count = round(seconds * robot.rate)
-    q, qd = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
-    time = np.arange(count) / robot.rate
-    return JointSamples(time, q, qd, np.empty((count, 0)), np.full(count, np.nan))
+    limits = posture_limits(robot, ExcitationConfig())
+    return _sampled(PostureSequence(limits, seconds, np.random.default_rng(seed)), robot)
+
+
+def _sampled(motion: SmoothMotion, robot: Robot) -> JointSamples:
+    """Return a motion at the rate of an arm."""
+    time = np.arange(round(motion.duration * robot.rate)) / robot.rate
+    q, qd, _ = motion.motion(time)
+    return JointSamples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))
 
 
 def _resample(desired: JointSamples, rate: float) -> tuple[Array, list[State]]:

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from invdyn_ros.config import Fraction, Validated
-from invdyn_ros.control.motion_profile import State
 from invdyn_ros.models.least_squares_identification import friction_terms
 from invdyn_ros.robots.collision import CollisionModel
 from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.quintic import quintic
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.sources.posture_sequence import PostureLimits, PostureSequence, SmoothMotion
 from invdyn_ros.typing import Array
 from invdyn_ros.workers import JobExecutor, parallel_map
 
@@ -54,6 +55,8 @@ class ExcitationConfig(Validated):
         range_fraction: fraction of the joint range [-].
         candidates: candidates per episode, of which the most informative one is used.
         max_amplitude: largest distance of a joint from its center [rad].
+        point_to_point: fraction of the episodes that go from one random posture to the next, each
+            way at a random speed, instead of along Fourier series [-].
         seed: seed of the motion and of the noise of the plant.
     """
 
@@ -66,6 +69,7 @@ class ExcitationConfig(Validated):
     range_fraction: Fraction = 0.8
     candidates: PositiveInt = 12
     max_amplitude: float = 2.0
+    point_to_point: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: int = 0
 
     @property
@@ -74,7 +78,7 @@ class ExcitationConfig(Validated):
         return max(1, round(60 * self.minutes / self.episode_seconds))
 
 
-class ExcitationTrajectory:
+class ExcitationTrajectory(SmoothMotion):
     """Fourier series per joint that starts and ends at rest."""
 
     def __init__(
@@ -133,9 +137,16 @@ class ExcitationTrajectory:
             window * qdd + 2 * rate * qd + curvature * q,
         )
 
-    def state_at(self, time: float) -> State:
-        """Return the desired state at a time [s]."""
-        return State(*(part[0] for part in self.motion(np.array([time]))))
+
+def posture_limits(robot: Robot, config: ExcitationConfig) -> PostureLimits:
+    """Return the limits of moves from posture to posture, those of an excitation."""
+    reach = config.range_fraction * (robot.upper - robot.lower) / 2
+    return PostureLimits(
+        middle=(robot.upper + robot.lower) / 2,
+        reach=np.minimum(reach, config.max_amplitude),
+        velocity=config.velocity_fraction * robot.velocity,
+        acceleration=config.acceleration_fraction * robot.acceleration,
+    )
 
 
 class FreeExcitations:
@@ -165,14 +176,33 @@ class FreeExcitations:
         for _ in range(MAX_DRAWS):
             motion = ExcitationTrajectory(self.robot, config, random, speed_scale)
             time = np.linspace(0, motion.duration, CLEARANCE_SAMPLES)
-            if all(
-                self._collision.clearances(q).min(initial=0) >= 0 for q in motion.motion(time)[0]
-            ):
+            if self._is_free(motion.motion(time)[0]):
                 return motion
         raise ValueError(
             f"{self.robot.name} touches itself in {MAX_DRAWS} random motions; give a smaller "
             "range_fraction or max_amplitude"
         )
+
+    def draw_point_to_point(
+        self, config: ExcitationConfig, random: np.random.Generator
+    ) -> PostureSequence:
+        """Return moves from posture to posture without contact.
+
+        Args:
+            config: duration and fractions of the limits.
+            random: random generator.
+
+        Raises:
+            ValueError: there are none.
+        """
+        limits = posture_limits(self.robot, config)
+        return PostureSequence(
+            limits, config.episode_seconds, random, self._is_free, SPEED_SCALES[0]
+        )
+
+    def _is_free(self, positions: Array) -> bool:
+        """Return whether the arm does not touch itself at positions (T, n) [rad]."""
+        return all(self._collision.clearances(q).min(initial=0) >= 0 for q in positions)
 
 
 class FisherInformation:
@@ -194,7 +224,7 @@ class FisherInformation:
         # (m, base), scaled so that the information of the random states is the identity
         self.basis = rows[identifiable].T / values[identifiable]
 
-    def of_motion(self, motion: ExcitationTrajectory) -> Array:
+    def of_motion(self, motion: SmoothMotion) -> Array:
         """Return the information (base, base) per sample of one episode."""
         A = self.regressor(*motion.motion(np.linspace(0, motion.duration, INFORMATION_SAMPLES)))
         A = A @ self.basis
@@ -227,7 +257,7 @@ class FisherInformation:
 
 def optimal_excitations(
     robot: Robot, config: ExcitationConfig, executor: JobExecutor | None = None
-) -> list[ExcitationTrajectory]:
+) -> list[SmoothMotion]:
     """Return one motion per episode, chosen for the information of all episodes together.
 
     Args:
@@ -247,17 +277,21 @@ def optimal_excitations(
 
 def _draw_candidates(
     robot: Robot, config: ExcitationConfig, episodes: range
-) -> list[tuple[list[ExcitationTrajectory], list[Array]]]:
+) -> list[tuple[list[SmoothMotion], list[Array]]]:
     """Return the candidates of each episode, and their information where one is to be chosen."""
     speed_scales = np.random.default_rng(config.seed).uniform(*SPEED_SCALES, config.num_episodes)
     free, fisher = FreeExcitations(robot), None
     if config.candidates > 1:
         fisher = FisherInformation(robot)
+    num_series = config.num_episodes - round(config.point_to_point * config.num_episodes)
     drawn = []
     for episode in episodes:
-        random = np.random.default_rng([config.seed, episode])
-        motions = [
-            free.draw(config, random, speed_scales[episode]) for _ in range(config.candidates)
+        random, scale = np.random.default_rng([config.seed, episode]), speed_scales[episode]
+        motions: list[SmoothMotion] = [
+            free.draw(config, random, scale)
+            if episode < num_series
+            else free.draw_point_to_point(config, random)
+            for _ in range(config.candidates)
         ]
         drawn.append((motions, [fisher.of_motion(motion) for motion in motions] if fisher else []))
     return drawn

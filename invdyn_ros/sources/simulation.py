@@ -22,9 +22,9 @@ from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import (
     ExcitationConfig,
-    ExcitationTrajectory,
     optimal_excitations,
 )
+from invdyn_ros.sources.posture_sequence import SmoothMotion
 from invdyn_ros.typing import Array
 from invdyn_ros.workers import JobExecutor, parallel_map
 
@@ -69,7 +69,7 @@ def simulate(
 
 
 def simulate_episode(
-    robot: Robot, plant: PlantConfig, unit: str, motion_and_seed: tuple[ExcitationTrajectory, int]
+    robot: Robot, plant: PlantConfig, unit: str, motion_and_seed: tuple[SmoothMotion, int]
 ) -> Trajectory:
     """Simulate one episode in free space: the motions of a long arm reach below its base.
 
@@ -97,7 +97,7 @@ def simulate_episode(
 
 
 def _record(
-    simulation: Simulation, controller: ArmController, motion: ExcitationTrajectory, unit: str
+    simulation: Simulation, controller: ArmController, motion: SmoothMotion, unit: str
 ) -> Trajectory:
     robot, step = simulation.robot, 1 / simulation.robot.rate
     samples: list[JointSample] = []
