@@ -21,14 +21,13 @@ from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.data.action_units import SETPOINT
 from invdyn_ros.data.trajectory import GUARDED_RUN, Trajectory
 from invdyn_ros.models.mujoco_rigid_body import urdf_model
-from invdyn_ros.models.predictor import Predictor
 from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
-from invdyn_ros.robots.feedback import FeedbackConfig, nominal_rotor_inertia
+from invdyn_ros.robots.feedback import nominal_rotor_inertia
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.motion_check import loaded_robot
-from invdyn_ros.sources.simulation import COULOMB_GUESS
+from invdyn_ros.sources.simulation import COULOMB_GUESS, DrivingModel
 from invdyn_ros.typing import Array
 
 ROW_ARRAYS = ("time", "q", "qd", "action", "true_q", "reference")
@@ -72,20 +71,6 @@ class GuardedRun:
         """Tracking error over time and joints [rad]."""
         planned = self.reference[:, : self.true_position.shape[1]]
         return float(np.sqrt(np.mean((self.true_position - planned) ** 2)))
-
-
-class DrivingModel(NamedTuple):
-    """Model that drives an arm.
-
-    Attributes:
-        model: computes the actions.
-        action_delay: time from an action to its effect [s].
-        feedback: beside the model; None: that of the unit.
-    """
-
-    model: Predictor
-    action_delay: float = 0.0
-    feedback: FeedbackConfig | None = None
 
 
 def nominal_driving_model(robot: Robot, payload: float) -> DrivingModel:

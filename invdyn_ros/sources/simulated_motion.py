@@ -39,6 +39,9 @@ class SimulatedMotionSource(WorkerOptions, Source):
     """Unit of the actions: torque or servo setpoint; default: that of the arm."""
     payload: float | None = None
     """Mass at the tool that is not in the URDF [kg]; default: that of the simulated arm."""
+    policy: Path | None = None
+    """Checkpoint that drives the arm, to record what it does and train it again with these data
+    too; default: a model of the URDF."""
     excitation: ExcitationConfig = field(default_factory=ExcitationConfig)
     """Motion of an arm."""
     rollout: PassiveRolloutConfig = field(default_factory=PassiveRolloutConfig)
@@ -60,6 +63,7 @@ class SimulatedMotionSource(WorkerOptions, Source):
         robot = load_robot(arm_name(self.arm, self.urdf, DEFAULT_ARM), self.urdf)
         changes = {} if self.payload is None else {"payload": self.payload}
         plant = load_plant(robot.name, **changes)
+        policy = "" if self.policy is None else str(self.policy)
         with self.executor() as executor:
-            episodes = simulate(robot, self.excitation, plant, self.unit, executor)
+            episodes = simulate(robot, self.excitation, plant, self.unit, executor, policy)
             return collect_episodes(episodes, self.excitation.num_episodes, robot.name)
