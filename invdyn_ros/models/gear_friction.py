@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 PASSES = 3  # in which inertia and the rise of dry friction settle
 MIN_IMPROVEMENT = 0.05  # fraction by which it must lower the error, against overfitting
 # [rad/s] candidates; slower ones would act on joints that may stick, which have little weight
-STRIBECK_VELOCITIES = tuple(np.geomspace(0.06, 0.6, 7).round(3))
+STRIBECK_VELOCITIES = tuple(np.geomspace(0.06, 0.6, 7))
+FINER = np.geomspace(0.75, 1.33, 9)  # factors of the best of them
 LOWEST = (-np.inf, 0.0, -np.inf, -np.inf, 0.0, 0.0)  # of the friction terms, L and S
 ROTOR_INERTIA = 3  # index of the friction term
 
@@ -101,13 +102,21 @@ def _equations(model: RigidBody, data: Windows, rotor: Tensor) -> NormalEquation
 
 def _fit(model: RigidBody, data: Windows) -> Array:
     """Return S, L and v_s (n, 3) at the inertia of a model, fitted with all friction."""
+    velocities = np.tile(STRIBECK_VELOCITIES, (model.n, 1))  # (n, K)
+    coarse = _fit_velocities(model, data, velocities)
+    low, high = STRIBECK_VELOCITIES[0], STRIBECK_VELOCITIES[-1]
+    return _fit_velocities(model, data, np.clip(coarse[:, 2:] * FINER, low, high))
+
+
+def _fit_velocities(model: RigidBody, data: Windows, velocities: Array) -> Array:
+    """Return S, L and v_s (n, 3) with the best of some v_s (n, K) [rad/s]."""
     q, qd, qdd = data.motion.split(model.n, dim=-1)
     load = model.compliance * model.tree.torque(q, qd, qdd)
     coulomb_velocity, filter_time = model.config.coulomb_velocity, model.friction_filter_time
     terms = friction_terms(qd, qdd, coulomb_velocity, filter_time)
     sign = terms[..., 1]
     # 1 + exp: what is left of Coulomb friction is not negative either
-    rises = [(1 + torch.exp(-((qd / velocity) ** 2))) * sign for velocity in STRIBECK_VELOCITIES]
+    rises = [(1 + torch.exp(-((qd / v) ** 2))) * sign for v in qd.new_tensor(velocities).T]
     columns = torch.stack([*terms.unbind(-1), load.abs() * sign, *rises, load], -1)
     weight = model.row_weight(data) * model.outlier_weight(data)
     target = model.target(data.motion, data.action)
@@ -117,14 +126,15 @@ def _fit(model: RigidBody, data: Windows) -> Array:
     A = torch.cat([columns[..., :-1], (target - columns[..., -1])[..., None]], -1)
     A = (A * weight[..., None]).flatten(0, 1).double()
     grams = torch.einsum("nja,njb->jab", A, A).cpu().numpy()
-    return np.stack([_fit_joint(gram) for gram in grams])
+    return np.stack([_fit_joint(*joint) for joint in zip(grams, velocities, strict=True)])
 
 
-def _fit_joint(gram: Array) -> Array:
+def _fit_joint(gram: Array, velocities: Array) -> Array:
     """Return S, L and v_s of a joint with the smallest error.
 
     Args:
         gram: products of the columns: four friction terms, load, one for each velocity, target.
+        velocities: (K,) [rad/s].
     """
     from scipy.optimize import lsq_linear  # slow to import
 
@@ -132,7 +142,7 @@ def _fit_joint(gram: Array) -> Array:
     gram = gram / np.outer(scale, scale) + 1e-12 * np.eye(len(gram))
     root = np.linalg.cholesky(gram).T  # of columns with the same products
     fits = []
-    for k, velocity in enumerate(STRIBECK_VELOCITIES):
+    for k, velocity in enumerate(velocities):
         used = [*range(5), 5 + k]
         fit = lsq_linear(root[:, used], root[:, -1], (LOWEST, np.inf), method="bvls")
         load_friction, stribeck = fit.x[4:] * scale[-1] / scale[used[4:]]
