@@ -10,9 +10,8 @@ from oracle import robot
 from plant_oracle import BulletOracle
 
 from invdyn_ros.benchmarks.closed_loop import (
-    EXCITATION,
     GEAR_FRICTION,
-    WITHOUT_DELAY,
+    MOTION_SEED,
     ClosedLoopBenchmarkConfig,
     collect_data,
     drive,
@@ -20,32 +19,25 @@ from invdyn_ros.benchmarks.closed_loop import (
     rms_interval,
 )
 from invdyn_ros.benchmarks.closed_loop_models import (
-    COMPUTED_TORQUE,
-    FORMS,
     NO_MODEL,
     NOMINAL_URDF,
     PD_ROTOR,
     RIGHT_URDF,
     WRONG_INERTIA,
     WRONG_URDF,
-    FeedForward,
     ModelUnderTest,
     wrong_urdf,
 )
+from invdyn_ros.benchmarks.closed_loop_motions import KINDS
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.benchmark import main
-from invdyn_ros.control.computed_torque import ConstantInertiaModel, MeasuredState
-from invdyn_ros.control.motion_profile import Plan
-from invdyn_ros.control.target_planning import hold_plan
-from invdyn_ros.evaluation.closed_loop import ClosedLoopRun
+from invdyn_ros.data.recording import JointSamples
+from invdyn_ros.evaluation.closed_loop import ClosedLoopRun, excitation_motion
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody, urdf_model
-from invdyn_ros.models.predictor import PredictedAction
 from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.robots.registry import load_plant
+from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.urdf import UrdfTree
-from invdyn_ros.typing import Array
-
-BENCHMARK_CONFIG = ClosedLoopBenchmarkConfig(motions=1, seconds=2.0)
 
 
 def wrong_model() -> MujocoRigidBody:
@@ -53,8 +45,21 @@ def wrong_model() -> MujocoRigidBody:
     return MujocoRigidBody(replace(right.meta, urdf=wrong_urdf(robot("ur5").rigid_body_urdf())))
 
 
-def measured_beside(q: np.ndarray, by: float) -> MeasuredState:
-    return MeasuredState(0.0, q + by, np.zeros_like(q))
+def motion(arm: Robot) -> JointSamples:
+    return excitation_motion(arm, (MOTION_SEED, 0), 2.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_motions_start_at_rest_and_keep_the_limits(kind: str) -> None:
+    ur5 = robot("ur5")
+    desired = KINDS[kind](ur5, (1,), 6.0)
+    assert np.abs(desired.qd[0]).max() < 1e-3
+    assert (np.abs(desired.qd) <= 1.01 * ur5.velocity).all()
+    assert ((desired.q >= ur5.lower) & (desired.q <= ur5.upper)).all()
+    assert np.ptp(desired.q, axis=0).max() > 0.2
+    np.testing.assert_allclose(
+        np.gradient(desired.q, desired.time, axis=0)[1:-1], desired.qd[1:-1], atol=0.05
+    )
 
 
 def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only() -> None:
@@ -69,51 +74,22 @@ def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only
         wrong_urdf(robot("dofbot").rigid_body_urdf())
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_wrong_urdf_drives_worse_than_the_right_one(form: str) -> None:
+def test_wrong_urdf_drives_worse_than_the_right_one() -> None:
     ur5, result = robot("ur5"), {}
     for name, model in ((RIGHT_URDF, urdf_model(ur5, "N m")), (WRONG_URDF, wrong_model())):
-        tested = ModelUnderTest(name, model, 0.004, form)
-        (run,) = drive(tested, EXCITATION, ur5, IDEAL_PLANT, BENCHMARK_CONFIG)
+        (run,) = drive(ModelUnderTest(name, model, 0.004), [motion(ur5)], ur5, IDEAL_PLANT)
         result[name] = run.rms
     assert 3 * result[RIGHT_URDF] < result[WRONG_URDF]
 
 
 def test_compensating_the_delay_helps_an_exact_model() -> None:
     ur5, late = robot("ur5"), replace(IDEAL_PLANT, delay=0.008)
-    twin = ModelUnderTest("twin", BulletOracle(ur5, late), 0.012, COMPUTED_TORQUE)
+    twin = BulletOracle(ur5, late)
     with_lead, without = (
-        drive(twin, kind, ur5, late, BENCHMARK_CONFIG)[0].rms
-        for kind in (EXCITATION, WITHOUT_DELAY)
+        drive(ModelUnderTest("twin", twin, delay), [motion(ur5)], ur5, late)[0].rms
+        for delay in (0.012, 0.0)
     )
     assert with_lead < 0.5 * without
-
-
-class Constant:
-    """A model that always predicts the same torque."""
-
-    n_obs_steps = 1
-
-    def __init__(self, torque: np.ndarray) -> None:
-        self.torque = torque
-
-    def predict(self, motion: Array, time: Array) -> PredictedAction:
-        return PredictedAction(np.tile(self.torque, (1, motion.shape[1], 1)), None)
-
-
-def test_feedback_of_feed_forward_does_not_depend_on_the_model() -> None:
-    ur5 = robot("ur5")
-    plan: Plan = hold_plan(ur5.home, 0.0)
-    torque = np.arange(1.0, 7.0)
-    for error in (0.0, 0.01, -0.2):
-        measured = measured_beside(ur5.home, error)
-        models = [Constant(value) for value in (0 * torque, torque)]
-        with_zero, with_constant = (
-            FeedForward(model, 0.0, ur5)(plan, measured) for model in models
-        )
-        np.testing.assert_allclose(with_constant - with_zero, torque)
-        inertia = ConstantInertiaModel(ur5, "N m").inertia
-        np.testing.assert_allclose(with_zero, -225.0 * error * inertia, atol=1e-12)
 
 
 def test_jerk_of_a_constant_command_is_zero_and_of_a_ramp_its_slope() -> None:
@@ -142,19 +118,13 @@ def test_benchmark_collects_trains_drives_and_plots(tmp_path: Path) -> None:
     assert main(["closed_loop", *arguments, "--seconds", "1.5"]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
     rows = report["rows"]
-    names = [
-        f"{name}, {form}"
-        for form in FORMS
-        for name in (WRONG_URDF, RIGHT_URDF, NOMINAL_URDF, "rigid_body")
-    ]
-    assert list(rows) == [NO_MODEL, PD_ROTOR, *names]
+    names = [NO_MODEL, PD_ROTOR, WRONG_URDF, RIGHT_URDF, NOMINAL_URDF, "rigid_body"]
+    assert list(rows) == names
     assert 3 * rows[PD_ROTOR]["point to point"] < rows[NO_MODEL]["point to point"]
     for row in rows.values():
-        assert 0 < row["low"] <= row["rms"] <= row["high"] and row["jerk"] > 0
-    for form in FORMS:
-        assert report["ratio"][f"rigid_body, {form}"]["rms"] < 1
-    for name in ("feed_forward.png", "computed_torque.png"):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+        assert 0 < row["low"] <= row["excitation"] <= row["high"] and row["jerk"] > 0
+    assert all(report["ratio"]["rigid_body"][kind] < 1 for kind in KINDS)
+    assert (tmp_path / "closed_loop.png").read_bytes().startswith(b"\x89PNG")
     written = (tmp_path / "data" / "meta" / "info.json").stat().st_mtime_ns
     plant = load_plant("ur5", payload=1.0, **GEAR_FRICTION)
     assert collect_data(config, robot("ur5"), plant) == tmp_path / "data"

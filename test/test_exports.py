@@ -25,8 +25,6 @@ from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.robots.urdf import UrdfTree
 from invdyn_ros.typing import Array
 
-COULOMB_VELOCITY = 0.02  # [rad/s]
-
 
 def physical(arm: str = "ur5") -> RigidBody:
     """Return a model with other masses, and friction of its own."""
@@ -94,7 +92,7 @@ def test_urdf_and_mjcf_give_the_torques_of_the_model(arm: str) -> None:
     model = physical(arm)
     frames, expected = motion_of(model)
     (q, qd, qdd), (_, coulomb, offset, rotor) = frames.swapaxes(0, 1), model.friction.numpy().T
-    expected = expected - offset - coulomb * np.tanh(qd / COULOMB_VELOCITY)
+    expected = expected - offset - coulomb * np.tanh(qd / model.config.coulomb_velocity)
     mj_model = mujoco.MjModel.from_xml_string(mjcf_text(model))
     np.testing.assert_array_equal(mj_model.dof_frictionloss, coulomb)
     mj_model.opt.disableflags |= (

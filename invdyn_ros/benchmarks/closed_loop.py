@@ -1,11 +1,10 @@
 """Closed-loop tracking of learned models on an arm whose URDF is wrong.
 
-The motions are excitations like those of the data, and of another kind, from point to point. The
-simulated arm has friction, rotor inertia, delay and a payload that are not in the URDF. Its dry
-friction rises towards standstill (Stribeck) and with the load, as in geared arms. The wrong URDF
-also has the wrist inertias of a public one. All models drive the same motions with the
-same feedback gains, in two forms: feed-forward (the model gets the plan, and feedback goes through
-a constant inertia) and computed torque (feedback goes through the model, as in the live node).
+The motions are excitations like those of the data, and of other kinds: from point to point, of
+teleop and of a grasp. The simulated arm has friction, rotor inertia, delay and a payload that are
+not in the URDF. Its dry friction rises towards standstill (Stribeck) and with the load, as in
+geared arms. The wrong URDF also has the wrist inertias of a public one. All models drive the same
+motions in computed torque with the same feedback gains, as in the live node.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -23,29 +22,22 @@ from tqdm import tqdm
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.closed_loop_models import (
-    FEED_FORWARD,
-    FORMS,
-    NO_MODEL,
     WITHOUT_DYNAMICS,
     WRONG_INERTIA,
     WRONG_URDF,
-    FeedForward,
     ModelUnderTest,
     models_under_test,
     train_families,
     wrong_urdf,
 )
+from invdyn_ros.benchmarks.closed_loop_motions import KINDS
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.control.computed_torque import FEEDBACK
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.dataset import write_dataset
-from invdyn_ros.evaluation.closed_loop import (
-    ClosedLoopRun,
-    excitation_motion,
-    point_to_point_motion,
-    replay,
-)
+from invdyn_ros.data.recording import JointSamples
+from invdyn_ros.evaluation.closed_loop import ClosedLoopRun, replay
 from invdyn_ros.evaluation.compare import family_configs
 from invdyn_ros.evaluation.plots.closed_loop import plot_closed_loop
 from invdyn_ros.models.drive_check import chosen_feedback
@@ -56,10 +48,8 @@ from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.typing import Array
 
-RunKind = Literal["excitation", "without delay", "point to point"]
-RUN_KINDS: tuple[RunKind, ...] = ("excitation", "without delay", "point to point")
-EXCITATION, WITHOUT_DELAY, POINT_TO_POINT = RUN_KINDS
-RATIO_COLUMNS = ("point to point", "rms", "jerk")
+RATIO_COLUMNS = (*KINDS, "jerk")
+EXCITATION, POINT_TO_POINT = "excitation", "point to point"
 MOTION_SEED = 31_415  # first number of the motion seeds; the seed of a dataset is a single number
 # changes of the plant: breakaway friction 40% above Coulomb's, and 5% of the load
 GEAR_FRICTION = {"stribeck": 0.4, "stribeck_velocity": 0.1, "load_friction": 0.05}
@@ -87,9 +77,9 @@ class ClosedLoopBenchmarkConfig(BenchmarkOptions):
     minutes: float = 10.0
     """Duration of the collected data [min]."""
     motions: PositiveInt = 6
-    """Number of test motions, which are not in the data."""
+    """Number of test motions of each kind, which are not in the data."""
     seconds: Annotated[float, Field(ge=1)] = 15.0
-    """Duration of each motion [s]."""
+    """Duration of each motion [s]; a grasp may end before."""
 
     def outputs(self) -> Iterator[tuple[str, Path]]:
         """Yield the report; the folder is reused."""
@@ -115,16 +105,14 @@ def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
         robot, wrong, train_families(robot, data, config.out, configs)
     )
     runs_of = _drive_all(tested_models, robot, plant, config)
-    rows = {
-        tested.row: _row([runs_of[tested.row, kind] for kind in RUN_KINDS], robot)
-        for tested in tested_models
-    }
+    rows = {name: _row(runs, robot) for name, runs in runs_of.items()}
     ratio = {
-        tested.row: ratios(rows[tested.row], rows[f"{WRONG_URDF}, {tested.form}"], RATIO_COLUMNS)
-        for tested in tested_models
-        if tested.name not in (WRONG_URDF, *WITHOUT_DYNAMICS)
+        name: ratios(row, rows[WRONG_URDF], RATIO_COLUMNS)
+        for name, row in rows.items()
+        if name not in (WRONG_URDF, *WITHOUT_DYNAMICS)
     }
-    _draw(tested_models, runs_of, robot, config.out)
+    first = {name: runs[POINT_TO_POINT][0] for name, runs in runs_of.items()}
+    plot_closed_loop(first, robot, config.out / "closed_loop.png")
     return benchmark_report(
         "closed_loop",
         unit="mrad; jerk in effort limits per s; fallback in % of commands",
@@ -149,7 +137,7 @@ def _settings(
         "plant": vars(plant),
         "feedback": vars(FEEDBACK["N m"]),
         "wrong_inertia": WRONG_INERTIA,
-        "action_delay_ms": {m.row: 1e3 * m.action_delay for m in tested_models},
+        "action_delay_ms": {m.name: 1e3 * m.action_delay for m in tested_models},
         "motions": config.motions,
         "seconds": config.seconds,
     }
@@ -160,30 +148,23 @@ def _drive_all(
     robot: Robot,
     plant: PlantConfig,
     config: ClosedLoopBenchmarkConfig,
-) -> dict[tuple[str, RunKind], list[ClosedLoopRun]]:
-    """Return the runs of each model and kind of run."""
-    runs_of = {}
-    total = len(tested_models) * len(RUN_KINDS) * config.motions
+) -> dict[str, dict[str, list[ClosedLoopRun]]]:
+    """Return the runs of each model and kind of motion."""
+    seeds = [(MOTION_SEED, k) for k in range(config.motions)]
+    total = (len(tested_models) + 1) * len(KINDS) * config.motions
     with tqdm(total=total, unit="run", desc="driving", file=sys.stderr) as bar:
+        motions: dict[str, list[JointSamples]] = {kind: [] for kind in KINDS}
+        for kind, motion in KINDS.items():
+            for seed in seeds:
+                motions[kind].append(motion(robot, seed, config.seconds))
+                bar.update()
+        runs_of = {}
         for tested in tested_models:
-            for kind in RUN_KINDS:
-                runs_of[tested.row, kind] = drive(tested, kind, robot, plant, config, bar.update)
+            runs_of[tested.name] = {
+                kind: drive(tested, desired, robot, plant, bar.update)
+                for kind, desired in motions.items()
+            }
     return runs_of
-
-
-def _draw(
-    tested_models: Sequence[ModelUnderTest],
-    runs_of: Mapping[tuple[str, RunKind], Sequence[ClosedLoopRun]],
-    robot: Robot,
-    out: Path,
-) -> None:
-    """Write a plot of the first motion for each form."""
-    out.mkdir(parents=True, exist_ok=True)
-    for form in FORMS:
-        plotted = {NO_MODEL: runs_of[NO_MODEL, EXCITATION][0]}
-        plotted |= {m.name: runs_of[m.row, EXCITATION][0] for m in tested_models if m.form == form}
-        name = form.replace(" ", "_").replace("-", "_")
-        plot_closed_loop(plotted, robot, form, out / f"{name}.png")
 
 
 def collect_data(config: ClosedLoopBenchmarkConfig, robot: Robot, plant: PlantConfig) -> Path:
@@ -212,36 +193,28 @@ def collect_data(config: ClosedLoopBenchmarkConfig, robot: Robot, plant: PlantCo
 
 def drive(
     tested: ModelUnderTest,
-    kind: RunKind,
+    motions: Sequence[JointSamples],
     robot: Robot,
     plant: PlantConfig,
-    config: ClosedLoopBenchmarkConfig,
     on_run: Callable[[], object] = lambda: None,
 ) -> list[ClosedLoopRun]:
-    """Drive the arm along all motions.
+    """Drive the arm along some motions.
 
     Args:
         tested: the model.
-        kind: of the motions, and whether the controller uses the action delay of the model.
+        motions: to follow.
         robot: the arm.
         plant: the simulated arm.
-        config: number and duration of the motions.
         on_run: called after each motion.
     """
-    action_delay, runs = 0.0 if kind == WITHOUT_DELAY else tested.action_delay, []
-    fallback = feedback = None
+    runs, fallback, feedback = [], None, None
     meta = getattr(tested.model, "meta", None)  # that of a trained model
     if meta is not None:
         fallback = fallback_from_metadata(meta)
         feedback = chosen_feedback("N m", meta.data)
-    motion = point_to_point_motion if kind == POINT_TO_POINT else excitation_motion
-    for seed in range(config.motions):
-        desired = motion(robot, (MOTION_SEED, seed), config.seconds)
-        controller = (
-            FeedForward(tested.model, action_delay, robot) if tested.form == FEED_FORWARD else None
-        )
+    for seed, desired in enumerate(motions):
         run = replay(
-            *(robot, tested.model, "N m", action_delay, desired, plant, seed, controller),
+            *(robot, tested.model, "N m", tested.action_delay, desired, plant, seed),
             fallback=fallback,
             feedback=feedback,
         )
@@ -267,24 +240,22 @@ def rms_interval(squares: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _row(runs: Sequence[Sequence[ClosedLoopRun]], robot: Robot) -> Row:
+def _row(runs_of: Mapping[str, Sequence[ClosedLoopRun]], robot: Robot) -> Row:
     """Return the RMS errors [mrad], the jerk and the use of the fallback.
 
     Args:
-        runs: of each kind, in the order of `RUN_KINDS`.
+        runs_of: of each kind of motion.
         robot: the arm.
     """
-    squares, without, between = ([run.rms**2 for run in part] for part in runs)
-    compensated = runs[0]
-    low, high = rms_interval(squares)
-    rates = np.concatenate([jerk(run, robot) for run in compensated])
-    values: Mapping[str, float] = {
-        "rms": 1e3 * np.sqrt(np.mean(squares)),
+    squares = {kind: [run.rms**2 for run in runs] for kind, runs in runs_of.items()}
+    values = {kind: 1e3 * np.sqrt(np.mean(part)) for kind, part in squares.items()}
+    low, high = rms_interval(squares[EXCITATION])
+    excitations = runs_of[EXCITATION]
+    rates = np.concatenate([jerk(run, robot) for run in excitations])
+    values |= {
         "low": 1e3 * low,
         "high": 1e3 * high,
-        "point to point": 1e3 * np.sqrt(np.mean(between)),
-        "no delay compensation": 1e3 * np.sqrt(np.mean(without)),
         "jerk": np.sqrt(np.mean(np.square(rates))),
-        "fallback": 100 * np.mean([run.used_fallback.mean() for run in compensated]),
+        "fallback": 100 * np.mean([run.used_fallback.mean() for run in excitations]),
     }
     return {name: round(float(value), 4) for name, value in values.items()}

@@ -71,19 +71,20 @@ def identify_gear_friction(
     simple, without, error = model.meta, parameters, _row_error(model, val)
     rotor = torch.zeros_like(parameters.friction)
     rotor[:, ROTOR_INERTIA] = parameters.friction[:, ROTOR_INERTIA]
-    for _ in range(PASSES):
+    free = model.bounds._replace(physical=False)  # fast; only the last pass needs the bounds
+    for bounds in (*[free] * (PASSES - 1), model.bounds):
         gear_friction = tuple(map(tuple, _fit(model, train).tolist()))
         model.meta = replace(simple, gear_friction=gear_friction)
         train_equations, val_equations = (_equations(model, x, rotor) for x in (train, val))
-        parameters = identify(train_equations, val_equations, prior, model.bounds)
+        parameters = identify(train_equations, val_equations, prior, bounds)
         parameters = parameters._replace(friction=parameters.friction + rotor)
         model.set_parameters(parameters)
-    ratio = (_row_error(model, val) / error.clamp_min(1e-30)).clamp_min(1e-30).log().mean()
-    if ratio.exp() < 1 - MIN_IMPROVEMENT:
-        return parameters
-    model.meta = simple
-    model.set_parameters(without)
-    return without
+        ratio = (_row_error(model, val) / error.clamp_min(1e-30)).clamp_min(1e-30).log().mean()
+        if ratio.exp() >= 1 - MIN_IMPROVEMENT:
+            model.meta = simple
+            model.set_parameters(without)
+            return without
+    return parameters
 
 
 def _equations(model: RigidBody, data: Windows, rotor: Tensor) -> NormalEquations:

@@ -22,21 +22,18 @@ WINDOW = 0.25  # [s] of the moving RMS error
 MIN_ERROR = 0.05  # [mrad] resolution of the encoders
 
 
-def plot_closed_loop(
-    runs: Mapping[str, ClosedLoopRun], robot: Robot, form: str, path: Path
-) -> None:
+def plot_closed_loop(runs: Mapping[str, ClosedLoopRun], robot: Robot, path: Path) -> None:
     """Plot measured and desired joints and the tracking error, one row per run.
 
     Args:
         runs: name -> run.
         robot: the arm.
-        form: how the models drive the arm, for the title.
         path: PNG file to write.
     """
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure((WIDTH, HEADER + HEIGHT * len(runs)), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        title = f"{robot.name} with an unknown payload, {form}, same feedback gains"
+        title = f"{robot.name} with an unknown payload, same feedback gains"
         figure.suptitle(title, x=0.01, ha="left", size=20, weight="bold")
         all_axes = figure.subplots(len(runs), 2, sharex=True, squeeze=False, width_ratios=(1.2, 1))
         for (name, run), (left, right) in zip(runs.items(), all_axes, strict=True):
