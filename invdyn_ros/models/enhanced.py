@@ -143,7 +143,7 @@ class Enhanced(NeuralNetwork):
             second_derivative = torch.diff(torch.diff(mean, dim=1) / step, dim=1)
             second_derivative = second_derivative / (0.5 * (step[:, 1:] + step[:, :-1]))
             loss = loss + (self.config.smoothness_time**2 * second_derivative).square().mean()
-        return loss
+        return loss + self.inertia_penalty(motion, time)
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions, and their standard deviation if there is one."""

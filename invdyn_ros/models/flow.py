@@ -125,9 +125,10 @@ class Flow(NeuralNetwork):
         x1 = self.standardised_target(motion, action)
         generator = None if self.training else torch.Generator().manual_seed(0)
         condition = self.encode(motion, time)
-        return flow_loss(
+        error = flow_loss(
             lambda x, t: self.velocity(x, t, condition), x1, generator, START_FRACTION
         )
+        return error + self.inertia_penalty(motion, time)
 
     def integrate(self, x: Tensor, condition: Tensor, num_inference_steps: int) -> Tensor:
         """Return the standardised target for noise x (..., n).

@@ -15,6 +15,7 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.robots.urdf import UrdfTree
 
+MIN_POWER = 0.02  # of a change of acceleration, in standard deviations
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
@@ -38,6 +39,9 @@ class FeatureConfig(Validated):
     coulomb_velocity: NonNegativeFloat = 0.0
     """[rad/s] Velocity at which Coulomb friction is fully developed: tanh of the velocity divided
     by it as additional features; 0: none."""
+    inertia_weight: NonNegativeFloat = 0.0
+    """Weight of a penalty on states in which more acceleration does not take more action, such as
+    10; 0: none."""
 
     def __post_init__(self) -> None:
         """Check that the positions have features."""
@@ -112,16 +116,39 @@ class NeuralNetwork(InverseDynamics):
         return torch.where(step > 0, step * self.meta.rate - 1, torch.zeros_like(step))
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
-        """Return the mean squared error in units of the target's variance.
+        """Return the mean squared error in units of the target's variance, and the penalty.
 
         Args:
             motion: (B, T, 3n).
             time: (B, T) [s].
             action: (B, T, n).
         """
-        return nn.functional.mse_loss(
-            self.predict_standardised(motion, time), self.standardised_target(motion, action)
-        )
+        mean = self.predict_standardised(motion, time)
+        error = nn.functional.mse_loss(mean, self.standardised_target(motion, action))
+        return error + self.inertia_penalty(motion, time)
+
+    def inertia_penalty(self, motion: Tensor, time: Tensor) -> Tensor:
+        """Return the penalty where the derivative of the action by acceleration is not positive.
+
+        The last frame is accelerated in a random direction, and the power of the change of the
+        action along it should be positive, as that of an inertia. Only in training.
+
+        Args:
+            motion: (B, T, 3n).
+            time: (B, T) [s].
+        """
+        config: FeatureConfig = self.config
+        if not self.training or config.inertia_weight == 0:
+            return motion.new_zeros(())
+        acceleration_std = self.motion_std[2 * self.n :]
+        scale = (acceleration_std * self.target_std).sqrt()
+        scale = scale.mean() / scale  # so that all joints count alike
+        direction = torch.randn_like(motion[:, -1, : self.n])
+        change = torch.zeros_like(motion)
+        change[:, -1, 2 * self.n :] = direction * scale * acceleration_std
+        moved, still = (self.predict_standardised(x, time) for x in (motion + change, motion))
+        power = (direction * (moved - still)[:, -1] / scale).sum(-1) / direction.square().sum(-1)
+        return config.inertia_weight * (MIN_POWER - power).clamp_min(0.0).square().mean()
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions; a plain network has no standard deviation."""
