@@ -17,10 +17,12 @@ from invdyn_ros.sources.excitation import (
     ExcitationConfig,
     ExcitationTrajectory,
     FisherInformation,
+    FreeExcitations,
     fedorov_exchange,
     optimal_excitations,
 )
-from invdyn_ros.sources.simulation import simulate
+from invdyn_ros.sources.posture_sequence import PostureSequence
+from invdyn_ros.sources.simulation import simulate, simulate_episode
 from invdyn_ros.workers import LocalProcesses
 
 SHORT_EXCITATION = ExcitationConfig(minutes=0.05, episode_seconds=1.0)
@@ -28,8 +30,11 @@ SHORT_EXCITATION = ExcitationConfig(minutes=0.05, episode_seconds=1.0)
 
 @pytest.mark.parametrize("arm", ROBOTS)
 def test_excitation_stays_within_all_limits(arm: str) -> None:
-    excitation_arm, config = robot(arm), ExcitationConfig(minutes=0.5, candidates=3)
-    for motion in optimal_excitations(excitation_arm, config):
+    excitation_arm = robot(arm)
+    config = ExcitationConfig(minutes=0.5, candidates=3, point_to_point=0.5)
+    motions = optimal_excitations(excitation_arm, config)
+    assert list(map(type, motions)) == [ExcitationTrajectory, PostureSequence]
+    for motion in motions:
         q, qd, qdd = motion.motion(np.linspace(0, motion.duration, 2000))
         assert (q >= excitation_arm.lower).all() and (q <= excitation_arm.upper).all()
         assert (np.abs(qd) <= config.velocity_fraction * excitation_arm.velocity * 1.001).all()
@@ -106,6 +111,20 @@ def test_every_arm_is_collected(
     assert np.ptp(trajectories[0].position, axis=0).max() > 0.01
 
 
+def test_checkpoint_drives_the_arm_that_is_collected() -> None:
+    ur5, error = robot("ur5"), {}
+    motion = FreeExcitations(ur5).draw_point_to_point(
+        ExcitationConfig(episode_seconds=2.0), np.random.default_rng(0)
+    )
+    shipped = str(Path(__file__).parents[1] / "config" / "checkpoints" / "ur5")
+    for policy in ("", shipped):
+        run = simulate_episode(ur5, load_plant("ur5"), "N m", (motion, 0), policy)
+        error[policy] = np.abs(run.position - motion.motion(run.time)[0]).max()
+    assert error[shipped] < 0.2 * error[""]
+    with pytest.raises(ValueError, match="computes actions in N m, not in rad; give --unit"):
+        next(simulate(ur5, SHORT_EXCITATION, unit="rad", policy=shipped))
+
+
 def test_impossible_excitations_and_workers_are_refused() -> None:
     with pytest.raises(ValueError, match="workers is 0"):
         LocalProcesses(0)
@@ -117,7 +136,9 @@ def test_impossible_excitations_and_workers_are_refused() -> None:
 def test_no_excitation_lets_the_arm_touch_itself(arm: str) -> None:
     """By the collision detection of the simulation, not that of the choice."""
     r = robot(arm)
-    motions = optimal_excitations(r, ExcitationConfig(minutes=1.0, candidates=2))
+    motions = optimal_excitations(
+        r, ExcitationConfig(minutes=1.0, candidates=2, point_to_point=0.5)
+    )
     ways = [motion.motion(np.arange(0, motion.duration, 0.05))[0] for motion in motions]
     ways += [excitation_motion(r, (MOTION_SEED, seed), 15.0).q[::10] for seed in range(6)]
     probe = ContactProbe(r, FREE_SPACE)

@@ -80,6 +80,25 @@ def test_intervals_have_no_effect_after_training_on_regular_samples(
     )
 
 
+@pytest.mark.parametrize("family", ["mlp", "enhanced", "flow"])
+def test_penalty_keeps_the_inertia_of_a_network_positive(family: str, tmp_path: Path) -> None:
+    """Learned from data in which more acceleration takes less action."""
+    data = windows(200, 0)
+    data = data._replace(action=-0.3 * data.motion[..., 2:])
+    push, share = torch.zeros(3), {}
+    push[2] = 0.5
+    small = {"dropout": 0.0, "width": 32} if family == "enhanced" else {}
+    for weight in (0.0, 100.0):
+        torch.manual_seed(0)
+        model = build(meta(family, inertia_weight=weight, **small))
+        (tmp_path / str(weight)).mkdir()
+        fit_and_score(model, data, tmp_path / str(weight), epochs=20)
+        still = model.predict(data.motion, data.time).mean
+        pushed = model.predict(data.motion + push, data.time).mean
+        share[weight] = float((pushed > still)[:, -1].double().mean())
+    assert share[0.0] < 0.1 and share[100.0] > 0.9
+
+
 @pytest.mark.parametrize("family", ["mlp", "gru", "enhanced", "flow", "ensemble"])
 def test_periodic_features_forget_whole_turns_and_friction_features_have_its_sign(
     family: str,

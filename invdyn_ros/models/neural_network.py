@@ -131,19 +131,21 @@ class NeuralNetwork(InverseDynamics):
         """Return the penalty where the derivative of the action by acceleration is not positive.
 
         The last frame is accelerated in a random direction, and the power of the change of the
-        action along it should be positive, as that of an inertia. Only in training.
+        action along it should be positive, as that of an inertia. In evaluation mode the
+        directions are constant, so that losses can be compared.
 
         Args:
             motion: (B, T, 3n).
             time: (B, T) [s].
         """
         config: FeatureConfig = self.config
-        if not self.training or config.inertia_weight == 0:
+        if config.inertia_weight == 0:
             return motion.new_zeros(())
+        generator = None if self.training else torch.Generator().manual_seed(0)
         acceleration_std = self.motion_std[2 * self.n :]
         scale = (acceleration_std * self.target_std).sqrt()
         scale = scale.mean() / scale  # so that all joints count alike
-        direction = torch.randn_like(motion[:, -1, : self.n])
+        direction = torch.randn(len(motion), self.n, generator=generator).to(motion)
         change = torch.zeros_like(motion)
         change[:, -1, 2 * self.n :] = direction * scale * acceleration_std
         moved, still = (self.predict_standardised(x, time) for x in (motion + change, motion))
