@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracle import excitation, robot
+from oracle import SLOW, excitation, robot
 from test_rosbag import UR10
 
 from invdyn_ros.control.fallback import fallback_from_metadata
@@ -50,8 +50,8 @@ def without_gravity(trajectory: Trajectory) -> Trajectory:
 
 def identified(trajectory: Trajectory, **data: object) -> InverseDynamics:
     """A rigid body that was identified from one recording."""
-    fields = (trajectory.action_unit, ARM.rate, 0.0, URDF)
-    model = build(ModelMetadata("rigid_body", "ur5", ARM.joint_names, *fields, data=dict(data)))
+    fields = (trajectory.action_unit, ARM.rate, 0.0, URDF, {"coulomb_velocity": SLOW})
+    model = build(ModelMetadata("rigid_body", "ur5", ARM.joint_names, *fields, dict(data)))
     rows = windows([trajectory], dtype=model.dtype)
     model.fit(rows, rows)
     return model.eval()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import check_quiet, open_page
-from oracle import excitation, robot, setpoint
+from oracle import SLOW, excitation, robot, setpoint
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from invdyn_ros.cli import evaluate as cli
@@ -27,6 +27,8 @@ from invdyn_ros.training.train import train
 
 UR10 = Path(__file__).parents[2] / "shared" / "data" / "ur10" / "ur10_exciting_trajectory.db3"
 
+RIGID_BODY = {"family": "rigid_body", "coulomb_velocity": SLOW}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -34,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, ur5 = tmp_path_factory.mktemp("evaluation"), robot("ur5")
     parts = [excitation(ur5, seed, 0.008, 2.0) for seed in range(10)]
     write_dataset(folder / "data", parts, "ur5", ur5.rate)
-    train(parse_train_config({"family": "rigid_body"}, "test"), folder / "data", folder / "model")
+    train(parse_train_config(RIGID_BODY, "test"), folder / "data", folder / "model")
     return folder
 
 
@@ -243,7 +245,7 @@ def test_servo_errors_are_relative_to_the_offset(tmp_path: Path) -> None:
     parts = [excitation(dofbot, seed, 0.0, unit="rad", action=setpoint) for seed in range(5)]
     write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
     model = train(
-        parse_train_config({"family": "rigid_body"}, "test"), tmp_path / "data", tmp_path / "model"
+        parse_train_config(RIGID_BODY, "test"), tmp_path / "data", tmp_path / "model"
     )
     result = evaluate(model, parts)
     assert result["target"] == "setpoint offset u - q"
@@ -276,7 +278,7 @@ def test_identified_model_explains_a_real_ur10(tmp_path: Path) -> None:
     ur10 = robot("ur10")
     parts = read_bag(UR10, ur10.joint_names, BagConfig("N m")).trajectories
     write_dataset(tmp_path / "data", parts, "ur10", 125.0)
-    config = parse_train_config({"family": "rigid_body"}, "test")
+    config = parse_train_config(RIGID_BODY, "test")
     model = train(config, tmp_path / "data", tmp_path / "model")
     result = evaluate(model, parts)
     assert result["split"]["group_by"] == "time"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from oracle import excitation, robot, setpoint
+from oracle import SLOW, excitation, robot, setpoint
 from torch import Tensor
 
 from invdyn_ros.data.windows import Windows, windows
@@ -20,6 +20,8 @@ from invdyn_ros.training.training_state import RunState
 
 def meta(family: str, arm: str = "ur5", **config: object) -> ModelMetadata:
     r = robot(arm)
+    if family == "rigid_body":
+        config = {"coulomb_velocity": SLOW} | config
     return ModelMetadata(
         family, arm, r.joint_names, r.action_unit, r.rate, 0.0, r.rigid_body_urdf(), config
     )

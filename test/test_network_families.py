@@ -85,7 +85,7 @@ def test_penalty_keeps_the_inertia_of_a_network_positive(family: str, tmp_path: 
     """Learned from data in which more acceleration takes less action."""
     data = windows(200, 0)
     data = data._replace(action=-0.3 * data.motion[..., 2:])
-    push, share = torch.zeros(3), {}
+    push, rising = torch.zeros(3), {}
     push[2] = 0.5
     small = {"dropout": 0.0, "width": 32} if family == "enhanced" else {}
     for weight in (0.0, 100.0):
@@ -95,8 +95,8 @@ def test_penalty_keeps_the_inertia_of_a_network_positive(family: str, tmp_path: 
         fit_and_score(model, data, tmp_path / str(weight), epochs=20)
         still = model.predict(data.motion, data.time).mean
         pushed = model.predict(data.motion + push, data.time).mean
-        share[weight] = float((pushed > still)[:, -1].double().mean())
-    assert share[0.0] < 0.1 and share[100.0] > 0.9
+        rising[weight] = float((pushed > still)[:, -1].double().mean())
+    assert rising[0.0] < 0.1 and rising[100.0] > 0.9
 
 
 @pytest.mark.parametrize("family", ["mlp", "gru", "enhanced", "flow", "ensemble"])

@@ -43,7 +43,8 @@ def point_to_point(arm: Robot, seed: int, fraction: float) -> Trajectory:
 def identified(fraction: float) -> RigidBody:
     """Return a model that is identified from such motions."""
     names, urdf = ARM.joint_names, ARM.rigid_body_urdf()
-    model = RigidBody(ModelMetadata("rigid_body", "ur5", names, "N m", 100.0, 0.0, urdf))
+    config = {"coulomb_velocity": SLOW}
+    model = RigidBody(ModelMetadata("rigid_body", "ur5", names, "N m", 100.0, 0.0, urdf, config))
     parts = [[point_to_point(ARM, seed, fraction)] for seed in range(2)]
     model.fit(windows(parts[0]), windows(parts[1]))
     model.identify_presliding(*([*whole_trajectories(part)] for part in parts))
