@@ -43,7 +43,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = [excitation(ur10, seed, 0.008, 2.0) for seed in range(8)]
     write_dataset(folder / "data", parts, "ur10", ur10.rate)
     (folder / "configs").mkdir()
-    for family, extra in (("mlp", "width: 8\ndepth: 1\nepochs: 2\n"), ("rigid_body", f"coulomb_velocity: {SLOW}\n")):
+    for family, extra in (
+        ("mlp", "width: 8\ndepth: 1\nepochs: 2\n"),
+        ("rigid_body", f"coulomb_velocity: {SLOW}\n"),
+    ):
         (folder / "configs" / f"{family}.yaml").write_text(f"family: {family}\n{extra}")
     return folder
 

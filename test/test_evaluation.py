@@ -244,9 +244,7 @@ def test_servo_errors_are_relative_to_the_offset(tmp_path: Path) -> None:
     dofbot = robot("dofbot")
     parts = [excitation(dofbot, seed, 0.0, unit="rad", action=setpoint) for seed in range(5)]
     write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
-    model = train(
-        parse_train_config(RIGID_BODY, "test"), tmp_path / "data", tmp_path / "model"
-    )
+    model = train(parse_train_config(RIGID_BODY, "test"), tmp_path / "data", tmp_path / "model")
     result = evaluate(model, parts)
     assert result["target"] == "setpoint offset u - q"
     zero = result["baselines"]["zero"]["rmse"][

@@ -16,6 +16,7 @@ from invdyn_ros.models.gravity import TRAINED_UNIT, in_unit
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.mujoco_rigid_body import RIGID_BODY_PARAMETERS, MujocoRigidBody
 from invdyn_ros.models.predictor import Predictor
+from invdyn_ros.models.rigid_body_config import HybridConfig
 from invdyn_ros.typing import Array
 
 
@@ -55,5 +56,7 @@ def fallback_from_metadata(meta: ModelMetadata) -> Fallback | None:
         for name in RIGID_BODY_PARAMETERS
         if values.get(name) is not None
     }
-    model = in_unit(MujocoRigidBody(trained, parameters), trained, meta.action_unit)
+    # only hybrids store friction, that of their own smooth sign
+    velocity = meta.config.get("coulomb_velocity", HybridConfig().coulomb_velocity)
+    model = in_unit(MujocoRigidBody(trained, parameters, velocity), trained, meta.action_unit)
     return Fallback(model, np.array(values[MAX_STD_KEY]))
