@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,23 +15,55 @@ AUTO, OFF = "auto", "off"
 MIN_GAP, GAP_INTERVALS = 0.1, 5.0  # [s] and median intervals, over which nothing is interpolated
 
 
-def resample_parts(
-    parts: Sequence[Trajectory], resample: Resampling, rate: float
-) -> list[Trajectory]:
-    """Return trajectories with evenly spaced samples.
+class Resampled(NamedTuple):
+    """Trajectories of a recording before and after resampling, in the same order.
+
+    Attributes:
+        recorded: with the stamps of the recording, from gap to gap.
+        trajectories: the same ones with evenly spaced samples.
+        too_short: samples between two gaps that are too few for the filter.
+    """
+
+    recorded: list[Trajectory]
+    trajectories: list[Trajectory]
+    too_short: int
+
+
+def resample_recording(
+    parts: Sequence[Trajectory], resample: Resampling, max_gap: float | None, window: int
+) -> Resampled:
+    """Return trajectories with evenly spaced samples and accelerations.
 
     Args:
         parts: recorded trajectories.
-        resample: [Hz]; "auto": at `rate`, where samples are not evenly spaced; "off": never.
-        rate: that of the recording [Hz].
+        resample: [Hz]; "auto": at the rate of the recording, where samples are not evenly spaced;
+            "off": never, and without accelerations, which need even samples.
+        max_gap: longest interval to interpolate [s]; None: the longest that is plausible.
+        window: samples per Savitzky-Golay window; 0: without accelerations.
 
     Raises:
-        ValueError: the rate is not positive.
+        ValueError: the rate is not positive, or too few samples are left.
     """
     if resample == OFF:
-        return list(parts)
-    requested = rate if resample == AUTO else float(resample)
-    return [part if _has_rate(part, requested) else part.resample(requested) for part in parts]
+        return Resampled(list(parts), list(parts), 0)
+    rate = recording_rate(parts) if resample == AUTO else float(resample)
+    gap = max_gap or largest_interval(parts)
+    recorded, trajectories, too_short = [], [], 0
+    for part in parts:
+        even = _has_rate(part, rate)
+        for segment in [part] if even else part.segments(gap):
+            result = segment if even or len(segment) < 2 else segment.resample(rate)
+            if len(result) < max(window, 2):
+                too_short += len(segment)
+                continue
+            recorded.append(segment)
+            trajectories.append(result.differentiate(window) if window else result)
+    if not trajectories:
+        raise ValueError(
+            f"no {window} samples at {rate:.6g} Hz without a gap of {gap:.3g} s; resample at a "
+            "higher rate with --resample HZ, or bridge longer gaps with --max-gap"
+        )
+    return Resampled(recorded, trajectories, too_short)
 
 
 def recording_rate(parts: Sequence[Trajectory]) -> float:

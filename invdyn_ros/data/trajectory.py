@@ -246,7 +246,8 @@ class Trajectory:
         step = np.diff(self.time)
         if np.abs(step / np.median(step) - 1).max() > MAX_INTERVAL_DEVIATION:
             raise ValueError(
-                f"samples are {step.min():.6f}..{step.max():.6f} s apart; use resample() first"
+                f"samples are {step.min():.6f}..{step.max():.6f} s apart; they have to be evenly "
+                "spaced: collect them with --resample HZ"
             )
         from scipy.signal import savgol_filter  # slow to import; most nodes need none
 

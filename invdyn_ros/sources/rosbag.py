@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from invdyn_ros.data.resampling import OFF, Resampling, recording_rate, resample_parts
+from invdyn_ros.data.resampling import Resampling, resample_recording
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.bag_files import find_bags
@@ -49,8 +49,8 @@ class BagConfig:
     tf_prefix: str = ""
     """Prefix of the joints in the recording, that of the driver."""
     resample: Resampling = "auto"
-    """HZ: resample at this rate; auto: at that of the recording, where its stamps are not evenly
-    spaced; off: keep the stamps, without accelerations, as time-series models need them."""
+    """HZ: resample at this rate; auto: at that of the recording where its stamps are not evenly
+    spaced; off: keep the stamps, without accelerations, for time-series models."""
     max_gap: float = 0.1
     """[s] A longer gap between messages ends a trajectory."""
     window: int = 13
@@ -107,14 +107,13 @@ def _read_recording(paths: list[Path], joints: tuple[str, ...], config: BagConfi
             raise ValueError(
                 f"no {config.window} consecutive messages without a gap of {config.max_gap} s"
             )
-        trajectories = resample_parts(parts, config.resample, recording_rate(parts))
-        if config.resample != OFF:
-            trajectories = [part.differentiate(config.window) for part in trajectories]
+        result = resample_recording(parts, config.resample, config.max_gap, config.window)
     except ValueError as error:
         raise ValueError(f"{paths[0]}: {error}") from error
     count = sum(map(len, parts)) - changes.total()
-    changes[RESAMPLED] += sum(map(len, trajectories)) - sum(map(len, parts))
-    return ImportResult(trajectories, count, dict(changes), parts)
+    changes[TOO_SHORT] -= result.too_short
+    changes[RESAMPLED] += sum(map(len, result.trajectories)) - sum(map(len, result.recorded))
+    return ImportResult(result.trajectories, count, dict(changes), result.recorded)
 
 
 def _rows(

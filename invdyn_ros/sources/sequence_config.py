@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from invdyn_ros.data.resampling import AUTO, OFF, Resampling
+
 ActionUnit = Literal["N m", "N m without gravity", "A", "rad", "1"]
 
 
@@ -39,11 +41,16 @@ class SequenceConfig:
     episode: str | None = None
     """Column that changes from episode to episode; default: the one that is named so, such as
     episode or trial. Flags such as terminals, and episode_ends, are used too."""
+    resample: Resampling = "auto"
+    """HZ: resample at this rate; auto: at that of the recording where its stamps are not evenly
+    spaced and accelerations are filtered; off: keep the stamps, without these accelerations, for
+    time-series models."""
     max_gap: float | None = None
-    """[s] A longer gap between stamps ends an episode; default: gaps do not."""
+    """[s] A longer gap between stamps ends an episode; default: gaps only do where the episode is
+    resampled, from 0.1 s or 5 intervals on."""
     acceleration: Literal["step", "filter", "none"] | None = None
     """step: (qd' - qd)/dt; filter: zero-phase Savitzky-Golay filter; none: left to training.
-    Default: step with velocities, else filter."""
+    Default: step with velocities, else filter; filter after --resample HZ."""
     window: int = 13
     """Samples per Savitzky-Golay window."""
     skip_invalid: bool = False
@@ -60,8 +67,16 @@ class SequenceConfig:
             raise ValueError(f"rate is {self.rate} Hz; it must be positive")
         if self.acceleration == "step" and self.velocity is None:
             raise ValueError("(qd' - qd)/dt needs --velocity; or give --acceleration filter")
+        if self.acceleration == "step" and self.is_resampled:
+            raise ValueError("(qd' - qd)/dt is of recorded rows; give --acceleration filter")
 
     @property
     def derivative(self) -> str:
         """How accelerations are computed."""
-        return self.acceleration or ("step" if self.velocity else "filter")
+        is_step = self.velocity is not None and not self.is_resampled
+        return self.acceleration or ("step" if is_step else "filter")
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether a rate is requested, at which all episodes are resampled."""
+        return self.resample not in (AUTO, OFF)

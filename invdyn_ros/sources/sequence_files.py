@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from invdyn_ros.data.resampling import resample_recording
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.array_files import Table, read_tables
 from invdyn_ros.sources.column_names import parse_columns
@@ -27,6 +28,8 @@ MAX_VALUE = 1e12  # of a plausible number in SI units
 FINAL_STATES, NOT_FINITE = "final states", "rows that are not finite"
 TOO_SHORT = "rows of episodes that are too short"
 NO_ACTION = "final states without an action"
+REPEATED, RESAMPLED = "rows with the stamp of another one", "by resampling"
+MAX_REPEATED = 0.1  # of the stamps of an episode; with more their resolution is too low [-]
 
 
 def read_sequence(
@@ -69,8 +72,9 @@ def read_episodes(
     changes = Counter[str]()
     finite, trajectories = _finite(rows, table.source, config), []
     changes[NOT_FINITE] -= len(rows.row) - len(finite.row)
-    for part in _episodes(finite):
-        _check_time(part, table.source)
+    for episode in _episodes(finite):
+        part = _without_repeats(episode, table.source)
+        changes[REPEATED] -= len(episode.row) - len(part.row)
         trajectory, change = _episode(part, names, config)
         changes.update(change)
         if trajectory is not None:
@@ -84,9 +88,10 @@ def read_episodes(
             )
     if not trajectories:
         raise ValueError(f"{table.source}: no episode is left of {len(rows.row)} rows")
+    recorded, trajectories = _resampled(trajectories, config, changes, table.source)
     choices = (f"found by name: {', '.join(rows.choices)}",) if rows.choices else ()
     notes = (*table.contents.notes, *choices)
-    return ImportResult(trajectories, len(rows.row), dict(changes), notes=notes)
+    return ImportResult(trajectories, len(rows.row), dict(changes), recorded, notes)
 
 
 def _check_widths(
@@ -134,14 +139,47 @@ def _episodes(rows: TransitionTable) -> Iterator[TransitionTable]:
         yield rows.select(slice(first, end))
 
 
-def _check_time(part: TransitionTable, where: str) -> None:
-    jumps = np.flatnonzero(np.diff(part.time) <= 0)
+def _without_repeats(part: TransitionTable, where: str) -> TransitionTable:
+    """Return an episode with the first row of each stamp.
+
+    Raises:
+        ValueError: time does not increase, or most stamps are repeated.
+    """
+    steps = np.diff(part.time)
+    repeats = np.flatnonzero(steps == 0) + 1
+    jumps = np.flatnonzero(steps < 0) + 1
+    if len(repeats) > MAX_REPEATED * len(part.time):
+        raise ValueError(
+            f"{where}: {len(repeats)} of {len(part.time)} rows have the stamp of the row before; "
+            "name another column with --time, or give --rate HZ if rows are evenly spaced"
+        )
     if len(jumps):
-        k = int(jumps[0]) + 1
+        k = int(jumps[0])
         raise ValueError(
             f"{where}: row {part.row[k]} has time {part.time[k]} s after {part.time[k - 1]} s; "
             "sort the rows, or name the column where episodes change with --episode"
         )
+    return part.select(np.append(True, steps > 0)) if len(repeats) else part
+
+
+def _resampled(
+    parts: list[Trajectory], config: SequenceConfig, changes: Counter[str], where: str
+) -> tuple[list[Trajectory], list[Trajectory]]:
+    """Return episodes as they were recorded, and with evenly spaced samples and accelerations.
+
+    Raises:
+        ValueError: too few samples are left.
+    """
+    if config.derivative == "step" or not (config.derivative == "filter" or config.is_resampled):
+        return [], parts
+    window = config.window if config.derivative == "filter" else 0
+    try:
+        result = resample_recording(parts, config.resample, config.max_gap, window)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    changes[TOO_SHORT] -= result.too_short
+    changes[RESAMPLED] += sum(map(len, result.trajectories)) - sum(map(len, result.recorded))
+    return result.recorded, result.trajectories
 
 
 def _episode(
@@ -172,10 +210,7 @@ def _episode(
         names,
         part.unit,
     )
-    filtered = (
-        trajectory.differentiate(config.window) if config.derivative == "filter" else trajectory
-    )
-    return filtered, {NO_ACTION: len(time) - count}
+    return trajectory, {NO_ACTION: len(time) - count}
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,11 @@ def _sampling_notes(collection: Collection) -> list[str]:
     pairs = zip(recorded, parts, strict=False)  # without pairs nothing was resampled
     if any(len(a) != len(b) or (a.time != b.time).any() for a, b in pairs):
         return [resampling_note(recorded, parts)]
-    if not all(is_even(part.time) for part in parts if len(part) > 1):
-        return [
-            "the samples are not evenly spaced, as time-series models can be trained on; for all "
-            "others collect a recording with --resample HZ"
-        ]
-    return []
+    if all(is_even(part.time) for part in parts if len(part) > 1):
+        return []
+    if len(parts[0].acceleration):
+        return ["the samples are not evenly spaced and kept so; --resample HZ changes that"]
+    return [
+        "the samples are not evenly spaced and kept so, for time-series models; all others need "
+        "--resample HZ"
+    ]

@@ -13,6 +13,7 @@ from invdyn_ros.typing import Array
 POSITION_TOLERANCE = 0.1  # [rad] by which a real arm may exceed the limits of its URDF
 DEGREES_RATIO = 3.0  # of positions to limits, from which degrees are likelier than a wrong limit
 MAX_RATIO = 1.5  # of a velocity or torque to its limit, as quantile; URDFs are conservative
+DEGREES_REMEDY = "convert them to rad, as 'collect sequence --position-unit deg' does"
 QUANTILE = 0.999  # leaves single outliers to another check
 
 
@@ -38,7 +39,7 @@ def position_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
         ratio = np.abs(values).max(0) / np.maximum(np.abs(lower), np.abs(upper))
         fits = (_beyond(np.radians(values), lower, upper) <= POSITION_TOLERANCE).all()
         if fits and ratio.max() > DEGREES_RATIO:
-            yield Suspicion(f"{name} in degrees", evidence, "convert them to rad")
+            yield Suspicion(f"{name} in degrees", evidence, DEGREES_REMEDY)
         else:
             yield Suspicion(
                 f"{name} outside the limits",

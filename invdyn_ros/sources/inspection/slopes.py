@@ -9,6 +9,7 @@ import numpy as np
 
 from invdyn_ros.data.resampling import largest_interval
 from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.sources.inspection.limits import DEGREES_REMEDY
 from invdyn_ros.sources.inspection.motion import MOVES, CollectedMotion, Suspicion, listed
 from invdyn_ros.typing import Array, Mask
 
@@ -21,7 +22,7 @@ COMMON = 0.05  # by which the slopes of joints differ that have one cause [-]
 SWAPPED = 0.05  # unexplained variance by the velocity of another joint [-]
 UNITS = {
     np.pi / 180: ("velocities in degrees per second", "convert them to rad/s"),
-    180 / np.pi: ("positions in degrees", "convert them to rad"),
+    180 / np.pi: ("positions in degrees", DEGREES_REMEDY),
     2 * np.pi / 60: ("velocities in revolutions per minute", "convert them to rad/s"),
     -1.0: ("velocities with the opposite sign", "turn their sign"),
 }
