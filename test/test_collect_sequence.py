@@ -103,3 +103,33 @@ def test_bad_sequence_gives_a_one_line_error_and_no_files(
     output = refused(tmp_path / "out", capsys, "sequence", *arguments)
     assert message in output
     assert "bad" in output or name in ("joints of another arm", "no time", "unknown unit")
+
+
+def test_uneven_stamps_are_resampled_or_kept(tmp_path: Path, capsys: Capture) -> None:
+    """Of repeated stamps the first row counts, and nothing is interpolated over a gap."""
+    random = np.random.default_rng(0)
+    time = np.cumsum(random.uniform(0.008, 0.016, 200))
+    time[100:] += 1.0
+    motion = np.sin(np.outer(time, [2.0, 3.0]))
+    index = np.sort(np.append(np.arange(200), [20, 150]))
+    path = save_npz(
+        tmp_path / "uneven", {"t": time[index], "q": motion[index], "u": motion[index]}
+    )
+    columns = ("sequence", path, "--position", "q", "--action", "u", "--unit", "N m")
+    assert collect(tmp_path / "out", *columns) == 0
+    output = capsys.readouterr().out
+    assert "-2 rows with the stamp of another one" in output and "lost (RMS of" in output
+    parts, info = read_dataset(tmp_path / "out")
+    assert len(parts) == 2 and 80 < info.rate < 86
+    for part in parts:
+        expected = np.sin(np.outer(part.time, [2.0, 3.0]))
+        np.testing.assert_allclose(part.position, expected, atol=1e-6)
+        assert np.ptp(np.diff(part.time)) < 1e-9 and len(part.acceleration)
+    assert collect(tmp_path / "kept", *columns, "--resample", "off") == 0
+    assert "kept so, for time-series models" in capsys.readouterr().out
+    (kept,), _ = read_dataset(tmp_path / "kept")
+    np.testing.assert_allclose(kept.time, time, rtol=1e-12)
+    assert len(kept.acceleration) == 0
+    path = save_npz(tmp_path / "coarse", {"t": np.floor(time), "q": motion, "u": motion})
+    output = refused(tmp_path / "no", capsys, "sequence", path, *columns[2:])
+    assert "of 200 rows have the stamp of the row before; name another column" in output
