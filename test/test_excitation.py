@@ -16,8 +16,10 @@ from invdyn_ros.robots.registry import ROBOTS, load_plant
 from invdyn_ros.sources.excitation import (
     ExcitationConfig,
     ExcitationTrajectory,
-    FisherInformation,
     FreeExcitations,
+)
+from invdyn_ros.sources.optimal_excitation import (
+    FisherInformation,
     fedorov_exchange,
     optimal_excitations,
 )

@@ -23,7 +23,6 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation import FisherInformation
 from invdyn_ros.sources.excitation_design import ExcitationDesign
 from invdyn_ros.sources.guarded_run import (
     DrivingModel,
@@ -32,6 +31,7 @@ from invdyn_ros.sources.guarded_run import (
     nominal_driving_model,
 )
 from invdyn_ros.sources.motion_check import MotionCheck
+from invdyn_ros.sources.optimal_excitation import FisherInformation
 from invdyn_ros.sources.point_to_point import point_to_point
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train

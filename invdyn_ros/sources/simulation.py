@@ -26,8 +26,8 @@ from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import (
     ExcitationConfig,
-    optimal_excitations,
 )
+from invdyn_ros.sources.optimal_excitation import optimal_excitations
 from invdyn_ros.sources.posture_sequence import SmoothMotion
 from invdyn_ros.typing import Array
 from invdyn_ros.workers import JobExecutor, parallel_map
