@@ -8,7 +8,7 @@ from graph_specs import make_checkpoint, resolve
 from invdyn_ros.config import from_strings
 from invdyn_ros.graph.graph import GRAPHS, find_graph
 from invdyn_ros.graph.launch_arguments import given_arguments, launch_arguments
-from invdyn_ros.robots.registry import launchable_arms
+from invdyn_ros.robots.registry import SHIPPED
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_every_argument_has_a_description_and_a_valid_default(graph):
     declared = list(launch_arguments(arguments))
     assert all(argument.description for argument in declared)
     (arm,) = [argument for argument in declared if argument.name == "arm"]
-    assert f"{', '.join(launchable_arms())}, or FILE.yaml" in arm.description
+    assert f"{', '.join(SHIPPED)}, or FILE.yaml" in arm.description
     texts = {argument.name: argument.default for argument in declared}
     assert from_strings(arguments, texts, "defaults") == arguments()
 

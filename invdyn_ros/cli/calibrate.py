@@ -38,7 +38,7 @@ from invdyn_ros.perception.hand_eye.static_poses import (
     StaticPoses,
     find_static_poses,
 )
-from invdyn_ros.robots.registry import launchable_arms
+from invdyn_ros.robots.registry import ROBOTS
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.hand_eye_bag import read_hand_eye_bag
 
@@ -100,8 +100,9 @@ class CalibrateLiveOptions(Validated, CalibrateOptions):
     def __post_init__(self) -> None:
         """Check that the recording is new and the block is known."""
         super().__post_init__()
-        if self.detect and self.arm not in launchable_arms():
-            arms = ", ".join(launchable_arms())
+        known = [name for name, spec in ROBOTS.items() if spec.scene is not None]
+        if self.detect and self.arm not in known:
+            arms = ", ".join(known)
             raise ValueError(
                 f"the block of '{self.arm}' is unknown, unlike that of {arms}; give "
                 "--no-detect and the --marker-topic of another detector"

@@ -26,7 +26,7 @@ from invdyn_ros.evaluation.pages.report_page import attempt_page, write_report_p
 from invdyn_ros.evaluation.pages.sections import report_sections
 from invdyn_ros.evaluation.plots.comparison import plot_comparison
 from invdyn_ros.evaluation.run_info import command_line, run_info
-from invdyn_ros.robots.registry import launchable_arms
+from invdyn_ros.robots.registry import ROBOTS
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.source import arm_name
 from invdyn_ros.training.data_preparation import check_joints
@@ -117,7 +117,7 @@ def _tracking_task(
     options: CompareOptions, robot: Robot, info: DatasetInfo
 ) -> TrackingTask | None:
     """Return the tracking task, if any; motor currents cannot be simulated."""
-    known = robot.name in launchable_arms() and info.action_unit != "A"
+    known = robot.name in ROBOTS and info.action_unit != "A"
     drive = known if options.closed_loop is None else options.closed_loop
     return TrackingTask.for_robot(robot, info.action_unit, options.payload) if drive else None
 

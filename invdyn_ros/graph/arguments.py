@@ -22,8 +22,8 @@ class CommonArguments:
         str,
         Field(
             description=(
-                "arm to move: ur5, ur5e, dofbot, kuka_iiwa, or FILE.yaml of another; default: "
-                "ur5, or that of urdf"
+                "arm to move: ur5, ur5e, ur10, dofbot, kuka_iiwa, or FILE.yaml of another; "
+                "default: ur5, or that of urdf"
             )
         ),
     ] = ""

@@ -27,8 +27,7 @@ from invdyn_ros.graph.topics import (
     MARKERS,
     REPORT_READY,
 )
-from invdyn_ros.robots.registry import launchable_arms
-from invdyn_ros.robots.robot import ROBOTS
+from invdyn_ros.robots.registry import ROBOTS, SHIPPED
 
 # topics that need a publisher and a subscriber before the simulation starts
 GRASP_SIM_TOPICS = (
@@ -84,8 +83,11 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     """Check the arguments of grasp_sim and derive values from them."""
     arm = values["arm"]
     if ROBOTS[arm].gripper is None:
-        supported = ", ".join(name for name in launchable_arms() if ROBOTS[name].gripper)
-        raise ValueError(f"{arm} has no gripper; grasp_sim is for {supported}")
+        supported = ", ".join(name for name in SHIPPED if SHIPPED[name].gripper)
+        raise ValueError(
+            f"{arm} has no gripper; grasp_sim is for {supported}, or an arm whose FILE.yaml or "
+            "URDF has one"
+        )
     real = not is_simulated(values)
     if values["image_transport"] != "raw" and not real:
         raise ValueError("image_transport:=compressed needs target:=real, with its own camera")

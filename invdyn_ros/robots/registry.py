@@ -77,7 +77,6 @@ ROBOTS: dict[str, RobotSpec] = {
         rate=125.0,
         acceleration=_UR_ACCELERATION,
         plant=PlantConfig(payload=0.1),
-        launchable=False,  # no checkpoint is shipped
     ),
     "dofbot": RobotSpec(
         urdf="urdf/dofbot.urdf",
@@ -225,11 +224,6 @@ def load_grasp_spec(arm: str) -> GraspSpec:
 def _grasps(arm: str) -> bool:
     """Return whether an arm of a user has a gripper."""
     return arm in ROBOTS and arm not in SHIPPED and ROBOTS[arm].gripper is not None
-
-
-def launchable_arms() -> tuple[str, ...]:
-    """Return the arms that the launch files offer."""
-    return tuple(name for name, spec in ROBOTS.items() if spec.launchable)
 
 
 def grasping_arms() -> tuple[str, ...]:

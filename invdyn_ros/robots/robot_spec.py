@@ -101,8 +101,6 @@ class RobotSpec:
     """Table, blocks and camera around the arm."""
     grasp: GraspSpec | None = None
     """Settings for grasping; the scene must have a block."""
-    launchable: bool = True
-    """Whether the launch files and `invdyn launch` offer the arm."""
     driver_node: str | None = None
     """Executable of this package that drives the real arm."""
     driver: str | None = None
