@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compare(folder: Path, out: str, *more: str) -> dict:
     arguments = ["--data", folder / "data", "--out", folder / out, "--configs", folder / "configs"]
-    more = ("--seeds", "2", "--workers", "1", *more)
+    more = ("--seeds", "2", "--workers", "1", "--closed-loop", "False", *more)
     assert cli.main([*map(str, arguments), "--families", *FAMILIES, *more]) == 0
     return json.loads((folder / out / "compare.json").read_text())
 

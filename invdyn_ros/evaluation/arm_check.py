@@ -117,7 +117,7 @@ def _mesh_problems(urdf: Path) -> Iterator[Problem]:
             if mesh is None:
                 continue
             name, needed = mesh.get("filename", ""), shape.tag == "collision" or not has_solid
-            where = f"<{shape.tag}> of link '{link}': mesh '{name[:80]}'"
+            where = f"<{shape.tag}> of link '{link}': mesh '{name[-80:]}'"
             file, line = find_mesh(name, urdf), line_of(mesh)
             if file is None:
                 remedy = "install and source its package, or copy it beside the URDF"

@@ -13,7 +13,7 @@ from invdyn_ros.typing import Array
 NUM_SAMPLES = 500  # random configurations
 TIME_TO_TOP_SPEED = 0.25  # [s] of the fastest acceleration
 EFFORT_FRACTION = 0.9  # of the limit, for gravity and acceleration together
-LARGE_PART = 0.05  # of the squared torque of a joint, of an acceleration that takes part
+LARGE_PART = 0.1  # of the torque of a joint, of an acceleration that takes part
 MIN_EFFORT_FRACTION = 0.1  # of the limit, that is left beside gravity in any case
 NUM_SEEDS = 6  # initial configurations of the inverse kinematics
 # distance and height of the tool at home, per reach [-], in the order in which they are tried
@@ -38,26 +38,26 @@ def reach(robot: Robot) -> float:
 def feasible_acceleration(robot: Robot) -> Array:
     """Return accelerations (n,) [rad/s2] that reach top speed soon and that the efforts allow.
 
-    All grow together until gravity and the accelerations, added as if they were independent, take
-    EFFORT_FRACTION of the effort of a joint in a sampled posture; those that take part in it stop.
+    All grow together until gravity and all accelerations at once take EFFORT_FRACTION of the
+    effort of a joint in a sampled posture; then those that take part in it stop growing.
     """
     zero, goal = np.zeros(robot.n), robot.velocity / TIME_TO_TOP_SPEED
     samples = _configurations(robot)[:: NUM_SAMPLES // 100]
     gravity = np.array([robot.inverse_dynamics(q, zero, zero) for q in samples])
-    inertia = np.array([robot.mass_matrix(q) for q in samples]).reshape(-1, robot.n)  # (rows, n)
+    inertia = np.abs([robot.mass_matrix(q) for q in samples]).reshape(-1, robot.n)  # (rows, n)
+    torque = inertia * goal  # (rows, n) of a joint by each acceleration
     available = EFFORT_FRACTION * robot.effort - np.abs(gravity)
     available = np.maximum(available, MIN_EFFORT_FRACTION * robot.effort).ravel()
     acceleration, grows = zero, np.ones(robot.n, bool)
     while grows.any():
-        torque_squared = (inertia * goal) ** 2  # (rows, n) at the goal
-        rest = available**2 - ((inertia * acceleration * ~grows) ** 2).sum(axis=1)
-        growing = (torque_squared * grows).sum(axis=1)
-        scales = np.sqrt(np.maximum(rest, 0.0) / np.maximum(growing, 1e-12))
+        rest = available - (inertia * acceleration * ~grows).sum(axis=1)
+        growing = (torque * grows).sum(axis=1)
+        scales = np.maximum(rest, 0.0) / np.maximum(growing, 1e-12)
         tight = int(np.argmin(scales))
         acceleration = np.where(grows, min(float(scales[tight]), 1.0) * goal, acceleration)
         if scales[tight] >= 1:
             break
-        part = torque_squared[tight] * grows / growing[tight]
+        part = torque[tight] * grows / growing[tight]
         grows &= part < min(LARGE_PART, part.max())
     return acceleration
 

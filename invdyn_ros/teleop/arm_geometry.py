@@ -22,7 +22,10 @@ class HumanLikeArm(NamedTuple):
 
 
 def human_like_arm(robot: Robot) -> HumanLikeArm | None:
-    """Return shoulder, elbow and wrist of an arm if their distances are constant.
+    """Return shoulder, elbow and wrist of an arm that bends like that of a person.
+
+    Their distances are constant, the elbow lies on the axis of joint 3 and the wrist on that of
+    joint 5. Offsets, such as those of a Panda, would bend the upper arm and the forearm.
 
     Returns:
         The links of joints 2, 4 and 6 of a seven-joint arm; None for an arm of another structure.
@@ -38,6 +41,11 @@ def human_like_arm(robot: Robot) -> HumanLikeArm | None:
     ])  # fmt: skip
     lengths = np.linalg.norm(np.diff(points, axis=1), axis=2)  # (9, 2)
     rigid = np.ptp(lengths, axis=0).max() < 1e-6 and np.ptp(points[:, 0], axis=0).max() < 1e-6
+    for joint, link in ((2, links[1]), (4, links[2])):
+        turned = np.array(configurations[0])
+        turned[joint] += 1.0 if turned[joint] < 0 else -1.0
+        first, second = (robot.forward_kinematics(q, link) for q in (configurations[0], turned))
+        rigid = rigid and np.linalg.norm(first[:3, 3] - second[:3, 3]) < 1e-6
     return HumanLikeArm(*links, *lengths[0]) if rigid and lengths.min() > 0.05 else None
 
 
