@@ -190,11 +190,7 @@ def load_scene(arm: str) -> Scene:
     """
     scene = ROBOTS[arm].scene if arm in ROBOTS else None
     if scene is None and _grasps(arm):
-        # these compute with the arm
-        from invdyn_ros.robots.arm_defaults import default_scene
-        from invdyn_ros.robots.robot import load_robot
-
-        return default_scene(load_robot(arm))
+        scene = _add_scene(arm).scene
     if scene is None:
         supported = ", ".join(name for name, spec in ROBOTS.items() if spec.scene)
         raise ValueError(f"there is no scene for '{arm}'; arms with one are {supported}")
@@ -209,16 +205,23 @@ def load_grasp_spec(arm: str) -> GraspSpec:
     """
     grasp = ROBOTS[arm].grasp if arm in ROBOTS else None
     if grasp is None and _grasps(arm):
-        # these compute with the arm
-        from invdyn_ros.robots.arm_defaults import default_grasp
-        from invdyn_ros.robots.robot import load_robot
-
-        return default_grasp(load_robot(arm))
+        grasp = _add_scene(arm).grasp
     if grasp is None:
         raise ValueError(
             f"no block to grasp for arm '{arm}'; arms with one are {', '.join(grasping_arms())}"
         )
     return grasp
+
+
+def _add_scene(arm: str) -> RobotSpec:
+    """Add the scene and the settings for grasping to the entry of an arm, and return it."""
+    # these compute with the arm
+    from invdyn_ros.robots.arm_defaults import default_grasp, default_scene
+    from invdyn_ros.robots.robot import load_robot
+
+    robot = load_robot(arm)
+    ROBOTS[arm] = replace(ROBOTS[arm], scene=default_scene(robot), grasp=default_grasp(robot))
+    return ROBOTS[arm]
 
 
 def _grasps(arm: str) -> bool:
