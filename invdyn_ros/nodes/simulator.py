@@ -41,7 +41,7 @@ from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.state_publisher import StatePublisher
 from invdyn_ros.nodes.wrench import message_to_wrench
 from invdyn_ros.robots.obstacles import load_obstacles
-from invdyn_ros.robots.registry import load_robot_spec
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
 
@@ -109,7 +109,7 @@ class SimulatorNode(DiagnosticNode):
         names = load_parameters(self, NamesConfig)
         self.names = RobotNames.of(self.robot, names, self.get_namespace())
         unit = config.unit or self.robot.action_unit
-        self.scene = load_robot_spec(config.arm).scene if config.scene else None
+        self.scene = load_scene(config.arm) if config.scene else None
         self.simulation = GraspSimulation(
             self.robot,
             load_randomization(config.noise),

@@ -16,7 +16,7 @@ from invdyn_ros.grasp.policies.follow_check import NOT_FOLLOWED, FollowCheck
 from invdyn_ros.grasp.policies.grasp_command import BLOCK_NOT_DETECTED, GraspCommand
 from invdyn_ros.grasp.policies.grasp_poses import GraspPose, GraspPoseSolver
 from invdyn_ros.grasp.policies.time_scaling import TimeScaling
-from invdyn_ros.robots.registry import ROBOTS
+from invdyn_ros.robots.registry import ROBOTS, load_grasp_spec
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
@@ -69,9 +69,9 @@ def default_config(arm: str, tool_speed: float = np.inf) -> ScriptedGraspConfig:
         arm: name of the arm.
         tool_speed: speed limit of its tool [m/s], below which the script stays.
     """
-    spec = ROBOTS[arm].grasp if arm in ROBOTS else None
     config = ScriptedGraspConfig()
-    if spec is not None:
+    if arm in ROBOTS and ROBOTS[arm].gripper:
+        spec = load_grasp_spec(arm)
         config = ScriptedGraspConfig(clearance=spec.clearance, lift_height=spec.lift_height)
     fastest = SPEED_FRACTION * tool_speed
     return replace(
