@@ -28,7 +28,7 @@ DEPTH = 100_000
 
 @pytest.mark.slow
 def test_damaged_files_of_every_kind_are_read_or_refused_in_one_line() -> None:
-    config = FilesBenchmarkConfig(files=93, seed=1, workers=1, commands=0, time_limit=60.0)
+    config = FilesBenchmarkConfig(files=96, seed=1, workers=1, commands=0, time_limit=60.0)
     report = measure_files(config)
     assert not report["failures"], report["failures"][0]
     assert report["rows"]["all"]["refused"] > 50

@@ -146,6 +146,8 @@ def _bag(name: str) -> Callable[[Path], None]:
 
 def _sequence(suffix: str) -> Callable[[Path], None]:
     config = SequenceConfig("0:2", "N m", "2:4", rate=50.0)
+    if suffix == "csv":
+        config = SequenceConfig("q*", "N m", "qd*", "actions*", rate=50.0)
 
     def read(folder: Path) -> None:
         collection = SequenceSource(
@@ -242,7 +244,7 @@ def _pybullet() -> Any:
 
 
 YAMLS = ("train", "timeseries", "grasp", "block_pose", "camera_pose", "obstacles")
-ARRAYS = ("npz", "hdf5", "zarr", "parquet")
+ARRAYS = ("npz", "hdf5", "zarr", "parquet", "csv")
 VIDEOS = ("mp4", "webm", "avi")
 NETWORKS: dict[str, Callable[[Path], nn.Module]] = {
     "policy": load_policy,

@@ -130,7 +130,7 @@ def write_recordings(folder: Path) -> None:
 
 
 def write_arrays(folder: Path) -> None:
-    """Write one episode as npz, HDF5, zarr and parquet."""
+    """Write one episode as npz, HDF5, zarr, parquet and CSV."""
     import h5py
     import zarr
 
@@ -149,6 +149,10 @@ def write_arrays(folder: Path) -> None:
         group[name] = values
     table = {n: list(v) if v.ndim > 1 else v for n, v in columns.items()}
     pq.write_table(pa.table(table), folder / "data.parquet")
+    n = motion.n
+    names = [f"{name}{k}" for name in ("q", "qd", "actions") for k in range(n)]
+    rows = np.hstack([columns["observations"], motion.action])
+    np.savetxt(folder / "data.csv", rows, delimiter=",", header=",".join(names), comments="")
 
 
 def write_videos(folder: Path) -> None:

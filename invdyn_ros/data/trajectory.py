@@ -91,8 +91,9 @@ class Trajectory:
             raise ValueError(
                 f"{name} has shape {values.shape}; time and joint names require {shape}"
             )
-        rows, columns = np.nonzero(~np.isfinite(values))
-        if len(rows):
+        finite = np.isfinite(values)
+        if not finite.all():
+            rows, columns = np.nonzero(~finite)
             joint, value = self.joint_names[columns[0]], values[rows[0], columns[0]]
             raise ValueError(
                 f"{name} of '{joint}' is {value} in row {rows[0]}; all values must be finite"

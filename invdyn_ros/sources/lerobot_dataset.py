@@ -76,7 +76,11 @@ def read_lerobot_folder(
         return ImportResult(trajectories, sum(map(len, trajectories)), {}), robot
     if config.unit is None:
         raise ValueError(f"{path / INFO} does not specify the unit of the actions; give --unit")
-    tables = [t for chunk in sorted(path.glob("data/chunk-*")) for t in read_tables(chunk, STATE)]
+    tables = [
+        table._replace(recording=path.resolve().name)
+        for chunk in sorted(path.glob("data/chunk-*"))
+        for table in read_tables(chunk, STATE)
+    ]
     if not tables:
         raise ValueError(f"{path / 'data'}: no chunk-*/*.parquet; copy or download it again")
     width, state_width = (

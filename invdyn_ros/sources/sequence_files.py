@@ -46,9 +46,7 @@ def read_sequence(
         ValueError: a bad file, column or row.
     """
     tables = read_tables(path, parse_columns(config.action, config.observations)[0][0])
-    return merge_results(
-        read_episodes(table, joint_names, config).named(table.recording) for table in tables
-    )
+    return merge_results(read_episodes(table, joint_names, config) for table in tables)
 
 
 def read_episodes(
@@ -115,9 +113,9 @@ def _finite(rows: TransitionTable, where: str, config: SequenceConfig) -> Transi
     """
     columns = [rows.time[:, None], rows.state, rows.action]
     columns += [rows.next_state] if rows.next_state is not None else []
-    finite = (np.abs(np.concatenate(columns, axis=1)) <= MAX_VALUE).all(1)  # also for NaN
-    if finite.all():
-        return rows
+    if all(-MAX_VALUE <= c.min(initial=0) and c.max(initial=0) <= MAX_VALUE for c in columns):
+        return rows  # a NaN is neither
+    finite = (np.abs(np.concatenate(columns, axis=1)) <= MAX_VALUE).all(1)
     if not config.skip_invalid:
         row = min(np.flatnonzero(~finite), key=lambda k: int(rows.row[k]))  # first in the file
         values = np.concatenate([column[row] for column in columns])
@@ -196,8 +194,12 @@ def _episode(
             change[FINAL_STATES] = 1
         if len(time) < 2:
             return None, {TOO_SHORT: -count}
-        return transitions_to_trajectory(time, state, action[:-1], names, part.unit), change
-    time, state, action = time[part.has_action], state[part.has_action], action[part.has_action]
+        trajectory = transitions_to_trajectory(
+            time, state, action[:-1], names, part.unit, part.recording
+        )
+        return trajectory, change
+    if not part.has_action.all():
+        time, state, action = (values[part.has_action] for values in (time, state, action))
     if len(time) < (config.window if config.derivative == "filter" else 2):
         return None, {TOO_SHORT: -count}
     absent = np.empty((0, n))
@@ -209,6 +211,7 @@ def _episode(
         action,
         names,
         part.unit,
+        recording=part.recording,
     )
     return trajectory, {NO_ACTION: len(time) - count}
 

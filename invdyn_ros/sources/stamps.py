@@ -10,6 +10,7 @@ from invdyn_ros.sources.sequence_config import SequenceConfig
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 USUAL_STEPS = (2e-4, 0.2)  # [s] between two rows; three decades, so that one unit fits
+SAMPLED_STEPS = 10_000  # for the median
 MAX_STEP = 0.5  # [s] between two rows; a motion is sampled more often
 
 
@@ -30,12 +31,13 @@ def stamps(
     if config.rate is not None:
         return np.arange(count) / config.rate, ()
     block = values.block(columns.time)
-    raw = block.sum(-1).reshape(-1)
+    raw = block.sum(-1).reshape(-1) if block.shape[-1] > 1 else block.reshape(-1)
     if len(raw) != count:
         raise ValueError(
             f"{values.source}: {columns.time[0].name} has {len(raw)} rows, the states {count}"
         )
-    step = float(np.nanmedian(np.diff(raw))) if count > 1 else 0.0
+    steps = np.diff(raw)[:: max(count // SAMPLED_STEPS, 1)]
+    step = float(np.nanmedian(steps)) if count > 1 else 0.0
     name = columns.time[0].name
     if config.time_unit is not None:
         factor, unit = SECONDS[config.time_unit], ""

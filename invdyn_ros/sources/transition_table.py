@@ -46,6 +46,7 @@ class TransitionTable(NamedTuple):
     next_state: np.ndarray | None  # (N, n or 2n), if the file has it
 
     unit: str  # of the actions
+    recording: str
     choices: tuple[str, ...]  # what was chosen without being named by the user, in words
 
     def select(self, rows: slice | np.ndarray) -> TransitionTable:
@@ -113,6 +114,7 @@ def transition_table(
         has_action,
         next_state,
         columns.unit,
+        table.recording,
         (*columns.choices, *words, *choices),
     )
 

@@ -18,7 +18,12 @@ from invdyn_ros.data.trajectory import Trajectory
 
 
 def transitions_to_trajectory(
-    time: np.ndarray, state: np.ndarray, action: np.ndarray, names: tuple[str, ...], unit: str
+    time: np.ndarray,
+    state: np.ndarray,
+    action: np.ndarray,
+    names: tuple[str, ...],
+    unit: str,
+    recording: str = "",
 ) -> Trajectory:
     """Return the trajectory of K consecutive transitions; K = 1 is a triplet.
 
@@ -28,11 +33,17 @@ def transitions_to_trajectory(
         action: (K, n) each held from its state to the next one.
         names: names of the n joints.
         unit: unit of the actions.
+        recording: name of the recording.
     """
     n = len(names)
-    slope = np.diff(state[:, n:], axis=0) / np.diff(time)[:, None]
-    acceleration, held = (np.concatenate([x, x[-1:]]) for x in (slope, action))
-    return Trajectory(time, state[:, :n], state[:, n:], acceleration, held, names, unit)
+    acceleration, held = np.empty((2, len(time), n))
+    np.subtract(state[1:, n:], state[:-1, n:], out=acceleration[:-1])
+    acceleration[:-1] /= np.diff(time)[:, None]
+    held[:-1] = action
+    acceleration[-1], held[-1] = acceleration[-2], action[-1]
+    return Trajectory(
+        time, state[:, :n], state[:, n:], acceleration, held, names, unit, recording=recording
+    )
 
 
 def chain_transitions(
