@@ -10,11 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.data.files import reading
+from invdyn_ros.data.lerobot_format import INFO
 from invdyn_ros.sources.array_formats import FORMATS, Contents
 from invdyn_ros.sources.column_names import ALL, Columns, find_columns
 from invdyn_ros.sources.import_result import recording_names
 from invdyn_ros.sources.zarr_files import is_zarr
 
+MINARI_FOLDER = "data"  # of the files in the folder of a Minari dataset
 MATRIX = "observations"  # array of a CSV file without a header
 
 
@@ -126,6 +128,11 @@ def read_tables(path: str | Path, key: str) -> list[Table]:
         raise ValueError(f"{path}: no such file or folder")
     if path.is_dir() and not is_zarr(path):
         files = [p for p in sorted(path.iterdir()) if _format_name(p) in FORMATS]
+        if not files and (path / INFO).is_file():
+            raise ValueError(f"{path} is a LeRobot folder; read it with 'invdyn collect dataset'")
+        if not files and (path / MINARI_FOLDER).is_dir():
+            tables = read_tables(path / MINARI_FOLDER, key)
+            return [table._replace(recording=path.resolve().name) for table in tables]
         if not files:
             raise ValueError(f"{path}: no file of a known format; known are {', '.join(FORMATS)}")
         return [
