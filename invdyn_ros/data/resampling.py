@@ -11,7 +11,8 @@ from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION, Trajectory
 from invdyn_ros.typing import Array
 
 Resampling = float | Literal["auto", "off"]
-AUTO, OFF = "auto", "off"
+AUTO: Literal["auto"] = "auto"
+OFF: Literal["off"] = "off"
 MIN_GAP, GAP_INTERVALS = 0.1, 5.0  # [s] and median intervals, over which nothing is interpolated
 
 

@@ -86,14 +86,15 @@ def _is_store(path: Path) -> bool:
 
 def merge_results(parts: Iterable[ImportResult]) -> ImportResult:
     """Merge several results into one."""
-    trajectories, recorded = list[Trajectory](), list[Trajectory]()
+    trajectories, recorded, is_resampled = list[Trajectory](), list[Trajectory](), False
     rows, changes, notes = 0, Counter[str](), list[str]()
     for part in parts:
         trajectories += part.trajectories
-        recorded += part.recorded
+        recorded += part.recorded or part.trajectories
+        is_resampled |= len(part.recorded) > 0
         rows += part.rows
         notes += part.notes
         for reason, count in part.changes.items():
             changes[reason] += count
     lines = tuple(dict.fromkeys(notes))
-    return ImportResult(trajectories, rows, dict(changes), recorded, lines)
+    return ImportResult(trajectories, rows, dict(changes), recorded if is_resampled else (), lines)

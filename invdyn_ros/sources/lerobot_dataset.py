@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,15 @@ from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import drop_duplicates
 from invdyn_ros.data.lerobot_format import INFO, STATE, VELOCITY_SUFFIX
+from invdyn_ros.data.resampling import (
+    AUTO,
+    OFF,
+    Resampling,
+    is_even,
+    recording_rate,
+    resample_recording,
+)
+from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION
 from invdyn_ros.data.windows import check_compatible
 from invdyn_ros.models.gravity import conversion_note, convert_actions
 from invdyn_ros.robots.robot import load_robot
@@ -21,7 +31,7 @@ from invdyn_ros.sources.import_result import (
     with_distinct_recordings,
 )
 from invdyn_ros.sources.sequence_config import SequenceConfig
-from invdyn_ros.sources.sequence_files import read_episodes
+from invdyn_ros.sources.sequence_files import RESAMPLED, TOO_SHORT, read_episodes
 from invdyn_ros.sources.source import Collection, Source, arm_name, resolve_joint_names
 
 DUPLICATES = "duplicates of earlier samples"
@@ -36,6 +46,11 @@ class LeRobotConfig:
     torques are converted to it: with the URDF's torque of gravity, or without."""
     skip_invalid: bool = False
     """Leave out (and count) rows that are not finite and episodes of one sample."""
+    resample: Resampling | None = None
+    """HZ: resample at this rate; auto: at that of the recording, where its stamps are not evenly
+    spaced; off: keep the stamps. Default: auto, but off for folders of 'invdyn collect'."""
+    max_gap: float | None = None
+    """[s] A longer gap ends an episode that is resampled; default: 0.1 s or five samples."""
     drop_duplicates: bool = False
     """Leave out (and count) duplicates of earlier samples."""
 
@@ -73,7 +88,22 @@ def read_lerobot_folder(
                 raise ValueError(f"{path}: actions are {known.action_unit}, not {unit}")
             text = load_robot(arm_name(robot, urdf, robot), urdf).rigid_body_urdf()
             trajectories = [convert_actions(t, unit, text) for t in trajectories]
-        return ImportResult(trajectories, sum(map(len, trajectories)), {}), robot
+        result = ImportResult(trajectories, sum(map(len, trajectories)), {})
+        return _evenly_spaced(result, config, OFF), robot
+    return _read_foreign(path, info, joint_names, config), robot
+
+
+def _read_foreign(
+    path: Path, info: dict[str, Any], joint_names: tuple[str, ...], config: LeRobotConfig
+) -> ImportResult:
+    """Read the episodes of a folder that other software wrote.
+
+    Args:
+        path: the folder.
+        info: its metadata.
+        joint_names: names of the joints; empty: those in the folder.
+        config: unit of the actions, and what to leave out.
+    """
     if config.unit is None:
         raise ValueError(f"{path / INFO} does not specify the unit of the actions; give --unit")
     tables = [
@@ -89,7 +119,44 @@ def read_lerobot_folder(
     )
     names = joint_names or _joints(info, width, path)
     columns = _columns(state_width, len(names), config)
-    return merge_results(read_episodes(table, names, columns) for table in tables), robot
+    merged = merge_results(read_episodes(table, names, columns) for table in tables)
+    rate = info.get("fps") if isinstance(info.get("fps"), int | float) else None
+    return _evenly_spaced(merged, config, AUTO, rate)
+
+
+def _evenly_spaced(
+    result: ImportResult, config: LeRobotConfig, default: Resampling, rate: float | None = None
+) -> ImportResult:
+    """Resample as the configuration says.
+
+    Args:
+        result: trajectories of a folder.
+        config: how they are resampled.
+        default: how if the user does not say it.
+        rate: nominal rate of the folder [Hz]; None: unknown.
+    """
+    resample = default if config.resample is None else config.resample
+    parts = [part for part in result.trajectories if len(part) > 1]
+    if resample == OFF or not parts or any(len(part.frames) for part in parts):
+        return result
+    if resample == AUTO:
+        if all(is_even(part.time) for part in parts):
+            return result
+        is_nominal = rate and abs(recording_rate(parts) / rate - 1) < MAX_INTERVAL_DEVIATION
+        resample = float(rate) if rate and is_nominal else AUTO
+    resampled = resample_recording(result.trajectories, resample, config.max_gap, 0)
+    recorded, trajectories, too_short = resampled
+    changes = Counter(result.changes)
+    changes[TOO_SHORT] -= too_short
+    changes[RESAMPLED] += sum(map(len, trajectories)) - sum(map(len, recorded))
+    gaps = len(recorded) - len(result.trajectories)
+    return ImportResult(
+        trajectories,
+        result.rows,
+        dict(changes),
+        recorded,
+        (*result.notes, f"{gaps} gaps end an episode") if gaps > 0 else result.notes,
+    )
 
 
 def read_lerobot_folders(
@@ -133,7 +200,9 @@ def read_lerobot_folders(
 def _without_duplicates(result: ImportResult) -> ImportResult:
     unique = drop_duplicates(result.trajectories)
     change = sum(map(len, unique)) - sum(map(len, result.trajectories))
-    return ImportResult(unique, result.rows, result.changes | {DUPLICATES: change})
+    return result._replace(
+        trajectories=unique, changes=result.changes | {DUPLICATES: change}, recorded=()
+    )
 
 
 def _info(path: Path) -> dict[str, Any]:
@@ -182,7 +251,7 @@ def _conversions(paths: tuple[Path, ...], unit: str | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class LeRobotSource(Source):
-    """Read LeRobot v3.0 folders of this package or of the lerobot library as one dataset."""
+    """Read LeRobot folders (v2.1, v3.0) of this package or the lerobot library as one dataset."""
 
     paths: tuple[Path, ...]
     """The folders."""
@@ -208,6 +277,7 @@ class LeRobotSource(Source):
         if not robot:
             raise ValueError(f"{self.paths[0]} does not name its robot; state it with --arm")
         resolve_joint_names(robot, self.urdf, result.trajectories[0].joint_names)
-        notes = _conversions(self.paths, self.folder.unit)
-        metadata = {"action_conversion": "; ".join(notes)} if notes else {}
+        conversions = _conversions(self.paths, self.folder.unit)
+        metadata = {"action_conversion": "; ".join(conversions)} if conversions else {}
+        notes = (*result.notes, *conversions)
         return Collection(result, robot, metadata=metadata, notes=notes, urdf=self.urdf)

@@ -113,7 +113,7 @@ def _finite(rows: TransitionTable, where: str, config: SequenceConfig) -> Transi
     """
     columns = [rows.time[:, None], rows.state, rows.action]
     columns += [rows.next_state] if rows.next_state is not None else []
-    if all(-MAX_VALUE <= c.min(initial=0) and c.max(initial=0) <= MAX_VALUE for c in columns):
+    if all(c.min(initial=0) >= -MAX_VALUE and c.max(initial=0) <= MAX_VALUE for c in columns):
         return rows  # a NaN is neither
     finite = (np.abs(np.concatenate(columns, axis=1)) <= MAX_VALUE).all(1)
     if not config.skip_invalid:
