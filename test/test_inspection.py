@@ -137,6 +137,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "current": ("effort in another unit", changed(action=lambda a: 0.08 * a)),
     "torque": ("effort in another unit", lambda t: replace(t, action_unit=CURRENT)),
     "no gravity": ("gravity in or out of the effort", without_gravity),
+    "opposite effort": ("effort with the opposite sign", changed(action=np.negative)),
     "gravity": (
         "gravity in or out of the effort",
         lambda t: replace(t, action_unit=TORQUE_WITHOUT_GRAVITY),

@@ -226,6 +226,10 @@ class Trajectory:
         motion = replace(self, action=self.action[:0]).interpolate(selected.time + action_delay)
         return replace(motion, time=selected.time, action=selected.action)
 
+    def negated(self) -> Trajectory:
+        """Return the trajectory with the opposite sign of its actions."""
+        return replace(self, action=-self.action)
+
     def differentiate(self, window: int = 13, order: int = 3) -> Trajectory:
         """Add the acceleration, and the velocity where absent, with a Savitzky-Golay filter.
 

@@ -24,6 +24,7 @@ UNITS = (TORQUE, TORQUE_WITHOUT_GRAVITY, CURRENT, SETPOINT)
 COULOMB_VELOCITY = 0.02  # [rad/s] at which Coulomb friction is fully developed
 MAX_UNEXPLAINED = 0.5  # of the variance of the effort [-]; with more the URDF does not tell
 LIKELIER = 0.5  # of the unexplained variance of another unit [-]
+MIN_NEGATED = 2  # joints that tell the sign of the effort
 DETERMINED = 0.5  # of what friction does not explain, for a factor that the data determine [-]
 # current per torque [A/(N m)] of geared arms is 0.05 to 0.2; a torque has 1
 MAX_CURRENT_PER_TORQUE = 0.5
@@ -59,6 +60,14 @@ class EffortFit(NamedTuple):
         factors = self.current_per_torque[self.is_determined]
         return len(factors) > 0 and bool(
             ((factors > 0) & (factors < MAX_CURRENT_PER_TORQUE)).all()
+        )
+
+    @property
+    def is_negated(self) -> bool:
+        """Whether the torque of the URDF explains the negative of the effort."""
+        factors = self.current_per_torque[self.is_determined]
+        return len(factors) >= min(MIN_NEGATED, len(self.is_determined)) and bool(
+            (factors < -MAX_CURRENT_PER_TORQUE).all()
         )
 
     def likeliest(self) -> str | None:
@@ -138,6 +147,8 @@ def effort_line(fit: EffortFit) -> str:
     explained = {unit: max(1 - fit.unexplained[unit], 0.0) for unit in UNITS[:3]}
     words = ", ".join(f"{100 * fraction:.0f}% as {name}" for name, fraction in explained.items())
     words += f" (with {fit.factor:.2g} A per N m)"
+    if fit.is_negated:
+        return f"effort: the URDF explains its negative: {words}"
     if fit.likeliest() is None:
         return f"effort: the URDF explains it in no unit, so that its unit is unchecked: {words}"
     return f"effort: URDF and friction explain {words}"

@@ -40,6 +40,8 @@ class BagConfig:
     """Topic with the states of joints, may be repeated: JointState, JointTrajectory,
     JointTrajectoryControllerState or DynamicJointState. Default: /joint_states, or the only one.
     """
+    negate_action: bool = False
+    """Turn the sign of the effort, where it is the torque of the load."""
     effort_topic: str = ""
     """Topic with the effort, if it is another one; also a Float64MultiArray."""
     map: Names = ()
@@ -138,6 +140,7 @@ def _parts(
 ) -> list[Trajectory]:
     """Return the trajectories between the gaps."""
     recording = _to_trajectory(rows, joints, config.effort_unit, changes)
+    recording = recording.negated() if config.negate_action else recording
     segments = recording.segments(config.max_gap)
     parts = [part for part in segments if len(part) >= max(config.window, 2)]
     changes[TOO_SHORT] -= len(recording) - sum(map(len, parts))

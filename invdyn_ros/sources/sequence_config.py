@@ -27,6 +27,8 @@ class SequenceConfig:
     """Column of the joint velocities."""
     action: str = "actions"
     """Column of the actions, one per joint."""
+    negate_action: bool = False
+    """Turn the sign of the actions, where they are the torques of the load."""
     observations: str = "observations"
     """Column of the observations."""
     position_unit: Literal["rad", "deg"] | None = None

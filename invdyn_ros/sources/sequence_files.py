@@ -76,7 +76,7 @@ def read_episodes(
         trajectory, change = _episode(part, names, config)
         changes.update(change)
         if trajectory is not None:
-            trajectories.append(trajectory)
+            trajectories.append(trajectory.negated() if config.negate_action else trajectory)
         elif not config.skip_invalid:
             minimum = config.window if config.derivative == "filter" else 2
             raise ValueError(

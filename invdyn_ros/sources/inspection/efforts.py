@@ -27,6 +27,12 @@ def unit_check(
         return None, None
     fit = fit_effort(robot, known)
     line, likeliest = effort_line(fit), fit.likeliest()
+    if is_torque(unit) and fit.is_negated:
+        return line, Suspicion(
+            "effort with the opposite sign",
+            f"it is {fit.factor:.2g} times the torque of the URDF",
+            "give --negate-action or, if the arm hangs from the ceiling, turn it in the URDF",
+        )
     if likeliest is None or not fit.contradicts(unit):
         return line, None
     both_torques = is_torque(unit) and is_torque(likeliest)
