@@ -99,6 +99,10 @@ def test_columns_named_after_joints_are_in_the_order_of_the_joints(tmp_path: Pat
         np.testing.assert_array_equal(part.position[:, 0], -np.arange(20.0))
         np.testing.assert_array_equal(part.action, 3 * part.position)
     assert len(parts) == 2
+    (tmp_path / "README.txt").write_text("of my arm, 3 trials")
+    folder = read_sequence(tmp_path, ("base", "elbow"), config)
+    assert [part.recording for part in folder.trajectories] == ["data", "data"]
+    assert "README.txt: no recording" in folder.notes[0]
     path.write_text(path.read_text().replace("time", "step"))
     with pytest.raises(ValueError, match="give --rate HZ, or --time COLUMN, one of step"):
         read_sequence(path, (), config)

@@ -144,6 +144,10 @@ def test_lerobot_folders_hold_images_texts_and_flags_beside_the_motion(
     result, _ = read_lerobot_folder(tmp_path, (), LeRobotConfig("rad"))
     check(result.trajectories, 0, tolerance=1e-6)
     assert {part.recording for part in result.trajectories} == {tmp_path.name}
+    degrees, _ = read_lerobot_folder(tmp_path, (), LeRobotConfig("rad", position_unit="deg"))
+    for one, two in zip(result.trajectories, degrees.trajectories, strict=True):
+        np.testing.assert_allclose(np.radians(one.position), two.position)
+        np.testing.assert_allclose(np.radians(one.action), two.action)
 
 
 def test_jittered_stamps_are_resampled_and_episodes_end_at_gaps(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from invdyn_ros.sources.import_result import recording_names
 from invdyn_ros.sources.zarr_files import is_zarr
 
 MINARI_FOLDER = "data"  # of the files in the folder of a Minari dataset
+TEXTS = (".txt", ".dat")  # of recordings, but also of notes
 MATRIX = "observations"  # array of a CSV file without a header
 
 
@@ -47,7 +48,8 @@ class Table(NamedTuple):
         try:
             selected = find_columns(text, default, widths, joints)
         except ValueError as error:
-            raise ValueError(f"{self.source}: {error}") from error
+            hint = ", since it has no header; name ranges, such as 0:2" if matrix else ""
+            raise ValueError(f"{self.source}: {error}{hint}") from error
         columns = []
         for item in selected:
             if matrix and item.name == MATRIX:
@@ -135,11 +137,7 @@ def read_tables(path: str | Path, key: str) -> list[Table]:
             return [table._replace(recording=path.resolve().name) for table in tables]
         if not files:
             raise ValueError(f"{path}: no file of a known format; known are {', '.join(FORMATS)}")
-        return [
-            table._replace(recording=name)
-            for file, name in zip(files, recording_names(files), strict=True)
-            for table in read_tables(file, key)
-        ]
+        return _folder_tables(files, key)
     name = _format_name(path)
     if name not in FORMATS:
         raise ValueError(f"{path}: unknown file format; known are {', '.join(FORMATS)}")
@@ -154,6 +152,33 @@ def read_tables(path: str | Path, key: str) -> list[Table]:
     (recording,) = recording_names([path])
     table = Table(str(path), contents, read, recording)
     return _split_groups(table, key)
+
+
+def _folder_tables(files: Sequence[Path], key: str) -> list[Table]:
+    """Return the tables of several files; a text without the key, such as a README, is left out.
+
+    Raises:
+        ValueError: a damaged file, or no text has the key.
+    """
+    tables: list[Table] = []
+    texts: dict[Path, ValueError] = {}
+    for file, name in zip(files, recording_names(files), strict=True):
+        try:
+            parts = read_tables(file, key)
+            if file.suffix.lower() in TEXTS:
+                parts[0].find(key, MATRIX)
+        except ValueError as error:
+            if file.suffix.lower() not in TEXTS:
+                raise
+            texts[file] = error
+        else:
+            tables += [table._replace(recording=name) for table in parts]
+    if not tables:
+        raise next(iter(texts.values()))
+    contents = tables[0].contents
+    notes = tuple(f"{file}: no recording; it is left out" for file in texts)
+    tables[0] = tables[0]._replace(contents=contents._replace(notes=(*contents.notes, *notes)))
+    return tables
 
 
 def _format_name(path: Path) -> str:

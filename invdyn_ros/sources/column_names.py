@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -63,7 +63,7 @@ def find_columns(
             continue
         plain = {key: without_unit(key) for key in widths}
         if WILDCARD in name:
-            columns += [Columns(key, part) for key in _matches(name, plain, joints)]
+            columns += [Columns(key, part) for key in _matches(name, widths, joints)]
             continue
         same = [key for key, short in plain.items() if short == name]
         if len(same) != 1:
@@ -73,13 +73,14 @@ def find_columns(
     return columns
 
 
-def _matches(pattern: str, plain: Mapping[str, str], joints: Sequence[str]) -> list[str]:
-    """Return the columns whose plain name matches a pattern, in order."""
+def _matches(pattern: str, widths: Mapping[str, int], joints: Sequence[str]) -> list[str]:
+    """Return the columns whose name without a unit matches a pattern, in order."""
+    plain = {key: without_unit(key) for key in widths}
     expression = re.compile(re.escape(pattern).replace(re.escape(WILDCARD), "(.*)"))
     matched = {key: expression.fullmatch(name) for key, name in plain.items()}
     parts = {key: "".join(match.groups()) for key, match in matched.items() if match}
     if not parts:
-        raise ValueError(f"no column '{pattern}'; it has {describe(plain)}")
+        raise ValueError(f"no column '{pattern}'; it has {describe(widths)}")
     numbers = {key: _number(part) for key, part in parts.items()}
     if any(number is not None for number in numbers.values()):
         return sorted(
@@ -102,12 +103,11 @@ def _is_of(name: str, joint: str) -> bool:
     return re.search(rf"(?<![A-Za-z0-9]){re.escape(joint)}(?![A-Za-z0-9])", name) is not None
 
 
-def describe(widths: Iterable[str] | Mapping[str, int]) -> str:
+def describe(widths: Mapping[str, int]) -> str:
     """Return the names of columns in words, numbered ones as the pattern that they match."""
-    names = [
-        f"{name}:0:{widths[name]}" if isinstance(widths, Mapping) and widths[name] else name
-        for name in widths
-    ]
+    names = [f"{name}:0:{width}" if width else name for name, width in widths.items()]
+    if any(widths.values()):  # without a header columns also have a number as a name
+        names = [name for name in names if not name.isdigit()]
     texts = []
     for pattern, group in groupby(names, lambda name: re.sub(r"\d+(?!.*\d)", WILDCARD, name)):
         members = list(group)

@@ -44,6 +44,9 @@ class LeRobotConfig:
     unit: Literal["N m", "N m without gravity", "A", "rad", "1"] | None = None
     """Unit of the actions; 1: without unit. Not needed for folders of 'invdyn collect', whose
     torques are converted to it: with the URDF's torque of gravity, or without."""
+    position_unit: Literal["rad", "deg"] | None = None
+    """Unit of positions, velocities (per second) and setpoints in folders of other software;
+    default: rad."""
     skip_invalid: bool = False
     """Leave out (and count) rows that are not finite and episodes of one sample."""
     resample: Resampling | None = None
@@ -78,6 +81,8 @@ def read_lerobot_folder(
     info = _info(path)
     robot = str(info.get("robot") or info.get("robot_type") or "")
     if "action_unit" in info:
+        if config.position_unit == "deg":
+            raise ValueError(f"{path} is in rad, as 'invdyn collect' wrote it; give no unit")
         trajectories, known = read_dataset(path)
         if joint_names and joint_names != known.joint_names:
             actual, requested = ", ".join(known.joint_names), ", ".join(joint_names)
@@ -238,6 +243,7 @@ def _columns(width: int, n: int, config: LeRobotConfig) -> SequenceConfig:
         time="timestamp",
         episode="episode_index",
         acceleration="none",
+        position_unit=config.position_unit,
         skip_invalid=config.skip_invalid,
     )
 

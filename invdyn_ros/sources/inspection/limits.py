@@ -13,7 +13,7 @@ from invdyn_ros.typing import Array
 POSITION_TOLERANCE = 0.1  # [rad] by which a real arm may exceed the limits of its URDF
 DEGREES_RATIO = 3.0  # of positions to limits, from which degrees are likelier than a wrong limit
 MAX_RATIO = 1.5  # of a velocity or torque to its limit, as quantile; URDFs are conservative
-DEGREES_REMEDY = "convert them to rad, as 'collect sequence --position-unit deg' does"
+DEGREES_REMEDY = "give --position-unit deg to 'collect sequence' or 'collect dataset'"
 QUANTILE = 0.999  # leaves single outliers to another check
 
 
