@@ -40,7 +40,7 @@ from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
 from invdyn_ros.robots.multibody_tree import inertial_parameters
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
-from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
+from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.optimal_excitation import optimal_excitations
 from invdyn_ros.training.data_preparation import (
@@ -48,6 +48,7 @@ from invdyn_ros.training.data_preparation import (
     split_train_val_test,
     with_acceleration,
 )
+from invdyn_ros.training.dataset_arm import known_robot
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 from invdyn_ros.typing import Array
@@ -130,7 +131,7 @@ def _recording_row(folder: Path, benchmark: IdentificationBenchmarkConfig) -> Ro
     """Return the figures of one recording."""
     dataset = read_dataset(folder)
     name = dataset.info.robot
-    robot = load_robot(name, None if name in ROBOTS else benchmark.urdf)
+    robot = known_robot(folder, name, name if benchmark.urdf else None, benchmark.urdf)
     config = parse_train_config({"family": "rigid_body"}, "rigid_body")
     with tempfile.TemporaryDirectory() as out:
         model = train(config, folder, out, robot=robot)

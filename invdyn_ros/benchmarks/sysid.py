@@ -39,7 +39,7 @@ from invdyn_ros.robots.payload import Payload
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
-from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
+from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.data_preparation import (
@@ -47,6 +47,7 @@ from invdyn_ros.training.data_preparation import (
     split_train_val_test,
     with_acceleration,
 )
+from invdyn_ros.training.dataset_arm import known_robot
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 
@@ -87,7 +88,7 @@ def measure_sysid(config: SysidBenchmarkConfig) -> dict[str, Any]:
             true = plant_parameters(robot, plant)
         else:
             folder, name = config.data, read_dataset(config.data).info.robot
-            robot = load_robot(name, None if name in ROBOTS else config.urdf)
+            robot = known_robot(folder, name, name if config.urdf else None, config.urdf)
         rows = _rows(robot, folder, Path(out) / "model", true)
     if not is_installed():
         print(INSTALL_HINT)

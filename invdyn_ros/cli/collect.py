@@ -15,6 +15,7 @@ from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.sources.inspection.inspect import inspect
 from invdyn_ros.sources.registry import SOURCES
 from invdyn_ros.sources.source import Collection, Source
+from invdyn_ros.training.dataset_arm import arm_metadata
 
 RATE_DIGITS = 3  # stamps are not accurate enough for more digits of a rate [Hz]
 POSITIONAL = ("path", "paths")
@@ -48,7 +49,8 @@ def write_collection(out: Path, collection: Collection) -> None:
     if not trajectories:
         raise ValueError(f"nothing to write: {summary}")
     rate = round(collection.rate or trajectories[0].rate, RATE_DIGITS)
-    write_dataset(out, trajectories, robot, rate, metadata=dict(collection.metadata))
+    metadata = arm_metadata(robot, collection.urdf) | dict(collection.metadata)
+    write_dataset(out, trajectories, robot, rate, metadata=metadata)
     seconds = sum(t.time[-1] - t.time[0] for t in trajectories)
     first = trajectories[0]
     actions = f"actions in {first.action_unit}" if len(first.action) else "without actions"

@@ -27,9 +27,9 @@ from invdyn_ros.evaluation.pages.sections import report_sections
 from invdyn_ros.evaluation.plots.comparison import plot_comparison
 from invdyn_ros.evaluation.run_info import command_line, run_info
 from invdyn_ros.robots.registry import ROBOTS
-from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.sources.source import arm_name
+from invdyn_ros.robots.robot import Robot
 from invdyn_ros.training.data_preparation import check_joints
+from invdyn_ros.training.dataset_arm import known_robot
 from invdyn_ros.workers import WorkerOptions
 
 
@@ -70,8 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         for family, c in family_configs(options.families, options.configs).items()
     }
     dataset = read_dataset(options.data)
-    name = arm_name(options.arm, options.urdf, dataset.info.robot)
-    robot = load_robot(name, options.urdf)
+    robot = known_robot(options.data, dataset.info.robot, options.arm, options.urdf)
     check_joints(dataset, robot, options.data)
     job = ComparisonJob(
         options.data, options.out, robot, _tracking_task(options, robot, dataset.info)

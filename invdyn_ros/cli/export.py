@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from invdyn_ros.cli.options import parse
+from invdyn_ros.cli.options import parse, robot_option
 from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.checkpoint_files import check_known_arm
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.rigid_body import RigidBody
 
@@ -23,6 +24,10 @@ class ExportOptions(OutputOptions):
     """Checkpoint folder."""
     out: Path
     """File to write; its suffix is the format. Beside a .c file comes its .h file."""
+    arm: str | None = None
+    """Name of the arm, or FILE.yaml of one; a checkpoint of another arm is an error."""
+    urdf: Path | None = None
+    """URDF file of an arm that is not known by name, or another one of a known arm."""
 
     def outputs(self) -> Iterator[tuple[str, Path]]:
         """Yield the file, and the header of a C file."""
@@ -39,7 +44,8 @@ class ExportOptions(OutputOptions):
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options: ExportOptions = parse(ExportOptions, argv, "export")
-    model = load(options.checkpoint)
+    model = load(options.checkpoint, robot=robot_option(options.arm, options.urdf))
+    check_known_arm(model.meta, options.checkpoint)
     if options.out.suffix == ".onnx":
         from invdyn_ros.models.onnx_export import export  # slow to import
 

@@ -14,8 +14,7 @@ from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.models.payload_file import check_suffix, save_payload
 from invdyn_ros.robots.payload import Payload
-from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.sources.source import arm_name
+from invdyn_ros.training.dataset_arm import known_robot
 from invdyn_ros.training.payload_recordings import payload_of_recordings
 
 
@@ -45,8 +44,8 @@ class IdentifyPayloadOptions(OutputOptions, Validated):
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return the exit code."""
     options: IdentifyPayloadOptions = parse(IdentifyPayloadOptions, argv, "identify payload")
-    name = arm_name(options.arm, options.urdf, read_dataset(options.without).info.robot)
-    robot = load_robot(name, options.urdf)
+    name = read_dataset(options.without).info.robot
+    robot = known_robot(options.without, name, options.arm, options.urdf)
     payload = payload_of_recordings(options.without, options.loaded, robot, options.link)
     save_payload(payload, options.out)
     print(f"{options.out}: {describe(payload)}")

@@ -17,6 +17,7 @@ from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.pages.network import write_network_page
 from invdyn_ros.models.drive_check import refusal
 from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS
+from invdyn_ros.training.dataset_arm import urdf_warning
 from invdyn_ros.training.distributed import torchrun_process_group
 from invdyn_ros.training.network_recorder import NetworkRecorder
 from invdyn_ros.training.run_config import find_config, parse_train_config
@@ -82,6 +83,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.report is not None and not (config.test_fraction or config.train or config.test):
         raise ValueError("--report: test_fraction 0 leaves nothing to test on; leave one out")
     robot = robot_option(options.arm, options.urdf)
+    if warning := urdf_warning(options.data, robot.urdf if robot else None):
+        print(f"warning: {warning}", file=sys.stderr)
     with closing(ProgressBar(config.family, config.trainer.epochs)) as bar:
         recorder = None if options.watch is None else NetworkRecorder(PageWriter(options.watch))
         model = train(

@@ -28,6 +28,7 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.perception.camera import read_video_info
 from invdyn_ros.sources.video import read_video, video_files
 from invdyn_ros.training.data_preparation import with_acceleration
+from invdyn_ros.training.dataset_arm import ARM_KEY, kept_arm
 from invdyn_ros.workers import JobExecutor, parallel_map
 
 JOB_FILE = "job.json"  # in OUT.part: model and recordings of the run
@@ -64,7 +65,9 @@ def label_recordings(
     check_writable(out)
     checkpoint, data, out = checkpoint.absolute(), data.absolute(), out.absolute()
     model = load(checkpoint)
-    items = label_items(data, model)
+    items, arm = label_items(data, model), {}
+    if (data / "meta").is_dir() and (kept := kept_arm(data)) is not None:
+        arm = {ARM_KEY: kept}
     parts_folder = out.with_name(f"{out.name}.part")
     _open_parts(
         parts_folder,
@@ -81,7 +84,7 @@ def label_recordings(
     rate = (
         round(trajectories[0].rate, RATE_DIGITS) if len(trajectories[0]) > 1 else model.meta.rate
     )
-    metadata = {
+    metadata = arm | {
         "labelled_by": {"family": model.meta.family, "checkpoint": _checkpoint_hash(checkpoint)}
     }
     write_dataset(out, trajectories, model.meta.robot, rate, metadata=metadata)
@@ -95,7 +98,13 @@ def label_items(data: Path, model: InverseDynamics) -> list[LabelItem]:
         ValueError: there are none, or they are videos and the model needs motion.
     """
     if (data / "meta").is_dir():
-        trajectories = with_acceleration(read_dataset(data).trajectories)
+        dataset = read_dataset(data)
+        if model.input_type == "motion" and dataset.info.robot != model.meta.robot:
+            raise ValueError(
+                f"{data} is of '{dataset.info.robot}', the model of '{model.meta.robot}'; give "
+                "a model of that arm, or data of this one"
+            )
+        trajectories = with_acceleration(dataset.trajectories)
         for trajectory in trajectories:
             _check(model, trajectory)
         return [LabelItem(k, trajectory) for k, trajectory in enumerate(trajectories)]

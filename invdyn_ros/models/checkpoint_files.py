@@ -15,7 +15,7 @@ from safetensors.numpy import load as load_tensors
 
 from invdyn_ros.config import describe_error, from_mapping, load_json, parse_json, read_text
 from invdyn_ros.models.model_metadata import ModelMetadata
-from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.robot import ROBOTS, Robot
 
 Metadata = TypeVar("Metadata")
 METADATA_FILE, WEIGHTS_FILE = "meta.json", "model.safetensors"
@@ -157,6 +157,23 @@ def check_robot(meta: ModelMetadata, robot: Robot, where: str | Path) -> None:
         )
     if meta.robot != robot.name:
         raise ValueError(f"{where} was trained for '{meta.robot}', not for '{robot.name}'")
+
+
+def check_known_arm(meta: ModelMetadata, where: str | Path) -> None:
+    """Raise if a model has the name of a known arm, but other joints.
+
+    Args:
+        meta: metadata of the model.
+        where: source of the model in the message.
+
+    Raises:
+        ValueError: other joints.
+    """
+    if meta.robot in ROBOTS and (names := ROBOTS[meta.robot].joint_names) != meta.joint_names:
+        raise ValueError(
+            f"{where} is a model of '{meta.robot}' with joints {', '.join(meta.joint_names)}; "
+            f"'{meta.robot}' has {', '.join(names)}; train it again with the arm that it is of"
+        )
 
 
 def _read_json(path: Path, checkpoint_type: CheckpointType) -> dict[str, Any]:

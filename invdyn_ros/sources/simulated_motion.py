@@ -57,7 +57,9 @@ class SimulatedMotionSource(WorkerOptions, Source):
             collection = collect_episodes(episodes, self.rollout.episodes, name)
         else:
             collection = self._collect_arm()
-        return collection._replace(result=drop_and_jitter(collection.result, self.dropout, seed))
+        return collection._replace(
+            result=drop_and_jitter(collection.result, self.dropout, seed), urdf=self.urdf
+        )
 
     def _collect_arm(self) -> Collection:
         robot = load_robot(arm_name(self.arm, self.urdf, DEFAULT_ARM), self.urdf)

@@ -26,7 +26,7 @@ from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import MODELS, build
 from invdyn_ros.models.residual_metadata import residual_metadata
 from invdyn_ros.models.rigid_body import RigidBody
-from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
+from invdyn_ros.robots.robot import Robot
 from invdyn_ros.training.action_delay import (
     estimate_action_delay,
     estimate_timing,
@@ -37,6 +37,7 @@ from invdyn_ros.training.data_preparation import (
     split_train_val_test,
     with_acceleration,
 )
+from invdyn_ros.training.dataset_arm import dataset_robot
 from invdyn_ros.training.distributed import init_process_group
 from invdyn_ros.training.drive_check import DriveChecker
 from invdyn_ros.training.network_recorder import NetworkRecorder
@@ -120,8 +121,8 @@ def _prepare(
 ) -> TrainingSetup:
     """Read the data, split them and initialise the model."""
     dataset = read_dataset(data)
-    if robot is None and dataset.info.robot in ROBOTS:
-        robot = load_robot(dataset.info.robot)
+    if robot is None:
+        robot = dataset_robot(data, dataset.info.robot)
     if robot is not None:
         check_joints(dataset, robot, data)
     trajectories = with_acceleration(dataset.trajectories)
