@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.windows import split
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
+from invdyn_ros.training.action_delay import estimate_action_delay
+from invdyn_ros.training.data_preparation import with_acceleration
 
 CONFIGS = Path(__file__).parents[1] / "config" / "train"
 
@@ -54,21 +59,24 @@ def test_shift_of_the_dynamics_raises_the_reported_error(folder: Path) -> None:
     assert after > 10 * before
 
 
-@pytest.mark.parametrize(
-    ("family", "arguments", "message"),
-    [
-        ("rigid_body", ("--action-delay", 0), "rigid-body dynamics of pendulum need a URDF"),
-        ("mlp", (), "estimating the action delay takes the rigid-body model of 'pendulum'"),
-    ],
-)
 def test_missing_urdf_is_reported_in_one_line(
-    folder: Path,
-    capsys: pytest.CaptureFixture[str],
-    family: str,
-    arguments: tuple[object, ...],
-    message: str,
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(family, folder, *arguments) == 2
+    assert train("rigid_body", folder, "--action-delay", 0) == 2
     error = capsys.readouterr().err.strip()
-    assert message in error and "\n" not in error
+    assert "rigid-body dynamics of pendulum need a URDF" in error and "\n" not in error
     assert "--urdf FILE" in error
+
+
+@pytest.mark.parametrize("rows", [-3, 0, 2])
+def test_delay_of_actions_is_estimated_without_a_urdf(folder: Path, rows: int) -> None:
+    trajectories, info = read_dataset(folder / "nominal")
+    moved = []
+    for t in with_acceleration(trajectories):
+        first, last = max(-rows, 0), len(t) - max(rows, 0)
+        late = slice(first, last)
+        action = t.action[first + rows : last + rows]
+        moved.append(replace(t[late], action=action))
+    meta = ModelMetadata("mlp", "pendulum", info.joint_names, info.action_unit, info.rate, 0.0, "")
+    data = split(moved, 0.2, 0)
+    assert estimate_action_delay(meta, data) == pytest.approx(rows / info.rate, abs=1e-9)

@@ -9,8 +9,11 @@ import pytest
 
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.cli import run_verb
+from invdyn_ros.models.checkpoint import load
 from invdyn_ros.robots import urdf_text
-from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.robots.robot import load_robot, package_file
+from invdyn_ros.robots.robot_spec import Gripper
+from invdyn_ros.training.dataset_arm import urdf_warning
 
 JOINT = """
   <link name="{child}"><inertial><mass value="1"/>
@@ -114,3 +117,32 @@ def test_xacro_file_is_expanded_or_says_what_to_install(tmp_path, monkeypatch):
     program.write_text(f"#!{sys.executable}\nraise SystemExit('no package')\n")
     with pytest.raises(ValueError, match="xacro cannot expand it: no package"):
         load_robot("arm", path)
+
+
+def test_dataset_keeps_the_urdf_that_it_was_collected_with(tmp_path, capsys):
+    urdf, data, models = tmp_path / "arm.urdf", tmp_path / "data", tmp_path / "model"
+    urdf.write_text(urdf_of())
+    words = ["sim", "--urdf", urdf, "--minutes", 0.05, "--episode-seconds", 1.2, "--candidates", 1]
+    assert run_verb("collect", [str(w) for w in (*words, "--workers", 1, "--out", data)]) == 0
+    train = ["--config", "rigid_body", "--data", str(data), "--overwrite", "--out"]
+    urdf.write_text(urdf_of().replace('effort="20"', 'effort="30"'))
+    assert run_verb("train", [*train, str(models)]) == 0
+    captured = capsys.readouterr()
+    assert "rigid_body for arm" in captured.out and 'effort="20.0"' in load(models).meta.urdf
+    assert f"warning: {urdf} has changed since {data} was collected" in captured.err
+    urdf.unlink()
+    assert "no longer there; its copy" in urdf_warning(data)
+    other = str(package_file("config/checkpoints/ur5"))
+    words = ["--checkpoint", other, "--data", str(data), "--out", str(tmp_path / "labelled")]
+    assert run_verb("label", words) == 2
+    assert "is of 'arm', the model of 'ur5'" in capsys.readouterr().err
+    words = ["--checkpoint", str(models), "--arm", "ur5", "--out", str(tmp_path / "a.onnx")]
+    assert run_verb("export", words) == 2
+    assert "was trained for 'arm' with joints joint_0" in capsys.readouterr().err
+
+
+def test_fingers_turn_between_the_positions_of_their_file(tmp_path):
+    gripper = Gripper(("a", "b"), 0.08, closed=(0.8, -0.8), open=(0.0, 0.0))
+    assert gripper.positions(0.02) == pytest.approx([0.6, -0.6])
+    assert gripper.opening([0.6, -0.6]) == pytest.approx(0.02)
+    assert Gripper(("a", "b"), 0.08).positions(0.02) == [0.01, 0.01]

@@ -98,7 +98,7 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletA
         client.changeDynamics(
             body_id, finger, lateralFriction=1.0, spinningFriction=0.01, rollingFriction=1e-4
         )
-    if len(fingers) == 2:
+    if robot.gripper and len(fingers) == 2 and len(set(robot.gripper.ends)) == 1:
         _gear_fingers(client, body_id, fingers)
     return arm
 

@@ -96,6 +96,10 @@ def main(argv: list[str] | None = None) -> int:
         print(write_network_page(options.watch, [recorder.history(finished=True)]))
     action_delay = model.meta.action_delay * 1e3
     delay = f"action delay {action_delay:.1f} ms"
+    if not model.meta.urdf and config.action_delay is None and model.input_type == "motion":
+        delay += (
+            " (estimated without a URDF)" if action_delay else " (without a URDF, none is clear)"
+        )
     error = ValidationError(**model.meta.data["validation"]).text(model.meta.action_unit)
     lag = max(model.meta.effort_lag, default=0.0)
     delay += f", lag of the effort up to {lag * 1e3:.0f} ms" if lag else ""

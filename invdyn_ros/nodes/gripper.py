@@ -159,7 +159,7 @@ class GripperNode(DiagnosticNode):
             JointState(
                 header=self.names.header(stamp),
                 name=list(names),
-                position=[opening / len(names) for _ in names],
+                position=self.names.finger_positions(opening),
             )
         )
 

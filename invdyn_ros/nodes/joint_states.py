@@ -33,7 +33,7 @@ def joints_to_message(
         names: names of joints and frames.
         stamp: time of the measurement.
         q: (n,) position [rad].
-        opening: distance of the finger pads [m], divided equally among the fingers.
+        opening: distance of the finger pads [m].
         qd: (n,) velocity [rad/s], empty if not measured; that of the fingers is zero.
         effort: (n,) torque [N m], empty if not measured.
     """
@@ -42,7 +42,7 @@ def joints_to_message(
     return JointState(
         header=names.header(stamp),
         name=[*names.joint_names, *fingers],
-        position=[*q.tolist(), *[opening / len(fingers) for _ in fingers]],
+        position=[*q.tolist(), *names.finger_positions(opening)],
         velocity=[*qd.tolist(), *zeros] if qd.size else [],
         effort=[*effort.tolist(), *zeros] if effort.size else [],
     )
@@ -132,7 +132,7 @@ def gripper_opening(message: JointState, names: RobotNames) -> float:
     """
     if not names.finger_names:
         return 0.0
-    return float(positions_by_name(message, names.finger_names).sum())
+    return names.opening(positions_by_name(message, names.finger_names).tolist())
 
 
 class ArmState(NamedTuple):

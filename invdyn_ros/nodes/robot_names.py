@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ from invdyn_ros.config import Validated
 from invdyn_ros.graph.names import CAMERA_FRAME, FrameName
 
 if TYPE_CHECKING:
-    from invdyn_ros.robots.robot import Robot
+    from invdyn_ros.robots.robot import Gripper, Robot
     from invdyn_ros.typing import Array
 
 
@@ -65,12 +66,14 @@ class RobotNames:
         finger_names: names of the gripper's joints; empty without a gripper.
         base_link: frame of the base.
         namespace: of the nodes of the robot's graph.
+        gripper: of the arm.
     """
 
     joint_names: tuple[str, ...]
     finger_names: tuple[str, ...] = ()
     base_link: str = "base_link"
     namespace: str = "/"
+    gripper: Gripper | None = None
 
     @classmethod
     def of(
@@ -90,17 +93,26 @@ class RobotNames:
             tuple(map(config.frame, fingers)),
             config.frame(robot.base_link),
             namespace,
+            robot.gripper,
         )
+
+    def finger_positions(self, opening: float) -> list[float]:
+        """Return the positions of the finger joints at an opening [m]."""
+        return self.gripper.positions(opening) if self.gripper else []
+
+    def opening(self, positions: Sequence[float]) -> float:
+        """Return the opening [m] at positions of the finger joints; zero without a gripper."""
+        return self.gripper.opening(positions) if self.gripper else 0.0
 
     def positions(self, q: Array, opening: float) -> dict[str, float]:
         """Return joint name -> position.
 
         Args:
             q: (n,) position of the arm [rad].
-            opening: distance of the finger pads [m], divided equally among the fingers.
+            opening: distance of the finger pads [m].
         """
-        fingers = dict.fromkeys(self.finger_names, opening / max(len(self.finger_names), 1))
-        return dict(zip(self.joint_names, q.tolist(), strict=True)) | fingers
+        fingers = zip(self.finger_names, self.finger_positions(opening), strict=True)
+        return dict(zip(self.joint_names, q.tolist(), strict=True)) | dict(fingers)
 
     def header(self, stamp: Time) -> Header:
         """Return the header of a state of the robot, in the frame of its base."""

@@ -38,15 +38,19 @@ class ArmFile(Validated):
             base up to where the URDF branches.
         tip_link: link of the tool centre point, whose z axis is the approach direction; default:
             the last one behind these joints.
-        home: (n,) position in which the arm starts in simulation [rad]; default: zero.
+        home: (n,) position in which the arm starts in simulation [rad]; default: one with the tool
+            in front of the arm, pointing down.
         rate: rate of the joint states [Hz]; default: 125.
-        acceleration: (n,) acceleration limits [rad/s2]; default: top speed in 0.25 s.
+        acceleration: (n,) acceleration limits [rad/s2]; default: top speed in 0.25 s, or less if
+            the efforts do not suffice for all joints at once.
         lower: (n,) lower position limits [rad]; these and the next ones: default: the URDF's.
         upper: (n,) upper position limits [rad].
         velocity: (n,) velocity limits [rad/s].
         effort: (n,) effort limits [N m].
         action_unit: unit of the actions of a model that is trained for it, N m or rad.
-        gripper: finger joints, and the largest opening [m].
+        gripper: `joint_names` of its fingers and `max_opening` [m]; for fingers that do not slide
+            from zero to half of it, also their positions `closed` and `open` [m or rad]. Default:
+            two fingers that slide to each other behind the last joint, if there are any.
         obstacles: table and boxes around the arm.
         driver: YAML file of the driver of the real arm, relative to this file; default:
             config/drivers/forward_controller.yaml.

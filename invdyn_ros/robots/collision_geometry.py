@@ -14,8 +14,13 @@ import numpy as np
 from invdyn_ros.robots.mesh_files import MESH_FORMATS, find_mesh
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.robots.rotation import matrix_to_quaternion, quaternion_to_matrix, rpy_to_matrix
-from invdyn_ros.robots.urdf import UrdfTree, load_urdf
+from invdyn_ros.robots.rotation import (
+    matrix_to_quaternion,
+    quaternion_to_matrix,
+    rpy_to_matrix,
+    skew,
+)
+from invdyn_ros.robots.urdf import UrdfJoint, UrdfTree, load_urdf
 from invdyn_ros.typing import Array
 
 WORLD = 0  # id of the body of all that does not move
@@ -57,10 +62,9 @@ def load_shapes(robot: Robot) -> list[Shape]:
         ValueError: a mesh file does not exist or has an unknown format.
     """
     tree = load_urdf(robot.urdf)
-    fingers = robot.gripper.joint_names if robot.gripper else ()
     shapes = []
     for name, element in tree.links.items():
-        for T, joint, finger in _placements(tree, name, robot.joint_names, fingers):
+        for T, joint, finger in _placements(tree, name, robot):
             for shape in element.findall("collision") or element.findall("visual"):
                 kind, size, file = shape_geometry(shape, name, robot.urdf)
                 pose = T @ shape_origin(shape)
@@ -192,28 +196,38 @@ def _add_obstacles(spec: mujoco.MjSpec, obstacles: Obstacles) -> None:
         _add_box(spec, world, half, {"name": _BOX + box.name, "pos": pos, "quat": quat, **inert})
 
 
-def _placements(
-    tree: UrdfTree, link: str, moving: tuple[str, ...], fingers: tuple[str, ...]
-) -> list[tuple[Array, str | None, bool]]:
+def _placements(tree: UrdfTree, link: str, robot: Robot) -> list[tuple[Array, str | None, bool]]:
     """Return each pose of a link in the frame of its arm joint, the joint, whether it is a finger.
 
     Args:
-        tree: the arm.
+        tree: URDF of the arm.
         link: name of the link.
-        moving: names of the arm's joints.
-        fingers: names of the joints of the gripper.
+        robot: the arm.
     """
-    finger, T_finger = tree.moving_ancestor(link, (*moving, *fingers))
-    if finger is None or finger not in fingers:
-        return [(T_finger, finger, False)]
-    joint = tree.joints[finger]
-    ancestor, T_parent = tree.moving_ancestor(joint.parent, moving)
+    gripper, moving = robot.gripper, robot.joint_names
+    fingers = gripper.joint_names if gripper else ()
     placements = []
-    for opening in (joint.limit.get("lower", 0.0), joint.limit.get("upper", 0.0)):
-        slide = np.eye(4)
-        slide[:3, 3] = opening * joint.axis
-        placements.append((T_parent @ joint.T @ slide @ T_finger, ancestor, True))
-    return placements
+    for end in (0, 1):
+        joint, T = tree.moving_ancestor(link, (*moving, *fingers))
+        is_finger = False
+        while joint in fingers and gripper is not None:
+            finger, is_finger = tree.joints[joint], True
+            motion = _joint_motion(finger, gripper.ends[fingers.index(joint)][end])
+            joint, T_parent = tree.moving_ancestor(finger.parent, (*moving, *fingers))
+            T = T_parent @ finger.T @ motion @ T
+        placements.append((T, joint, is_finger))
+    return placements if placements[0][2] else placements[:1]
+
+
+def _joint_motion(joint: UrdfJoint, position: float) -> Array:
+    """Return the pose (4, 4) of the frame of a joint at a position in that at zero."""
+    T = np.eye(4)
+    if joint.type == "prismatic":
+        T[:3, 3] = position * joint.axis
+    else:
+        K = skew(joint.axis)  # (3, 3)
+        T[:3, :3] += np.sin(position) * K + (1 - np.cos(position)) * K @ K
+    return T
 
 
 def shape_geometry(

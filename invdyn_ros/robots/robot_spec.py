@@ -36,11 +36,15 @@ class Gripper(NamedTuple):
 
     def positions(self, opening: float) -> list[float]:
         """Return the positions of the finger joints at an opening [m]."""
+        if not (self.closed or self.open):
+            return [opening / len(self.joint_names)] * len(self.joint_names)
         fraction = opening / self.max_opening
         return [closed + fraction * (end - closed) for closed, end in self.ends]
 
     def opening(self, positions: Sequence[float]) -> float:
         """Return the opening [m] at positions of the finger joints."""
+        if not (self.closed or self.open):
+            return float(sum(positions))
         fractions = [
             (position - closed) / (end - closed)
             for position, (closed, end) in zip(positions, self.ends, strict=True)

@@ -125,7 +125,8 @@ def _grasp(
 
 def _states(bag: GraspBag, robot: Robot) -> list[StampedMessage]:
     """Return the joint states: (q, qd, effort, opening); the effort is empty."""
-    fingers = robot.gripper.joint_names if robot.gripper else ()
+    gripper = robot.gripper
+    fingers = gripper.joint_names if gripper else ()
     joints, samples, n = bag.joints(robot.joint_names), [], robot.n
     names, topic = (*joints, *bag.joints(fingers)), bag.topic(STATE_TOPIC)
     for logged, message in bag.messages(STATE_TOPIC, JOINT_STATE_MESSAGE):
@@ -138,9 +139,8 @@ def _states(bag: GraspBag, robot: Robot) -> list[StampedMessage]:
         qd = qd[index[:n]] if len(qd) == len(received_names) else np.empty(0)
         if not np.isfinite(q).all() or not np.isfinite(qd).all():
             raise ValueError(f"{topic} of {stamp} s has values that are not finite")
-        samples.append(
-            StampedMessage(stamp, logged * 1e-9, (q[:n], qd, np.empty(0), float(q[n:].sum())))
-        )
+        opening = gripper.opening(q[n:].tolist()) if gripper else 0.0
+        samples.append(StampedMessage(stamp, logged * 1e-9, (q[:n], qd, np.empty(0), opening)))
     if not samples:
         raise ValueError(f"{topic} has no message of '{robot.name}'")
     return samples

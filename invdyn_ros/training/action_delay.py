@@ -10,6 +10,7 @@ from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import build
 from invdyn_ros.models.rigid_body_config import RigidBodyConfig
 from invdyn_ros.training.action_timing import MAX_LATENESS, ActionTiming, TimingError, subsample
+from invdyn_ros.training.regression_delay import estimate_delay_by_regression
 
 MAX_DELAY = 8  # [half sample intervals] of an action before its motion
 LAGS = (0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15)  # [s] candidates, of the whole effort
@@ -22,17 +23,11 @@ def estimate_action_delay(meta: ModelMetadata, data: Split) -> float:
     """Estimate the action delay [s]: transport delay plus half the hold time of an action.
 
     The candidates are up to 4 sample intervals, or down to -MAX_LATENESS, in steps of half an
-    interval; the result is the delay at which an identified rigid body explains the actions best.
-
-    Raises:
-        ValueError: the URDF is unknown.
+    interval; the result is the delay at which an identified rigid body explains the actions best,
+    or where the URDF is unknown, a regression.
     """
     if not meta.urdf:
-        raise ValueError(
-            f"estimating the action delay takes the rigid-body model of '{meta.robot}', whose "
-            "URDF is unknown; give --urdf FILE, or --action-delay SECONDS (0 if the action of a "
-            "row causes the acceleration of the same row)"
-        )
+        return estimate_delay_by_regression(meta, data)
     return _estimate_delay(TimingError(meta, data))
 
 

@@ -83,6 +83,7 @@ def _arm_data(robot: Robot, obstacles: Obstacles) -> dict[str, Any]:
         "lower": robot.lower.tolist(),
         "upper": robot.upper.tolist(),
         "home": robot.home.tolist(),
+        "fingers": robot.gripper.ends if robot.gripper else (),
         "maxOpening": robot.gripper.max_opening if robot.gripper else 0.0,
         "frames": [_frame(frame) for frame in joint_frames(robot)],
         "surfaces": [_surface(surface) for surface in load_surfaces(robot)],

@@ -229,8 +229,8 @@ class ArmScene {
 
   drawArm(q, opening, color) {
     const { data } = this;
-    const fingers = data.frames.length - q.length;
-    const positions = [...q, ...new Array(fingers).fill((opening ?? data.maxOpening) / Math.max(fingers, 1))];
+    const fraction = data.maxOpening ? (opening ?? data.maxOpening) / data.maxOpening : 0;
+    const positions = [...q, ...data.fingers.map(([closed, open]) => closed + fraction * (open - closed))];
     const poses = framePoses(data.frames, positions);
     for (const surface of this.surfaces) {
       const pose = surface.frame < 0 ? Matrix.identity() : poses[surface.frame];
