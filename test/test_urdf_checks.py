@@ -11,6 +11,7 @@ from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.cli import run_verb
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.robots import urdf_text
+from invdyn_ros.robots.registry import REGISTERED, ROBOTS
 from invdyn_ros.robots.robot import load_robot, package_file
 from invdyn_ros.robots.robot_spec import Gripper
 from invdyn_ros.training.dataset_arm import urdf_warning
@@ -22,6 +23,17 @@ JOINT = """
     <origin xyz="0 0 0.3" rpy="0 0 0"/><axis xyz="{axis}"/>
     <limit lower="-2" upper="2" velocity="2" effort="20"/></joint>"""
 BOX = '<collision><geometry><box size="0.05 0.05 0.2"/></geometry></collision>'
+
+
+@pytest.fixture(autouse=True)
+def forget_arms(monkeypatch, tmp_path):
+    """Forget the arms that a test has registered."""
+    before = dict(ROBOTS)
+    monkeypatch.setenv(REGISTERED, "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield
+    ROBOTS.clear()
+    ROBOTS.update(before)
 
 
 def urdf_of(declaration="", robot="arm", **first):
@@ -122,7 +134,7 @@ def test_xacro_file_is_expanded_or_says_what_to_install(tmp_path, monkeypatch):
 def test_dataset_keeps_the_urdf_that_it_was_collected_with(tmp_path, capsys):
     urdf, data, models = tmp_path / "arm.urdf", tmp_path / "data", tmp_path / "model"
     urdf.write_text(urdf_of())
-    words = ["sim", "--urdf", urdf, "--minutes", 0.05, "--episode-seconds", 1.2, "--candidates", 1]
+    words = ["sim", "--urdf", urdf, "--minutes", 0.04, "--episode-seconds", 1.2, "--candidates", 1]
     assert run_verb("collect", [str(w) for w in (*words, "--workers", 1, "--out", data)]) == 0
     train = ["--config", "rigid_body", "--data", str(data), "--overwrite", "--out"]
     urdf.write_text(urdf_of().replace('effort="20"', 'effort="30"'))
