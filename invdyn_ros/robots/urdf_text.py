@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 from xml.parsers import expat
 
+NAMESPACE_END = "}"
 MAX_DEPTH = 50  # of nested elements
 DECLARATION = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 BYTE_ORDER_MARKS = (
@@ -96,7 +97,7 @@ def parse_xml(text: str, source: str) -> UrdfElement:
         ValueError: it is not XML, has a document type, whose entities may expand without bound,
             or is nested too deeply.
     """
-    parser = expat.ParserCreate("utf-8")
+    parser = expat.ParserCreate("utf-8", NAMESPACE_END)
     builder = ET.TreeBuilder(element_factory=UrdfElement)
     depth = 0
 
@@ -105,12 +106,14 @@ def parse_xml(text: str, source: str) -> UrdfElement:
         depth += 1
         if depth > MAX_DEPTH:
             raise ValueError(f"elements are nested more than {MAX_DEPTH} deep")
-        cast(UrdfElement, builder.start(tag, attributes)).line = parser.CurrentLineNumber
+        named = {_qualified(name): value for name, value in attributes.items()}
+        element = cast(UrdfElement, builder.start(_qualified(tag), named))
+        element.line = parser.CurrentLineNumber
 
     def end(tag: str) -> None:
         nonlocal depth
         depth -= 1
-        builder.end(tag)
+        builder.end(_qualified(tag))
 
     def doctype(*_: object) -> None:
         raise ValueError("it has a <!DOCTYPE>, which a URDF does not need; delete it")
@@ -124,6 +127,11 @@ def parse_xml(text: str, source: str) -> UrdfElement:
     except ValueError as error:  # raised above
         raise ValueError(f"{source}: line {parser.CurrentLineNumber}: {error}") from None
     return cast(UrdfElement, builder.close())  # made by the factory
+
+
+def _qualified(name: str) -> str:
+    """Return a name as ElementTree has it: {namespace}name."""
+    return f"{{{name}" if NAMESPACE_END in name else name
 
 
 def _expand(path: Path) -> str:
