@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from invdyn_ros.config import Validated
 from invdyn_ros.data.output_options import OutputOptions
+
+
+class InterruptedBenchmark(KeyboardInterrupt):
+    """Ctrl-C in a benchmark that has a report of what it had measured by then."""
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        """Take the report."""
+        super().__init__()
+        self.report = report
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.arms.domain_randomization import load_randomization
-from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions, InterruptedBenchmark
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.evaluation.plots.success_map import plot_success_map
 from invdyn_ros.graph.shipped_weights import find_policy
@@ -76,20 +76,20 @@ def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]
     """Return the report, and write the plot if the config has a report file."""
     torch.set_num_threads(1)
     machine, policies = machine_info(1), load_policies(config)
-    results = _run(config, policies)
-    if config.plot is not None:
+    results, interrupted = _run(config, policies)
+    if config.plot is not None and not interrupted:
         title = config.arm + (", block without markers" if config.block_pose_model else "")
         plot_success_map(results, load_scene(config.arm), title, config.plot)
     names = {key: ", ".join(key) for key in results}
     pairs = {
-        (policy, noise): (episodes, results[SCRIPTED, noise])
+        (policy, noise): (episodes, results[SCRIPTED, noise][: len(episodes)])
         for (policy, noise), episodes in results.items()
         if policy != SCRIPTED
     }
     rows = {names[key]: _row(episodes) for key, episodes in results.items()}
     for key, pair in pairs.items():
         rows[names[key]] |= _difference(*pair)
-    return benchmark_report(
+    report = benchmark_report(
         "grasp_success",
         unit="% of episodes",
         machine=machine,
@@ -104,6 +104,9 @@ def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]
         pairs={names[key]: _pair_counts(*pair) for key, pair in pairs.items()},
         failed_episodes={names[key]: _failed(episodes) for key, episodes in results.items()},
     )
+    if interrupted:
+        raise InterruptedBenchmark(report)
+    return report
 
 
 def load_policies(config: GraspSuccessBenchmarkConfig) -> dict[str, PolicySpec]:
@@ -131,26 +134,39 @@ def _load_policy(policy: str, config: GraspSuccessBenchmarkConfig) -> PolicySpec
     )
 
 
-def _run(config: GraspSuccessBenchmarkConfig, policies: Mapping[str, PolicySpec]) -> Results:
-    """Run all episodes of all policies at all levels, with a progress bar."""
+def _run(
+    config: GraspSuccessBenchmarkConfig, policies: Mapping[str, PolicySpec]
+) -> tuple[Results, bool]:
+    """Run all episodes of all policies at all levels, with a progress bar.
+
+    Returns:
+        The results, and whether Ctrl-C has left some out.
+    """
     levels, episodes = tuple(dict.fromkeys(config.noise)), tuple(range(config.episodes))
     jobs = [
         RolloutJob(policy, noise, config.seed, episodes)
         for noise, policy in product(levels, policies.values())
     ]
     results: list[list[EpisodeResult]] = [[] for _ in jobs]
-    total = len(jobs) * config.episodes
-    with (
-        config.executor() as executor,
-        tqdm(total=total, unit="episode", desc="grasping", file=sys.stderr) as bar,
-    ):
-        for index, result in rollout_all(jobs, executor):
-            results[index].append(result)
-            bar.update()
-    return {
+    total, interrupted = len(jobs) * config.episodes, False
+    try:
+        with (
+            config.executor() as executor,
+            tqdm(total=total, unit="episode", desc="grasping", file=sys.stderr) as bar,
+        ):
+            for index, result in rollout_all(jobs, executor):
+                results[index].append(result)
+                bar.update()
+    except KeyboardInterrupt:
+        if not any(results):
+            raise
+        interrupted = True
+    named = {
         (job.policy.name, job.noise): sorted(episodes)
         for job, episodes in zip(jobs, results, strict=True)
+        if episodes
     }
+    return named, interrupted
 
 
 def _row(episodes: Sequence[EpisodeResult]) -> Row:

@@ -83,12 +83,18 @@ def end_on_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def _interrupt(number: int, frame: object) -> None:
+    """Let a verb write what it has, and remove its temporary files."""
+    raise KeyboardInterrupt(number)
+
+
 def run_verb(name: str, arguments: list[str]) -> int:
     """Run a verb and return its exit code: 2 after one line on bad input, 130 after Ctrl-C."""
     try:
         module = importlib.import_module(f"{__name__}.{name}")
         if name not in QUIET_VERBS and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, _interrupt)
+            signal.signal(signal.SIGTERM, _interrupt)  # of a batch system, or of systemd
         code = module.main(arguments)
         sys.stdout.flush()
         return int(code or 0)
@@ -102,8 +108,8 @@ def run_verb(name: str, arguments: list[str]) -> int:
         return 2
     except ImportError as error:
         return _report_import_error(f"invdyn {name}", error)
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interruption:
+        return 128 + next(iter(interruption.args), signal.SIGINT)
 
 
 def _report_import_error(program: str, error: ImportError) -> int:

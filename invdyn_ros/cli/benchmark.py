@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import tyro
 
-from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions, InterruptedBenchmark
 from invdyn_ros.benchmarks.report import format_table
 from invdyn_ros.cli.options import first_word, parse
 from invdyn_ros.data.atomic_file import write_json
@@ -64,7 +64,12 @@ def main(argv: list[str] | None = None) -> int:
         config, words, f"benchmark {name}", config=(tyro.conf.OmitArgPrefixes,)
     )
     command = command_line("benchmark", [name, *words])
-    report = measure(options) | {"run": run_info(f"benchmark {name}", command)}
+    interrupted = False
+    try:
+        report = measure(options)
+    except InterruptedBenchmark as interruption:
+        interrupted, report = True, interruption.report
+    report |= {"run": run_info(f"benchmark {name}", command, interrupted)}
     if (file := options.report) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, report)
@@ -72,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     print(headline_text(headline(f"benchmark {name}", report)))
     if file is not None:
         attempt_page(file, lambda: _write_page(file, report))
-    return 0
+    return 130 if interrupted else 0
 
 
 def _write_page(file: Path, report: dict[str, Any]) -> Path:

@@ -20,6 +20,7 @@ from invdyn_ros.evaluation.run_info import command_line, run_info
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.gravity import conversion_note, convert_actions
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.training.train import INTERRUPTED
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
 
         plot_evaluation(options.plots, model, predicted)
     report = evaluation_report(model, predicted) | {"action_conversion": conversion}
-    report["run"] = run_info("evaluate", command_line("evaluate", argv))
+    interrupted = bool(model.meta.data.get(INTERRUPTED))
+    report["run"] = run_info("evaluate", command_line("evaluate", argv), interrupted)
     options.report.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.report, report)
     print(summary(report))

@@ -87,9 +87,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     with closing(ProgressBar(config.family, config.trainer.epochs)) as bar:
         recorder = None if options.watch is None else NetworkRecorder(PageWriter(options.watch))
-        model = train(
-            config, options.data, options.out, options.resume, robot, bar.update, recorder
-        )
+        try:
+            model = train(
+                config, options.data, options.out, options.resume, robot, bar.update, recorder
+            )
+        except KeyboardInterrupt:
+            return _end_interrupted(options, bar)
     if not torchrun_process_group().is_main_process:
         return 0
     if recorder is not None and options.watch is not None:
@@ -109,6 +112,20 @@ def main(argv: list[str] | None = None) -> int:
     if reason := refusal(model.meta.data):
         print(f"{options.out}: a live graph refuses it as a driver: {reason}")
     return 0 if options.report is None else _evaluate(options, options.report)
+
+
+def _end_interrupted(options: TrainOptions, bar: ProgressBar) -> int:
+    """Say what an interrupted training has left, and evaluate it; return the exit code."""
+    bar.close()
+    if not bar.epoch or not torchrun_process_group().is_main_process:
+        raise KeyboardInterrupt
+    print(
+        f"{options.out}: interrupted after {bar.epoch} of {bar.epochs} epochs; it holds the best "
+        "weights so far, and --resume goes on"
+    )
+    if options.report is not None:
+        _evaluate(options, options.report)
+    return 130
 
 
 def _evaluate(options: TrainOptions, report: Path) -> int:
@@ -169,11 +186,12 @@ class ProgressBar:
 
     def __init__(self, name: str, epochs: int) -> None:
         """Create a bar that appears with the first epoch."""
-        self.name, self.epochs = name, epochs
+        self.name, self.epochs, self.epoch = name, epochs, 0
         self.bar: tqdm | None = None
 
     def update(self, progress: Progress) -> None:
         """Update the bar."""
+        self.epoch = progress.epoch
         if self.bar is None:
             self.bar = tqdm(total=self.epochs, unit="epoch", desc=self.name, file=sys.stderr)
         self.bar.set_postfix(

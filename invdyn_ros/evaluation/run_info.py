@@ -23,7 +23,7 @@ def run_info(kind: str, command: str | None, interrupted: bool = False) -> dict[
     Args:
         kind: kind of the report, a key of REPORT_KEYS.
         command: command that writes it; None if it is unknown.
-        interrupted: the command was stopped before its end.
+        interrupted: the command, or the training of the model, was stopped before its end.
     """
     mark = {"interrupted": True} if interrupted else {}
     return mark | {

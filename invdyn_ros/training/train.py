@@ -48,6 +48,7 @@ from invdyn_ros.training.training_state import Progress, RunState
 from invdyn_ros.training.validation_error import validation_error
 
 TENSORBOARD_DIR = "tensorboard"
+INTERRUPTED = "interrupted"  # key of a checkpoint's metadata: the training did not end
 
 
 class TrainingSetup(NamedTuple):
@@ -84,12 +85,14 @@ def train(
     Raises:
         ValueError: bad dataset, dataset of another arm, nothing to resume, or a family that cannot
             be recorded.
+        KeyboardInterrupt: Ctrl-C; the checkpoint then holds the best weights so far, marked as
+            interrupted, and the run can be resumed.
     """
     torch.set_num_threads(config.threads)
     device = select_device(config.device)
     with init_process_group(device) as group:
         setup = _prepare(config, data, robot, device)
-        model, progress = setup.model, Progress()
+        model, progress, interruption = setup.model, Progress(), None
         if recorder is not None:
             recorder.start(model, setup.val)
             on_epoch = partial(_call_both, on_epoch, recorder.record)
@@ -102,9 +105,11 @@ def train(
             )
             if resume:
                 trainer.resume()
-            progress = _run_trainer(trainer, on_epoch)
+            progress, interruption = _run_trainer(trainer, on_epoch)
         if group.is_main_process:
-            _save(setup, progress, Path(out))
+            _save(setup, progress, Path(out), interruption is not None)
+    if interruption is not None:
+        raise interruption
     return model
 
 
@@ -213,10 +218,16 @@ def _validation(config: TrainConfig, setup: TrainingSetup) -> Validation | None:
     return Validation(setup.checker.tracking_error, config.closed_loop_interval)
 
 
-def _run_trainer(trainer: Trainer, on_epoch: Callable[[Progress], None]) -> Progress:
-    """Train; the main process logs to TensorBoard and calls `on_epoch`."""
+def _run_trainer(
+    trainer: Trainer, on_epoch: Callable[[Progress], None]
+) -> tuple[Progress, KeyboardInterrupt | None]:
+    """Train; the main process logs to TensorBoard and calls `on_epoch`.
+
+    Returns:
+        The progress, and Ctrl-C if that has ended the training of a single process.
+    """
     if not trainer.process_group.is_main_process:
-        return trainer.run()
+        return trainer.run(), None
     trainer.state.directory.mkdir(parents=True, exist_ok=True)
     with TensorBoardLog(trainer.state.directory / TENSORBOARD_DIR) as log:
 
@@ -224,10 +235,16 @@ def _run_trainer(trainer: Trainer, on_epoch: Callable[[Progress], None]) -> Prog
             log.write(progress)
             on_epoch(progress)
 
-        return trainer.run(log_epoch)
+        try:
+            return trainer.run(log_epoch), None
+        except KeyboardInterrupt as interruption:
+            if not trainer.progress.losses or trainer.process_group.world_size > 1:
+                raise
+            trainer.load_best_weights()
+            return trainer.progress, interruption
 
 
-def _save(setup: TrainingSetup, progress: Progress, out: Path) -> None:
+def _save(setup: TrainingSetup, progress: Progress, out: Path, interrupted: bool) -> None:
     """Calibrate the model, then write the checkpoint and the losses."""
     model, device = setup.model.eval(), setup.val.motion.device
 
@@ -240,6 +257,7 @@ def _save(setup: TrainingSetup, progress: Progress, out: Path) -> None:
     if isinstance(model, RigidBody):
         model.identify_presliding([*recordings(train_data)], [*recordings(val_data)])
     metadata = {"epochs": progress.epoch} | fallback_metadata(model, setup.val)
+    metadata |= {INTERRUPTED: True} if interrupted else {}
     metadata |= setup.checker.metadata()
     metadata["validation"] = validation_error(model, setup.val)._asdict()
     if model.input_type == "motion" and is_torque(model.meta.action_unit):

@@ -142,8 +142,12 @@ class Trainer:
                 self._save()
             on_epoch(self.progress)
         self._save()
-        self.model.load_state_dict(self.best_weights)
+        self.load_best_weights()
         return self.progress
+
+    def load_best_weights(self) -> None:
+        """Give the model the weights of the lowest validation error so far."""
+        self.model.load_state_dict(self.best_weights)
 
     def resume(self) -> None:
         """Restore the state on disk.

@@ -19,7 +19,8 @@ ORIGIN_KEYS = {
     "run.kind": ReportKey("kind of the report"),
     "run.command": ReportKey("command that wrote it"),
     "run.interrupted": ReportKey(
-        "the command was stopped before its end; there only then", optional=True
+        "the command, or the training of the model, was stopped before its end; there only then",
+        optional=True,
     ),
     "run.date": ReportKey("time at which it was written, UTC"),
     "run.cpu": ReportKey("processor"),
