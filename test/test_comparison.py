@@ -19,9 +19,9 @@ from invdyn_ros.evaluation.compare import (
     ComparisonJob,
     comparison_report,
     family_configs,
-    train_run,
     trained_runs,
 )
+from invdyn_ros.evaluation.comparison_runs import train_run
 from invdyn_ros.evaluation.comparison_table import comparison_rows, markdown
 from invdyn_ros.evaluation.report_keys.registry import undescribed_keys, unused_keys
 from invdyn_ros.evaluation.trained_run import TrainedRun
@@ -153,12 +153,16 @@ def test_interrupted_training_is_resumed(folder: Path, tmp_path: Path) -> None:
     assert weights[0] == weights[1]
 
 
-def test_another_config_is_trained_afresh(folder: Path, tmp_path: Path) -> None:
+def test_run_of_another_config_is_replaced_only_if_told_to(folder: Path, tmp_path: Path) -> None:
     job_ = job(folder, tmp_path).training("")
     config = configs(folder)["rigid_body"]
     assert train_run(job_, config) is not None
     assert train_run(job_, config) is None
-    assert train_run(job_, replace(config, test_fraction=0.4)) is not None
+    other = replace(config, test_fraction=0.4)
+    with pytest.raises(ValueError, match=r"run with test_fraction 0.2, now .* --overwrite"):
+        train_run(job_, other)
+    assert load(tmp_path / "rigid_body_0").meta.data["split"]["fraction"] == 0.2
+    assert train_run(job_._replace(overwrite=True), other) is not None
     assert load(tmp_path / "rigid_body_0").meta.data["split"]["fraction"] == 0.4
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Validated
 from invdyn_ros.data.atomic_file import write_atomically, write_json
 from invdyn_ros.data.dataset import DatasetInfo, read_dataset
+from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.compare import (
     ComparisonJob,
@@ -34,14 +36,14 @@ from invdyn_ros.workers import WorkerOptions
 
 
 @dataclass(frozen=True)
-class CompareOptions(Validated, WorkerOptions):
+class CompareOptions(OutputOptions, WorkerOptions, Validated):
     """Train every model family on a dataset and compare them on held-out motion."""
 
     data: Path
     """Dataset folder."""
     out: Path
     """Folder for compare.{json,html,md,png} and the checkpoints FAMILY_SEED. Matching
-    checkpoints in it are not trained again."""
+    checkpoints in it are not trained again; others are replaced with --overwrite only."""
     train: tuple[str, ...] = ()
     """Names of the recordings in the dataset to train on; default: as in 'invdyn train'."""
     test: tuple[str, ...] = ()
@@ -61,6 +63,10 @@ class CompareOptions(Validated, WorkerOptions):
     urdf: Path | None = None
     """URDF file of an arm that is not known by name, or another one of a known arm."""
 
+    def outputs(self) -> Iterator[tuple[str, Path]]:
+        """Yield nothing: a comparison goes on in its folder, and keeps the runs of others."""
+        return iter(())
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
@@ -73,7 +79,8 @@ def main(argv: list[str] | None = None) -> int:
     robot = known_robot(options.data, dataset.info.robot, options.arm, options.urdf)
     check_joints(dataset, robot, options.data)
     job = ComparisonJob(
-        options.data, options.out, robot, _tracking_task(options, robot, dataset.info)
+        *(options.data, options.out, robot, _tracking_task(options, robot, dataset.info)),
+        overwrite=options.overwrite,
     )
     runs_of: dict[str, list[TrainedRun]] = {}
     interrupted = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from invdyn_ros.cli.options import parse, robot_option
+from invdyn_ros.data.atomic_file import write_atomically
 from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.checkpoint_files import check_known_arm
@@ -78,5 +79,5 @@ def _export_rigid_body(model: InverseDynamics, options: ExportOptions) -> str:
         note = f"without the constant offsets of the joints, up to {offset:.2g} N m"
     out.parent.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
-        file.write_text(text, encoding="utf-8")
+        write_atomically(file, text.encode())
     return note

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from invdyn_ros.cli.options import override, parse, robot_option
-from invdyn_ros.config import load_yaml
+from invdyn_ros.config import load_json, load_yaml
 from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.evaluation.pages.network import write_network_page
 from invdyn_ros.models.drive_check import refusal
@@ -59,10 +59,16 @@ class TrainOptions(OutputOptions):
     """JSON file to write after the training, as 'invdyn evaluate' does."""
 
     def outputs(self) -> Iterator[tuple[str, Path]]:
-        """Yield checkpoint, page and report; an interrupted run has made the first two."""
+        """Yield checkpoint, page and report, but for those of the interrupted run to resume."""
         for option, path in super().outputs():
-            if not (self.resume and option == "--watch"):
+            if not (self.resume and (option == "--watch" or self._is_interrupted())):
                 yield option, path
+
+    def _is_interrupted(self) -> bool:
+        """Whether the report is that of an interrupted run."""
+        if self.report is None or not self.report.is_file():
+            return False
+        return bool(load_json(self.report).get("run", {}).get("interrupted"))
 
     def __post_init__(self) -> None:
         """Check the names of page and report."""

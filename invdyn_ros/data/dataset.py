@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -41,6 +40,8 @@ from invdyn_ros.data.lerobot_format import (
 from invdyn_ros.data.parquet import EpisodeMetadata, read_columns, read_episodes
 from invdyn_ros.data.trajectory import NO_FRAMES, NO_POINTS, Trajectory
 from invdyn_ros.typing import MAX_RATE, Array
+
+DATASET_PARTS = {"data", "meta", "videos", "README.md", ".cache", ".gitattributes"}
 
 
 @dataclass(frozen=True)
@@ -116,18 +117,22 @@ def write_folder(
     Raises:
         ValueError: `directory` exists and is not a dataset.
     """
-    directory = Path(directory)
+    directory = Path(directory).resolve()  # the folder itself, not a link or a way through it
     check_writable(directory)
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
-    try:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as folder:
+        new, old = Path(folder) / "new", Path(folder) / "old"
         _write_files(
-            temporary, columns, json_files, episode_table(times, task, episode_columns or {}), task
+            new, columns, json_files, episode_table(times, task, episode_columns or {}), task
         )
         if directory.exists():
-            shutil.rmtree(directory)
-        temporary.rename(directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            directory.rename(old)
+        try:
+            new.rename(directory)
+        except OSError:  # another process was faster
+            if not directory.exists() and old.exists():
+                old.rename(directory)
+            raise
 
 
 def _write_files(
@@ -154,13 +159,19 @@ def check_writable(directory: str | Path) -> None:
     """Check that writing a dataset to a folder can replace only another dataset.
 
     Raises:
-        ValueError: the folder is not empty and not a dataset.
+        ValueError: the folder is not empty and not a dataset, or holds other files, too.
     """
     directory = Path(directory)
     if directory.is_file() or (
         directory.is_dir() and any(directory.iterdir()) and not (directory / INFO).is_file()
     ):
         raise ValueError(f"{directory} exists and is not a dataset; give a new folder")
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    if others := sorted(set(names) - DATASET_PARTS):
+        raise ValueError(
+            f"{directory} holds other files besides its dataset: {', '.join(others[:3])}; move "
+            "them, or give a new folder"
+        )
 
 
 def read_dataset(directory: str | Path) -> Dataset:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
-from invdyn_ros.config import load_json, load_yaml, to_mapping
-from invdyn_ros.data.atomic_file import write_json
+from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
+from invdyn_ros.evaluation.comparison_runs import TrainingJob, check_run, run_folder, train_run
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.evaluation.trained_run import TrainedRun, best_family
 from invdyn_ros.models.checkpoint import load
@@ -27,11 +24,7 @@ from invdyn_ros.models.registry import MODELS
 from invdyn_ros.robots.robot import Robot, package_file
 from invdyn_ros.training.data_preparation import split_train_val_test, with_acceleration
 from invdyn_ros.training.run_config import TrainConfig, parse_train_config
-from invdyn_ros.training.train import train
-from invdyn_ros.training.training_state import STATE_FILE, Progress
 from invdyn_ros.workers import JobExecutor, parallel_map
-
-RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True)
@@ -43,28 +36,15 @@ class ComparisonJob:
     robot: Robot
     tracking_task: TrackingTask | None
     """Simulation in which the models drive the arm; None: no simulation."""
+    overwrite: bool = False
+    """Replace earlier runs of another config, dataset or arm."""
 
     def training(self, data_hash: str) -> TrainingJob:
         """Return what training needs, which can be pickled; a MuJoCo model cannot."""
         return TrainingJob(
-            self.data.absolute(), self.out.absolute(), replace(self.robot), data_hash
+            *(self.data.absolute(), self.out.absolute(), replace(self.robot), data_hash),
+            overwrite=self.overwrite,
         )
-
-
-class TrainingJob(NamedTuple):
-    """Dataset and output folder of the training of a comparison.
-
-    Attributes:
-        data: dataset folder.
-        out: folder of the checkpoints.
-        robot: the arm.
-        data_hash: fingerprint of the dataset.
-    """
-
-    data: Path
-    out: Path
-    robot: Robot
-    data_hash: str
 
 
 def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[str, TrainConfig]:
@@ -125,8 +105,12 @@ def trained_runs(
     for config in configs.values():
         if not split_train_val_test(trajectories, config.split)[0].test:
             raise ValueError("test_fraction 0 leaves nothing to compare on; give --test NAME")
-    run = partial(train_run, job.training(fingerprint(trajectories)))
+    training = job.training(fingerprint(trajectories))
+    run = partial(train_run, training)
     first = [replace(c, split_seed=c.resolved_split_seed) for c in configs.values()]
+    for config in first:
+        for seed in range(seeds):
+            check_run(training, replace(config, seed=config.seed + seed))
     evaluated = yield from _evaluated(job, trajectories, run, first, executor)
     later = [
         replace(done.config, seed=done.config.seed + seed)
@@ -163,51 +147,6 @@ def _evaluated(
     if interruption is not None:
         raise interruption
     return evaluated
-
-
-def train_run(
-    job: TrainingJob,
-    config: TrainConfig,
-    on_epoch: Callable[[Progress], None] = lambda progress: None,
-) -> float | None:
-    """Train the model of a config and return the time it took [s], None if it had been trained.
-
-    A finished run with the same config and data is kept, an interrupted one is resumed, and any
-    other run is replaced.
-
-    Args:
-        job: dataset and output folder.
-        config: training config; its family and seed name the checkpoint folder.
-        on_epoch: called after each epoch.
-
-    Raises:
-        ValueError: the folder holds files that are not of a comparison.
-    """
-    start, folder = time.perf_counter(), run_folder(job.out, config)
-    settings = to_mapping(config) | {"data": job.data_hash, "arm": job.robot.name}
-    settings.pop("threads")
-    file = folder / RUN_FILE
-    previous = load_json(file, "delete the folder") if file.is_file() else {}
-    if previous.get("settings") != json.loads(json.dumps(settings)):
-        if folder.exists() and any(folder.iterdir()) and not previous:
-            raise ValueError(
-                f"{folder} holds files that are not of a comparison; give another --out"
-            )
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        previous = {"settings": settings, "finished": False}
-        write_json(file, previous)
-    elif previous.get("finished"):
-        return None
-    resume = (folder / STATE_FILE).is_file()
-    train(config, job.data, folder, resume, job.robot, on_epoch)
-    write_json(file, previous | {"finished": True})
-    return time.perf_counter() - start
-
-
-def run_folder(out: Path, config: TrainConfig) -> Path:
-    """Return the checkpoint folder of a config."""
-    return out / f"{config.family}_{config.seed}"
 
 
 def comparison_report(
