@@ -10,6 +10,7 @@ import importlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -177,6 +178,8 @@ def _run_job(
     """Return `run(job)` in a process that need not be a child of this one."""
     with _ONE_JOB:
         torch.set_num_threads(1)
+        if (cv2 := sys.modules.get("cv2")) is not None:
+            cv2.setNumThreads(1)  # of image processing and of decoding
         for prepare, arguments in preparations:
             prepare(*arguments)
         return run(job)

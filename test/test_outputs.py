@@ -2,6 +2,8 @@
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 import invdyn_ros.benchmarks
 import invdyn_ros.cli
 from invdyn_ros.cli import train
-from invdyn_ros.data.output_options import NAMES, OutputOptions
+from invdyn_ros.data.output_options import NAMES, OutputOptions, claim
 from invdyn_ros.graph.graph import resolve
 
 OUT = "earlier"
@@ -81,6 +83,42 @@ def test_overwrite_permits_the_output_but_no_foreign_folder(earlier, tmp_path):
     with pytest.raises(ValueError, match=r"f\.yaml"):
         run(f"train --config f.yaml --data d --out {OUT} --overwrite")
     assert contents(tmp_path) == earlier
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "collect dataset data --out data",
+        "label --checkpoint model --data data --out data/../data",
+        "train --config mlp --data data --out link",
+        "convert --checkpoint model --out model",
+        "evaluate --checkpoint model --data data --report model/meta.json",
+        "collect sim --minutes 0.01 --episode-seconds 0.6 --workers 1 --out data",
+    ],
+)
+def test_inputs_and_foreign_files_are_never_replaced(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in ("data/meta/info.json", "data/thesis.txt", "model/meta.json"):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text("{}")
+    Path("link").symlink_to("data")
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"this command reads|part of a checkpoint|other files"):
+        run(f"{command} --overwrite")
+    assert contents(tmp_path) == before
+
+
+def test_only_one_process_writes_an_output(tmp_path):
+    code = "import sys; from pathlib import Path; from invdyn_ros.data.output_options import claim"
+    code += "; claim(Path(sys.argv[1])); print('claimed', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        with pytest.raises(ValueError, match=r"another command writes .* now"):
+            claim(tmp_path / "out")
+        other.kill()
+        other.wait()
+    claim(tmp_path / "out")
 
 
 def test_resumed_run_may_write_where_it_began(earlier):

@@ -9,7 +9,11 @@ from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that even after a crash it has either the old or the new content."""
+    """Write a file so that even after a crash it has either the old or the new content.
+
+    Raises:
+        OSError: names the file, as when the disk is full.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -17,6 +21,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # otherwise a power cut can leave an empty file
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

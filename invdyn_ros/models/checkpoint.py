@@ -73,7 +73,11 @@ def write_checkpoint(
     values = {"format": checkpoint_type.format, "sha256": sha256} | to_mapping(meta)
     values = {CHECKSUM_KEY: metadata_checksum(values)} | values
     write_atomically(directory / PENDING_WEIGHTS, weights)
-    write_json(directory / METADATA_FILE, values)
+    try:
+        write_json(directory / METADATA_FILE, values)
+    except OSError:
+        (directory / PENDING_WEIGHTS).unlink()
+        raise
     (directory / PENDING_WEIGHTS).replace(directory / WEIGHTS_FILE)
 
 

@@ -125,7 +125,8 @@ def _open_video(video: str | Path) -> cv2.VideoCapture:
     if not Path(video).exists():
         raise FileNotFoundError(f"no video file {video}")
     with suppress_native_output():
-        capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
+        threads = [cv2.CAP_PROP_N_THREADS, cv2.getNumThreads()]  # a worker process has one
+        capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG, threads)
     if not capture.isOpened():
         raise ValueError(
             f"cannot read {video} as a video; expected a file such as .mp4, .avi or .mkv"

@@ -98,6 +98,7 @@ def train(
             on_epoch = partial(_call_both, on_epoch, recorder.record)
         if not model.fit(setup.train, setup.val):
             settings = _settings(config) | {"data": model.meta.data["sha256"]}
+            settings["arm"] = model.meta.robot
             state = RunState(Path(out), settings, model.meta)
             trainer = Trainer(
                 *(model, setup.train, setup.val, config.trainer, config.seed, state, group),
