@@ -94,10 +94,15 @@ def fit_effort(robot: Robot, trajectories: Sequence[Trajectory]) -> EffortFit:
         robot: the arm.
         trajectories: recordings with accelerations and efforts.
     """
-    motion = np.concatenate([t.motion for t in trajectories])
-    effort = np.concatenate([t.action for t in trajectories])
-    rows = np.linspace(0, len(motion) - 1, min(len(motion), MAX_ROWS)).astype(int)
-    motion, effort = motion[rows], effort[rows]
+    ends = np.cumsum([len(t) for t in trajectories])
+    rows = np.linspace(0, ends[-1] - 1, min(ends[-1], MAX_ROWS)).astype(int)
+    which = np.searchsorted(ends, rows, side="right")
+    parts = [
+        trajectories[k][rows[which == k] - (ends[k] - len(trajectories[k]))]
+        for k in np.unique(which)
+    ]
+    motion = np.concatenate([part.motion for part in parts])
+    effort = np.concatenate([part.action for part in parts])
     q, qd, qdd = np.split(motion, 3, axis=1)
     tree = RigidBodyTree.from_urdf(robot.rigid_body_urdf(), robot.joint_names)
     position, *rates = (torch.as_tensor(values) for values in (q, qd, qdd))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from invdyn_ros.data.resampling import is_even, resampling_note
+from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 from invdyn_ros.sources.inspection.channels import (
     clipped_suspicions,
@@ -47,6 +48,10 @@ CONSEQUENCES = {
 """Suspicions that follow from another one, which is the one to name."""
 
 
+MAX_ROWS = 500_000  # that are checked; the table is of all rows
+BLOCK = 5000  # consecutive rows that are checked
+
+
 class Inspection(NamedTuple):
     """What a dataset holds.
 
@@ -67,6 +72,9 @@ def inspect(collection: Collection) -> Inspection:
     if not motion.parts:
         return Inspection([], [])
     lines = [*table_lines(motion), *_sampling_notes(collection)]
+    if len(motion.position) > MAX_ROWS:
+        motion = CollectedMotion(_blocks(motion.parts), robot, result.changes)
+        lines.append(f"checked: {len(motion.position)} rows, in blocks of {BLOCK}")
     suspicions = {s.what: s for check in CHECKS for s in check(motion)}
     if motion.robot is not None and is_within_limits(motion):
         line, suspicion = unit_check(motion.robot, result.trajectories)
@@ -75,6 +83,16 @@ def inspect(collection: Collection) -> Inspection:
     for consequence in {name for what in suspicions for name in CONSEQUENCES.get(what, ())}:
         suspicions.pop(consequence, None)
     return Inspection(lines, list(suspicions.values()))
+
+
+def _blocks(parts: Sequence[Trajectory]) -> list[Trajectory]:
+    """Return blocks of consecutive rows, evenly chosen from all of many rows."""
+    blocks = [
+        (part, start) for part in parts for start in range(0, len(part), min(BLOCK, len(part)))
+    ]
+    step = sum(map(len, parts)) / MAX_ROWS
+    chosen = [blocks[int(k * step)] for k in range(int(len(blocks) / step))]
+    return [part[start : start + BLOCK] for part, start in chosen]
 
 
 def _sampling_notes(collection: Collection) -> list[str]:

@@ -69,7 +69,9 @@ class CollectedMotion:
 
     def column(self, name: str) -> Array:
         """Return a column (N, n) of all episodes; (0, n) where it is not known."""
-        return np.concatenate([getattr(part, name) for part in self.parts])
+        columns = [getattr(part, name) for part in self.parts]
+        # without a copy of a single long recording
+        return np.concatenate(columns) if len(columns) > 1 else np.asarray(columns[0])
 
     @cached_property
     def position(self) -> Array:
