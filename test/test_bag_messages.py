@@ -255,9 +255,9 @@ def test_mapping_is_guessed_from_numbers_and_likeness_or_not_at_all() -> None:
     zero_based = [("fer_joint0", "panda_joint1"), ("fer_joint1", "panda_joint2")]
     assert guess_mapping(panda, names)[:2] == zero_based
     likely = guess_mapping(
-        ["shoulder_pan_joint", "elbow_joint"], ["gripper", "elbow", "shoulder_pan"]
+        ["shoulder_pan_joint", "elbow_joint"], ["gripper", "ELBOW", "shoulder_pan"]
     )
-    assert likely == [("shoulder_pan", "shoulder_pan_joint"), ("elbow", "elbow_joint")]
+    assert likely == [("shoulder_pan", "shoulder_pan_joint"), ("ELBOW", "elbow_joint")]
     assert guess_mapping(panda, ["left_wheel", "right_wheel", "camera_tilt"]) == []
 
 

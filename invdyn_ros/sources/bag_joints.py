@@ -69,6 +69,10 @@ def joint_rows(
                 f"no joint '{error.missing[0]}'; the message has {', '.join(message.names)}"
                 f"{remedy}"
             ) from error
+        except ValueError as error:
+            others = [name for name in message.names if name not in recorded]
+            remedy = "".join(f" --ignore {name}" for name in others)
+            raise ValueError(f"{error}" + (f"; try{remedy}" if others else "")) from error
         if values is None:
             changes[JOINED] -= 1
             continue

@@ -48,6 +48,8 @@ def mapping_remedy(joints: Sequence[str], recorded: Sequence[str], names: Sequen
         return "; give " + " or ".join(f"--tf-prefix {prefix}" for prefix in fitting)
     missing = [j for j, name in zip(joints, recorded, strict=True) if name not in names]
     others = [name for name in names if name not in recorded]
+    if not others:
+        return "; record all joints, or name these as joint_names in an arm file for --arm"
     pairs = guess_mapping(missing, others)
     if not pairs:
         return "; name its joints with --map recorded=joint, or give the arm with --arm or --urdf"
@@ -86,4 +88,4 @@ def _last_number(name: str) -> int:
 
 
 def _similarity(name: str, other: str) -> float:
-    return SequenceMatcher(None, name, other, autojunk=False).ratio()
+    return SequenceMatcher(None, name.lower(), other.lower(), autojunk=False).ratio()

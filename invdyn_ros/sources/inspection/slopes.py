@@ -19,6 +19,7 @@ MAX_DEVIATION = 0.15  # of the slope from 1 [-]
 MIN_ERROR = 2.0  # of the integrals, in terms of their own largest error [-]
 OUTLIER = 10.0  # of a difference, in terms of the usual one [-]
 COMMON = 0.05  # by which the slopes of joints differ that have one cause [-]
+MIN_SWAPPED = 2.0  # [s] of motion; all joints may be alike for a shorter while
 SWAPPED = 0.05  # unexplained variance by the velocity of another joint [-]
 UNITS = {
     np.pi / 180: ("velocities in degrees per second", "convert them to rad/s"),
@@ -105,9 +106,9 @@ def slope_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
     joints = np.flatnonzero(fit.contradicts)
     names = [motion.names[j] for j in joints]
     factors, own = fit.factor[joints], np.diagonal(fit.unexplained)[joints]
-    factor = float(np.median(factors))
+    factor, worst = float(np.median(factors)), factors[np.argmax(np.abs(factors - 1))]
     evidence = (
-        f"positions of {listed(names)} change by {factor:.3g} times the integral of the "
+        f"positions of {listed(names)} change by {worst:.3g} times the integral of the "
         f"velocities, which explains {100 * (1 - own.max()):.0f}%"
     )
     if (own < MAX_UNEXPLAINED).all() and np.ptp(factors) < COMMON * abs(factor):
@@ -124,12 +125,13 @@ def slope_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
                 "velocities",
             )
             return
+    best = np.argmin(fit.unexplained, axis=1)
     swapped = {
-        motion.names[j]: motion.names[best]
+        motion.names[j]: motion.names[best[j]]
         for j in joints
-        if fit.unexplained[j, best := int(np.argmin(fit.unexplained[j]))] < SWAPPED and best != j
+        if fit.unexplained[j, best[j]] < SWAPPED and best[j] != j
     }
-    if swapped:
+    if swapped and motion.steps.sum() > MIN_SWAPPED:
         pairs = [f"that of '{other}' for '{name}'" for name, other in swapped.items()]
         yield Suspicion(
             "velocities of other joints", listed(pairs), "correct the order of columns"
