@@ -68,6 +68,7 @@ def test_commands_of_page_exist(page):
     for verb, *words in commands(page):
         if verb.startswith("-"):
             continue
+        verb = verb.replace("-", "_")
         assert verb in VERBS, f"no verb {verb}"
         if len(words) > 1 and "..." not in words and is_whole(words):
             try:
