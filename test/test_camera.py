@@ -108,6 +108,17 @@ def _matrix(turned):
     return a, b, 0, c, d, 0, x, 0, 1 << 30
 
 
+def test_stamps_are_those_of_the_file_where_frames_are_missing(video, tmp_path):
+    """As a phone writes it: a sound track first, and a frame rate that varies."""
+    sound = ("-f", "lavfi", "-i", "sine=duration=1", "-i", video, "-map", "0:a", "-map", "1:v")
+    missing = ("-vf", "select=not(between(n\\,3\\,6))", "-fps_mode", "vfr", "-c:v", "mpeg4")
+    file = convert(b"", tmp_path / "phone.mp4", *sound, *missing, "-c:a", "aac")
+    frames = list(open_camera(CameraConfig(video=file)))
+    expected = np.delete(np.arange(FRAMES), slice(3, 7))
+    np.testing.assert_allclose([f.time for f in frames], expected / RATE, atol=2e-3)
+    np.testing.assert_allclose([f.image[80, 240, 0] for f in frames], 15 * expected, atol=12)
+
+
 def test_recording_of_a_browser_has_no_duration_but_frames(video, tmp_path):
     """It is written to a pipe, so its header does not know how long it is."""
     file = tmp_path / "browser.webm"

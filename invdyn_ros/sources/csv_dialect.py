@@ -117,15 +117,26 @@ def _first_row(rows: Sequence[list[str]], point: str) -> int | None:
             and all(len(row) != widths[0] for row in rows[:k])
         )
         numbers = [field for field in fields if field and is_number(field, point)]
-        if numbers and not is_title and not _is_numbered_header(fields, numbers):
+        following = rows[k + 1] if k + 1 < len(rows) else []
+        if numbers and not is_title and not _is_numbered_header(fields, numbers, following):
             return k
     return None
 
 
-def _is_numbered_header(fields: Sequence[str], numbers: Sequence[str]) -> bool:
-    """Return whether a line is a header such as ",0,1,2", which pandas writes."""
-    counted = [str(k) for k in range(len(numbers))]
-    return len(numbers) > 1 and len(numbers) < len(fields) and list(numbers) == counted
+def _is_numbered_header(
+    fields: Sequence[str], numbers: Sequence[str], following: Sequence[str]
+) -> bool:
+    """Return whether a line is a header such as ",0,1,2" or "0,1,2", which pandas writes.
+
+    Args:
+        fields: of the line.
+        numbers: those that are not empty and numbers.
+        following: fields of the next line.
+    """
+    is_counted = len(numbers) > 1 and list(numbers) == [str(k) for k in range(len(numbers))]
+    has_fractions = not any(field.isdigit() for field in following)
+    is_same = len(fields) == len(following)
+    return is_counted and is_same and (len(numbers) < len(fields) or has_fractions)
 
 
 def _header(

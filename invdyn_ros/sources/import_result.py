@@ -72,7 +72,10 @@ def _recordings(result: ImportResult) -> set[str]:
 
 def recording_names(paths: Sequence[Path]) -> list[str]:
     """Return a name for each file or folder: its stem, or its full name where stems are equal."""
-    stems = [path.name if path.is_dir() and not _is_store(path) else path.stem for path in paths]
+    stems = [
+        path.name if path.is_dir() and not _is_store(path) else path.stem.removesuffix(".zarr")
+        for path in paths
+    ]
     return [
         path.name if stems.count(stem) > 1 else stem
         for path, stem in zip(paths, stems, strict=True)

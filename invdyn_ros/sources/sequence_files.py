@@ -18,7 +18,7 @@ from invdyn_ros.data.resampling import resample_recording
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.array_files import Table, read_tables
 from invdyn_ros.sources.column_names import parse_columns
-from invdyn_ros.sources.import_result import ImportResult, merge_results
+from invdyn_ros.sources.import_result import ImportResult, merge_results, recording_names
 from invdyn_ros.sources.sequence_config import SequenceConfig
 from invdyn_ros.sources.source import Collection, Source, arm_name, resolve_joint_names
 from invdyn_ros.sources.transition_table import TransitionTable, transition_table
@@ -236,7 +236,7 @@ class SequenceSource(Source):
 
     def collect(self) -> Collection:
         """Read all files at the path."""
-        robot = arm_name(self.arm, self.urdf, self.path.stem)
+        robot = arm_name(self.arm, self.urdf, recording_names([self.path])[0])
         joint_names = resolve_joint_names(robot, self.urdf, self.joints)
         result = read_sequence(self.path, joint_names, self.sequence)
         return Collection(result, robot, notes=result.notes, urdf=self.urdf)
