@@ -143,12 +143,14 @@ def test_interrupted_training_is_resumed(folder: Path, tmp_path: Path) -> None:
     config, one, two = configs(folder)["mlp"], tmp_path / "one", tmp_path / "two"
     with pytest.raises(KeyboardInterrupt):
         train_run(job(folder, one).training(""), config, stop)
+    assert load(one / "mlp_0").meta.data["interrupted"], "it holds the best weights so far"
     epochs: list[int] = []
     train_run(
         job(folder, one).training(""), config, lambda progress: epochs.append(progress.epoch)
     )
     assert epochs == [2]
     train_run(job(folder, two).training(""), config)
+    assert "interrupted" not in load(one / "mlp_0").meta.data
     weights = [(out / "mlp_0" / "model.safetensors").read_bytes() for out in (one, two)]
     assert weights[0] == weights[1]
 
