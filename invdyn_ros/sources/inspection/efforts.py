@@ -19,7 +19,11 @@ def unit_check(
         robot: the arm.
         trajectories: its motion, with or without accelerations and actions.
     """
-    from invdyn_ros.models.effort_fit import effort_line, fit_effort  # torch is slow to import
+    from invdyn_ros.models.effort_fit import (  # torch is slow to import
+        MAX_CURRENT_PER_TORQUE,
+        effort_line,
+        fit_effort,
+    )
 
     known = [t for t in trajectories if len(t.action) and len(t.acceleration)]
     unit = trajectories[0].action_unit
@@ -37,9 +41,11 @@ def unit_check(
         return line, None
     both_torques = is_torque(unit) and is_torque(likeliest)
     explained = 100 * max(1 - fit.unexplained[unit], 0.0)
+    motors = f", with {fit.factor:.2g} A per N m; geared motors have less than "
+    motors = "" if both_torques else f"{motors}{MAX_CURRENT_PER_TORQUE}"
     return line, Suspicion(
         "gravity in or out of the effort" if both_torques else "effort in another unit",
         f"URDF and friction explain {explained:.0f}% of it as {unit!r}, but "
-        f"{100 * (1 - fit.unexplained[likeliest]):.0f}% as {likeliest!r}",
+        f"{100 * (1 - fit.unexplained[likeliest]):.0f}% as {likeliest!r}{motors}",
         f"see what the driver publishes; {likeliest!r} is likelier",
     )
