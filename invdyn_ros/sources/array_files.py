@@ -18,6 +18,7 @@ from invdyn_ros.sources.zarr_files import is_zarr
 
 MINARI_FOLDER = "data"  # of the files in the folder of a Minari dataset
 TEXTS = (".txt", ".dat")  # of recordings, but also of notes
+CACHED_ROWS = 8192  # that are filled while they are in the cache
 MATRIX = "observations"  # array of a CSV file without a header
 
 
@@ -87,11 +88,13 @@ class LoadedTable(NamedTuple):
                 f"{item.name} {part.shape}" for item, part in zip(columns, parts, strict=True)
             )
             raise ValueError(f"{self.source}: {names}; choose columns of equally many rows")
-        block = np.empty((*parts[0].shape[:-1], sum(part.shape[-1] for part in parts)))
-        first = 0
-        for item, part in zip(columns, parts, strict=True):
-            np.multiply(part, item.factor, out=block[..., first : first + part.shape[-1]])
-            first += part.shape[-1]
+        ends = np.cumsum([part.shape[-1] for part in parts])
+        block = np.empty((*parts[0].shape[:-1], ends[-1]))
+        for row in range(0, len(block), CACHED_ROWS):
+            rows = slice(row, row + CACHED_ROWS)
+            for item, part, end in zip(columns, parts, ends, strict=True):
+                place = block[rows, ..., end - part.shape[-1] : end]
+                np.multiply(part[rows], item.factor, out=place)
         return block
 
     def flat(self, name: str, count: int) -> np.ndarray:
