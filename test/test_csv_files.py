@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from invdyn_ros.benchmarks.csv import (
+    CsvBenchmarkConfig,
+    measure_csv,
+    read_as_trajectory,
+    write_recording,
+)
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.sequence_config import SequenceConfig
 from invdyn_ros.sources.sequence_files import read_sequence
@@ -131,3 +137,12 @@ def test_damaged_csv_files_are_refused_in_one_line(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("q_1", "q_0"))
     with pytest.raises(ValueError, match="its header has 'q_0' twice"):
         read(path, **COLUMNS | {"position": "q_0", "action": "tau_0"})
+
+
+@pytest.mark.slow
+def test_benchmark_reads_the_recording_that_it_writes(tmp_path: Path) -> None:
+    write_recording(tmp_path / "a.csv", 3000)
+    (trajectory,) = read_as_trajectory(tmp_path / "a.csv").trajectories
+    assert trajectory.position.shape == (3000, 6) and trajectory.rate == pytest.approx(500)
+    rows = measure_csv(CsvBenchmarkConfig(samples=3000, repetitions=1))["rows"]
+    assert all(value > 0 for row in rows.values() for value in row.values())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from invdyn_ros.config import to_mapping
 from invdyn_ros.evaluation.run_info import cpu_model, num_cores
 
 Row = dict[str, float]
+MEGABYTE = 1024  # kB
 
 
 def machine_info(torch_threads: int) -> dict[str, Any]:
@@ -30,6 +33,26 @@ def machine_info(torch_threads: int) -> dict[str, Any]:
         "torch_threads": torch_threads,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+@contextmanager
+def peak_memory() -> Iterator[Callable[[], float]]:
+    """Measure the increase of the peak memory of this process within the context (Linux only).
+
+    Yields:
+        Function that returns it [MB], after the context.
+    """
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset the peak
+    before = _memory_kb("VmRSS")
+    peak: list[float] = []
+    yield lambda: peak[0]
+    peak.append((_memory_kb("VmHWM") - before) / MEGABYTE)
+
+
+def _memory_kb(name: str) -> int:
+    """Return an entry of this process's memory status [kB]."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def quantiles(values: Sequence[float] | np.ndarray, percentiles: Sequence[int]) -> Row:

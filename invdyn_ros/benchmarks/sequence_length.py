@@ -18,7 +18,13 @@ from pydantic import PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
+from invdyn_ros.benchmarks.report import (
+    Row,
+    benchmark_report,
+    machine_info,
+    peak_memory,
+    settings_of,
+)
 from invdyn_ros.config import Fraction, PositiveInts
 from invdyn_ros.evaluation.plots.time_series import plot_cost_by_length
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
@@ -34,7 +40,6 @@ from invdyn_ros.workers import run_in_new_process
 JOINTS, RATE = tuple("abcdefg"), 200.0  # number of joints and rate [Hz] of the hopper
 WARMUP_LENGTH = 30  # samples of the sequence processed before
 PREDICT, TRAIN = "predict", "train"
-MEGABYTE = 1024  # kB
 SLOPE_POINTS = 3  # longest lengths from which the slope is computed
 
 
@@ -108,11 +113,11 @@ def measure_cost(
     torch.set_num_threads(threads)
     _make_call(name, task, WARMUP_LENGTH, observed_fraction)()
     call = _make_call(name, task, length, observed_fraction)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset the peak
-    before = _memory_kb("VmRSS")
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start, (_memory_kb("VmHWM") - before) / MEGABYTE
+    with peak_memory() as megabytes:
+        start = time.perf_counter()
+        call()
+        seconds = time.perf_counter() - start
+    return seconds, megabytes()
 
 
 def _make_call(name: str, task: str, length: int, observed_fraction: float) -> Any:
@@ -142,12 +147,6 @@ def _untrained(family: str, length: int, observed_fraction: float) -> TimeSeries
         else {}
     )
     return build_time_series_model(TimeSeriesMetadata(family, "long", JOINTS, RATE, config))
-
-
-def _memory_kb(name: str) -> int:
-    """Return an entry of this process's memory status [kB]."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def slope(lengths: PositiveInts, values: list[float]) -> float:

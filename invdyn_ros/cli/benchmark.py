@@ -21,6 +21,7 @@ from invdyn_ros.evaluation.run_info import command_line, run_info
 BENCHMARKS = {
     "block_detection": "error of block poses from rendered images, compared with OpenCV",
     "closed_loop": "joint tracking of every model family on an arm whose URDF is wrong",
+    "csv": "seconds and memory to read a large CSV file, compared with pyarrow",
     "data_efficiency": "error on held-out trajectories against the number of samples",
     "dynamics": "rigid-body inverse dynamics per second, compared with MuJoCo and PyBullet",
     "environment": "grasp environment steps per second, compared with panda-gym",

@@ -221,6 +221,10 @@ COLUMNS: Mapping[str, Keys] = {
         "held": ReportKey("fraction of the time in which the arm was held", optional=True),
         "*": ReportKey("figure of that name of a live fault", optional=True),
     },
+    "csv": {
+        "s": ReportKey("duration of reading the file", "s"),
+        "MB": ReportKey("increase of the peak memory", "MB"),
+    },
     "sequence_length": {
         "slope of s": ReportKey("growth of the duration: 1 is linear in the samples"),
         "slope of MB": ReportKey("growth of the memory: 1 is linear in the samples"),
