@@ -1,4 +1,4 @@
-"""Shipped networks predict what they did when version 0.2.0 renamed everything around them."""
+"""Shipped networks predict what they did when they were trained or, older ones, at version 0.2.0."""
 
 import zlib
 from pathlib import Path

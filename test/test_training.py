@@ -117,9 +117,9 @@ def test_action_delay_is_estimated_to_half_an_interval(intervals: float, tmp_pat
 class _DelayError(TimingError):
     """Error that depends on the delay by a formula."""
 
-    def __init__(self, of_delay: Callable[[float], float]) -> None:
+    def __init__(self, of_delay: Callable[[float], float], unit: str = "N m") -> None:
         self.of_delay = of_delay
-        self.meta = ModelMetadata("rigid_body", "ur5", (), "N m", 125.0, 0.0, "", {})
+        self.meta = ModelMetadata("rigid_body", "ur5", (), unit, 125.0, 0.0, "", {})
 
     def __call__(self, timing: ActionTiming) -> float:
         return self.of_delay(timing.action_delay)
@@ -129,6 +129,8 @@ def test_delay_that_a_motion_does_not_tell_is_not_the_largest_lateness() -> None
     assert _estimate_delay(_DelayError(lambda delay: 1 + delay)) == 0.0
     late = _estimate_delay(_DelayError(lambda delay: (delay + 0.1) ** 2))
     assert late == pytest.approx(-0.1, abs=0.004)
+    command = _DelayError(lambda delay: (delay + 0.1) ** 2, "rad")
+    assert _estimate_delay(command) == 0.0, "a setpoint is never after its motion"
 
 
 def test_stiction_does_not_bias_the_action_delay(

@@ -9,7 +9,7 @@ from invdyn_ros.data.windows import Split
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import build
 from invdyn_ros.models.rigid_body_config import RigidBodyConfig
-from invdyn_ros.training.action_timing import MAX_LATENESS, ActionTiming, TimingError, subsample
+from invdyn_ros.training.action_timing import ActionTiming, TimingError, max_lateness, subsample
 from invdyn_ros.training.regression_delay import estimate_delay_by_regression
 
 MAX_DELAY = 8  # [half sample intervals] of an action before its motion
@@ -22,7 +22,7 @@ MIN_IMPROVEMENT = 0.05  # fraction by which a filter must lower the error, again
 def estimate_action_delay(meta: ModelMetadata, data: Split) -> float:
     """Estimate the action delay [s]: transport delay plus half the hold time of an action.
 
-    The candidates are up to 4 sample intervals, or down to -MAX_LATENESS, in steps of half an
+    The candidates are up to 4 sample intervals, or down to -`max_lateness`, in steps of half an
     interval; the result is the delay at which an identified rigid body explains the actions best,
     or where the URDF is unknown, a regression.
     """
@@ -84,14 +84,14 @@ def _estimate_delay(error: TimingError, timing: ActionTiming | None = None) -> f
     delay, which is then taken for one of an action before its motion.
     """
     half, start = 0.5 / error.meta.rate, timing or ActionTiming(0.0)
-    lowest = -int(MAX_LATENESS / half)
+    lowest = -int(max_lateness(error.meta.action_unit) / half)
 
     def of_delay(k: int) -> float:
         return error(start._replace(action_delay=k * half))
 
     candidates = range(0, MAX_DELAY + 1, 2)
     best = _search(of_delay, candidates, lowest)
-    if best < lowest + MAX_DELAY:
+    if lowest < 0 and best < lowest + MAX_DELAY:
         best = _search(of_delay, candidates, 0)
     return half * best
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invdyn_ros.data.action_units import SETPOINT
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, Windows, windows
 from invdyn_ros.models.least_squares_identification import mean_squared_error
@@ -111,3 +112,11 @@ def subsample(
     data = windows(trajectories, size, action_delay, stride=stride)
     count = min(max(MAX_FRAMES // size, 1), data.size)
     return data.rows(torch.linspace(0, data.size - 1, count).long())
+
+
+def max_lateness(unit: str) -> float:
+    """Return how long after its motion an action of some unit may be recorded [s].
+
+    An effort may be measured and filtered; a setpoint is a command, which comes before.
+    """
+    return 0.0 if unit == SETPOINT else MAX_LATENESS

@@ -9,7 +9,7 @@ import numpy as np
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split
 from invdyn_ros.models.model_metadata import ModelMetadata
-from invdyn_ros.training.action_timing import MAX_LATENESS, subsample
+from invdyn_ros.training.action_timing import max_lateness, subsample
 from invdyn_ros.typing import Array
 
 MAX_DELAY = 4  # [sample intervals] of an action before its motion
@@ -33,7 +33,7 @@ def estimate_delay_by_regression(meta: ModelMetadata, data: Split) -> float:
     """
     half = 0.5 / meta.rate
     longest = max((len(t) for t in data.test), default=0)
-    late = min(int(MAX_LATENESS * meta.rate), longest // 4)
+    late = min(int(max_lateness(meta.action_unit) * meta.rate), longest // 4)
     early = min(MAX_DELAY, longest // 4)
     errors = {k: _unexplained(data, k * half) for k in range(-2 * late, 2 * early + 1, 2)}
     best = min(errors, key=lambda k: (errors[k], abs(k)))
