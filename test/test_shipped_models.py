@@ -1,4 +1,4 @@
-"""Shipped networks predict what they did when they were trained or, older ones, at version 0.2.0."""
+"""Shipped networks predict what they did after their training or, older ones, at version 0.2.0."""
 
 import zlib
 from pathlib import Path
