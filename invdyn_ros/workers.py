@@ -23,8 +23,6 @@ from threading import Lock, Thread
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-import torch
-
 J = TypeVar("J")
 R = TypeVar("R")
 
@@ -106,7 +104,7 @@ class LocalProcesses:
             ChildProcessError: processes are killed again and again.
         """
         jobs = list(jobs)
-        torch.set_num_threads(1)
+        _use_one_thread()
         if min(self.workers, len(jobs)) <= 1:
             yield from map(fn, jobs)
             return
@@ -177,7 +175,7 @@ def _run_job(
 ) -> R:
     """Return `run(job)` in a process that need not be a child of this one."""
     with _ONE_JOB:
-        torch.set_num_threads(1)
+        _use_one_thread()
         if (cv2 := sys.modules.get("cv2")) is not None:
             cv2.setNumThreads(1)  # of image processing and of decoding
         for prepare, arguments in preparations:
@@ -261,7 +259,7 @@ def _context_with(function: Callable[..., Any]) -> ForkServerContext:
 def _start_worker() -> None:
     """Use a single thread, and exit silently at Ctrl-C, which the parent process reports."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    torch.set_num_threads(1)
+    _use_one_thread()
     Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -271,3 +269,10 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _use_one_thread() -> None:
+    """Let PyTorch compute in one thread, as the processes share the cores."""
+    import torch  # slow to import, and nodes import this module
+
+    torch.set_num_threads(1)

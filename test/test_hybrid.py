@@ -60,7 +60,7 @@ def data(torque_model: str, *seeds: int) -> Windows:
 @cache
 def trained(family: str, torque_model: str) -> InverseDynamics:
     arm = robot("ur5")
-    config = dict(SMALL) if family == "hybrid" else {}
+    config = dict(SMALL) if family == "hybrid" else {"gear_friction": False}
     meta = ModelMetadata(
         family, "ur5", arm.joint_names, "N m", arm.rate, 0.0, arm.rigid_body_urdf(), config
     )
