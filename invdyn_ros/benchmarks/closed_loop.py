@@ -30,7 +30,7 @@ from invdyn_ros.benchmarks.closed_loop_models import (
     train_families,
     wrong_urdf,
 )
-from invdyn_ros.benchmarks.closed_loop_motions import KINDS
+from invdyn_ros.benchmarks.closed_loop_motions import KINDS, MotionKind
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.control.computed_torque import FEEDBACK
 from invdyn_ros.control.fallback import fallback_from_metadata
@@ -48,8 +48,6 @@ from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.typing import Array
 
-RATIO_COLUMNS = (*KINDS, "jerk")
-EXCITATION, POINT_TO_POINT = "excitation", "point to point"
 MOTION_SEED = 31_415  # first number of the motion seeds; the seed of a dataset is a single number
 # changes of the plant: breakaway friction 40% above Coulomb's, and 5% of the load
 GEAR_FRICTION = {"stribeck": 0.4, "stribeck_velocity": 0.1, "load_friction": 0.05}
@@ -76,6 +74,8 @@ class ClosedLoopBenchmarkConfig(BenchmarkOptions):
     """Mass at the tool that is not in the URDF [kg]."""
     minutes: float = 10.0
     """Duration of the collected data [min]."""
+    kinds: tuple[MotionKind, ...] = tuple(KINDS)
+    """Kinds of motion to drive."""
     motions: PositiveInt = 6
     """Number of test motions of each kind, which are not in the data."""
     seconds: Annotated[float, Field(ge=1)] = 15.0
@@ -107,11 +107,11 @@ def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
     runs_of = _drive_all(tested_models, robot, plant, config)
     rows = {name: _row(runs, robot) for name, runs in runs_of.items()}
     ratio = {
-        name: ratios(row, rows[WRONG_URDF], RATIO_COLUMNS)
+        name: ratios(row, rows[WRONG_URDF], (*config.kinds, "jerk"))
         for name, row in rows.items()
         if name not in (WRONG_URDF, *WITHOUT_DYNAMICS)
     }
-    first = {name: runs[POINT_TO_POINT][0] for name, runs in runs_of.items()}
+    first = {name: runs[config.kinds[-1]][0] for name, runs in runs_of.items()}
     plot_closed_loop(first, robot, config.out / "closed_loop.png")
     return benchmark_report(
         "closed_loop",
@@ -151,12 +151,12 @@ def _drive_all(
 ) -> dict[str, dict[str, list[ClosedLoopRun]]]:
     """Return the runs of each model and kind of motion."""
     seeds = [(MOTION_SEED, k) for k in range(config.motions)]
-    total = (len(tested_models) + 1) * len(KINDS) * config.motions
+    total = (len(tested_models) + 1) * len(config.kinds) * config.motions
     with tqdm(total=total, unit="run", desc="driving", file=sys.stderr) as bar:
-        motions: dict[str, list[JointSamples]] = {kind: [] for kind in KINDS}
-        for kind, motion in KINDS.items():
+        motions: dict[str, list[JointSamples]] = {kind: [] for kind in config.kinds}
+        for kind in config.kinds:
             for seed in seeds:
-                motions[kind].append(motion(robot, seed, config.seconds))
+                motions[kind].append(KINDS[kind](robot, seed, config.seconds))
                 bar.update()
         runs_of = {}
         for tested in tested_models:
@@ -241,7 +241,7 @@ def rms_interval(squares: Sequence[float]) -> tuple[float, float]:
 
 
 def _row(runs_of: Mapping[str, Sequence[ClosedLoopRun]], robot: Robot) -> Row:
-    """Return the RMS errors [mrad], the jerk and the use of the fallback.
+    """Return the RMS errors [mrad]; of the first kind their interval, jerk and fallback, too.
 
     Args:
         runs_of: of each kind of motion.
@@ -249,13 +249,13 @@ def _row(runs_of: Mapping[str, Sequence[ClosedLoopRun]], robot: Robot) -> Row:
     """
     squares = {kind: [run.rms**2 for run in runs] for kind, runs in runs_of.items()}
     values = {kind: 1e3 * np.sqrt(np.mean(part)) for kind, part in squares.items()}
-    low, high = rms_interval(squares[EXCITATION])
-    excitations = runs_of[EXCITATION]
-    rates = np.concatenate([jerk(run, robot) for run in excitations])
+    first = next(iter(runs_of))
+    low, high = rms_interval(squares[first])
+    rates = np.concatenate([jerk(run, robot) for run in runs_of[first]])
     values |= {
         "low": 1e3 * low,
         "high": 1e3 * high,
         "jerk": np.sqrt(np.mean(np.square(rates))),
-        "fallback": 100 * np.mean([run.used_fallback.mean() for run in excitations]),
+        "fallback": 100 * np.mean([run.used_fallback.mean() for run in runs_of[first]]),
     }
     return {name: round(float(value), 4) for name, value in values.items()}

@@ -7,6 +7,7 @@ and grasp are recorded once, from the shipped model of the undisturbed arm.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -81,7 +82,8 @@ def _smooth(time: Array, q: Array, robot: Robot) -> JointSamples:
     return JointSamples(at, spline(at), spline(at, 1), empty, np.full(len(at), np.nan))
 
 
-KINDS: dict[str, Callable[[Robot, Seed, float], JointSamples]] = {
+MotionKind = Literal["excitation", "point to point", "teleop", "grasp"]
+KINDS: dict[MotionKind, Callable[[Robot, Seed, float], JointSamples]] = {
     "excitation": excitation_motion,
     "point to point": point_to_point_motion,
     "teleop": teleop_motion,
