@@ -1,6 +1,7 @@
 """A new arm needs one entry in the table, or one file of a user, and its URDF."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from invdyn_ros.cli.collect import main as collect
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
+from invdyn_ros.models.nominal_checkpoint import simulation_checkpoint
+from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.registry import REGISTERED, ROBOTS, load_plant, load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.urdf import load_urdf
@@ -144,3 +147,15 @@ def test_urdf_replaces_that_of_an_arm_which_keeps_its_name_and_models(arm_file, 
     assert (ancestor, robot.gripper) == (robot.joint_names[-1], None)
     values = {"arm": "other", "urdf": str(urdf), "checkpoint": checkpoint_of(tmp_path, "other")}
     assert resolve("teleop", values)
+
+
+def test_checkpoint_of_a_urdf_is_made_once_by_several_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    arm = load_robot("ur10")
+    with ThreadPoolExecutor(4) as pool:
+        folders = list(pool.map(lambda _: simulation_checkpoint(arm), range(4)))
+    (folder,) = set(folders)
+    assert load_runtime(folder, "cpu", arm).meta.action_unit == "N m"
+    assert [path.name for path in folder.parent.iterdir()] == ["ur10"], "nothing else is left"

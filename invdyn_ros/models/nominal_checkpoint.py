@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from invdyn_ros import __version__
 from invdyn_ros.data.action_units import TORQUE
 from invdyn_ros.data.cache import cache_folder
 from invdyn_ros.models.checkpoint import save
@@ -42,6 +44,16 @@ def write_nominal_checkpoint(robot: Robot, plant: PlantConfig) -> Path:
     values = np.outer(robot.effort, per_effort)  # (n, 4)
     friction = model.get_buffer(FRICTION)
     friction.copy_(friction.new_tensor(values))
-    folder = cache_folder(f"{model.meta} {values.tolist()}") / robot.name
-    save(model, model.meta, folder)
+    folder = cache_folder(f"{__version__} {model.meta} {values.tolist()}") / robot.name
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent) as temporary:
+        whole = Path(temporary) / robot.name
+        save(model, model.meta, whole)
+        try:
+            whole.rename(folder)
+        except OSError:  # another process was first
+            if not folder.is_dir():
+                raise
     return folder
