@@ -108,6 +108,9 @@ def _node_specs(
         "checkpoint": str(checkpoint),
         "device": "cpu",
         "engaged": True,
+        # no arm is driven, and a probe that a busy machine delays is no fault
+        "joint_state_timeout": 1.0,
+        "max_gap": 1.0,
     }
     probe: dict[str, ParameterValue] = {
         "arm": config.arm,
