@@ -17,7 +17,7 @@ from invdyn_ros.control.joint_motion import load_motion
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation import arm_identification
 from invdyn_ros.robots.registry import load_arm_obstacles
-from invdyn_ros.sources import excitation_design
+from invdyn_ros.sources.excitation import design as excitation_design
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,17 @@ from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.closed_loop import excitation_motion
 from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.registry import ROBOTS, load_plant
-from invdyn_ros.sources.excitation import (
+from invdyn_ros.sources.excitation.fourier_series import (
     ExcitationConfig,
     ExcitationTrajectory,
     FreeExcitations,
 )
-from invdyn_ros.sources.optimal_excitation import (
+from invdyn_ros.sources.excitation.optimal import (
     FisherInformation,
     fedorov_exchange,
     optimal_excitations,
 )
-from invdyn_ros.sources.posture_sequence import PostureSequence
+from invdyn_ros.sources.excitation.posture_sequence import PostureSequence
 from invdyn_ros.sources.simulation import simulate, simulate_episode
 from invdyn_ros.workers import LocalProcesses
 

@@ -12,7 +12,7 @@ from invdyn_ros.control.controller_loading import load_controller
 from invdyn_ros.control.joint_motion import JointMotion
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.robots.registry import load_plant
-from invdyn_ros.sources.motion_player import NOT_DRIVEN, TO_START, MotionPlayer
+from invdyn_ros.sources.excitation.motion_player import NOT_DRIVEN, TO_START, MotionPlayer
 
 CHECKPOINT = Path(__file__).parents[1] / "config" / "checkpoints" / "ur5"
 SECONDS, SIZE = 1.5, 0.3  # [s], [rad] of the motion

@@ -44,7 +44,7 @@ from invdyn_ros.models.drive_check import chosen_feedback
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.excitation.fourier_series import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.typing import Array
 

@@ -35,7 +35,7 @@ from invdyn_ros.models.exports.description import mjcf_text, urdf_text
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.sources.excitation_design import ExcitationDesign, design_excitation
+from invdyn_ros.sources.excitation.design import ExcitationDesign, design_excitation
 
 RATED_PAYLOADS = {"ur5": 5.0, "ur5e": 5.0, "ur10": 10.0, "kuka_iiwa": 14.0, "dofbot": 0.2}  # [kg]
 MEDIUM_PAYLOAD = 1.0  # [kg], or half of the rated one

@@ -41,8 +41,8 @@ from invdyn_ros.models.rigid_body_config import NUM_FRICTION_TERMS
 from invdyn_ros.robots.multibody_tree import inertial_parameters
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.sources.excitation import ExcitationConfig
-from invdyn_ros.sources.optimal_excitation import optimal_excitations
+from invdyn_ros.sources.excitation.fourier_series import ExcitationConfig
+from invdyn_ros.sources.excitation.optimal import optimal_excitations
 from invdyn_ros.training.data_preparation import (
     SplitConfig,
     split_train_val_test,

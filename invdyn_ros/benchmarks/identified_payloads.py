@@ -15,7 +15,7 @@ from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.robots.payload import Payload
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.excitation.fourier_series import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.payload_recordings import payload_of_recordings
 

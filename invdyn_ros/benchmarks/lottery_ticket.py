@@ -29,7 +29,7 @@ from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.network_history import NetworkHistory, Samples
 from invdyn_ros.models.pruning import remove_dead_units
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.excitation.fourier_series import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.action_delay import estimate_action_delay
 from invdyn_ros.training.data_preparation import (

@@ -40,7 +40,7 @@ from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.excitation.fourier_series import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.data_preparation import (
     SplitConfig,

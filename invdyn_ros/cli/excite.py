@@ -14,7 +14,7 @@ from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.robots.obstacles import Obstacles, load_obstacles
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.sources.excitation_design import (
+from invdyn_ros.sources.excitation.design import (
     DesignedExcitation,
     ExcitationDesign,
     design_excitation,

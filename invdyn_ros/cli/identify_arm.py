@@ -26,7 +26,7 @@ from invdyn_ros.evaluation.arm_identification import (
 from invdyn_ros.models.drive_check import refusal
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.sources.excitation_design import ExcitationDesign
+from invdyn_ros.sources.excitation.design import ExcitationDesign
 from invdyn_ros.sources.source import DEFAULT_ARM, arm_name
 
 MOTION_FILE = "excitation.npz"

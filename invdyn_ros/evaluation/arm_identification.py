@@ -23,16 +23,16 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation_design import ExcitationDesign
+from invdyn_ros.sources.excitation.design import ExcitationDesign
+from invdyn_ros.sources.excitation.motion_check import MotionCheck
+from invdyn_ros.sources.excitation.optimal import FisherInformation
+from invdyn_ros.sources.excitation.point_to_point import point_to_point
 from invdyn_ros.sources.guarded_run import (
     DrivingModel,
     GuardedArm,
     GuardedRun,
     nominal_driving_model,
 )
-from invdyn_ros.sources.motion_check import MotionCheck
-from invdyn_ros.sources.optimal_excitation import FisherInformation
-from invdyn_ros.sources.point_to_point import point_to_point
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 from invdyn_ros.typing import Array

@@ -21,8 +21,12 @@ from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation import ExcitationConfig, FreeExcitations, posture_limits
-from invdyn_ros.sources.posture_sequence import PostureSequence, SmoothMotion
+from invdyn_ros.sources.excitation.fourier_series import (
+    ExcitationConfig,
+    FreeExcitations,
+    posture_limits,
+)
+from invdyn_ros.sources.excitation.posture_sequence import PostureSequence, SmoothMotion
 from invdyn_ros.typing import Array, Mask
 
 VERBATIM = SafetyLimitsConfig(slow_in_time=0.0)  # the motion is followed as it was recorded

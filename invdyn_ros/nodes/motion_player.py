@@ -19,7 +19,7 @@ from invdyn_ros.nodes.runner import (
     run,
 )
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.sources.motion_player import MotionPlayer
+from invdyn_ros.sources.excitation.motion_player import MotionPlayer
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from invdyn_ros.robots.feedback import nominal_rotor_inertia
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.motion_check import loaded_robot
+from invdyn_ros.sources.excitation.motion_check import loaded_robot
 from invdyn_ros.sources.simulation import COULOMB_GUESS, DrivingModel
 from invdyn_ros.typing import Array
 

@@ -22,7 +22,7 @@ from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene
-from invdyn_ros.sources.excitation import ExcitationConfig, ExcitationTrajectory
+from invdyn_ros.sources.excitation.fourier_series import ExcitationConfig, ExcitationTrajectory
 from invdyn_ros.sources.simulation import simulate_episode
 from invdyn_ros.sources.source import (
     DEFAULT_ARM,

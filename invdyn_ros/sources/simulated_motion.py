@@ -8,7 +8,7 @@ from typing import Literal
 
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.excitation.fourier_series import ExcitationConfig
 from invdyn_ros.sources.gymnasium import has_rollouts, simulate_rollouts
 from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig
 from invdyn_ros.sources.sampling_dropout import SamplingDropoutConfig, drop_and_jitter

@@ -24,11 +24,9 @@ from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation import (
-    ExcitationConfig,
-)
-from invdyn_ros.sources.optimal_excitation import optimal_excitations
-from invdyn_ros.sources.posture_sequence import SmoothMotion
+from invdyn_ros.sources.excitation.fourier_series import ExcitationConfig
+from invdyn_ros.sources.excitation.optimal import optimal_excitations
+from invdyn_ros.sources.excitation.posture_sequence import SmoothMotion
 from invdyn_ros.typing import Array
 from invdyn_ros.workers import JobExecutor, parallel_map
 

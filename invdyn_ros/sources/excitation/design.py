@@ -27,15 +27,15 @@ from invdyn_ros.control.joint_motion import JointMotion, SampledMotion, join
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.payload import carrying_joint
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation_parts import (
+from invdyn_ros.sources.excitation.motion_check import MIN_SINGULAR_JOINTS, MotionCheck
+from invdyn_ros.sources.excitation.motion_parts import (
     MotionBasis,
     draw_postures,
     motion_basis,
     part_speed,
     position_scale,
 )
-from invdyn_ros.sources.motion_check import MIN_SINGULAR_JOINTS, MotionCheck
-from invdyn_ros.sources.optimal_excitation import FisherInformation
+from invdyn_ros.sources.excitation.optimal import FisherInformation
 from invdyn_ros.typing import Array
 
 PART_SECONDS = 10.0  # about the duration of a part

@@ -17,8 +17,12 @@ from torch import Tensor
 from invdyn_ros.models.least_squares_identification import friction_terms
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation import SPEED_SCALES, ExcitationConfig, FreeExcitations
-from invdyn_ros.sources.posture_sequence import SmoothMotion
+from invdyn_ros.sources.excitation.fourier_series import (
+    SPEED_SCALES,
+    ExcitationConfig,
+    FreeExcitations,
+)
+from invdyn_ros.sources.excitation.posture_sequence import SmoothMotion
 from invdyn_ros.typing import Array
 from invdyn_ros.workers import JobExecutor, parallel_map
 

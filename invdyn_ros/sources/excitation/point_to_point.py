@@ -6,7 +6,7 @@ import numpy as np
 
 from invdyn_ros.control.joint_motion import JointMotion, SampledMotion, join
 from invdyn_ros.robots.quintic import PEAK_VELOCITY, quintic
-from invdyn_ros.sources.motion_check import MotionCheck
+from invdyn_ros.sources.excitation.motion_check import MotionCheck
 from invdyn_ros.typing import Array
 
 DURATIONS = (0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 4.0)  # [s] of a move, the shortest possible one

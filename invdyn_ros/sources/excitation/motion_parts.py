@@ -10,8 +10,8 @@ from torch import Tensor
 
 from invdyn_ros.control.joint_motion import SampledMotion
 from invdyn_ros.robots.quintic import quintic
-from invdyn_ros.sources.excitation import smooth_window
-from invdyn_ros.sources.motion_check import MotionCheck
+from invdyn_ros.sources.excitation.fourier_series import smooth_window
+from invdyn_ros.sources.excitation.motion_check import MotionCheck
 from invdyn_ros.typing import Array
 
 LOWEST_FREQUENCY, HARMONICS = 0.1, 6  # [Hz] of the Fourier series

@@ -17,7 +17,11 @@ from invdyn_ros.robots.collision import CollisionModel
 from invdyn_ros.robots.obstacles import FREE_SPACE
 from invdyn_ros.robots.quintic import quintic
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.posture_sequence import PostureLimits, PostureSequence, SmoothMotion
+from invdyn_ros.sources.excitation.posture_sequence import (
+    PostureLimits,
+    PostureSequence,
+    SmoothMotion,
+)
 from invdyn_ros.typing import Array
 
 LIMIT_SAMPLES = 600  # samples per episode that are compared with the limits
