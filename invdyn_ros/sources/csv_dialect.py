@@ -66,12 +66,17 @@ def find_dialect(path: Path) -> Dialect:
     rows = rows[: 3 * SAMPLED_ROWS]
     fields = [split_fields(lines[k], delimiter) for k in rows]
     first = _first_row(fields, point)
+    if first is None and has_comma:  # quoted numbers such as "0,5" between commas
+        point = ","
+        first = _first_row(fields, point)
     if first is None:
         raise ValueError(f"{path}: it has no rows of numbers; record or download it again")
+    first = _after_preamble(fields, first, point)
     data, width = fields[first:], max(map(len, fields[first : first + 2]))
     before = [lines[k].lstrip() for k in nonempty if k < rows[first]]
     comments = [line.lstrip(BLANK + "".join(COMMENTS)) for line in before if _is_comment(line)]
-    names = _header(fields[:first], comments, delimiter, width)
+    is_indexed = any(len(row) == width and row[-1] for row in data)
+    names = _header(fields[:first], comments, delimiter, width, is_indexed)
     padded = delimiter == BLANK and any(lines[k] != BLANK.join(lines[k].split()) for k in rows)
     return Dialect(encoding, delimiter, point, names, rows[first], width, padded, data)
 
@@ -101,9 +106,8 @@ def _delimiter(lines: Sequence[str]) -> str:
 
 def split_fields(line: str, delimiter: str) -> list[str]:
     """Return the values of a line, without quotes and spaces around them."""
-    if delimiter == BLANK:
-        return line.split()
-    (fields,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+    text = BLANK.join(line.split()) if delimiter == BLANK else line
+    (fields,) = csv.reader([text], delimiter=delimiter, skipinitialspace=True)
     return [field.strip() for field in fields]
 
 
@@ -123,6 +127,21 @@ def _first_row(rows: Sequence[list[str]], point: str) -> int | None:
     return None
 
 
+def _after_preamble(rows: Sequence[list[str]], first: int, point: str) -> int:
+    """Return the index of the first row after a preamble of names and values, as LabVIEW writes.
+
+    Such a preamble has another number of columns than the rows, and a header after it.
+    """
+    start = first
+    for k, fields in enumerate(rows[first:-1], first):
+        named = [field for field in fields if field and not is_number(field, point)]
+        width = len(rows[k + 1])
+        is_header = len(fields) - width in (0, 1) and len(named) >= max(width, 2)
+        if is_header and width != len(rows[first]):
+            start = k + 1
+    return start
+
+
 def _is_numbered_header(
     fields: Sequence[str], numbers: Sequence[str], following: Sequence[str]
 ) -> bool:
@@ -140,7 +159,11 @@ def _is_numbered_header(
 
 
 def _header(
-    titles: Sequence[list[str]], comments: Sequence[str], delimiter: str, width: int
+    titles: Sequence[list[str]],
+    comments: Sequence[str],
+    delimiter: str,
+    width: int,
+    is_indexed: bool,
 ) -> list[str] | None:
     """Return the names of the columns, None if there are none.
 
@@ -149,9 +172,15 @@ def _header(
         comments: comments before the first row, without their marks.
         delimiter: between the values.
         width: number of columns.
+        is_indexed: whether the first column is the one that a shorter header lacks, as R writes
+            the numbers of rows; otherwise it is the last one, which is empty.
     """
-    complete = [fields + [""] * (width - len(fields)) for fields in titles]
-    lines = [f for f, t in zip(complete, titles, strict=True) if width - len(t) in (0, 1)]
+    near = [fields for fields in titles if abs(width - len(fields)) <= 1]
+    missing = [[""] * (width - len(fields)) for fields in near]
+    lines = [
+        (blank + fields if is_indexed else fields + blank)[:width]
+        for fields, blank in zip(near, missing, strict=True)
+    ]
     if lines:
         units = [parse_unit(field) for field in lines[-1]]
         known = all(unit or field in NO_UNIT for unit, field in zip(units, lines[-1], strict=True))
@@ -160,10 +189,21 @@ def _header(
                 f"{name} [{field}]" if unit else name
                 for name, field, unit in zip(lines[-2], lines[-1], units, strict=True)
             ]
-        return lines[-1]
+        return [_joined([line[k] for line in lines], lines[-1]) for k in range(width)]
     # as numpy.savetxt writes it
     header = split_fields(comments[-1], delimiter) if comments else []
     return header if len(header) == width > 1 else None
+
+
+def _joined(levels: Sequence[str], names: Sequence[str]) -> str:
+    """Return the name of a column of a header of several levels, as pandas writes it.
+
+    Args:
+        levels: of the column.
+        names: of all columns, in the last level.
+    """
+    last = levels[-1]
+    return last if last and names.count(last) == 1 else "_".join(filter(None, levels))
 
 
 def is_number(text: str, point: str = ".") -> bool:
