@@ -38,6 +38,15 @@ CSV_FILES = {  # header and rows as programs write them
     "aligned text": lambda head, rows: "\n".join([head, *rows]).replace(",", "   "),
     "titles": lambda head, rows: "\n".join(["My arm 3", "Rate, 50", "", head, *rows, "# end"]),
     "units": lambda head, rows: "\n".join([head, "s, rad, mrad,Nm,N m", *rows]),
+    "R": lambda head, rows: "\n".join([head, *(f'"{k}",{row}' for k, row in enumerate(rows))]),
+    "levels": lambda head, rows: "\n".join([head.replace("time", ""), "time,,,,", *rows]),
+    "merged": lambda head, rows: "\n".join([head, *(f"{r}\n{r[:4]}5,,,," for r in rows)]),
+    "LabVIEW": lambda head, rows: "\n".join(
+        ["LabVIEW,", "Version,2", "Samples,50,50,50,50,", "End,,,,", head + ",Comment", *rows]
+    ),
+    "quoted": lambda head, rows: "\n".join(
+        [head, *('"' + row.replace(",", '","').replace(".", ",") + '"' for row in rows)]
+    ),
     "cut off": lambda head, rows: "\n".join([head, *rows, "0.0,1.0"]),
 }
 
@@ -58,8 +67,10 @@ def write_csv(path: Path, kind: str, encoding: str = "utf-8-sig", **replaced: st
     return path
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-@pytest.mark.parametrize("kind", CSV_FILES)
+@pytest.mark.parametrize(
+    ("kind", "encoding"),
+    [*((kind, "utf-8-sig") for kind in CSV_FILES), ("tab", "utf-16"), ("aligned text", "utf-16")],
+)
 def test_csv_files_of_all_dialects_are_read(tmp_path: Path, kind: str, encoding: str) -> None:
     path = write_csv(tmp_path / "data.csv", kind, encoding)
     columns = COLUMNS | {"time": "time"}

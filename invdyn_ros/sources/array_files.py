@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,8 @@ import numpy as np
 from invdyn_ros.data.files import reading
 from invdyn_ros.data.lerobot_format import INFO
 from invdyn_ros.sources.array_formats import FORMATS, Contents
-from invdyn_ros.sources.column_names import ALL, Columns, find_columns
+from invdyn_ros.sources.column_names import ALL, Columns, find_columns, parse_columns
+from invdyn_ros.sources.column_units import without_unit
 from invdyn_ros.sources.import_result import recording_names
 from invdyn_ros.sources.zarr_files import is_zarr
 
@@ -49,8 +51,15 @@ class Table(NamedTuple):
         try:
             selected = find_columns(text, default, widths, joints)
         except ValueError as error:
+            names = [name for name, _ in parse_columns(text, default)]
+            texts = [
+                label
+                for label in self.contents.labels
+                if any(fnmatchcase(without_unit(label), name) for name in names)
+            ]
             hint = ", since it has no header; name ranges, such as 0:2" if matrix else ""
-            raise ValueError(f"{self.source}: {error}{hint}") from error
+            problem = f"column '{texts[0]}' holds texts, not numbers" if texts else error
+            raise ValueError(f"{self.source}: {problem}{hint}") from error
         columns = []
         for item in selected:
             if matrix and item.name == MATRIX:

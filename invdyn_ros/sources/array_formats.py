@@ -210,4 +210,5 @@ FORMATS = {
     ".tsv": _CSV,
     ".txt": _CSV,
     ".dat": _CSV,
+    ".lvm": _CSV,
 }

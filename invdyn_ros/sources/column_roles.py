@@ -21,6 +21,7 @@ TIME_NAMES = (
     "rosbagtimestamp",
     "header_stamp",
     "field_header_stamp",
+    "x_value",  # of LabVIEW
 )
 EPISODE_NAMES = (
     "episode",

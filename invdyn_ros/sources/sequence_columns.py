@@ -74,11 +74,12 @@ def find_sequence_columns(
     action = table.find(config.action, default, joints)
     position = table.find(config.position, default, joints)
     velocity = table.find(config.velocity, default, joints) if config.velocity else []
+    time = _time_columns(table, config)
     try:
         unit, action = _actions(action, config)
         position = [_in_si(item, "rad", config) for item in position]
         velocity = [_in_si(item, "rad/s", config) for item in velocity]
-        time, time_unit = _time(table, config)
+        time, time_unit = _time_unit(time, config)
     except ValueError as error:
         raise ValueError(f"{table.source}: {error}") from error
     following = [item._replace(name=NEXT_PREFIX + item.name) for item in [*position, *velocity]]
@@ -156,28 +157,40 @@ def _actions(columns: list[Columns], config: SequenceConfig) -> tuple[ActionUnit
     ]
 
 
-def _time(table: Table, config: SequenceConfig) -> tuple[list[Columns], ColumnUnit | None]:
-    """Return the columns of stamps, none if there is a rate, and their unit.
+def _time_columns(table: Table, config: SequenceConfig) -> list[Columns]:
+    """Return the columns of stamps, or of seconds and nanoseconds; none if there is a rate.
 
     Raises:
         ValueError: there is neither a rate nor a column of stamps.
     """
     if config.rate is not None:
-        return [], None
-    names = table.contents.widths
+        return []
     if config.time is not None:
-        columns = table.find(config.time, config.observations)
-    else:
-        columns = [Columns(name) for name in find_time(names)]
+        return table.find(config.time, config.observations)
+    names = table.contents.widths
+    columns = [Columns(name) for name in find_time(names)]
     if not columns:
+        texts = find_time(table.contents.labels)
+        problem = (
+            f"column '{texts[0]}' holds texts that are no stamps such as 2026-11-30 14:00:00.01"
+            if texts
+            else "no column is named as stamps are"
+        )
         raise ValueError(
-            "no column is named as stamps are; give --rate HZ, or --time COLUMN, one of "
+            f"{table.source}: {problem}; give --rate HZ, or --time COLUMN, one of "
             f"{describe(names)}"
         )
+    return columns
+
+
+def _time_unit(
+    columns: list[Columns], config: SequenceConfig
+) -> tuple[list[Columns], ColumnUnit | None]:
+    """Return the columns of stamps in one unit, and that unit if it is stated."""
     if len(columns) == 2:  # seconds and nanoseconds
         return [columns[0], columns[1]._replace(factor=1e-9)], SECOND
-    unit = unit_of(columns[0].name, "s") if config.time_unit is None else None
-    return columns, unit
+    is_stated = len(columns) == 1 and config.time_unit is None
+    return columns, unit_of(columns[0].name, "s") if is_stated else None
 
 
 def _choice(what: str, text: str, columns: Sequence[Columns]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from invdyn_ros.data.resampling import resample_recording
+from invdyn_ros.data.resampling import GAP_INTERVALS, MIN_GAP, resample_recording
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.array_files import Table, read_tables
 from invdyn_ros.sources.column_names import parse_columns
@@ -26,6 +26,7 @@ from invdyn_ros.sources.transitions import transitions_to_trajectory
 
 MAX_VALUE = 1e12  # of a plausible number in SI units
 FINAL_STATES, NOT_FINITE = "final states", "rows that are not finite"
+EMPTY = "rows without a value of these columns"
 TOO_SHORT = "rows of episodes that are too short"
 NO_ACTION = "final states without an action"
 REPEATED, RESAMPLED = "rows with the stamp of another one", "by resampling"
@@ -68,8 +69,10 @@ def read_episodes(
     names = joint_names or tuple(f"joint_{i + 1}" for i in range(rows.action.shape[1]))
     _check_widths(table.source, rows, names, config)
     changes = Counter[str]()
-    finite, trajectories = _finite(rows, table.source, config), []
-    changes[NOT_FINITE] -= len(rows.row) - len(finite.row)
+    held = _without_empty_rows(rows) if config.rate is None else rows
+    finite, trajectories = _finite(held, table.source, config), []
+    changes[EMPTY] -= len(rows.row) - len(held.row)
+    changes[NOT_FINITE] -= len(held.row) - len(finite.row)
     for episode in _episodes(finite):
         part = _without_repeats(episode, table.source)
         changes[REPEATED] -= len(episode.row) - len(part.row)
@@ -103,6 +106,25 @@ def _check_widths(
             f"{source}: {states} columns of {what} and {actions} of actions, but "
             f"{len(names)} joints ({', '.join(names)}); choose one column of each per joint"
         )
+
+
+def _without_empty_rows(rows: TransitionTable) -> TransitionTable:
+    """Leave out rows of other signals, as programs write that merge topics by their stamps.
+
+    An episode ends where this leaves a gap over which nothing is interpolated.
+    """
+    known = ~np.isnan(rows.state[:, 0])
+    if known.all():
+        return rows
+    known = ~(np.isnan(rows.state).all(1) & np.isnan(rows.action).all(1))
+    kept = np.flatnonzero(known)
+    if len(kept) < 2:
+        return rows
+    last = np.logical_or.reduceat(rows.episode_end, kept)
+    step = np.diff(rows.time[kept])
+    is_gap = step > max(MIN_GAP, GAP_INTERVALS * float(np.median(step)))
+    last[:-1] |= is_gap & (np.diff(kept) > 1)
+    return rows.select(kept)._replace(episode_end=last)
 
 
 def _finite(rows: TransitionTable, where: str, config: SequenceConfig) -> TransitionTable:
