@@ -45,6 +45,13 @@ class Weak(RigidBody):
         return 0.1 * super().predict_target(motion)
 
 
+class Opposite(RigidBody):
+    """A rigid body of a servo whose setpoints lag behind where they should be ahead."""
+
+    def predict_target(self, motion: Tensor) -> Tensor:
+        return -0.1 * super().predict_target(motion)
+
+
 def checker(kind: type[RigidBody], with_urdf: bool = True, **options: Any) -> DriveChecker:
     """Return the checker of an identified model of simulated data."""
     parts = [[excitation(UR5, seed, **options)] for seed in (0, 1)]
@@ -88,13 +95,20 @@ def test_model_with_a_turned_inertia_drives_in_torque_space_only() -> None:
 def test_model_that_follows_badly_is_refused() -> None:
     values = verdict(Weak)
     assert values["unstable_states"] == 0 and values["rollout_rms"] > 0.05
-    assert "tracking error in simulated rollouts" in values["reason"]
+    assert "tracking error in simulated rollouts is" in values["reason"]
 
 
 def test_setpoints_are_only_tried_in_rollouts() -> None:
     values = verdict(RigidBody, unit="rad", action=setpoint)
     assert values["unstable_states"] is None and values["reason"] == ""
     assert values["rollout_rms"] < 0.01
+
+
+def test_model_that_follows_worse_than_plain_setpoints_is_refused() -> None:
+    values = verdict(Opposite, unit="rad", action=setpoint)
+    without_model = values["rollout_rms_without_model"]
+    assert without_model < values["rollout_rms"]
+    assert f"without the model it is {1e3 * without_model:.3g}" in values["reason"]
 
 
 def test_recording_with_actions_that_drive_no_arm_is_not_checked() -> None:

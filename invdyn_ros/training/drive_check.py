@@ -23,7 +23,7 @@ from invdyn_ros.training.inertia_check import InertiaCheck, check_inertia, unsta
 from invdyn_ros.training.reference_body import reference_body
 from invdyn_ros.training.rollouts import Rollouts, desired_motions
 
-MAX_ROLLOUT_RMS = 0.05  # [rad] of a model that may drive
+MAX_ROLLOUT_RMS = 0.05  # [rad] of a model that may drive, which also has less than without it
 GOOD_ROLLOUT_RMS = 0.005  # [rad] with which no other feedback is tried
 MIN_GAIN = 0.8  # of the tracking error, below which feedback in torque space is chosen
 
@@ -91,15 +91,21 @@ class DriveChecker:
         unstable = None if inertia is None else inertia.unstable_states
         if space == "torque":
             unstable = unstable_share(self.body, self.rollouts.nominal_inertia, self.val)
+        error, without_model = errors.get(space), self._error_without_model() if errors else None
         values = {
             "unstable_states": unstable,
             "unstable_through_model": None if inertia is None else inertia.unstable_states,
             "least_eigenvalue": None if inertia is None else inertia.least_eigenvalue,
-            "rollout_rms": errors.get(space),
+            "rollout_rms": error,
+            "rollout_rms_without_model": without_model,
             FEEDBACK_KEY: space,
-            REASON_KEY: _reason(unstable, errors, space),
+            REASON_KEY: _instability(unstable, space) or _inaccuracy(error, without_model),
         }
         return {DRIVE_CHECK_KEY: values}
+
+    def _error_without_model(self) -> float:
+        """Return the RMS tracking error [rad] of setpoints, or of feedback, without a model."""
+        return self.rollouts.rms(None, "torque" if self.has_feedback else "acceleration")
 
     def _check_inertia(self) -> InertiaCheck:
         return check_inertia(self.model, self.val, self.body if self.can_simulate else None)
@@ -127,24 +133,33 @@ def _choose_space(
     return "torque" if is_unstable or is_better else "acceleration"
 
 
-def _reason(
-    unstable: float | None, errors: dict[FeedbackSpace, float], space: FeedbackSpace
-) -> str:
-    """Return why a model may not drive, empty if it may.
+def _instability(unstable: float | None, space: FeedbackSpace) -> str:
+    """Return why the feedback through a model may not drive, empty if it may.
 
     Args:
         unstable: share of states in which the feedback is unstable; None: not known.
-        errors: RMS tracking error in rollouts [rad].
         space: where feedback is added.
     """
-    if unstable:
-        states = f"in {100 * unstable:.3g}% of the validation states "
-        if space == "torque":
-            return states + "feedback through the inertia of the URDF is unstable"
-        return states + "more acceleration changes its action the wrong way"
-    if errors.get(space, 0.0) > MAX_ROLLOUT_RMS:
-        return (
-            f"its tracking error in simulated rollouts is {1e3 * errors[space]:.0f} mrad; "
-            f"{1e3 * MAX_ROLLOUT_RMS:.0f} is allowed"
-        )
+    if not unstable:
+        return ""
+    states = f"in {100 * unstable:.3g}% of the validation states "
+    if space == "torque":
+        return states + "feedback through the inertia of the URDF is unstable"
+    return states + "more acceleration changes its action the wrong way"
+
+
+def _inaccuracy(error: float | None, without_model: float | None) -> str:
+    """Return why a model that tracks badly may not drive, empty if it may.
+
+    Args:
+        error: RMS tracking error in rollouts [rad]; None: not known.
+        without_model: the same without the model [rad].
+    """
+    if error is None or without_model is None:
+        return ""
+    text = f"its tracking error in simulated rollouts is {1e3 * error:.3g} mrad; "
+    if error > without_model:
+        return text + f"without the model it is {1e3 * without_model:.3g}"
+    if error > MAX_ROLLOUT_RMS:
+        return text + f"{1e3 * MAX_ROLLOUT_RMS:.0f} is allowed"
     return ""

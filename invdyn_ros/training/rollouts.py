@@ -51,7 +51,7 @@ class DesiredMotions(NamedTuple):
 class Rollouts:
     """Rollouts of models of one dataset.
 
-    The simulated arm is the reference body with the action delay of the model; the controller is
+    The simulated arm is the reference body with the action delay of its data; the controller is
     that of the live node.
     """
 
@@ -74,11 +74,11 @@ class Rollouts:
         self._nominal_tree = tree
 
     @torch.inference_mode()
-    def rms(self, model: InverseDynamics, space: FeedbackSpace = "acceleration") -> float:
+    def rms(self, model: InverseDynamics | None, space: FeedbackSpace = "acceleration") -> float:
         """Return the RMS tracking error [rad] of a model.
 
         Args:
-            model: model of the same data.
+            model: model of the same data; None: desired positions as setpoints, or no torque.
             space: where the feedback is added: to the acceleration before the model, or through a
                 nominal inertia to its torque.
         """
@@ -86,7 +86,7 @@ class Rollouts:
         q, qd = self.desired.q[:, 0].clone(), self.desired.qd[:, 0].clone()
         step = self.period / self.substeps
         # a held action acts half a period later on average
-        delay = max(0, round((model.meta.action_delay - self.period / 2) / step))
+        delay = max(0, round((self.body.meta.action_delay - self.period / 2) / step))
         actions: list[Tensor] = [controller.rest_action(q)] * delay
         held = max(1, round(INERTIA_STEP / self.period))
         errors = []
@@ -150,13 +150,15 @@ class Rollouts:
 class _Controller:
     """The control law of the live node for K arms at once."""
 
-    def __init__(self, rollouts: Rollouts, model: InverseDynamics, space: FeedbackSpace) -> None:
+    def __init__(
+        self, rollouts: Rollouts, model: InverseDynamics | None, space: FeedbackSpace
+    ) -> None:
         self.rollouts, self.model, self.space = rollouts, model, space
         self.config: FeedbackConfig = rollouts.feedback
         self.integral = torch.zeros_like(rollouts.desired.q[:, 0])
         self.frames: list[Tensor] = []
         # samples by which the plan is ahead of the action, and the rest of the delay
-        self.lead = model.meta.action_delay / rollouts.period
+        self.lead = rollouts.body.meta.action_delay / rollouts.period
 
     def __call__(self, k: int, q: Tensor, qd: Tensor) -> Tensor:
         """Return the actions (K, n) for measured states (K, n) at sample k."""
@@ -194,6 +196,8 @@ class _Controller:
 
     def _predict(self, parts: Sequence[Tensor]) -> Tensor:
         """Return the actions (K, n) for a new frame of motion."""
+        if self.model is None:
+            return parts[0] if is_servo(self.rollouts.body) else torch.zeros_like(parts[0])
         frame, steps = torch.cat(list(parts), dim=-1), self.model.n_obs_steps
         self.frames = [*(self.frames or [frame] * steps), frame][-steps:]
         motion = torch.stack(self.frames, dim=1)

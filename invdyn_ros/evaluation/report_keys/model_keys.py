@@ -161,6 +161,12 @@ DRIVE_CHECK = {
         "rad",
         optional=True,
     ),
+    "drive_check.rollout_rms_without_model": ReportKey(
+        "the same with desired positions as setpoints, or feedback alone as torque; a model with "
+        "a larger error is refused",
+        "rad",
+        optional=True,
+    ),
     "drive_check.feedback": ReportKey(
         "where feedback is added, chosen by the rollouts: to the acceleration before the model, "
         "or through the inertia of the URDF to its torque",
