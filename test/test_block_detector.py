@@ -21,10 +21,11 @@ from invdyn_ros.perception.block_detector import (
 )
 from invdyn_ros.perception.block_pose_in_base import block_pose_in_base
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
-from invdyn_ros.perception.rigid_transforms import rigid_transform
+from invdyn_ros.perception.rigid_transforms import rigid_transform, rotation_angle
+from invdyn_ros.robots.block_markers import BlockMarkers, default_markers
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.robots.scene import block_pose
+from invdyn_ros.robots.scene import SceneBlock, block_pose
 
 NUM_IMAGES = 60  # of each arm
 ARMS = ("ur5", "dofbot")
@@ -131,13 +132,44 @@ def test_unknown_ids_are_ignored() -> None:
     with SceneRenderer(robot, scene) as camera:
         image = camera.render(robot.home, 0.05, poses)
     intrinsics = scene.camera.intrinsics()
-    one, two = (BlockDetector(BlockDetectorConfig(num_blocks=n), intrinsics) for n in (1, 2))
+    one, two = (
+        BlockDetector(BlockDetectorConfig(markers=default_markers(n)), intrinsics) for n in (1, 2)
+    )
     assert [pose.block_id for pose in one.detect(image)] == [0]
     detection = two.detect(image)
     assert [pose.block_id for pose in detection] == [0, 1]
     for pose, T_true in zip(detection, poses, strict=True):
         T, _ = block_pose_in_base(pose.T_camera_block, pose.covariance, scene.camera.T_base_camera)
         assert np.linalg.norm(T[:3, 3] - T_true[:3, 3]) < 3e-3
+
+
+@pytest.mark.parametrize("dictionary", ["DICT_4X4_100", "DICT_5X5_50", "DICT_APRILTAG_36h11"])
+def test_blocks_with_other_markers_have_exact_poses(dictionary: str) -> None:
+    """Also with blank faces, and with the markers in any order."""
+    ids = ((29, 3, 28, None, 12, 5), (7, None, None, None, None, None))
+    blocks = tuple(SceneBlock(f"{i}", BlockMarkers(i, dictionary), (0.4, 0.0, 0.02)) for i in ids)
+    scene = replace(load_scene("ur5"), num_blocks=2, blocks=blocks, pixel_noise=0.0)
+    poses = np.array([block_pose(0.45, -0.06, 0.02, 0.3), block_pose(0.47, 0.05, 0.02, 1.0)])
+    robot = load_robot("ur5")
+    with SceneRenderer(robot, scene) as camera:
+        image = camera.render(robot.home, 0.05, poses)
+    config = BlockDetectorConfig(markers=scene.markers)
+    detection = BlockDetector(config, scene.camera.intrinsics()).detect_with_problems(image)
+    assert [pose.block_id for pose in detection.poses] == [0, 1]
+    assert not detection.unknown_markers and detection.poses[1].marker_ids.tolist() == [7]
+    for pose, T_true in zip(detection.poses, poses, strict=True):
+        T, _ = block_pose_in_base(pose.T_camera_block, pose.covariance, scene.camera.T_base_camera)
+        assert np.linalg.norm(T[:3, 3] - T_true[:3, 3]) < 3e-3
+        assert rotation_angle(T, T_true) < np.radians(3)
+
+
+def test_error_names_a_marker_that_two_blocks_share() -> None:
+    with pytest.raises(ValueError, match="marker 2 is on 2 faces"):
+        BlockDetectorConfig(markers=(BlockMarkers(), BlockMarkers((2, 7, 8, 9, 10, 11))))
+    with pytest.raises(ValueError, match="use one dictionary"):
+        BlockDetectorConfig(markers=(BlockMarkers(), BlockMarkers(dictionary="DICT_5X5_50")))
+    with pytest.raises(ValueError, match="no marker 50 in DICT_4X4_50"):
+        BlockMarkers((50, None, None, None, None, None))
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -151,7 +183,7 @@ def test_two_blocks_with_one_id_are_both_ignored(arm: str) -> None:
     detector = BlockDetector(BlockDetectorConfig(scene.block_size), scene.camera.intrinsics())
     with SceneRenderer(robot, scene) as camera:
         _apply_marker_texture(
-            camera.client, camera.blocks[1], 0
+            camera.client, camera.blocks[1], BlockMarkers()
         )  # the second block is a copy of the first
         for k, rotation in enumerate(Rotation.create_group("O")):
             center = np.mean(scene.area_x), np.mean(scene.area_y), scene.block_size / 2
@@ -164,12 +196,13 @@ def test_two_blocks_with_one_id_are_both_ignored(arm: str) -> None:
                 camera.render(robot.home, 0.05, np.stack([one, other]))
             )
             assert detection.duplicate_ids == (0,) and not detection.poses
-    assert "two blocks with id 0" in (detection.describe_problem(1) or "")
+    assert "two blocks with id 0" in (detection.describe_problem(detector.config) or "")
 
 
 def test_one_block_is_never_reported_as_duplicate(sample: Sample) -> None:
+    detector = sample.detector
     for image in sample.images:
-        assert sample.detector.detect_with_problems(image).describe_problem(1) is None
+        assert detector.detect_with_problems(image).describe_problem(detector.config) is None
 
 
 def test_unknown_block_is_reported_with_the_configured_ids() -> None:
@@ -180,9 +213,11 @@ def test_unknown_block_is_reported_with_the_configured_ids() -> None:
         pose = block_pose(0.45, 0.0, 0.02, 0.3)
         image = camera.render(robot.home, 0.05, np.stack([away, away, away, pose]))
     detection = detector.detect_with_problems(image)
-    assert detection.unknown_ids == (3,)
-    assert detection.describe_problem(1) == (
-        "no configured block in the image, only block 3; use block 0, with markers 0 to 5"
+    assert set(detection.unknown_markers) <= set(BlockMarkers.numbered(3).ids)
+    assert detection.describe_problem(detector.config) == (
+        "no configured block in the image, only marker "
+        f"{detection.unknown_markers[0]}; use a block with markers 0 to 5 of DICT_4X4_50, or "
+        "blocks:="
     )
 
 
@@ -213,7 +248,6 @@ def test_image_of_another_encoding_is_refused(detector: BlockDetector, image: np
     "field",
     [
         {"block_size": 0.0},
-        {"num_blocks": 9},
         {"edge_noise_std": -1.0},
         {"max_reprojection_error": 0},
     ],

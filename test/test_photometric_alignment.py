@@ -18,6 +18,7 @@ from invdyn_ros.perception.photometric_alignment import (
 )
 from invdyn_ros.perception.pose_from_edges import PoseFit
 from invdyn_ros.perception.rigid_transforms import apply_step, rigid_transform, rotation_angle
+from invdyn_ros.robots.block_markers import BlockMarkers
 
 SIZE, SIDE = 0.04, 40.0  # of the block [m], of its marker [px]
 GREY = (225.0, 40.0, 90.0)  # white, black, background
@@ -38,7 +39,7 @@ def frontal_pose(across: float, along: float, x: float = 0.01, y: float = -0.02)
 def render_block(T_bytes: bytes, noise: float) -> np.ndarray:
     """Render an image (480, 640) uint8 of a block: white, black and background as GREY."""
     T, blank = np.frombuffer(T_bytes).reshape(4, 4), np.zeros((480, 640), np.uint8)
-    block_image = BlockImage(blank, [T], 0, SIZE, camera_matrix())
+    block_image = BlockImage(blank, [T], BlockMarkers(), SIZE, camera_matrix())
     layers = sum(block_image._apply_lens(layer) for layer in block_image.render(T).layers)
     white, covered = layers[..., 0], layers[..., 1]
     image = np.full(blank.shape, GREY[2], float)
@@ -61,7 +62,7 @@ def fit(T: np.ndarray) -> PoseFit:
 def test_jacobian_of_residual_matches_finite_differences() -> None:
     """The tolerance is large because an edge is hardly wider than a pixel."""
     T = frontal_pose(0.3, -0.2)
-    block_image = BlockImage(image_of(T), [T], 0, SIZE, camera_matrix())
+    block_image = BlockImage(image_of(T), [T], BlockMarkers(), SIZE, camera_matrix())
     J = block_image.jacobian(T, block_image.render(T))
     for column, step in zip(J.T, np.diag(STEPS), strict=True):
         ends = [block_image.render(apply_step(T, sign * step)).residual for sign in (1, -1)]

@@ -10,18 +10,25 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.pybullet_client import BulletClient
-from invdyn_ros.perception.aruco_cube import FACES, face_corners, face_image, face_normals
+from invdyn_ros.perception.aruco_cube import (
+    face_corners,
+    face_image,
+    face_normals,
+    face_pixels,
+)
+from invdyn_ros.robots.block_markers import FACES, BlockMarkers
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array, Image
 
-FACE_PIXELS = 240  # side of a face in the block's texture [px]
+FACE_PIXELS = 240  # minimum side of a face in the block's texture [px]
 SPINNING_FRICTION = 0.004  # of a pad's contact patch: keeps a held block from turning [m]
 ROLLING_FRICTION = 0.0002  # [m]
 
 
-def block_texture(block: int) -> Image:
-    """Return the six faces of a block side by side, (FACE_PIXELS, 6 FACE_PIXELS) grey."""
-    return np.hstack([face_image(FACES * block + face, FACE_PIXELS) for face in range(FACES)])
+def block_texture(markers: BlockMarkers) -> Image:
+    """Return the six faces of a block side by side, (h, 6 h) grey."""
+    pixels = face_pixels(markers.dictionary, FACE_PIXELS)
+    return np.hstack([face_image(i, pixels, markers.dictionary) for i in markers.ids])
 
 
 def add_block(client: BulletClient, scene: Scene, pose: Array, block: int = 0) -> int:
@@ -31,7 +38,7 @@ def add_block(client: BulletClient, scene: Scene, pose: Array, block: int = 0) -
         client: the PyBullet world.
         scene: size, mass and friction of the block, and whether it carries markers.
         pose: (4, 4) in the base frame.
-        block: index of the block, which determines the ids of its markers.
+        block: index of the block.
 
     Returns:
         The body id of the block.
@@ -48,16 +55,16 @@ def add_block(client: BulletClient, scene: Scene, pose: Array, block: int = 0) -
         rollingFriction=ROLLING_FRICTION,
     )
     if scene.marked:
-        _apply_marker_texture(client, body, block)
+        _apply_marker_texture(client, body, scene.markers[block])
     place_block(client, body, pose)
     return int(body)
 
 
-def _apply_marker_texture(client: BulletClient, body: int, block: int) -> None:
+def _apply_marker_texture(client: BulletClient, body: int, markers: BlockMarkers) -> None:
     """Texture a block with its markers."""
     with tempfile.TemporaryDirectory() as directory:  # PyBullet loads textures from files only
-        file = Path(directory) / f"block_{block}.png"
-        cv2.imwrite(str(file), cv2.cvtColor(block_texture(block), cv2.COLOR_GRAY2BGR))
+        file = Path(directory) / "block.png"
+        cv2.imwrite(str(file), cv2.cvtColor(block_texture(markers), cv2.COLOR_GRAY2BGR))
         texture = client.loadTexture(str(file))
     client.changeVisualShape(body, -1, textureUniqueId=texture)
 

@@ -24,7 +24,6 @@ from invdyn_ros.benchmarks.rendered_blocks import block_scene, render_block_imag
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.evaluation.plots.block_pose_errors import plot_block_pose_errors
 from invdyn_ros.perception.aruco_cube import (
-    FACES,
     MARKER_FRACTION,
     detect_markers_opencv,
     face_normals,
@@ -32,6 +31,7 @@ from invdyn_ros.perception.aruco_cube import (
 )
 from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig, BlockPose
 from invdyn_ros.perception.rigid_transforms import rigid_transform, rotation_angle
+from invdyn_ros.robots.block_markers import FACES
 
 DISTANCE = 0.3  # to which position errors are scaled [m]
 BINS = {  # of a marker's side [px]

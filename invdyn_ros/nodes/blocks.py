@@ -38,6 +38,7 @@ from invdyn_ros.perception.block_detector import (
     describe_duplicate,
 )
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
+from invdyn_ros.robots.block_markers import BlockMarkers
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
@@ -73,7 +74,7 @@ class BlocksNode(DiagnosticNode):
         config = load_parameters(self, BlocksNodeConfig)
         scene = load_scene(config.arm)
         self.detector_config = BlockDetectorConfig(
-            block_size=scene.block_size, num_blocks=max(scene.num_blocks, 1)
+            block_size=scene.block_size, markers=scene.markers or (BlockMarkers(),)
         )
         self.detector: BlockDetector | None = None
         self.camera_info: CameraInfo | None = None
@@ -135,7 +136,7 @@ class BlocksNode(DiagnosticNode):
         detection = self.detector.detect_with_problems(image, last_poses if recent else ())
         poses = detection.poses
         self.last_poses = stamp, poses
-        self.hold(detection.describe_problem(self.detector_config.num_blocks))
+        self.hold(detection.describe_problem(self.detector_config))
         for pose in poses:
             self.publish_pose(pose, header)
         self.publish_markers(detection, header)

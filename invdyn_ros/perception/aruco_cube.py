@@ -6,15 +6,15 @@ calibration_board.py.
 
 from __future__ import annotations
 
+from math import gcd
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-FACES = 6  # block b has the marker ids 6 b (top) to 6 b + 5 (bottom)
+from invdyn_ros.robots.block_markers import DEFAULT_DICTIONARY, load_dictionary
+
 MARKER_FRACTION = 0.8  # side of the marker over side of the block; the rest is a white margin
-DICTIONARY_SIZE = 50  # markers in DICT_4X4_50
-MAX_BLOCKS = DICTIONARY_SIZE // FACES
 
 # Outward normal and x axis of each face, (6, 2, 3): top, the four sides, bottom.
 _FACE_AXES = np.array([
@@ -47,7 +47,7 @@ class MarkerDetections(NamedTuple):
     """Markers detected in an image."""
 
     ids: np.ndarray
-    """(k,) id of each marker in DICT_4X4_50."""
+    """(k,) id of each marker in its dictionary."""
     corners: np.ndarray
     """(k, 4, 2) corners [px], clockwise from the top left of the marker."""
 
@@ -78,38 +78,62 @@ def marker_corners(block_size: float) -> np.ndarray:
     return normal + (face_corners(block_size) - normal) * MARKER_FRACTION
 
 
-def face_image(marker_id: int, pixels: int) -> np.ndarray:
+def face_pixels(dictionary: str, at_least: int) -> int:
+    """Return a side of the image of a face [px] with which every edge lies on a pixel.
+
+    Args:
+        dictionary: name of the dictionary.
+        at_least: smallest side [px].
+    """
+    multiple = _pixel_multiple(dictionary)
+    return multiple * -(-at_least // multiple)
+
+
+def _pixel_multiple(dictionary: str) -> int:
+    """Return the side [px] of which the side of the image of a face must be a multiple."""
+    cells = load_dictionary(dictionary).bits + 2  # with the black border
+    return 10 * cells // gcd(8, cells)  # MARKER_FRACTION is 8 tenths
+
+
+def face_image(
+    marker_id: int | None, pixels: int, dictionary: str = DEFAULT_DICTIONARY
+) -> np.ndarray:
     """Draw the image of one face: the marker and its white margin.
 
     Args:
-        marker_id: id in DICT_4X4_50.
-        pixels: side of the image [px], a multiple of 60 so that every edge lies on a pixel.
+        marker_id: id in the dictionary; None: a blank face.
+        pixels: side of the image [px], as of `face_pixels`.
+        dictionary: name of the dictionary.
 
     Returns:
         (pixels, pixels) uint8.
     """
-    if not 0 <= marker_id < DICTIONARY_SIZE:
-        raise ValueError(f"no marker {marker_id}; DICT_4X4_50 has 0 to {DICTIONARY_SIZE - 1}")
-    if pixels <= 0 or pixels % 60:
+    count, multiple = load_dictionary(dictionary).size, _pixel_multiple(dictionary)
+    if marker_id is not None and not 0 <= marker_id < count:
+        raise ValueError(f"no marker {marker_id}; {dictionary} has 0 to {count - 1}")
+    if pixels <= 0 or pixels % multiple:
         raise ValueError(
-            f"pixels is {pixels}; it must be a positive multiple of 60, for sharp edges"
+            f"pixels is {pixels}; it must be a positive multiple of {multiple}, for sharp edges"
         )
+    if marker_id is None:
+        return np.full((pixels, pixels), 255, np.uint8)
     side = round(pixels * MARKER_FRACTION)
     margin = (pixels - side) // 2
     if hasattr(cv2.aruco, "generateImageMarker"):  # since 4.7
         draw = cv2.aruco.generateImageMarker
     else:
         draw = cv2.aruco.drawMarker  # type: ignore[attr-defined]
-    return np.pad(draw(_dictionary(), marker_id, side), margin, constant_values=255)
+    return np.pad(draw(_dictionary(dictionary), marker_id, side), margin, constant_values=255)
 
 
-def detect_markers(gray: np.ndarray) -> MarkerDetections:
+def detect_markers(gray: np.ndarray, dictionary: str = DEFAULT_DICTIONARY) -> MarkerDetections:
     """Detect the markers in a grey image, with subpixel corners.
 
     Args:
         gray: (H, W) uint8.
+        dictionary: name of the dictionary.
     """
-    ids, quads = detect_markers_opencv(gray)
+    ids, quads = detect_markers_opencv(gray, dictionary=dictionary)
     corners = np.array([_refine_corners(gray, quad) for quad in quads]).reshape(-1, 4, 2)
     distance = np.abs(corners[:, None] - corners[None]).max(axis=(2, 3))  # (k, k)
     apart = distance > DUPLICATE_DISTANCE
@@ -117,12 +141,15 @@ def detect_markers(gray: np.ndarray) -> MarkerDetections:
     return MarkerDetections(ids[~duplicate], corners[~duplicate])
 
 
-def detect_markers_opencv(gray: np.ndarray, subpixel: bool = False) -> MarkerDetections:
+def detect_markers_opencv(
+    gray: np.ndarray, subpixel: bool = False, dictionary: str = DEFAULT_DICTIONARY
+) -> MarkerDetections:
     """Detect the markers in a grey image with OpenCV alone.
 
     Args:
         gray: (H, W) uint8.
         subpixel: whether to refine the corners with cornerSubPix.
+        dictionary: name of the dictionary.
     """
     modern = hasattr(cv2.aruco, "ArucoDetector")
     # up to 4.6, DetectorParameters() returns an object that crashes on use
@@ -131,20 +158,21 @@ def detect_markers_opencv(gray: np.ndarray, subpixel: bool = False) -> MarkerDet
     if subpixel:
         parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
     if modern:
-        detector = cv2.aruco.ArucoDetector(_dictionary(), parameters)
+        detector = cv2.aruco.ArucoDetector(_dictionary(dictionary), parameters)
         quads, ids, _ = detector.detectMarkers(gray)
     else:
         # the default would discard the inner of two nested quads, the marker of a shaded face
         parameters.minMarkerDistanceRate = MIN_QUAD_DISTANCE
-        quads, ids, _ = cv2.aruco.detectMarkers(gray, _dictionary(), parameters=parameters)  # type: ignore[attr-defined]
+        markers = _dictionary(dictionary)
+        quads, ids, _ = cv2.aruco.detectMarkers(gray, markers, parameters=parameters)  # type: ignore[attr-defined]
     if ids is None or len(quads) == 0:
         return MarkerDetections(np.empty(0, int), np.empty((0, 4, 2)))
     corners = np.array([np.asarray(quad, float).reshape(4, 2) for quad in quads])
     return MarkerDetections(np.asarray(ids).ravel().astype(int), corners)
 
 
-def _dictionary() -> cv2.aruco.Dictionary:
-    return cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+def _dictionary(name: str) -> cv2.aruco.Dictionary:
+    return cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
 
 
 def _refine_corners(gray: np.ndarray, quad: np.ndarray) -> np.ndarray:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from pydantic import Field, PositiveFloat
+from pydantic import PositiveFloat
 
 from invdyn_ros.config import Validated
 from invdyn_ros.perception.aruco_cube import (
-    FACES,
-    MAX_BLOCKS,
     MarkerDetections,
     detect_markers,
     detect_markers_opencv,
@@ -30,6 +28,7 @@ from invdyn_ros.perception.pose_disambiguation import (
     transform_hypotheses,
 )
 from invdyn_ros.perception.pose_from_edges import PoseFit, fit_block_poses
+from invdyn_ros.robots.block_markers import FACES, BlockMarkers, check_blocks
 
 UNAMBIGUOUS_COST_GAP = 25.0  # above it, the corners alone determine which pose is correct
 MAX_ROTATION_STD = np.radians(1.0)  # [rad] less certain poses are aligned with the image
@@ -41,17 +40,27 @@ class BlockDetectorConfig(Validated):
 
     block_size: PositiveFloat = 0.04
     """Side of a block [m]; the side of its markers is 0.8 times as long."""
-    num_blocks: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 1
-    """Number of blocks. Block b has the marker ids 6 b to 6 b + 5; other ids are ignored."""
+    markers: tuple[BlockMarkers, ...] = (BlockMarkers(),)
+    """Markers of each block; others are ignored."""
     edge_noise_std: PositiveFloat = 0.07
     """Standard deviation across a side of a large marker [px]."""
     max_reprojection_error: PositiveFloat = 2.0
     """Maximum RMS error of the corners of a marker and of a pose [px]."""
 
+    def __post_init__(self) -> None:
+        """Check that the blocks have one dictionary and different markers."""
+        super().__post_init__()
+        check_blocks(self.markers)
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.markers)
+
 
 @dataclass(frozen=True, eq=False)
 class BlockPose:
-    """Pose of one block: the frame of block b is at its center, z out of the face with id 6 b."""
+    """Pose of one block: its frame is at its center, z out of the top face."""
 
     block_id: int
     T_camera_block: np.ndarray
@@ -73,21 +82,21 @@ class DetectionResult(NamedTuple):
     """Pose of each block with a visible marker, in order of block id."""
     duplicate_ids: tuple[int, ...]
     """Ids that several visible blocks share; these blocks have no pose."""
-    unknown_ids: tuple[int, ...]
-    """Ids of visible blocks beyond the number in the config."""
+    unknown_markers: tuple[int, ...]
+    """Ids of visible markers that are not in the config."""
 
-    def describe_problem(self, num_blocks: int) -> str | None:
-        """Return what is wrong with an image of blocks 0 to `num_blocks` - 1, or None."""
+    def describe_problem(self, config: BlockDetectorConfig) -> str | None:
+        """Return what is wrong with an image of the blocks of a config, or None."""
         if self.duplicate_ids:
             return describe_duplicate(self.duplicate_ids[0])
         if self.poses:
             return None
-        if not self.unknown_ids:
+        if not self.unknown_markers:
             return "no block in the image"
-        last = f"0 to {num_blocks - 1}" if num_blocks > 1 else "0"
+        expected = ", or ".join(map(str, config.markers))
         return (
-            f"no configured block in the image, only block {self.unknown_ids[0]}; use block "
-            f"{last}, with markers 0 to {FACES * num_blocks - 1}"
+            f"no configured block in the image, only marker {self.unknown_markers[0]}; use a "
+            f"block with markers {expected} of {config.markers[0].dictionary}, or blocks:="
         )
 
 
@@ -108,6 +117,14 @@ class BlockDetector:
                 pixel centers at integers.
         """
         self.config = config
+        self._dictionary = config.markers[0].dictionary
+        # index of a marker by its id: that of face f of block b is 6 b + f
+        self._indices = {
+            marker: FACES * block + face
+            for block, markers in enumerate(config.markers)
+            for face, marker in enumerate(markers.ids)
+            if marker is not None
+        }
         if not isinstance(camera, CameraIntrinsics):
             camera = CameraIntrinsics(camera)
         self.intrinsics = camera
@@ -134,7 +151,7 @@ class BlockDetector:
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         before = {pose.block_id: pose.hypotheses for pose in previous}
         detect = detect_markers_opencv if self.intrinsics.is_distorted else detect_markers
-        markers = detect(gray)
+        markers, unknown = self._select_known(detect(gray, dictionary=self._dictionary))
         poses, duplicates = [], []
         for block_id in range(self.config.num_blocks):
             pose, is_duplicate = self._detect_block(
@@ -142,8 +159,16 @@ class BlockDetector:
             )
             poses += [pose] if pose is not None else []
             duplicates += [block_id] if is_duplicate else []
-        unknown = markers.ids[markers.ids >= FACES * self.config.num_blocks] // FACES
-        return DetectionResult(poses, tuple(duplicates), tuple(np.unique(unknown).tolist()))
+        return DetectionResult(poses, tuple(duplicates), unknown)
+
+    def _select_known(
+        self, detections: MarkerDetections
+    ) -> tuple[MarkerDetections, tuple[int, ...]]:
+        """Return the markers of the config by their index, and the ids of others."""
+        indices = np.array([self._indices.get(marker, -1) for marker in detections.ids.tolist()])
+        known = indices >= 0
+        unknown = tuple(np.unique(detections.ids[~known]).tolist())
+        return MarkerDetections(indices[known], detections.corners[known]), unknown
 
     def _detect_block(
         self,
@@ -163,8 +188,9 @@ class BlockDetector:
                 return None, False
             rectified = view.rectify(gray)
             before = transform_hypotheses(previous, view.pose_in_view)
+            detections, _ = self._select_known(detect_markers(rectified, self._dictionary))
             pose, is_duplicate = BlockDetector(self.config, view.camera_matrix)._detect_block(
-                block_id, detect_markers(rectified), rectified, before
+                block_id, detections, rectified, before
             )
             return pose and _pose_in_camera(pose, view), is_duplicate
         if self._is_duplicate(ids[of_block], corners[of_block]):
@@ -175,7 +201,9 @@ class BlockDetector:
             return None, False
         observed = ids[of_block][fits[0].inliers], corners[of_block][fits[0].inliers]
         best, ranked = self._select_pose(fits, observed[0], gray, previous)
-        return BlockPose(block_id, best.T_camera_block, best.covariance, *observed, ranked), False
+        ids = np.array([self.config.markers[block_id].ids[face] for face in observed[0] % FACES])
+        T, covariance = best.T_camera_block, best.covariance
+        return BlockPose(block_id, T, covariance, ids, observed[1], ranked), False
 
     def _fit_poses(self, ids: np.ndarray, corners: np.ndarray) -> list[PoseFit]:
         """Return poses of a block that explain the corners (k, 4, 2) [px] of its markers."""
@@ -208,7 +236,9 @@ class BlockDetector:
         if len(ids) == 1 and (ambiguous or variance > MAX_ROTATION_STD**2):
             previous_hypotheses = [hypothesis.T_camera_block for hypothesis in previous]
             size, k = self.config.block_size, self.camera_matrix
-            fits = align_poses(fits, previous_hypotheses, int(ids[0]), gray, size, k)
+            block, face = divmod(int(ids[0]), FACES)
+            markers = self.config.markers[block]
+            fits = align_poses(fits, previous_hypotheses, face, gray, size, k, markers)
             costs = np.array([fit.cost for fit in fits]) + tracking_costs(fits, previous)
         return rank_hypotheses(fits, costs)
 

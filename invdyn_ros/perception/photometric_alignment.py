@@ -16,13 +16,20 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from invdyn_ros.perception.aruco_cube import FACES, face_corners, face_image, face_normals
+from invdyn_ros.perception.aruco_cube import (
+    face_corners,
+    face_image,
+    face_normals,
+    face_pixels,
+)
 from invdyn_ros.perception.levenberg_marquardt import minimize_pose
 from invdyn_ros.perception.pose_from_edges import PoseFit, project
 from invdyn_ros.perception.rigid_transforms import rigid_transform
+from invdyn_ros.robots.block_markers import BlockMarkers
 
 NO_DISTORTION = np.zeros(5)
-TEXTURE_SIZE = 60  # side of the image of a face [px]
+DEFAULT_MARKERS = BlockMarkers()
+TEXTURE_SIZE = 60  # minimum side of the image of a face [px]
 COARSE_SAMPLES, FINE_SAMPLES = 2, 4  # rendered samples per pixel and axis: selection, alignment
 LENS_BLUR_STD = 0.7  # standard deviation of the blur of a typical lens [px]
 BACKGROUND_MARGIN = 2  # width of the compared background around the block [px]
@@ -62,7 +69,7 @@ class BlockImage:
         self,
         gray: np.ndarray,
         poses: list[np.ndarray],
-        block_id: int,
+        markers: BlockMarkers,
         block_size: float,
         camera_matrix: np.ndarray,
     ) -> None:
@@ -71,11 +78,11 @@ class BlockImage:
         Args:
             gray: (H, W) uint8.
             poses: candidate poses (4, 4) that the crop must contain.
-            block_id: index of the block, which determines the ids of its markers.
+            markers: markers of the block.
             block_size: side of the block [m].
             camera_matrix: (3, 3) [px].
         """
-        self.block_id, self.block_size = block_id, block_size
+        self.markers, self.block_size = markers, block_size
         self.camera_matrix = camera_matrix
         self.samples = FINE_SAMPLES
         self.corners = face_corners(block_size)
@@ -154,8 +161,9 @@ class BlockImage:
     def _render_face(self, T: np.ndarray, face: int) -> np.ndarray:
         """Render a face of a block at T (4, 4), (h, w, 2) with `samples` per pixel and axis."""
         h, w = self.crop.shape
-        square = TEXTURE_SIZE * np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) - 0.5
-        white = face_image(FACES * self.block_id + int(face), TEXTURE_SIZE)
+        size = face_pixels(self.markers.dictionary, TEXTURE_SIZE)
+        square = size * np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) - 0.5
+        white = face_image(self.markers.ids[face], size, self.markers.dictionary)
         white = white.astype(np.float32) / 255
         texture = np.dstack([white, np.ones_like(white)])
         outline = self._outline(T)[face] - self.origin
@@ -173,29 +181,30 @@ class BlockImage:
 def align_poses(
     fits: list[PoseFit],
     previous: list[np.ndarray],
-    marker_id: int,
+    face: int,
     gray: np.ndarray,
     block_size: float,
     camera_matrix: np.ndarray,
+    markers: BlockMarkers = DEFAULT_MARKERS,
 ) -> list[PoseFit]:
     """Align poses of a block with one visible marker to the image.
 
     Args:
         fits: poses that explain the corners, at least one.
         previous: poses (4, 4) in the previous image; if there are none, more tilts are tried.
-        marker_id: id of the marker.
+        face: face with the visible marker.
         gray: (H, W) uint8.
         block_size: side of the block [m].
         camera_matrix: (3, 3) [px] of a camera without distortion.
+        markers: markers of the block.
 
     Returns:
         Aligned poses with their covariance and cost, the best first.
     """
-    block_id, face = divmod(marker_id, FACES)
     starts = [fit.T_camera_block for fit in fits] + previous
     if not previous and tilt_angle(starts[0], face, block_size) < FRONTAL_TILT:
         starts += tilted_poses(starts[0], face, block_size)
-    image = BlockImage(gray, starts, block_id, block_size, camera_matrix)
+    image = BlockImage(gray, starts, markers, block_size, camera_matrix)
     if not image.crop.size:
         return fits
     image.samples = COARSE_SAMPLES

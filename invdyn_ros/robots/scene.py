@@ -9,10 +9,23 @@ import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from invdyn_ros.config import Validated
+from invdyn_ros.robots.block_markers import BlockMarkers, default_markers
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.typing import Array
 
 CAMERA_RATE = 10.0  # minimum frame rate of the simulated camera [Hz]
+
+
+@dataclass(frozen=True)
+class SceneBlock(Validated):
+    """One of the blocks of a scene."""
+
+    name: str
+    """Name in messages."""
+    markers: BlockMarkers
+    """Markers on its faces."""
+    goal: tuple[float, float, float]
+    """Goal position of its centre [m]."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +38,16 @@ class Scene(Validated):
     """Edge length of a block [m]."""
     num_blocks: NonNegativeInt = 1
     """Number of blocks; 0 for an empty table."""
+    blocks: tuple[SceneBlock, ...] = ()
+    """The blocks; empty: blocks with the default markers and the goal of the scene."""
+    target: NonNegativeInt = 0
+    """Index of the block to grasp."""
     area_x: tuple[float, float] = (0.375, 0.575)
     """Range of the x coordinate of a block's centre [m]."""
     area_y: tuple[float, float] = (-0.1, 0.1)
     """Range of the y coordinate of a block's centre [m]."""
     goal: tuple[float, float, float] = (0.425, -0.165, 0.02)
-    """Goal position of the block's centre [m]."""
+    """Goal position of the centre of the block to grasp [m]."""
     block_mass: PositiveFloat = 0.05
     """Mass of a block [kg]."""
     friction: PositiveFloat = 0.9
@@ -53,6 +70,18 @@ class Scene(Validated):
     """RGB of the wall at the horizon, 0 to 255; it is darker above."""
     block_color: tuple[float, float, float] = (216.0, 92.0, 60.0)
     """RGB of a block without markers, 0 to 255."""
+
+    @property
+    def all_blocks(self) -> tuple[SceneBlock, ...]:
+        """All blocks, also those with default markers."""
+        default = default_markers(0 if self.blocks else self.num_blocks)
+        numbered = (SceneBlock(f"block {b}", m, self.goal) for b, m in enumerate(default))
+        return self.blocks or tuple(numbered)
+
+    @property
+    def markers(self) -> tuple[BlockMarkers, ...]:
+        """Markers of each block."""
+        return tuple(block.markers for block in self.all_blocks)
 
     def sample_block_pose(self, rng: np.random.Generator) -> Array:
         """Sample the pose (4, 4) of a block that lies flat in the area, at any yaw."""
