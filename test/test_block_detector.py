@@ -8,11 +8,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from rendered_lens import render_cube
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.pybullet_scene import _apply_marker_texture
 from invdyn_ros.arms.rendering import SceneRenderer
+from invdyn_ros.benchmarks.lens_images import render_cube
 from invdyn_ros.perception import block_overlay
 from invdyn_ros.perception.block_detector import (
     BlockDetector,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rendered_lens import render_cube
 from scipy.spatial.transform import Rotation
 
+from invdyn_ros.benchmarks.lens_images import render_cube
 from invdyn_ros.perception.aruco_cube import marker_corners
 from invdyn_ros.perception.block_detector import (
     BlockDetector,

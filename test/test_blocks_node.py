@@ -11,7 +11,6 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from node_probe import IMAGES, START, TICK, UR5, stamps
-from rendered_lens import render_cube
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -19,6 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.pybullet_scene import _apply_marker_texture
 from invdyn_ros.arms.rendering import SceneRenderer
+from invdyn_ros.benchmarks.lens_images import render_cube
 from invdyn_ros.data.image_codec import encode_image
 from invdyn_ros.nodes.blocks import BlocksNode
 from invdyn_ros.nodes.camera_info import camera_info_message

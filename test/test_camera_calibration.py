@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
-from rendered_lens import BACKGROUND, pixel_rays, render_plane, shrink
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros import cli
+from invdyn_ros.benchmarks.lens_images import BACKGROUND, pixel_rays, render_plane, shrink
 from invdyn_ros.cli import calibrate, print_board
 from invdyn_ros.data.image_codec import encode_image
 from invdyn_ros.perception.calibration_board import (

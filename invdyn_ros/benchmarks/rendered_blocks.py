@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from invdyn_ros.arms.domain_randomization import load_randomization, randomize_scene
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.perception.aruco_cube import MARKER_FRACTION
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.perception.rigid_transforms import rigid_transform
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.registry import load_scene
@@ -36,6 +37,8 @@ class BlockImageSample(NamedTuple):
     """(4, 4) true pose of the block."""
     side: float
     """Side of a marker seen from the front at the distance of the block's center [px]."""
+    lens: CameraIntrinsics
+    """Intrinsics of the camera."""
     frame: int
     """Index of the image of this block."""
 
@@ -66,6 +69,7 @@ def render_block_images(
     )
     fine_scene = replace(scene, camera=fine, blur=0.0, pixel_noise=0.0)
     rng, pixel_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    intrinsics = CameraIntrinsics(lens.intrinsics(), width=lens.width, height=lens.height)
     with SceneRenderer(robot, fine_scene, seed) as camera:
         for block in range(blocks):
             light = randomize_scene(scene, level, seed, block).light
@@ -78,11 +82,16 @@ def render_block_images(
                 blurred = cv2.GaussianBlur(blurred, (0, 0), scene.blur)
                 noisy = blurred + pixel_rng.normal(0.0, pixel_std, blurred.shape)
                 image = np.clip(np.round(noisy), 0, 255).astype(np.uint8)
-                yield BlockImageSample(image, T, side, frame)
-                T = T @ rigid_transform(
-                    Rotation.from_rotvec(ROTATION_STD * rng.standard_normal(3)).as_matrix(),
-                    TRANSLATION_STD * rng.standard_normal(3),
-                )
+                yield BlockImageSample(image, T, side, intrinsics, frame)
+                T = move_block(T, rng)
+
+
+def move_block(T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the pose (4, 4) of a block that was at T (4, 4) in the previous image."""
+    return T @ rigid_transform(
+        Rotation.from_rotvec(ROTATION_STD * rng.standard_normal(3)).as_matrix(),
+        TRANSLATION_STD * rng.standard_normal(3),
+    )
 
 
 def sample_block_pose(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, float]:

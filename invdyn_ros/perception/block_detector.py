@@ -165,7 +165,8 @@ class BlockDetector:
         self, detections: MarkerDetections
     ) -> tuple[MarkerDetections, tuple[int, ...]]:
         """Return the markers of the config by their index, and the ids of others."""
-        indices = np.array([self._indices.get(marker, -1) for marker in detections.ids.tolist()])
+        known_ids = [self._indices.get(marker, -1) for marker in detections.ids.tolist()]
+        indices = np.array(known_ids, int)
         known = indices >= 0
         unknown = tuple(np.unique(detections.ids[~known]).tolist())
         return MarkerDetections(indices[known], detections.corners[known]), unknown

@@ -18,6 +18,8 @@ DISTORTION_SIZES = {
 """Number of distortion coefficients of each model, named as in `sensor_msgs/CameraInfo`."""
 MAX_PIXELS, MAX_COEFFICIENT = 1e6, 1e4  # of values that a camera may have
 ROTATION_TOLERANCE = 1e-2  # of R R^T from the identity; files have rounded values
+MAX_NEWTON_STEPS, PIXEL_TOLERANCE = 20, 1e-5  # for the rays of pixels; [px]
+MIN_DETERMINANT = 1e-3  # of the magnification, over that without distortion
 MAX_TANGENT = 50.0  # of the angle to the optical axis; beyond it, a pixel has no pinhole image
 
 
@@ -130,19 +132,41 @@ class CameraIntrinsics:
     def undistort(self, pixels: Array) -> Array:
         """Return the rays (..., 3) with z = 1 of pixels (..., 2); NaN where there is none."""
         flat = np.asarray(pixels, float).reshape(-1, 1, 2)
-        undistort = (
-            cv2.fisheye.undistortPoints
-            if self.distortion_model == EQUIDISTANT
-            else cv2.undistortPoints
-        )
-        normalized = (
-            np.asarray(undistort(flat, self.camera_matrix, self._distortion))
-            if flat.size
-            else flat
-        )
-        rays = np.dstack([normalized, np.ones(normalized.shape[:2])])
-        rays[np.abs(normalized).max(axis=2) > MAX_TANGENT] = np.nan
-        return np.asarray(rays).reshape(*np.shape(pixels)[:-1], 3)
+        if not flat.size:
+            return np.empty((*np.shape(pixels)[:-1], 3))
+        if self.distortion_model == EQUIDISTANT:
+            normalized = cv2.fisheye.undistortPoints(flat, self.camera_matrix, self._distortion)
+        else:
+            normalized = cv2.undistortPoints(flat, self.camera_matrix, self._distortion)
+        rays: Array = np.ones((len(flat), 3))
+        rays[:, :2] = np.reshape(normalized, (-1, 2))
+        if self.distortion_model != EQUIDISTANT and self.distortion.any():
+            self._polish(rays, flat[:, 0])
+        rays[~(np.abs(rays).max(axis=1) <= MAX_TANGENT)] = np.nan
+        return rays.reshape(*np.shape(pixels)[:-1], 3)
+
+    def _polish(self, rays: Array, pixels: Array) -> None:
+        """Improve rays (n, 3) of pixels (n, 2) in place: OpenCV stops after five iterations.
+
+        Where a lens folds the image over, some pixels have no ray.
+        """
+        zero, k = np.zeros(3), self.camera_matrix
+        todo = np.arange(len(rays))
+        for _ in range(MAX_NEWTON_STEPS):
+            projected, J = cv2.projectPoints(rays[todo], zero, zero, k, self._distortion)
+            error = pixels[todo] - np.reshape(projected, (-1, 2))
+            going = np.abs(error).max(axis=1) > PIXEL_TOLERANCE
+            todo, error = todo[going], error[going]
+            if not todo.size:
+                return
+            D = np.reshape(J, (-1, 2, np.shape(J)[1]))[going, :, 3:5]  # by x and y of the ray
+            det = D[:, 0, 0] * D[:, 1, 1] - D[:, 0, 1] * D[:, 1, 0]
+            regular = np.abs(det) > MIN_DETERMINANT * k[0, 0] * k[1, 1]
+            rays[todo[~regular]] = np.nan
+            todo, error, D, det = todo[regular], error[regular], D[regular], det[regular]
+            rays[todo, 0] += (D[:, 1, 1] * error[:, 0] - D[:, 0, 1] * error[:, 1]) / det
+            rays[todo, 1] += (D[:, 0, 0] * error[:, 1] - D[:, 1, 0] * error[:, 0]) / det
+        rays[todo] = np.nan
 
     def resampled(
         self, origin: tuple[int, int], scale: tuple[float, float], size: tuple[int, int]

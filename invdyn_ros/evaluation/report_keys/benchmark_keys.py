@@ -57,16 +57,19 @@ def _errors(name: str, text: str, unit: str) -> dict[str, ReportKey]:
 COLUMNS: Mapping[str, Keys] = {
     **IDENTIFICATION_COLUMNS,
     "block_detection": {
-        "n": ReportKey("images of blocks of that size"),
+        "n": ReportKey("images of blocks of that size or condition"),
         "detected": ReportKey("images in which the block was detected", "%"),
-        **_errors("xy", "error across the line of sight", "mm at 0.5 m"),
-        **_errors("z", "error along the line of sight", "mm at 0.5 m"),
+        **_errors("xy", "error across the line of sight", "mm at 0.3 m"),
+        **_errors("z", "error along the line of sight", "mm at 0.3 m"),
         **_errors("deg", "error of the rotation", "deg"),
-        "flips": ReportKey("detections with the wrong one of two poses that look alike", "%"),
-        "flips low": ReportKey(LOW, "%"),
-        "flips high": ReportKey(HIGH, "%"),
+        "flips": ReportKey(
+            "detections with the wrong one of two poses that look alike", "%", optional=True
+        ),
+        "flips low": ReportKey(LOW, "%", optional=True),
+        "flips high": ReportKey(HIGH, "%", optional=True),
         "in 50%": ReportKey("errors inside the predicted 50% ellipsoid", "%", optional=True),
         "in 95%": ReportKey("errors inside the predicted 95% ellipsoid", "%", optional=True),
+        "xyz in 95%": ReportKey("the same of the position alone", "%", optional=True),
         "ms": ReportKey("duration of a detection, median", "ms"),
     },
     "closed_loop": {

@@ -24,10 +24,7 @@ def pixel_rays(lens: CameraIntrinsics, part: tuple[slice, slice] | None = None) 
         for s in part or (slice(0, lens.height), slice(0, lens.width))
     )
     pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
-    rays = lens.undistort(pixels)
-    if lens.distortion_model != "equidistant":  # OpenCV stops after five iterations
-        rays[..., :2] += (pixels - lens.project(rays)) / lens.camera_matrix[[0, 1], [0, 1]]
-    return rays.astype(np.float32)
+    return lens.undistort(pixels).astype(np.float32)
 
 
 def render_plane(
@@ -67,7 +64,13 @@ def shrink(canvas: np.ndarray) -> np.ndarray:
 
 
 def render_cube(T: np.ndarray, lens: CameraIntrinsics, side: float = 0.04) -> np.ndarray:
-    """Render block 0 at T (4, 4) in the optical frame, (H, W, 3) RGB."""
+    """Render block 0 in front of a uniform background, (H, W, 3) RGB.
+
+    Args:
+        T: (4, 4) pose of the block in the optical frame.
+        lens: the camera.
+        side: of the block [m].
+    """
     corners, normals = face_corners(side) @ T[:3, :3].T + T[:3, 3], face_normals() @ T[:3, :3].T
     outline = lens.project(corners.reshape(-1, 3))
     low = np.clip(outline.min(axis=0) - 4, 0, lens.size).astype(int)
