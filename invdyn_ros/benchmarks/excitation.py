@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from invdyn_ros.evaluation.arm_identification import (
     VALIDATION,
     IdentifiedArm,
     identify_arm,
+    validation_motion,
 )
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.checkpoint import load
@@ -36,6 +38,7 @@ from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.excitation.design import ExcitationDesign, design_excitation
+from invdyn_ros.sources.guarded_run import GuardedArm, GuardedRun
 
 RATED_PAYLOADS = {"ur5": 5.0, "ur5e": 5.0, "ur10": 10.0, "kuka_iiwa": 14.0, "dofbot": 0.2}  # [kg]
 MEDIUM_PAYLOAD = 1.0  # [kg], or half of the rated one
@@ -78,7 +81,7 @@ def measure_excitation(config: ExcitationBenchmarkConfig) -> dict[str, Any]:
     )
 
 
-def count_violations(robot: Robot, result: IdentifiedArm, tool_speed: float) -> Tally:
+def count_violations(robot: Robot, result: IdentifiedArm[GuardedRun], tool_speed: float) -> Tally:
     """Return the violations of all limits in all runs.
 
     Args:
@@ -109,9 +112,13 @@ def _measure(robot: Robot, payload: float, config: ExcitationBenchmarkConfig) ->
     obstacles = load_arm_obstacles(robot.name)
     designed = design_excitation(robot, design, obstacles)
     design_seconds = time.monotonic() - start
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        result = identify_arm(robot, designed.motion, design, obstacles, folder, config.width)
+    validation = validation_motion(robot, design, obstacles)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        arm = stack.enter_context(
+            GuardedArm(robot, payload, obstacles, design.tool_speed, config.seed)
+        )
+        result = identify_arm(robot, arm, designed.motion, validation, folder, config.width)
         model = load(folder / CHECKPOINT)
         report = evaluate(model, read_dataset(folder / VALIDATION).trajectories)
         assert isinstance(model, RigidBody)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +22,16 @@ from invdyn_ros.evaluation.arm_identification import (
     CHECKPOINT,
     VALIDATION,
     IdentifiedArm,
+    MotionArm,
     identify_arm,
+    validation_motion,
 )
+from invdyn_ros.evaluation.launched_arm import LaunchedArm
 from invdyn_ros.models.drive_check import refusal
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.excitation.design import ExcitationDesign
+from invdyn_ros.sources.guarded_run import GuardedArm, GuardedRun, MotionRun
 from invdyn_ros.sources.source import DEFAULT_ARM, arm_name
 
 MOTION_FILE = "excitation.npz"
@@ -34,7 +39,7 @@ MOTION_FILE = "excitation.npz"
 
 @dataclass(frozen=True)
 class IdentifyArmOptions(OutputOptions, Validated):
-    """Excite a simulated arm, identify it, validate on another kind of motion, and export."""
+    """Excite an arm, identify it, validate on another kind of motion, and export."""
 
     out: Path
     """Folder to write: excitation, recordings, checkpoint, report, URDF, MJCF and C."""
@@ -47,6 +52,9 @@ class IdentifyArmOptions(OutputOptions, Validated):
     motion: Path | None = None
     """Excitation of 'invdyn excite', for the same obstacles, payload and tool speed; default: a
     new one."""
+    launch: tuple[str, ...] = ()
+    """Launch arguments of the graph 'play_motion' that drives the arm, such as target:=real;
+    default: a simulated arm without nodes."""
     width: Fraction = 0.1
     """Relative width of the 95% intervals at which the excitation ends: half the width of each
     by the base parameter, or by what takes 1% of the effort limit if that is more."""
@@ -62,20 +70,37 @@ def main(argv: list[str] | None = None) -> int:
     around = obstacles_option(options.obstacles, robot)
     options.out.mkdir(parents=True, exist_ok=True)
     motion = _motion(options, robot, around)
-    with tqdm(total=round(motion.duration), desc="excitation", unit="s", file=sys.stderr) as bar:
+    validation = validation_motion(robot, options.design, around)
+    with ExitStack() as stack:
+        arm = stack.enter_context(_arm(options, robot, around))
+        bar = stack.enter_context(
+            tqdm(total=round(motion.duration), desc="excitation", unit="s", file=sys.stderr)
+        )
 
         def show(seconds: float, width: float | None) -> None:
             bar.update(seconds)
             if width is not None:
                 bar.set_postfix(width=f"{width:.3g}", until=options.width)
 
-        result = identify_arm(
-            robot, motion, options.design, around, options.out, options.width, show
-        )
+        result = identify_arm(robot, arm, motion, validation, options.out, options.width, show)
     print(_summary(result, options))
     _report_and_export(options, robot)
     print(f"{options.out}: done in {time.monotonic() - start:.0f} s")
     return 0
+
+
+def _arm(
+    options: IdentifyArmOptions, robot: Robot, obstacles: Obstacles
+) -> AbstractContextManager[MotionArm[MotionRun]]:
+    """Return the arm that follows the motions."""
+    design = options.design
+    if not options.launch:
+        return GuardedArm(robot, design.payload, obstacles, design.tool_speed, design.seed)
+    words = [*options.launch]
+    words += [f"arm:={options.arm}"] if options.arm else []
+    words += [f"urdf:={options.urdf}"] if options.urdf else []
+    words += [f"obstacles:={options.obstacles}"] if options.obstacles else []
+    return nullcontext(LaunchedArm(words, options.out))
 
 
 def _motion(options: IdentifyArmOptions, robot: Robot, obstacles: Obstacles) -> JointMotion:
@@ -95,7 +120,7 @@ def _motion(options: IdentifyArmOptions, robot: Robot, obstacles: Obstacles) -> 
     return designed.motion
 
 
-def _summary(result: IdentifiedArm, options: IdentifyArmOptions) -> str:
+def _summary(result: IdentifiedArm[MotionRun], options: IdentifyArmOptions) -> str:
     """Return what happened in a few lines."""
     seconds = sum(run.trajectory.time[-1] - run.trajectory.time[0] for run in result.runs)
     lines = [f"excitation of {seconds:.0f} s"]
@@ -103,8 +128,9 @@ def _summary(result: IdentifiedArm, options: IdentifyArmOptions) -> str:
         is_narrow = result.width <= options.width
         lines[0] += f"; widest interval {100 * result.width:.2g}% of its parameter"
         lines[0] += "" if is_narrow else f", not yet {100 * options.width:.2g}%"
-    contacts = sum(run.contacts for run in result.all_runs)
-    lines.append(f"contacts: {contacts} control steps")
+    simulated = [run for run in result.all_runs if isinstance(run, GuardedRun)]
+    if simulated:
+        lines.append(f"contacts: {sum(run.contacts for run in simulated)} control steps")
     rms = 1e3 * result.validation.rms
     lines.append(f"from point to point, driven with the model: {rms:.2f} mrad RMS")
     if reason := refusal(result.model.meta.data):

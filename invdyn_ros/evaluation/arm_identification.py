@@ -1,38 +1,32 @@
-"""Identification of a simulated arm from nothing: excite, record, identify, validate.
+"""Identification of an arm from nothing: excite, record, identify, validate.
 
-The first part of the excitation is slow and driven with the URDF and plausible friction. After
-each part the parameters are identified from all parts so far, and an arm that takes torques is
-driven with them in the next part. It ends as soon as the intervals of all base parameters are
-narrow.
+The first part of the excitation is slow. After each part the parameters are identified from all
+parts so far, and the arm is driven with them in the next part. It ends as soon as the intervals of
+all base parameters are narrow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from invdyn_ros.control.joint_motion import JointMotion
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.models.base_parameters import find_base_parameters
-from invdyn_ros.models.drive_check import chosen_feedback, refusal
+from invdyn_ros.models.drive_check import refusal
 from invdyn_ros.models.identification_report import Z95
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
-from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation.design import ExcitationDesign
 from invdyn_ros.sources.excitation.motion_check import MotionCheck
 from invdyn_ros.sources.excitation.optimal import FisherInformation
 from invdyn_ros.sources.excitation.point_to_point import point_to_point
-from invdyn_ros.sources.guarded_run import (
-    DrivingModel,
-    GuardedArm,
-    GuardedRun,
-    nominal_driving_model,
-)
+from invdyn_ros.sources.guarded_run import MotionRun
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 from invdyn_ros.typing import Array
@@ -44,7 +38,28 @@ NUM_STATES = 500  # random states that tell the torque of a base parameter
 RECORDING, VALIDATION, CHECKPOINT = "recording", "validation", "checkpoint"  # folders
 
 
-class IdentifiedArm(NamedTuple):
+RunT = TypeVar("RunT", bound=MotionRun)
+RunT_co = TypeVar("RunT_co", bound=MotionRun, covariant=True)
+
+
+class MotionArm(Protocol[RunT_co]):
+    """An arm that follows motions, simulated or in a live graph."""
+
+    def run(self, motion: JointMotion, checkpoint: Path | None) -> RunT_co:
+        """Move to the start of a motion, follow it, and return the recording of the motion.
+
+        Args:
+            motion: the motion.
+            checkpoint: folder of the model that drives the arm; None: none is identified yet.
+
+        Raises:
+            ValueError: the arm stopped.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class IdentifiedArm(Generic[RunT]):
     """Result of an identification.
 
     Attributes:
@@ -55,32 +70,32 @@ class IdentifiedArm(NamedTuple):
     """
 
     model: InverseDynamics
-    runs: list[GuardedRun]
-    validation: GuardedRun
+    runs: list[RunT]
+    validation: RunT
     width: float | None
 
     @property
-    def all_runs(self) -> list[GuardedRun]:
+    def all_runs(self) -> list[RunT]:
         """All runs, that of the validation last."""
         return [*self.runs, self.validation]
 
 
 def identify_arm(
     robot: Robot,
+    arm: MotionArm[RunT],
     motion: JointMotion,
-    design: ExcitationDesign,
-    obstacles: Obstacles,
+    validation: JointMotion,
     folder: Path,
     largest_width: float,
     on_part: Callable[[float, float | None], None] = lambda seconds, width: None,
-) -> IdentifiedArm:
-    """Drive a simulated arm, identify it and validate the model; write data and checkpoint.
+) -> IdentifiedArm[RunT]:
+    """Drive an arm, identify it and validate the model; write data and checkpoint.
 
     Args:
         robot: the arm.
+        arm: follows the motions.
         motion: excitation.
-        design: what it was designed for.
-        obstacles: table and boxes.
+        validation: motion of another kind.
         folder: gets the folders RECORDING, VALIDATION and CHECKPOINT.
         largest_width: relative width of the intervals at which the excitation ends.
         on_part: called after each part with its duration [s] and the width.
@@ -89,34 +104,37 @@ def identify_arm(
         ValueError: the safety limits stopped the arm.
     """
     widths = IntervalWidths(robot)
-    driver, runs, width = nominal_driving_model(robot, design.payload), [], None
-    with GuardedArm(robot, design.payload, obstacles, design.tool_speed, design.seed) as arm:
-        for number in range(motion.num_parts):
-            part = motion.part(number)
-            runs.append(arm.run(part, driver))
-            model = _identify(robot, runs, folder)
-            if model.identification is not None:
-                width = widths.largest(model.identification)
-                driver = identified_driving_model(folder / CHECKPOINT, robot) or driver
-            on_part(part.duration, width)
-            if width is not None and width <= largest_width:
-                break
-        check = MotionCheck(robot, obstacles, design.clearance, design.tool_speed, design.payload)
-        way = point_to_point(check, VALIDATION_SECONDS, design.seed)
-        driver = identified_driving_model(folder / CHECKPOINT, robot) or driver
-        validation = arm.run(way, driver)
-    write_dataset(folder / VALIDATION, [validation.trajectory], robot.name, robot.rate)
-    return IdentifiedArm(model, runs, validation, width)
+    runs: list[RunT] = []
+    checkpoint, width = None, None
+    for number in range(motion.num_parts):
+        part = motion.part(number)
+        runs.append(arm.run(part, checkpoint))
+        model = _identify(robot, runs, folder)
+        if not refusal(model.meta.data):
+            checkpoint = folder / CHECKPOINT
+        if model.identification is not None:
+            width = widths.largest(model.identification)
+        on_part(part.duration, width)
+        if width is not None and width <= largest_width:
+            break
+    validated = arm.run(validation, checkpoint)
+    write_dataset(folder / VALIDATION, [validated.trajectory], robot.name, robot.rate)
+    return IdentifiedArm(model, runs, validated, width)
 
 
-def identified_driving_model(checkpoint: Path, robot: Robot) -> DrivingModel | None:
-    """Return the driver with an identified model, None if that may not drive."""
-    model = load_runtime(checkpoint, "cpu", robot)
-    meta = model.meta
-    if refusal(meta.data):
-        return None
-    feedback = chosen_feedback(meta.action_unit, meta.data)
-    return DrivingModel(model, meta.action_delay, feedback)
+def validation_motion(robot: Robot, design: ExcitationDesign, obstacles: Obstacles) -> JointMotion:
+    """Return a motion from point to point within the limits of an excitation.
+
+    Args:
+        robot: the arm.
+        design: what the excitation was designed for.
+        obstacles: table and boxes.
+
+    Raises:
+        ValueError: there is no such motion.
+    """
+    check = MotionCheck(robot, obstacles, design.clearance, design.tool_speed, design.payload)
+    return point_to_point(check, VALIDATION_SECONDS, design.seed)
 
 
 class IntervalWidths:
@@ -147,7 +165,7 @@ class IntervalWidths:
         return float((Z95 * std / np.maximum(values, self._smallest)).max())
 
 
-def _identify(robot: Robot, runs: list[GuardedRun], folder: Path) -> InverseDynamics:
+def _identify(robot: Robot, runs: Sequence[MotionRun], folder: Path) -> InverseDynamics:
     """Write the recording so far and the checkpoint of a model of it."""
     trajectories = [run.trajectory for run in runs]
     write_dataset(folder / RECORDING, trajectories, robot.name, robot.rate)

@@ -1,0 +1,26 @@
+"""Motions that an arm follows in a graph of their own."""
+
+import numpy as np
+import pytest
+from oracle import robot
+from test_motion_player import nod
+
+from invdyn_ros.evaluation.launched_arm import LaunchedArm
+
+
+@pytest.mark.slow
+def test_arm_of_a_graph_follows_a_motion_and_its_recording_is_returned(tmp_path):
+    motion = nod(robot("ur5"))
+    run = LaunchedArm(["arm:=ur5", "engage:=true"], tmp_path).run(motion, None)
+    assert run.trajectory.action_unit == "N m" and (tmp_path / "motion_1").is_dir()
+    np.testing.assert_allclose(run.reference[0, :6], motion.q[0], atol=0.01)
+    moved = np.ptp(run.trajectory.position, axis=0)
+    np.testing.assert_allclose(moved, np.ptp(motion.q, axis=0), rtol=0.05)
+    assert 0 < run.rms < 0.01
+
+
+def test_graph_that_does_not_start_is_an_error_with_its_code(tmp_path, capfd):
+    arm = LaunchedArm(["arm:=ur5", "target:=moon"], tmp_path)
+    with pytest.raises(ValueError, match=r"play_motion' ended with code 2 during motion 1"):
+        arm.run(nod(robot("ur5")), None)
+    assert "target is 'moon'" in capfd.readouterr().err
