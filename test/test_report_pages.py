@@ -22,6 +22,7 @@ from invdyn_ros.evaluation.run_info import run_info
 from invdyn_ros.evaluation.teleop_report import teleop_report
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.retargeting import RetargetConfig
 
 START = 1.7e9  # [s] real runs have stamps of this size
 SECONDS = 4.0
@@ -59,14 +60,14 @@ def teleop_file(robot, tmp_path_factory):
         StatusInterval(START + 2, START + 2.1, "inverse_dynamics", "overspeed", "fault"),
     ]
     recording.hold_counts["retarget: person <lost>"] = 1
-    values = teleop_report(recording, robot, "N m", "left")
+    values = teleop_report(recording, robot, "N m", RetargetConfig())
     values |= {"arm": "ur5", "checkpoint": "ur5", "lockstep": False, "ended_by": "duration"}
     values |= {"restarts": 0, "run": run_info("teleop", "invdyn launch teleop")}
     file = tmp_path_factory.mktemp("teleop") / "report.json"
     file.write_text(json.dumps(values))
     events = run_events(recording, robot, "N m")
     sections = report_sections("teleop", values)
-    sections += teleop_run_sections(recording, robot, "left", events)
+    sections += teleop_run_sections(recording, robot, RetargetConfig(), events)
     write_report_page(file, "teleop", values, sections)
     return file
 

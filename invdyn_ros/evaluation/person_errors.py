@@ -49,7 +49,7 @@ class Lag(NamedTuple):
     correlation: float
 
 
-def person_targets(recording: Recording, robot: Robot, side: str) -> PersonTargets:
+def person_targets(recording: Recording, robot: Robot, config: RetargetConfig) -> PersonTargets:
     """Return the targets in all frames with a person, whether or not the arm can follow.
 
     The filters of the retargeting are left out, because their delay is an error of the arm; only
@@ -58,11 +58,10 @@ def person_targets(recording: Recording, robot: Robot, side: str) -> PersonTarge
     Args:
         recording: the run.
         robot: the arm.
-        side: arm of the person that was followed, "left" or "right".
+        config: settings with which the person was followed.
     """
-    config = RetargetConfig(side=side)  # type: ignore[arg-type]
     retargeter = Retargeter(robot, config)
-    directions = ArmDirections(side, NO_FILTER, config.yaw_cutoff)
+    directions = ArmDirections(config.side, NO_FILTER, config.yaw_cutoff)
     rows, last = [], -np.inf
     for time, landmarks in recording.landmarks:
         if landmarks is None or not np.isfinite(landmarks).all():

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 RATE_LIMITED = "person faster than the arm"
 
 
-def teleop_report(recording: Recording, robot: Robot, unit: str, side: str) -> dict[str, Any]:
+def teleop_report(
+    recording: Recording, robot: Robot, unit: str, config: RetargetConfig
+) -> dict[str, Any]:
     """Return the measured figures of a teleoperation run.
 
     `wrist_error_mm` and `limb_error_deg` compare the measured arm at the time of each image with
@@ -43,11 +45,11 @@ def teleop_report(recording: Recording, robot: Robot, unit: str, side: str) -> d
         recording: the run.
         robot: the arm.
         unit: unit of the actions.
-        side: arm of the person that was followed, "left" or "right".
+        config: settings with which the person was followed.
     """
     latency = latencies(recording)
     detected = sum(points is not None for _, points in recording.landmarks)
-    targets = person_targets(recording, robot, side)
+    targets = person_targets(recording, robot, config)
     lags = measured_lags(recording, robot, targets)
     lag = lags["overall"]
     after_lag = measured_errors(recording, robot, targets, lag.seconds) if lag else None
@@ -75,7 +77,9 @@ def teleop_report(recording: Recording, robot: Robot, unit: str, side: str) -> d
     }
 
 
-def compare_desired_states(recording: Recording, robot: Robot, side: str) -> dict[str, Any]:
+def compare_desired_states(
+    recording: Recording, robot: Robot, config: RetargetConfig
+) -> dict[str, Any]:
     """Return how well the joint targets, not the measured arm, follow the filtered person.
 
     Errors are those of the frames in which the arm can follow; `including_rate_limited` adds the
@@ -85,9 +89,9 @@ def compare_desired_states(recording: Recording, robot: Robot, side: str) -> dic
     Args:
         recording: the run.
         robot: the arm.
-        side: arm of the person that was followed, "left" or "right".
+        config: settings with which the person was followed.
     """
-    followed, rate_limited, reasons = retargeting_errors(recording, robot, side)
+    followed, rate_limited, reasons = retargeting_errors(recording, robot, config)
     count = len(followed.wrist) + len(rate_limited.wrist)
     others = sum(reasons.values()) - reasons[RATE_LIMITED]
     return {
@@ -136,7 +140,7 @@ def tracking_errors(recording: Recording, robot: Robot, model: Runtime) -> dict[
 
 
 def retargeting_errors(
-    recording: Recording, robot: Robot, side: str
+    recording: Recording, robot: Robot, config: RetargetConfig
 ) -> tuple[RetargetErrors, RetargetErrors, dict[str, int]]:
     """Return the errors of the joint targets against the person.
 
@@ -145,13 +149,12 @@ def retargeting_errors(
     Args:
         recording: the run.
         robot: the arm.
-        side: arm of the person that was followed, "left" or "right".
+        config: settings with which the person was followed.
 
     Returns:
         Errors of the frames that the arm can follow; errors of those in which the person is
         faster than the limits of the arm; and the number of other frames by reason.
     """
-    config = RetargetConfig(side=side)  # type: ignore[arg-type]
     retargeter = Retargeter(robot, config)
     if len(recording.joints.time):
         retargeter.reset(recording.joints.q[0])

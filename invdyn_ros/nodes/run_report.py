@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from invdyn_ros.evaluation.pages.report_page import Section
     from invdyn_ros.evaluation.run_events import Event
     from invdyn_ros.robots.scene import Scene
+    from invdyn_ros.teleop.retargeting import RetargetConfig
 
 Parts = list[tuple[str, Callable[[], None]]]  # name and function of what is written
 
@@ -177,8 +178,8 @@ class RunReport:
         if self.config.graph == "teleop":
             from invdyn_ros.evaluation.pages.teleop_sections import teleop_run_sections
 
-            side, (events,) = self.config.side, self._events()
-            return teleop_run_sections(self.episodes[0], self.robot, side, events)
+            config, (events,) = self._retarget_config(), self._events()
+            return teleop_run_sections(self.episodes[0], self.robot, config, events)
         if self.config.graph == "gravity_compensation":
             from invdyn_ros.evaluation.pages.floating_sections import floating_run_sections
 
@@ -198,7 +199,7 @@ class RunReport:
             from invdyn_ros.evaluation.teleop_report import teleop_report
 
             self.episodes = [join_recordings(parts)]
-            self.values |= teleop_report(self.episodes[0], robot, unit, config.side)
+            self.values |= teleop_report(self.episodes[0], robot, unit, self._retarget_config())
             self.values["restarts"] = len(parts) - 1
             return
         if config.graph == "gravity_compensation":
@@ -236,10 +237,10 @@ class RunReport:
         from invdyn_ros.models.gravity import for_commands
         from invdyn_ros.models.runtime import load_runtime
 
-        recording, side = self.episodes[0], self.config.side
+        recording, config = self.episodes[0], self._retarget_config()
         model = for_commands(load_runtime(self.config.checkpoint, "cpu", self.robot))
         tracking = self.values["tracking_rms_rad"] | tracking_errors(recording, self.robot, model)
-        desired_state = compare_desired_states(recording, self.robot, side)
+        desired_state = compare_desired_states(recording, self.robot, config)
         self._rewrite({"tracking_rms_rad": tracking, "desired_state": desired_state})
 
     def _compare_grasp(self) -> None:
@@ -254,6 +255,12 @@ class RunReport:
         run = config.arm, config.noise, config.seed, len(self.complete)
         successes = scripted_successes(*run, config.checkpoint, config.block_pose_model)
         self._rewrite({"baseline_scripted": success_statistics(successes)})
+
+    def _retarget_config(self) -> RetargetConfig:
+        """Return the settings with which the person was followed."""
+        from invdyn_ros.teleop.retargeting import RetargetConfig
+
+        return RetargetConfig(side=self.config.side)
 
     def _events(self) -> list[list[Event]]:
         """Return the events of each episode."""
@@ -285,14 +292,14 @@ class RunReport:
         from invdyn_ros.evaluation import plots
 
         file = self.file.with_name("teleop.mp4")
-        side, (events,) = self.config.side, self._events()
-        plots.teleop_video(self.episodes[0], self.robot, file, side, events)
+        config, (events,) = self._retarget_config(), self._events()
+        plots.teleop_video(self.episodes[0], self.robot, file, config, events)
         self.media.append(file)
 
     def _teleop_summary(self) -> None:
         from invdyn_ros.evaluation import plots
 
         file = self.file.with_name("summary.png")
-        side, (events,) = self.config.side, self._events()
-        plots.teleop_summary(self.episodes[0], self.robot, self.values, file, side, events)
+        config, (events,) = self._retarget_config(), self._events()
+        plots.teleop_summary(self.episodes[0], self.robot, self.values, file, config, events)
         self.media.append(file)

@@ -19,7 +19,7 @@ from invdyn_ros.evaluation.pages.report_page import Chart, Failure, Section
 from invdyn_ros.evaluation.person_errors import PersonTargets, measured_errors, person_targets
 from invdyn_ros.evaluation.run_events import Event, active_events
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.teleop.retargeting import Retargeter
+from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
 from invdyn_ros.typing import Array, Image
 
 NUM_MOMENTS = 6
@@ -30,21 +30,21 @@ MAX_HAND_SAMPLES = 600
 
 
 def teleop_run_sections(
-    recording: Recording, robot: Robot, side: str, events: Sequence[Event]
+    recording: Recording, robot: Robot, config: RetargetConfig, events: Sequence[Event]
 ) -> list[Section]:
     """Return the sections of a teleop run that need its recording.
 
     Args:
         recording: the run.
         robot: the arm.
-        side: arm of the person that was followed, "left" or "right".
+        config: settings with which the person was followed.
         events: of the run.
     """
     if not len(recording.joints.time):
         return []
     start = float(recording.joints.time[0])
     spans = event_spans(events, start)
-    targets = _within(person_targets(recording, robot, side), recording.joints.time)
+    targets = _within(person_targets(recording, robot, config), recording.joints.time)
     distance = measured_errors(recording, robot, targets).wrist
     joints = joint_charts(
         recording.joints, recording.desired, recording.targets, robot.joint_names, spans

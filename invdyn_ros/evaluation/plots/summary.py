@@ -22,6 +22,7 @@ from invdyn_ros.evaluation.plots.grasp_video import episode_events
 from invdyn_ros.evaluation.plots.playback import EMPTY_SCENE, Playback, overview_camera
 from invdyn_ros.evaluation.plots.style import format_number
 from invdyn_ros.evaluation.plots.teleop_video import (
+    DEFAULT_CONFIG,
     teleop_span,
     wrist_distances,
 )
@@ -30,6 +31,7 @@ from invdyn_ros.evaluation.run_events import Event, event_lines
 from invdyn_ros.evaluation.run_metrics import latencies
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
+from invdyn_ros.teleop.retargeting import RetargetConfig
 
 MIN_RISE = 0.003  # [m] of a block that has left the table
 NUM_POSTURES = 3  # of the person and the arm
@@ -89,7 +91,7 @@ def teleop_summary(
     robot: Robot,
     report: dict[str, Any],
     file: Path,
-    side: str = "left",
+    config: RetargetConfig = DEFAULT_CONFIG,
     events: Sequence[Event] = (),
 ) -> None:
     """Plot a teleop run: postures, joints, latency, distance from the person and metrics.
@@ -99,7 +101,7 @@ def teleop_summary(
         robot: the arm.
         report: of the run.
         file: PNG to write.
-        side: arm of the person that was followed, "left" or "right".
+        config: settings with which the person was followed.
         events: faults, contacts, violations, holds and lost images, shown in red.
     """
     with matplotlib.rc_context(plot_axes.RC_PARAMS):
@@ -116,7 +118,7 @@ def teleop_summary(
         _plot_joints(figure, recording, robot, events)
         right = _bottom_right(figure, (1, 1))
         plot_axes.plot_latency(figure.add_subplot(right[0]), *latencies(recording)[:2])
-        distances = wrist_distances(recording, robot, side, -np.inf, np.inf)
+        distances = wrist_distances(recording, robot, config, -np.inf, np.inf)
         start, axes = _start_time(recording), figure.add_subplot(right[1])
         plot_axes.plot_wrist_distance(axes, *distances, start)
         if len(distances[0]):

@@ -33,7 +33,7 @@ from invdyn_ros.evaluation.plots.video_writer import (
 from invdyn_ros.evaluation.run_events import Event, active_events
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.pose import LEFT_COLOR, RIGHT_COLOR
-from invdyn_ros.teleop.retargeting import Retargeter
+from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
 from invdyn_ros.typing import Array
 
 PERSON_BOX = (0, HEADER, 600, HEIGHT - HEADER - FOOTER)  # [px]
@@ -45,6 +45,7 @@ SIDE_COLORS = {  # of the person's arms, in both views
 }
 MARKER = (cv2.MARKER_CROSS, 26, 3, cv2.LINE_AA)
 MARKER_OUTLINE = ((30, 30, 30), cv2.MARKER_CROSS, 30, 7, cv2.LINE_AA)
+DEFAULT_CONFIG = RetargetConfig()
 MAX_STATE = 46  # letters that fit beside time and distance
 MAX_GAP = 0.3  # [s] for which the last command or image of a person counts
 
@@ -60,7 +61,7 @@ def teleop_video(
     recording: Recording,
     robot: Robot,
     file: Path,
-    side: str = "left",
+    config: RetargetConfig = DEFAULT_CONFIG,
     events: Sequence[Event] = (),
 ) -> None:
     """Write a video of up to a minute of the person and the arm that follows.
@@ -69,17 +70,20 @@ def teleop_video(
         recording: the run.
         robot: the arm.
         file: MP4 to write.
-        side: arm of the person that was followed, "left" or "right".
+        config: settings with which the person was followed.
         events: faults, contacts, violations, holds and lost images, shown in red.
     """
     playback = Playback(recording, robot)
     start, end = teleop_span(playback)
     end = min(end, start + MAX_SECONDS)
-    stamps, distance = wrist_distances(recording, robot, side, start, end)
+    stamps, distance = wrist_distances(recording, robot, config, start, end)
     top = max(1.1 * float(distance.max(initial=0.0)), 50.0)
-    curve = Curve(CURVE_BOX, stamps, distance, (start, end), SIDE_COLORS[side], top)
-    base = _base(robot.name, side)
-    targets, workspace = person_targets(recording, robot, side), Retargeter(robot).workspace
+    curve = Curve(CURVE_BOX, stamps, distance, (start, end), SIDE_COLORS[config.side], top)
+    base = _base(robot.name, config.side)
+    targets, workspace = (
+        person_targets(recording, robot, config),
+        Retargeter(robot, config).workspace,
+    )
     times = np.arange(start, end + 0.5 / RATE, 1 / RATE)
     with (
         VideoWriter(file) as video,
@@ -91,7 +95,7 @@ def teleop_video(
             canvas = base.copy()
             view, hand = playback.render(camera, time), hand_target(targets, time)
             if hand is not None:
-                _draw_target(view, camera.camera.project(hand), rgb(SIDE_COLORS[side]))
+                _draw_target(view, camera.camera.project(hand), rgb(SIDE_COLORS[config.side]))
             canvas.paste(view, ARM_BOX)
             _draw_person(canvas, playback.image(time))
             _draw_alerts(canvas, active_events(events, time, SHOWN_SECONDS))
@@ -150,18 +154,18 @@ def arm_state(recording: Recording, time: float, unreachable: str | None) -> tup
 
 
 def wrist_distances(
-    recording: Recording, robot: Robot, side: str, start: float, end: float
+    recording: Recording, robot: Robot, config: RetargetConfig, start: float, end: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return times [s] and distances [mm] of the measured wrist from the person's, (F,) each.
 
     Args:
         recording: the run.
         robot: the arm.
-        side: arm of the person that was followed.
+        config: settings with which the person was followed.
         start: first time [s].
         end: last time [s].
     """
-    targets = person_targets(recording, robot, side)
+    targets = person_targets(recording, robot, config)
     times = recording.joints.time
     if len(times):
         start, end = max(start, float(times[0])), min(end, float(times[-1]))
