@@ -57,6 +57,39 @@ class PositionTask(mink.Task):
         return self._jacobian
 
 
+class DirectionTask(mink.Task):
+    """Turn the z axis of a link to a direction: error z(q) - direction, its Jacobian (3, n)."""
+
+    def __init__(
+        self, model: mujoco.MjModel, link: str, direction: np.ndarray, cost: float
+    ) -> None:
+        """Create a task.
+
+        Args:
+            model: the arm.
+            link: link of the model.
+            direction: (3,) unit vector in the base frame.
+            cost: cost of an error of one radian [m].
+        """
+        super().__init__(cost=np.full(3, cost))
+        self.body_id, self.direction = model.body(link).id, direction
+        self._jacobian = np.zeros((3, model.nv))
+
+    def compute_error(self, configuration: mink.Configuration) -> np.ndarray:
+        """Return the vector from the direction to the axis (3,)."""
+        return self._axis(configuration) - self.direction
+
+    def compute_jacobian(self, configuration: mink.Configuration) -> np.ndarray:
+        """Return the derivative of the error (3, n) [1/rad]."""
+        mujoco.mj_jacBody(
+            configuration.model, configuration.data, None, self._jacobian, self.body_id
+        )
+        return np.cross(self._jacobian, self._axis(configuration), axis=0)
+
+    def _axis(self, configuration: mink.Configuration) -> np.ndarray:
+        return np.asarray(configuration.data.xmat[self.body_id].reshape(3, 3)[:, 2])
+
+
 class JointBoxLimit(mink.Limit):
     """Keep joints between two bounds (n,) [rad] and limit the length of a step."""
 
@@ -227,6 +260,7 @@ class PositionIKSolver(DifferentialIK):
         size: float,
         margin: float,
         limits: Sequence[mink.Limit] = (),
+        secondary: Sequence[mink.Task] = (),
     ) -> None:
         """Create a solver for links of a robot.
 
@@ -236,10 +270,12 @@ class PositionIKSolver(DifferentialIK):
             size: length scale of the arm [m], such as its reach.
             margin: distance kept from each joint limit [rad].
             limits: further limits of each step.
+            secondary: tasks of lower cost, whose errors are no part of the residual.
         """
         self.limits = tuple(limits)
         self.points = [PositionTask(robot.model(), link) for link in links]
-        super().__init__(robot, self.points, self.POSTURE_COST * size, margin)
+        tasks = [*self.points, *secondary]
+        super().__init__(robot, tasks, self.POSTURE_COST * size, margin)
         self.posture.set_target(np.clip(robot.home, self.lower, self.upper))
         self.damping = self.DAMPING * size**2
 

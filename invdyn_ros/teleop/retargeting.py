@@ -9,7 +9,8 @@ by a quarter. A human-like arm (shoulder, elbow, wrist) follows both directions.
 be mounted on a wall behind the person's shoulder, base z forward and base x down, because a
 person's upper arm mostly hangs down, which an upright arm cannot reproduce. The hand of any other
 arm follows the position of the person's hand, scaled so that the sphere of all its positions fits
-into the workspace in front of the arm.
+into the workspace in front of the arm; with a tool that points down to the table, so that the
+hand before the chest is where the tool is at home, and the table somewhat above the waist.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from pydantic import NonNegativeFloat, PositiveFloat
 
 from invdyn_ros.config import RECONFIGURABLE, Fraction, Probability, Validated
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
-from invdyn_ros.robots.inverse_kinematics import ClearanceLimit, PositionIKSolver
+from invdyn_ros.robots.inverse_kinematics import (
+    ClearanceLimit,
+    DirectionTask,
+    PositionIKSolver,
+)
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
@@ -31,7 +36,7 @@ from invdyn_ros.teleop.arm_geometry import human_like_arm, measure_reach
 from invdyn_ros.teleop.filters import JointBounds, RateLimiter
 from invdyn_ros.teleop.person_check import PERSON_HOLD_REASONS, PersonCheck
 from invdyn_ros.teleop.target_tracker import OBSTRUCTIONS, OUT_OF_REACH, TargetTracker
-from invdyn_ros.teleop.workspace import Workspace
+from invdyn_ros.teleop.workspace import NEUTRAL_HAND, Workspace
 
 MOUNT_ROTATIONS = {
     "table": np.eye(3),
@@ -43,6 +48,8 @@ MARGINS = CollisionConfig(
     self_margin=0.015, obstacle_margin=0.03, gripper_margin=0.008, range=0.05
 )
 """Distances that the arm keeps, larger than those of the motion guard, which stops the arm."""
+DIRECTION_COST = 0.05
+"""Cost of an error of one radian of a tool that points down, as a fraction of the arm's reach."""
 LANDMARK_SHAPES = ((NUM_LANDMARKS, 4), (NUM_LANDMARKS, 6))
 HOLD_REASONS = (*PERSON_HOLD_REASONS, "repeated time", "stale time", "arm is elsewhere")
 UNREACHABLE_REASONS = ("below the base", "inside the base", *OBSTRUCTIONS)
@@ -81,6 +88,11 @@ class RetargetConfig(Validated):
     """Margin to each joint limit [rad]."""
     min_height: float = 0.05
     """Minimum height of the hand above the base plane [m]."""
+    tool: Literal["free", "down"] = "free"
+    """free: only the position of the tool follows the person; down: it points down to grasp from
+    a table, as far as the arm can, and comes down to `min_tool_height`."""
+    min_tool_height: NonNegativeFloat = 0.02
+    """Minimum height of a tool that points down, above the base plane [m]."""
     velocity_fraction: Fraction = 0.95
     """Fraction of the joint velocity limits to use."""
     acceleration_fraction: Fraction = 0.9
@@ -134,7 +146,8 @@ class Retargeter:
             obstacles: table and boxes around the arm; None: those of its entry.
 
         Raises:
-            ValueError: a scale is given for a human-like arm, whose link lengths determine it.
+            ValueError: a scale is given for a human-like arm, whose link lengths determine it,
+                or its tool shall point down.
         """
         self.robot, self.config = robot, config or RetargetConfig()
         self.human_like_arm = human_like_arm(robot)
@@ -142,12 +155,14 @@ class Retargeter:
         self.links = (self.human_like_arm.elbow, hand) if self.human_like_arm else (hand,)
         shoulder, length = measure_reach(robot, hand)
         self._reach = length  # [m]
-        self.workspace = Workspace(shoulder, 0.2 * length, self.config.min_height)
-        self._place_person(length)
+        is_down = self.config.tool == "down"
+        height = self.config.min_tool_height if is_down else self.config.min_height
+        self.workspace = Workspace(shoulder, 0.2 * length, height)
         auto = "wall" if self.human_like_arm else "table"
         self._R_base_person = MOUNT_ROTATIONS[
             auto if self.config.mount == "auto" else self.config.mount
         ]
+        self._place_person(length)
         self._directions = ArmDirections(
             self.config.side, (self.config.min_cutoff, self.config.beta), self.config.yaw_cutoff
         )
@@ -163,8 +178,11 @@ class Retargeter:
     def _create_tracker(self, length: float, collision: CollisionModel) -> TargetTracker:
         """Return the tracker of the arm, whose reach is `length` [m]."""
         robot, config = self.robot, self.config
-        limits = (ClearanceLimit(collision),)
-        solver = PositionIKSolver(robot, self.links, length, config.joint_limit_margin, limits)
+        limits, down = (ClearanceLimit(collision),), np.array([0.0, 0.0, -1.0])
+        aims = [DirectionTask(robot.model(), robot.tip_link, down, DIRECTION_COST * length)]
+        aims = aims if config.tool == "down" else []
+        margin = config.joint_limit_margin
+        solver = PositionIKSolver(robot, self.links, length, margin, limits, aims)
         bounds = JointBounds(
             solver.lower,
             solver.upper,
@@ -181,10 +199,21 @@ class Retargeter:
                 f"scale is {self.config.scale}; it must be 0, because the link lengths of the "
                 f"human-like arm '{self.robot.name}' determine the scale"
             )
+        if self.human_like_arm and self.config.tool == "down":
+            raise ValueError(
+                f"tool is 'down'; it must be 'free' for the human-like arm '{self.robot.name}', "
+                "whose elbow follows the person's"
+            )
         if self.human_like_arm:
             self.shoulder = self.workspace.shoulder
             lengths = [self.human_like_arm.upper_arm, self.human_like_arm.forearm]
             self.bones = np.array(lengths)  # (2,) [m]
+        elif self.config.tool == "down":
+            tool = self.robot.forward_kinematics(self.robot.home)[:3, 3]
+            length = float(bones.sum())
+            scale = self.config.scale or self.workspace.scale_over_table(tool[2], length)
+            self.shoulder = tool - scale * length * self._R_base_person @ NEUTRAL_HAND
+            self.bones = bones * scale
         else:
             self.shoulder, radius = self.workspace.hand_sphere(length)
             self.bones = bones * (self.config.scale or radius / bones.sum())

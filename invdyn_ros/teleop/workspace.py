@@ -10,8 +10,11 @@ REACH_FRACTION = 0.8
 """Fraction of the reach that is used, because an arm is nearly singular at its full reach."""
 BACKWARD_FRACTION = 0.3
 """Maximum distance of the hand behind the shoulder, as a fraction of the person's arm length."""
-
-
+NEUTRAL_HAND = np.array([0.6, 0.0, -0.18])
+"""Place of the hand where a tool that points down is at home: forward, left and up from the
+shoulder, as fractions of the length of the person's arm."""
+DOWNWARD_FRACTION = 0.32
+"""Way of the hand from there down to the table, as a fraction of the length of the arm."""
 BISECTION_STEPS = 40  # for the radius of the hand sphere
 
 
@@ -65,6 +68,15 @@ class Workspace:
             farthest = float(np.linalg.norm(self._center(radius) - self.shoulder)) + radius
             low, high = (radius, high) if farthest < REACH_FRACTION * reach else (low, radius)
         return self._center(low), low
+
+    def scale_over_table(self, height: float, length: float) -> float:
+        """Return the scale with which the hand brings a tool from home down to the minimum height.
+
+        Args:
+            height: of the tool at home [m].
+            length: of the person's arm [m].
+        """
+        return (height - self.min_height) / (DOWNWARD_FRACTION * length)
 
     def _center(self, radius: float) -> np.ndarray:
         x, y = self.shoulder[:2]

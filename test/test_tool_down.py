@@ -1,0 +1,70 @@
+"""A tool that points down follows the hand over a table."""
+
+import numpy as np
+import pytest
+from synthetic_person import follow_until_settled, person_landmarks, unit
+
+from invdyn_ros.robots.inverse_kinematics import DirectionTask, PositionIKSolver
+from invdyn_ros.robots.registry import load_scene
+from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
+
+MAX_TILT = {"ur5": 2.0, "dofbot": 25.0}  # [deg]; the joints of a DofBot end at a right angle
+UPPER, FORE = 0.29, 0.26  # [m]
+
+
+def person_with_hand_at(hand):
+    """Landmarks of a person with a hand (3,) from the shoulder [m], the elbow below."""
+    distance = np.linalg.norm(hand)
+    along = (UPPER**2 + distance**2 - FORE**2) / (2 * distance)
+    below = np.array([0.0, 0.0, -1.0]) - unit(hand) * unit(hand)[2] * -1
+    elbow = along * unit(hand) + np.sqrt(UPPER**2 - along**2) * unit(below)
+    return person_landmarks(elbow, hand - elbow)
+
+
+@pytest.mark.parametrize("arm", MAX_TILT)
+def test_tool_reaches_all_places_of_blocks_and_the_goal_upright(arm):
+    robot, scene = load_robot(arm), load_scene(arm)
+    retargeter = Retargeter(robot, RetargetConfig(tool="down"))
+    places = [(x, y) for x in scene.area_x for y in scene.area_y]
+    for place in (*places, scene.goal[:2]):
+        tool = np.array([*place, retargeter.config.min_tool_height])
+        hand = (tool - retargeter.shoulder) / retargeter.scale
+        assert np.linalg.norm(hand) < 0.97 * (UPPER + FORE), "within reach of the person"
+        retargeter.reset()
+        result = follow_until_settled(retargeter, person_with_hand_at(hand), seconds=4)
+        pose = robot.forward_kinematics(result.q)
+        assert np.linalg.norm(pose[:3, 3] - tool) < 0.005
+        assert np.degrees(np.arccos(-pose[2, 2])) < MAX_TILT[arm]
+
+
+def test_hand_before_the_chest_is_where_the_tool_is_at_home():
+    robot = load_robot("ur5")
+    retargeter = Retargeter(robot, RetargetConfig(tool="down"))
+    hand = (robot.forward_kinematics(robot.home)[:3, 3] - retargeter.shoulder) / retargeter.scale
+    np.testing.assert_allclose(hand, [0.33, 0.0, -0.1], atol=0.01)
+
+
+def test_scale_can_be_chosen_also_for_a_tool_that_points_down():
+    assert Retargeter(load_robot("ur5"), RetargetConfig(tool="down", scale=0.7)).scale == 0.7
+
+
+def test_tool_of_a_human_like_arm_cannot_point_down():
+    with pytest.raises(ValueError, match="must be 'free' for the human-like arm 'kuka_iiwa'"):
+        Retargeter(load_robot("kuka_iiwa"), RetargetConfig(tool="down"))
+
+
+def test_jacobian_of_the_direction_is_its_derivative():
+    robot = load_robot("ur5")
+    task = DirectionTask(robot.model(), robot.tip_link, np.array([0.0, 0.6, -0.8]), 1.0)
+    configuration = PositionIKSolver(robot, (robot.tip_link,), 1.0, 0.0).configuration
+    q = robot.home + 0.3
+    configuration.update(q)
+    jacobian, columns = task.compute_jacobian(configuration).copy(), []
+    for step in 1e-6 * np.eye(robot.n):
+        errors = []
+        for sign in (1, -1):
+            configuration.update(q + sign * step)
+            errors.append(task.compute_error(configuration).copy())
+        columns.append((errors[0] - errors[1]) / 2e-6)
+    np.testing.assert_allclose(jacobian, np.column_stack(columns), atol=1e-7)
