@@ -6,6 +6,7 @@ dask cluster. Results depend neither on the number of workers nor on workers tha
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import signal
@@ -145,7 +146,7 @@ def dask_executor(address: str) -> Iterator[JobExecutor]:
     """
     distributed = importlib.import_module("distributed")
     lost = distributed.KilledWorker, importlib.import_module("distributed.client").CancelledError
-    _check_address(address)
+    _check_scheduler(address)
     with distributed.Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False) as client:
         try:
             client.wait_for_workers(1, timeout=CONNECT_TIMEOUT)
@@ -208,22 +209,43 @@ def _process_pool(
         pool.shutdown(cancel_futures=True)
 
 
-def _check_address(address: str) -> None:
-    """Check that something listens at the address of a scheduler.
+def _check_scheduler(address: str) -> None:
+    """Check that a scheduler answers at an address.
+
+    `distributed.Client` waits for ever where a program that is none accepts the connection.
 
     Raises:
-        ValueError: nothing does.
+        ValueError: none does.
     """
+    parts = urlsplit(address)
     try:
-        parts = urlsplit(address)
         if parts.scheme not in ("tcp", "tls") or not parts.port:
             raise ValueError("it is not tcp://HOST:PORT")
         socket.create_connection((parts.hostname or "", parts.port), CONNECT_TIMEOUT).close()
-    except (OSError, ValueError) as error:
+        answer = asyncio.run(asyncio.wait_for(_identity(address), CONNECT_TIMEOUT))
+        if answer.get("type") != "Scheduler":
+            raise ValueError(f"a dask {answer.get('type')} answers")
+    except Exception as error:  # another program may send anything
+        is_clear = isinstance(error, ValueError | ConnectionError | socket.gaierror)
         raise ValueError(
-            f"--scheduler {address}: no dask scheduler there ({error}); start one "
+            f"--scheduler {address}: no dask scheduler there "
+            f"({error if is_clear else 'what listens does not answer like one'}); start one "
             "with 'dask scheduler' and give the address that it prints"
         ) from error
+
+
+async def _identity(address: str) -> dict[str, Any]:
+    """Return what a process of dask says about itself."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    comm = await connect(address, timeout=CONNECT_TIMEOUT, **arguments)
+    try:
+        await comm.write({"op": "identity", "reply": True})
+        return dict(await comm.read())
+    finally:
+        comm.abort()
 
 
 def _check_versions(address: str, versions: dict[str, Any]) -> None:

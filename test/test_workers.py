@@ -2,16 +2,20 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 from test_processes import has_ended
 
+from invdyn_ros import workers
 from invdyn_ros.workers import LocalProcesses, WorkerOptions, parallel_map
 
 SCRIPT = """
 import os, time
+from invdyn_ros import workers
 from invdyn_ros.workers import LocalProcesses, parallel_map
 
 def job(seconds):
@@ -73,3 +77,25 @@ def test_worker_that_always_dies_and_absent_clusters_are_one_line():
     options = WorkerOptions(scheduler="tcp://127.0.0.1:9", workers=2)
     with pytest.raises(ValueError, match="leave out --workers"), options.executor():
         pass
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_program_that_is_no_scheduler_is_one_line(answer, monkeypatch):
+    pytest.importorskip("distributed", reason="the extra 'cluster' is missing")
+    monkeypatch.setattr(workers, "CONNECT_TIMEOUT", 1.0)
+    connections = []
+
+    def serve():
+        while True:
+            try:
+                connections.append(server.accept()[0])
+                connections[-1].sendall(answer)
+            except OSError:  # closed, at the end
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        match = r"no dask scheduler .*does not answer like one.*'dask scheduler'"
+        with pytest.raises(ValueError, match=match), WorkerOptions(scheduler=address).executor():
+            pass
