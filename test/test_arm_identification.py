@@ -78,6 +78,8 @@ def test_singular_home_is_refused_with_a_remedy():
 def test_one_command_identifies_validates_and_exports_an_arm(identified):
     folder, printed = identified
     assert "contacts: 0 control steps" in printed
+    assert "evenly spaced, no gaps" in printed and "suspicion" not in printed
+    assert re.search(r"elbow_joint +-?[\d.]+ \.\. ", printed)
     for name in ("ur5.urdf", "ur5.xml", "ur5.c", "report.html"):
         assert (folder / name).stat().st_size
     report = json.loads((folder / "report.json").read_text())

@@ -13,6 +13,8 @@ from invdyn_ros.control.joint_motion import JointMotion
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.sources.excitation.motion_player import NOT_DRIVEN, TO_START, MotionPlayer
+from invdyn_ros.sources.inspection.collected_dataset import write_collection
+from invdyn_ros.sources.played_motion import played_collection
 
 CHECKPOINT = Path(__file__).parents[1] / "config" / "checkpoints" / "ur5"
 SECONDS, SIZE = 1.5, 0.3  # [s], [rad] of the motion
@@ -46,7 +48,10 @@ def test_arm_moves_to_the_start_then_along_the_motion_and_is_recorded(tmp_path):
             if player.is_over:
                 break
     assert list(dict.fromkeys(reasons)) == [NOT_DRIVEN, TO_START, None]
-    recorded = player.write(tmp_path / "data", "N m")
+    collection = played_collection(player, arm, "N m")
+    (recorded,) = collection.result.trajectories
+    lines = "\n".join(write_collection(tmp_path / "data", collection))
+    assert "125 Hz" in lines and "elbow_joint" in lines and "suspicion" not in lines
     np.testing.assert_allclose(recorded.position[: len(motion.q)], motion.q, atol=0.01)
     (stored,), info = read_dataset(tmp_path / "data")
     assert info.action_unit == "N m" and len(stored) == len(recorded)

@@ -1,5 +1,6 @@
 """Checks of URDF files: encodings, wrong elements, and what can be done with an arm."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from invdyn_ros.robots import urdf_text
 from invdyn_ros.robots.registry import REGISTERED, ROBOTS
 from invdyn_ros.robots.robot import load_robot, package_file
 from invdyn_ros.robots.robot_spec import Gripper
-from invdyn_ros.training.dataset_arm import urdf_warning
+from invdyn_ros.training.dataset_arm import kept_arm, urdf_warning
 
 JOINT = """
   <link name="{child}"><inertial><mass value="1"/>
@@ -144,6 +145,16 @@ def test_dataset_keeps_the_urdf_that_it_was_collected_with(tmp_path, capsys):
     assert f"warning: {urdf} has changed since {data} was collected" in captured.err
     urdf.unlink()
     assert "no longer there; its copy" in urdf_warning(data)
+    again, other = tmp_path / "again", tmp_path / "other"
+    assert run_verb("collect", ["dataset", str(data), "--out", str(again)]) == 0
+    assert "position [rad] (limits)" in capsys.readouterr().out
+    assert kept_arm(again) == kept_arm(data)
+    shutil.copytree(data, other)
+    info = other / "meta" / "info.json"
+    info.write_text(info.read_text().replace('effort=\\"20', 'effort=\\"25'))
+    words = ["dataset", str(data), str(other), "--out", str(tmp_path / "both")]
+    assert run_verb("collect", words) == 2
+    assert "collected with different URDFs of 'arm'" in capsys.readouterr().err
     other = str(package_file("config/checkpoints/ur5"))
     words = ["--checkpoint", other, "--data", str(data), "--out", str(tmp_path / "labelled")]
     assert run_verb("label", words) == 2

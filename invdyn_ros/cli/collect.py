@@ -10,14 +10,12 @@ import tyro
 
 from invdyn_ros.cli.collect_grasp import DEMONSTRATIONS
 from invdyn_ros.cli.options import parse
-from invdyn_ros.data.dataset import check_writable, write_dataset
+from invdyn_ros.data.dataset import check_writable
 from invdyn_ros.data.output_options import OutputOptions
-from invdyn_ros.sources.inspection.inspect import inspect
+from invdyn_ros.sources.inspection.collected_dataset import write_collection
 from invdyn_ros.sources.registry import SOURCES
-from invdyn_ros.sources.source import Collection, Source
-from invdyn_ros.training.dataset_arm import arm_metadata
+from invdyn_ros.sources.source import Source
 
-RATE_DIGITS = 3  # stamps are not accurate enough for more digits of a rate [Hz]
 POSITIONAL = ("path", "paths")
 
 
@@ -34,29 +32,8 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(options, kind):
             write(options)
             return 0
-    write_collection(options.out, options.collect())
+    print("\n".join(write_collection(options.out, options.collect())))
     return 0
-
-
-def write_collection(out: Path, collection: Collection) -> None:
-    """Write a dataset folder and print what it holds.
-
-    Raises:
-        ValueError: there is no trajectory.
-    """
-    result, robot = collection.result, collection.robot
-    trajectories, summary = result.trajectories, result.summary()
-    if not trajectories:
-        raise ValueError(f"nothing to write: {summary}")
-    rate = round(collection.rate or trajectories[0].rate, RATE_DIGITS)
-    metadata = arm_metadata(robot, collection.urdf) | dict(collection.metadata)
-    write_dataset(out, trajectories, robot, rate, metadata=metadata)
-    seconds = sum(t.time[-1] - t.time[0] for t in trajectories)
-    first = trajectories[0]
-    actions = f"actions in {first.action_unit}" if len(first.action) else "without actions"
-    lines, suspicions = inspect(collection)
-    print(summary, *collection.notes, *lines, *suspicions, sep="\n")
-    print(f"{out}: {len(trajectories)} trajectories of {robot}, {seconds:.0f} s, {actions}")
 
 
 def _with_out(source: type[Source]) -> type:

@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
                 bar.set_postfix(width=f"{width:.3g}", until=options.width)
 
         result = identify_arm(robot, arm, motion, validation, options.out, options.width, show)
-    print(_summary(result, options))
+    print(*result.lines, _summary(result, options), sep="\n")
     _report_and_export(options, robot)
     print(f"{options.out}: done in {time.monotonic() - start:.0f} s")
     return 0

@@ -15,7 +15,6 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from invdyn_ros.control.joint_motion import JointMotion
-from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.models.base_parameters import find_base_parameters
 from invdyn_ros.models.drive_check import refusal
 from invdyn_ros.models.identification_report import Z95
@@ -27,6 +26,9 @@ from invdyn_ros.sources.excitation.motion_check import MotionCheck
 from invdyn_ros.sources.excitation.optimal import FisherInformation
 from invdyn_ros.sources.excitation.point_to_point import point_to_point
 from invdyn_ros.sources.guarded_run import MotionRun
+from invdyn_ros.sources.import_result import ImportResult
+from invdyn_ros.sources.inspection.collected_dataset import write_collection
+from invdyn_ros.sources.source import Collection
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
 from invdyn_ros.typing import Array
@@ -67,12 +69,14 @@ class IdentifiedArm(Generic[RunT]):
         runs: one for each part of the excitation that was driven.
         validation: run of a motion from point to point, driven with the model.
         width: largest relative width of the intervals; None: the actions are no torques.
+        lines: what the recording holds, and what contradicts itself in it.
     """
 
     model: InverseDynamics
     runs: list[RunT]
     validation: RunT
     width: float | None
+    lines: list[str]
 
     @property
     def all_runs(self) -> list[RunT]:
@@ -106,10 +110,12 @@ def identify_arm(
     widths = IntervalWidths(robot)
     runs: list[RunT] = []
     checkpoint, width = None, None
+    lines: list[str] = []
     for number in range(motion.num_parts):
         part = motion.part(number)
         runs.append(arm.run(part, checkpoint))
-        model = _identify(robot, runs, folder)
+        lines = write_collection(folder / RECORDING, _collection(robot, runs))
+        model = _identify(robot, folder)
         if not refusal(model.meta.data):
             checkpoint = folder / CHECKPOINT
         if model.identification is not None:
@@ -118,8 +124,8 @@ def identify_arm(
         if width is not None and width <= largest_width:
             break
     validated = arm.run(validation, checkpoint)
-    write_dataset(folder / VALIDATION, [validated.trajectory], robot.name, robot.rate)
-    return IdentifiedArm(model, runs, validated, width)
+    write_collection(folder / VALIDATION, _collection(robot, [validated]))
+    return IdentifiedArm(model, runs, validated, width, lines)
 
 
 def validation_motion(robot: Robot, design: ExcitationDesign, obstacles: Obstacles) -> JointMotion:
@@ -165,10 +171,15 @@ class IntervalWidths:
         return float((Z95 * std / np.maximum(values, self._smallest)).max())
 
 
-def _identify(robot: Robot, runs: Sequence[MotionRun], folder: Path) -> InverseDynamics:
-    """Write the recording so far and the checkpoint of a model of it."""
+def _collection(robot: Robot, runs: Sequence[MotionRun]) -> Collection:
+    """Return the trajectories of runs as those of a source."""
     trajectories = [run.trajectory for run in runs]
-    write_dataset(folder / RECORDING, trajectories, robot.name, robot.rate)
+    result = ImportResult(trajectories, sum(map(len, trajectories)), {})
+    return Collection(result, robot.name, robot.rate, urdf=robot.urdf)
+
+
+def _identify(robot: Robot, folder: Path) -> InverseDynamics:
+    """Return the model of the recording so far, and write its checkpoint."""
     settings = {"family": "rigid_body", "test_fraction": TEST_FRACTION}
     config = parse_train_config(settings, "rigid_body")
     return train(config, folder / RECORDING, folder / CHECKPOINT, robot=robot)

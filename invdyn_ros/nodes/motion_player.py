@@ -20,6 +20,8 @@ from invdyn_ros.nodes.runner import (
 )
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.excitation.motion_player import MotionPlayer
+from invdyn_ros.sources.inspection.collected_dataset import write_collection
+from invdyn_ros.sources.played_motion import played_collection
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class MotionPlayerNode(DiagnosticNode):
     def __init__(self) -> None:
         super().__init__("motion_player")
         self.config = load_parameters(self, MotionPlayerNodeConfig)
-        robot = load_robot(self.config.arm)
+        self.robot = robot = load_robot(self.config.arm)
         names = load_parameters(self, NamesConfig)
         self.names = RobotNames.of(robot, names, self.get_namespace())
         self.player = MotionPlayer(load_motion(Path(self.config.motion), robot))
@@ -79,9 +81,9 @@ class MotionPlayerNode(DiagnosticNode):
         try:
             target = self.player.update(1e-9 * values.stamp, q, values.velocity, values.effort)
             if self.player.is_over:
-                recorded = self.player.write(Path(self.config.out), self.config.effort_unit)
-                seconds = recorded.time[-1] - recorded.time[0]
-                self.get_logger().info(f"wrote {self.config.out}: {seconds:.0f} s")
+                collection = played_collection(self.player, self.robot, self.config.effort_unit)
+                for line in write_collection(Path(self.config.out), collection):
+                    self.get_logger().info(line)
                 raise NodeFinished
         except (ValueError, OSError) as error:
             self.get_logger().error(str(error))

@@ -23,7 +23,6 @@ from invdyn_ros.data.resampling import (
 from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION
 from invdyn_ros.data.windows import check_compatible
 from invdyn_ros.models.gravity import conversion_note, convert_actions
-from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.array_files import read_tables
 from invdyn_ros.sources.import_result import (
     ImportResult,
@@ -33,6 +32,7 @@ from invdyn_ros.sources.import_result import (
 from invdyn_ros.sources.sequence_config import SequenceConfig
 from invdyn_ros.sources.sequence_files import RESAMPLED, TOO_SHORT, read_episodes
 from invdyn_ros.sources.source import Collection, Source, arm_name, resolve_joint_names
+from invdyn_ros.training.dataset_arm import ARM_KEY, common_arm, known_robot
 
 DUPLICATES = "duplicates of earlier samples"
 
@@ -91,7 +91,7 @@ def read_lerobot_folder(
         if unit != known.action_unit:
             if not (is_torque(unit) and is_torque(known.action_unit)):
                 raise ValueError(f"{path}: actions are {known.action_unit}, not {unit}")
-            text = load_robot(arm_name(robot, urdf, robot), urdf).rigid_body_urdf()
+            text = known_robot(path, robot, robot if urdf else None, urdf).rigid_body_urdf()
             trajectories = [convert_actions(t, unit, text) for t in trajectories]
         result = ImportResult(trajectories, sum(map(len, trajectories)), {})
         return _evenly_spaced(result, config, OFF), robot
@@ -284,6 +284,10 @@ class LeRobotSource(Source):
             raise ValueError(f"{self.paths[0]} does not name its robot; state it with --arm")
         resolve_joint_names(robot, self.urdf, result.trajectories[0].joint_names)
         conversions = _conversions(self.paths, self.folder.unit)
-        metadata = {"action_conversion": "; ".join(conversions)} if conversions else {}
+        metadata: dict[str, Any] = {}
+        if conversions:
+            metadata["action_conversion"] = "; ".join(conversions)
+        if not requested and (kept := common_arm(self.paths, robot)) is not None:
+            metadata[ARM_KEY] = kept
         notes = (*result.notes, *conversions)
         return Collection(result, robot, metadata=metadata, notes=notes, urdf=self.urdf)

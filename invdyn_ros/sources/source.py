@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.robots.robot import ROBOTS, load_robot
+from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.robots.urdf_text import urdf_name
 from invdyn_ros.sources.import_result import ImportResult
+from invdyn_ros.training.dataset_arm import ARM_KEY, arm_of
 
 DEFAULT_ARM = "ur5"
 SIMULATED = "sim"  # name of the recording of all simulated motion
@@ -32,6 +33,11 @@ class Collection(NamedTuple):
     """Lines for the user."""
     urdf: Path | None = None
     """URDF file that the user gave."""
+
+    def arm(self) -> Robot | None:
+        """Return the arm, None if nobody knows it."""
+        kept = self.metadata.get(ARM_KEY)
+        return arm_of(self.robot, kept, self.robot if self.urdf else None, self.urdf)
 
 
 class Source(ABC):

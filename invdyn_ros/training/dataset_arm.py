@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ def arm_metadata(robot: str, urdf: Path | None) -> dict[str, Any]:
     Raises:
         ValueError: the URDF is invalid.
     """
+    if robot in ROBOTS and urdf is not None and urdf.samefile(load_robot(robot).urdf):
+        urdf = None
     if urdf is None and (robot not in ROBOTS or ROBOTS[robot] == SHIPPED.get(robot)):
         return {}
     arm = load_robot(robot, urdf)
@@ -52,14 +55,40 @@ def kept_arm(directory: str | Path) -> dict[str, str] | None:
     return values
 
 
-def dataset_robot(
-    directory: str | Path, name: str, arm: str | None = None, urdf: Path | None = None
-) -> Robot | None:
-    """Return the arm of a dataset: what the user gives, else what was kept, else that of its name.
+def common_arm(directories: Sequence[Path], name: str) -> dict[str, str] | None:
+    """Return what several datasets of one arm keep of it; None if nothing.
 
     Args:
-        directory: dataset folder.
+        directories: dataset folders.
+        name: of the arm in all of them.
+
+    Raises:
+        ValueError: their URDFs differ.
+    """
+    arms = {directory: kept_arm(directory) for directory in directories}
+    kept = {directory: arm for directory, arm in arms.items() if arm is not None}
+    if not kept:
+        return None
+    (first, arm), *others = kept.items()
+    different = [directory for directory, other in others if other["urdf"] != arm["urdf"]]
+    if name in SHIPPED:  # of which those that keep nothing have the URDF of this package
+        different += [directory for directory, other in arms.items() if other is None]
+    if different:
+        raise ValueError(
+            f"{first} and {different[0]} were collected with different URDFs of '{name}'; collect "
+            "them separately, or give the --urdf that is right for both"
+        )
+    return arm
+
+
+def arm_of(
+    name: str, kept: Mapping[str, str] | None, arm: str | None = None, urdf: Path | None = None
+) -> Robot | None:
+    """Return what the user gives, else the arm that was kept, else that of the name.
+
+    Args:
         name: of the arm in the dataset.
+        kept: what the dataset keeps of it.
         arm: name or FILE.yaml of the arm that the user gives.
         urdf: URDF file that the user gives.
 
@@ -71,16 +100,29 @@ def dataset_robot(
     """
     if arm or urdf:
         return load_robot(arm or (urdf_name(urdf) if urdf else ""), urdf)
-    kept = kept_arm(directory)
     if kept is not None:
         return load_robot(name, cached_file(f"{name}.urdf", kept["urdf"]))
     return load_robot(name) if name in ROBOTS else None
 
 
+def dataset_robot(
+    directory: str | Path, name: str, arm: str | None = None, urdf: Path | None = None
+) -> Robot | None:
+    """Return the arm of a dataset folder as `arm_of`.
+
+    Args:
+        directory: dataset folder.
+        name: of the arm in the dataset.
+        arm: name or FILE.yaml of the arm that the user gives.
+        urdf: URDF file that the user gives.
+    """
+    return arm_of(name, None if arm or urdf else kept_arm(directory), arm, urdf)
+
+
 def known_robot(
     directory: str | Path, name: str, arm: str | None = None, urdf: Path | None = None
 ) -> Robot:
-    """Return the arm of a dataset as `dataset_robot`.
+    """Return the arm of a dataset folder as `arm_of`.
 
     Args:
         directory: dataset folder.

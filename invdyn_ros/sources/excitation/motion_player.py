@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from invdyn_ros.control.joint_motion import SETTLING, JointMotion
 from invdyn_ros.control.motion_profile import State, Target
-from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.typing import Array
 
@@ -83,11 +80,10 @@ class MotionPlayer:
         self.is_over = elapsed > self.motion.duration + END
         return Target(time, self.motion.state_at(elapsed + step), step)
 
-    def write(self, folder: Path, unit: str) -> Trajectory:
-        """Write the recording as a dataset folder and return it.
+    def recorded(self, unit: str) -> tuple[Trajectory, int]:
+        """Return the recorded motion, and how many of its joint states repeated a stamp.
 
         Args:
-            folder: the folder.
             unit: of the effort.
 
         Raises:
@@ -106,6 +102,4 @@ class MotionPlayer:
             joint_names=self.motion.joint_names,
             action_unit=unit,
         )
-        trajectory = recorded.resample(self.motion.rate).differentiate()
-        write_dataset(folder, [trajectory], self.motion.arm, self.motion.rate)
-        return trajectory
+        return recorded, len(times) - len(recorded)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from invdyn_ros.data.resampling import is_even, resampling_note
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.robots.robot import ROBOTS, load_robot
 from invdyn_ros.sources.inspection.channels import (
     clipped_suspicions,
     constant_suspicions,
@@ -66,8 +65,7 @@ class Inspection(NamedTuple):
 
 def inspect(collection: Collection) -> Inspection:
     """Return what a collection holds, and the contradictions in it; nothing is changed."""
-    result, name, urdf = collection.result, collection.robot, collection.urdf
-    robot = load_robot(name, urdf) if urdf is not None or name in ROBOTS else None
+    result, robot = collection.result, collection.arm()
     motion = CollectedMotion(result.recorded or result.trajectories, robot, result.changes)
     if not motion.parts:
         return Inspection([], [])
