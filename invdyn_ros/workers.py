@@ -210,7 +210,7 @@ def _process_pool(
 
 
 def _check_scheduler(address: str) -> None:
-    """Check that a scheduler answers at an address.
+    """Check that there is a scheduler at an address.
 
     `distributed.Client` waits for ever where a program that is none accepts the connection.
 
@@ -222,14 +222,14 @@ def _check_scheduler(address: str) -> None:
         if parts.scheme not in ("tcp", "tls") or not parts.port:
             raise ValueError("it is not tcp://HOST:PORT")
         socket.create_connection((parts.hostname or "", parts.port), CONNECT_TIMEOUT).close()
-        answer = asyncio.run(asyncio.wait_for(_identity(address), CONNECT_TIMEOUT))
-        if answer.get("type") != "Scheduler":
-            raise ValueError(f"a dask {answer.get('type')} answers")
+        identity = asyncio.run(asyncio.wait_for(_identity(address), CONNECT_TIMEOUT))
+        if identity.get("type") != "Scheduler":
+            raise ValueError(f"a dask {identity.get('type')} replies")
     except Exception as error:  # another program may send anything
         is_clear = isinstance(error, ValueError | ConnectionError | socket.gaierror)
         raise ValueError(
             f"--scheduler {address}: no dask scheduler there "
-            f"({error if is_clear else 'what listens does not answer like one'}); start one "
+            f"({error if is_clear else 'what listens does not speak its protocol'}); start one "
             "with 'dask scheduler' and give the address that it prints"
         ) from error
 

@@ -79,8 +79,8 @@ def test_worker_that_always_dies_and_absent_clusters_are_one_line():
         pass
 
 
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_program_that_is_no_scheduler_is_one_line(answer, monkeypatch):
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_program_that_is_no_scheduler_is_one_line(greeting, monkeypatch):
     pytest.importorskip("distributed", reason="the extra 'cluster' is missing")
     monkeypatch.setattr(workers, "CONNECT_TIMEOUT", 1.0)
     connections = []
@@ -89,13 +89,13 @@ def test_program_that_is_no_scheduler_is_one_line(answer, monkeypatch):
         while True:
             try:
                 connections.append(server.accept()[0])
-                connections[-1].sendall(answer)
+                connections[-1].sendall(greeting)
             except OSError:  # closed, at the end
                 return
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=serve, daemon=True).start()
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        match = r"no dask scheduler .*does not answer like one.*'dask scheduler'"
+        match = r"no dask scheduler .*does not speak its protocol.*'dask scheduler'"
         with pytest.raises(ValueError, match=match), WorkerOptions(scheduler=address).executor():
             pass
