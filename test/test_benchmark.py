@@ -1,6 +1,10 @@
 """Benchmarks: measurements, reports and refused input."""
 
+import json
+import os
+import pkgutil
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import get_type_hints
@@ -16,6 +20,7 @@ from invdyn_ros.benchmarks.latency import LatencyBenchmarkConfig
 from invdyn_ros.benchmarks.model import ModelBenchmarkConfig, untrained_models
 from invdyn_ros.benchmarks.report import format_table, quantiles
 from invdyn_ros.benchmarks.simulation import SimulationBenchmarkConfig, rates_in_turn
+from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.benchmark import BENCHMARKS, load_benchmark, main
 from invdyn_ros.models.checkpoint import save
 from invdyn_ros.models.model_metadata import ModelMetadata
@@ -235,3 +240,34 @@ def test_a_checkpoint_of_another_arm_is_refused(checkpoint):
 def test_invalid_settings_are_refused(config, change, message):
     with pytest.raises(ValueError, match=message):
         replace(config, **change)
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("dynamics.rates_in_turn", "dynamics --batches 1 2 --seconds 0.02"),
+        (
+            "file_worker.Worker.run",
+            "files --files 4 --commands 0 --kinds obstacles.yaml",
+        ),
+    ],
+)
+def test_interrupted_benchmark_reports_the_cases_it_has_measured(
+    case, words, tmp_path, monkeypatch, capfd
+):
+    owner, name = f"invdyn_ros.benchmarks.{case}".rsplit(".", 1)
+    owner = pkgutil.resolve_name(owner)
+    measure, calls = getattr(owner, name), []
+
+    def interrupted_at_second(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return measure(*arguments)
+
+    monkeypatch.setattr(owner, name, interrupted_at_second)
+    file = tmp_path / "report.json"
+    assert run_verb("benchmark", [*words.split(), "--report", str(file)]) == 130
+    report = json.loads(file.read_text())
+    assert report["rows"] and report["run"]["interrupted"]
+    assert file.with_suffix(".html").exists() and len(calls) < 4

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from invdyn_ros.arms.domain_randomization import load_randomization
-from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions, Measurement
 from invdyn_ros.benchmarks.block_pose_evaluation import (
     DISTANCE,
     INVDYN,
@@ -38,7 +38,7 @@ from invdyn_ros.benchmarks.rendered_blocks import (
     block_scene,
     render_block_images,
 )
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
+from invdyn_ros.benchmarks.report import Row, ratios
 from invdyn_ros.evaluation.plots.block_pose_errors import plot_block_pose_errors
 from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig, BlockPose
 
@@ -92,9 +92,13 @@ class BlockDetectionBenchmarkConfig(BenchmarkOptions):
 
 def measure_block_detection(config: BlockDetectionBenchmarkConfig) -> dict[str, Any]:
     """Run the benchmark and return the report."""
-    machine = machine_info(1)
+    measured = config.begin("block_detection", f"mm at {DISTANCE} m, deg, %, ms")
+    measured.settings |= {
+        "conditions": list(config.condition_names),
+        "opencv": cv2.__version__,
+    }
     if config.conditions:
-        return _measure_conditions(config, machine)
+        return _measure_conditions(config, measured)
     settings = config.blocks, config.frames, config.seed, config.noise, config.samples
     block_size = block_scene().block_size
     tables = compare_estimators(render_block_images(*settings), block_size, config.frames)
@@ -104,7 +108,7 @@ def measure_block_detection(config: BlockDetectionBenchmarkConfig) -> dict[str, 
         for name, table in tables.items()
         for size, (low, high) in BINS.items()
     }
-    rows = {name: row for name, row in rows.items() if row}
+    measured.rows = rows = {name: row for name, row in rows.items() if row}
     ratio = {
         f"{INVDYN} to {baseline}, {size}": ratios(
             rows[f"{INVDYN}, {size}"], rows[f"{baseline}, {size}"], RATIO_COLUMNS
@@ -113,24 +117,23 @@ def measure_block_detection(config: BlockDetectionBenchmarkConfig) -> dict[str, 
         for size in BINS
         if {f"{INVDYN}, {size}", f"{baseline}, {size}"} <= set(rows)
     }
-    return _report(config, machine, rows, ratio)
+    return measured.report(ratio=ratio)
 
 
 def _measure_conditions(
-    config: BlockDetectionBenchmarkConfig, machine: dict[str, Any]
+    config: BlockDetectionBenchmarkConfig, measured: Measurement
 ) -> dict[str, Any]:
     """Return the report of photographed blocks under each condition.
 
     Ratios are those of the images in which both methods detected the block.
     """
-    rows: dict[str, Row] = {}
     ratio: dict[str, Row] = {}
     everything: dict[str, list[np.ndarray]] = {}
     for condition in config.condition_names:
         samples = photograph_blocks(condition, config.blocks, config.seed, config.frames)
         tables = compare_estimators(samples, BLOCK_SIZE, config.frames)
         for name, table in tables.items():
-            rows[f"{name}, {condition}"] = statistics(table)
+            measured.rows[f"{name}, {condition}"] = statistics(table)
             everything.setdefault(name, []).append(table)
         ours = tables[INVDYN]
         for baseline in (OPENCV, OPENCV_SUBPIXEL):
@@ -141,7 +144,7 @@ def _measure_conditions(
                 columns = ("xy p50", *RATIO_COLUMNS, "ms")
                 ratio[f"{INVDYN} to {baseline}, {condition}"] = ratios(*pair, columns)
     _plot(config.plot, {name: np.concatenate(tables) for name, tables in everything.items()})
-    return _report(config, machine, rows, ratio)
+    return measured.report(ratio=ratio)
 
 
 def compare_estimators(
@@ -196,24 +199,3 @@ def _plot(file: Path | None, tables: Mapping[str, np.ndarray]) -> None:
     if file is not None:
         errors = {n: (t[:, 0], np.degrees(t[:, 3]), 1e3 * t[:, 1]) for n, t in tables.items()}
         plot_block_pose_errors(errors, file)
-
-
-def _report(
-    config: BlockDetectionBenchmarkConfig,
-    machine: dict[str, Any],
-    rows: Mapping[str, Row],
-    ratio: Mapping[str, Row],
-) -> dict[str, Any]:
-    settings = {
-        "blocks": config.blocks,
-        "frames": config.frames,
-        "samples": config.samples,
-        "noise": config.noise,
-        "conditions": list(config.condition_names),
-        "seed": config.seed,
-        "opencv": cv2.__version__,
-    }
-    unit = f"mm at {DISTANCE} m, deg, %, ms"
-    return benchmark_report(
-        "block_detection", unit=unit, machine=machine, settings=settings, rows=rows, ratio=ratio
-    )

@@ -31,7 +31,7 @@ from invdyn_ros.benchmarks.closed_loop_models import (
     wrong_urdf,
 )
 from invdyn_ros.benchmarks.closed_loop_motions import KINDS, MotionKind
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
+from invdyn_ros.benchmarks.report import Row, ratios
 from invdyn_ros.control.computed_torque import FEEDBACK
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.data.atomic_file import write_atomically
@@ -92,7 +92,9 @@ def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: an arm without the links of the wrong URDF, or not driven by torque.
     """
-    robot, machine = load_robot(config.arm), machine_info(1)
+    robot = load_robot(config.arm)
+    unit = "mrad; jerk in effort limits per s; fallback in % of commands"
+    measured = config.begin("closed_loop", unit)
     if robot.action_unit != "N m":
         raise ValueError(
             f"'{config.arm}' is driven by setpoints; give an arm driven by torques [N m]"
@@ -104,8 +106,8 @@ def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
     tested_models = models_under_test(
         robot, wrong, train_families(robot, data, config.out, configs)
     )
-    runs_of = _drive_all(tested_models, robot, plant, config)
-    rows = {name: _row(runs, robot) for name, runs in runs_of.items()}
+    rows = measured.rows
+    runs_of = _drive_all(tested_models, robot, plant, config, rows)
     ratio = {
         name: ratios(row, rows[WRONG_URDF], (*config.kinds, "jerk"))
         for name, row in rows.items()
@@ -113,14 +115,7 @@ def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
     }
     first = {name: runs[config.kinds[-1]][0] for name, runs in runs_of.items()}
     plot_closed_loop(first, robot, config.out / "closed_loop.png")
-    return benchmark_report(
-        "closed_loop",
-        unit="mrad; jerk in effort limits per s; fallback in % of commands",
-        machine=machine,
-        settings=_settings(config, plant, data, tested_models),
-        rows=rows,
-        ratio=ratio,
-    )
+    return measured.report(_settings(config, plant, data, tested_models), ratio)
 
 
 def _settings(
@@ -148,8 +143,9 @@ def _drive_all(
     robot: Robot,
     plant: PlantConfig,
     config: ClosedLoopBenchmarkConfig,
+    rows: dict[str, Row],
 ) -> dict[str, dict[str, list[ClosedLoopRun]]]:
-    """Return the runs of each model and kind of motion."""
+    """Return the runs of each model and kind of motion, and add a row for each model."""
     seeds = [(MOTION_SEED, k) for k in range(config.motions)]
     total = (len(tested_models) + 1) * len(config.kinds) * config.motions
     with tqdm(total=total, unit="run", desc="driving", file=sys.stderr) as bar:
@@ -164,6 +160,7 @@ def _drive_all(
                 kind: drive(tested, desired, robot, plant, bar.update)
                 for kind, desired in motions.items()
             }
+            rows[tested.name] = _row(runs_of[tested.name], robot)
     return runs_of
 
 

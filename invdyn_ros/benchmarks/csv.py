@@ -23,11 +23,8 @@ from tqdm import tqdm
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import (
-    benchmark_report,
-    machine_info,
     peak_memory,
     ratios,
-    settings_of,
 )
 from invdyn_ros.sources.import_result import ImportResult
 from invdyn_ros.sources.sequence_config import SequenceConfig
@@ -51,25 +48,18 @@ class CsvBenchmarkConfig(BenchmarkOptions):
 
 def measure_csv(config: CsvBenchmarkConfig) -> dict[str, Any]:
     """Return the report."""
-    machine, readers = machine_info(1), {OURS: read_as_trajectory, PEER: read_as_table}
-    rows: dict[str, dict[str, float]] = {}
+    measured = config.begin("csv", "s and MB")
+    rows, readers = measured.rows, {OURS: read_as_trajectory, PEER: read_as_table}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recording.csv"
         write_recording(file, config.samples)
         turns = [name for _ in range(config.repetitions) for name in readers]
         for name in tqdm(turns, unit="read", file=sys.stderr):
             seconds, memory = run_in_new_process(measure_call, readers[name], file)
-            best = rows.setdefault(name, {"s": seconds, "MB": memory})
-            best |= {"s": min(best["s"], seconds), "MB": min(best["MB"], memory)}
-    rows = {name: {k: round(v, 3) for k, v in row.items()} for name, row in rows.items()}
-    return benchmark_report(
-        "csv",
-        unit="s and MB",
-        machine=machine,
-        settings=settings_of(config),
-        rows=rows,
-        ratio={OURS: ratios(rows[OURS], rows[PEER], ("s", "MB"))},
-    )
+            best = rows.setdefault(name, {"s": np.inf, "MB": np.inf})
+            best["s"] = min(best["s"], round(seconds, 3))
+            best["MB"] = min(best["MB"], round(memory, 3))
+    return measured.report(ratio={OURS: ratios(rows[OURS], rows[PEER], ("s", "MB"))})
 
 
 def write_recording(file: Path, samples: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions, Measurement
+from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import Dataset, DatasetInfo, read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
@@ -83,33 +83,23 @@ def measure_data_efficiency(config: DataEfficiencyBenchmarkConfig) -> dict[str, 
     Raises:
         ValueError: invalid data, or too few samples.
     """
-    machine, robot = machine_info(1), load_robot(config.arm)
+    robot = load_robot(config.arm)
+    measured = config.begin(
+        "data_efficiency", "% nMSE against samples; moving: without joints that may stick"
+    )
     dataset = _dataset(config, robot)
     outer, inner = split_train_val_test(
         with_acceleration(dataset.trajectories), SplitConfig(TrainConfig.test_fraction, 0)
     )
     action_delay = estimate_action_delay(_meta(robot, dataset.info, "rigid_body"), inner)
     errors: dict[str, dict[str, list[Any]]] = {}
+    measured.so_far = lambda: _report(config, measured, action_delay, errors)
     runs = list(product(config.families, config.sizes, range(config.seeds)))
     for family, size, seed in tqdm(runs, unit="model", desc="training", file=sys.stderr):
         meta = replace(_meta(robot, dataset.info, family), action_delay=action_delay)
         row = _train_and_evaluate(config, meta, robot, outer.train, outer.test, size, seed)
         errors.setdefault(family, {}).setdefault(str(size), []).append(row)
-    curves = {
-        family: {
-            size: {name: _summary([row[name] for row in rows]) for name in rows[0]}
-            for size, rows in sizes.items()
-        }
-        for family, sizes in errors.items()
-    }
-    report = benchmark_report(
-        "data_efficiency",
-        unit="% nMSE against samples; moving: without joints that may stick",
-        machine=machine,
-        settings=_settings(config, action_delay),
-        rows=_rows(curves),
-        curves=curves,
-    )
+    report = measured.so_far()
     if config.report is not None:
         plot_data_efficiency(config.report.with_suffix(".png"), report)
     return report
@@ -231,6 +221,28 @@ def _summary(values: Sequence[float]) -> dict[str, Any]:
         "low": min(values),
         "high": max(values),
         "draws": list(values),
+    }
+
+
+def _report(
+    config: DataEfficiencyBenchmarkConfig,
+    measured: Measurement,
+    action_delay: float,
+    errors: Mapping[str, Mapping[str, Sequence[Any]]],
+) -> dict[str, Any]:
+    curves = _curves(errors)
+    measured.rows |= _rows(curves)
+    return measured.report(_settings(config, action_delay), curves=curves)
+
+
+def _curves(errors: Mapping[str, Mapping[str, Sequence[Any]]]) -> dict[str, Any]:
+    """Return family -> number of samples -> error -> its mean and range over the draws."""
+    return {
+        family: {
+            size: {name: _summary([row[name] for row in rows]) for name in rows[0]}
+            for size, rows in sizes.items()
+        }
+        for family, sizes in errors.items()
     }
 
 

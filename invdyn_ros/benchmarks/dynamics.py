@@ -17,7 +17,7 @@ from torch import Tensor
 
 from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
+from invdyn_ros.benchmarks.report import ratios
 from invdyn_ros.benchmarks.simulation import rates_in_turn
 from invdyn_ros.config import PositiveInts
 from invdyn_ros.models.checkpoint import select_device
@@ -53,8 +53,8 @@ def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:
     """
     robot = load_robot(config.arm)
     devices = sorted({"cpu", select_device(config.device).type})
-    machine = machine_info(config.threads)
-    rows: dict[str, Row] = {}
+    measured = config.begin("dynamics", "evaluations/s", config.threads)
+    rows = measured.rows
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     peers = Peers(robot)
@@ -76,12 +76,8 @@ def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:
     settings = {"arm": config.arm, "seconds": config.seconds, "peer_motions": MAX_PEER_BATCH}
     if "cuda" in devices:
         settings["gpu"] = torch.cuda.get_device_name()
-    return benchmark_report(
-        "dynamics",
-        unit="evaluations/s",
-        machine=machine,
+    return measured.report(
         settings=settings,
-        rows=rows,
         ratio={
             f"{name} to {MUJOCO}": ratios(row, rows[MUJOCO], columns)
             for name, row in rows.items()

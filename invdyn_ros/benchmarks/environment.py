@@ -14,7 +14,7 @@ import torch
 from pydantic import PositiveFloat
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
+from invdyn_ros.benchmarks.report import Row, ratios
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.envs.vector_env import make_vec_env
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
@@ -86,7 +86,8 @@ class TimedEnv:
 def measure_environment(config: EnvironmentBenchmarkConfig) -> dict[str, Any]:
     """Return the report on one arm: each period, panda-gym, and vectorised environments."""
     torch.set_num_threads(1)
-    machine = machine_info(1)
+    measured = config.begin("environment", "1/s")
+    rows = measured.rows
     name = f"invdyn_ros/Grasp{load_grasp_spec(config.arm).env_name}-v0"
     periods = config.periods or (PEER_PERIOD, 1 / ROBOTS[config.arm].rate)
     env_kwargs = {f"{name} at {1e3 * p:g} ms": _env_kwargs(config, p) for p in periods}
@@ -98,7 +99,7 @@ def measure_environment(config: EnvironmentBenchmarkConfig) -> dict[str, Any]:
         for env in envs.values():
             stack.callback(env.env.close)
         _take_turns(envs, config.seconds * 2 / 3)
-        rows = {key: env.row() for key, env in envs.items()}
+        rows |= {key: env.row() for key, env in envs.items()}
     seconds = config.seconds / 3 / max(len(config.num_envs), 1)
     for num_envs in config.num_envs:
         rate = vector_env_rate(name, num_envs, seconds, env_kwargs[first])
@@ -107,17 +108,13 @@ def measure_environment(config: EnvironmentBenchmarkConfig) -> dict[str, Any]:
     if peer is not None:
         keys = [key for key in envs if key != PEER]
         ratio = {key: ratios(rows[key], rows[PEER], (STEPS, SIMULATED)) for key in keys}
-    return benchmark_report(
-        "environment",
-        unit="1/s",
-        machine=machine,
+    return measured.report(
         settings={
             "arm": config.arm,
             "noise": config.noise,
             "seconds": config.seconds,
             "peer": PEER if peer is not None else _install_hint(),
         },
-        rows=rows,
         ratio=ratio,
     )
 

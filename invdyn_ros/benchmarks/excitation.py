@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
+from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.benchmarks.safety_checks import MotionChecker, Tally, Ticks
 from invdyn_ros.benchmarks.safety_rig import action_bounds
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
@@ -66,19 +66,12 @@ def measure_excitation(config: ExcitationBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: an unknown arm, or the safety limits stopped one.
     """
-    machine = machine_info(1)
-    rows = {}
+    measured = config.begin("excitation", "s, control ticks, mrad, % of the variance")
     for arm in config.arms:
         robot = load_robot(arm)
         for payload in config.payloads or _payloads(arm):
-            rows[f"{arm}, {payload:g} kg"] = _measure(robot, payload, config)
-    return benchmark_report(
-        "excitation",
-        unit="s, control ticks, mrad, % of the variance",
-        machine=machine,
-        settings=settings_of(config),
-        rows=rows,
-    )
+            measured.rows[f"{arm}, {payload:g} kg"] = _measure(robot, payload, config)
+    return measured.report()
 
 
 def count_violations(robot: Robot, result: IdentifiedArm[GuardedRun], tool_speed: float) -> Tally:

@@ -6,43 +6,40 @@ functions that the commands use and through their handling of errors.
 
 from __future__ import annotations
 
-import os
 import random
-import resource
 import shutil
-import sys
 import tempfile
-import traceback
-import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from threading import Event
+from typing import Any
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions, Measurement
 from invdyn_ros.benchmarks.file_commands import COMMANDS, run_command
-from invdyn_ros.benchmarks.file_mutations import mutate
-from invdyn_ros.benchmarks.file_readers import KINDS, Kind, WrongAcceptance
-from invdyn_ros.benchmarks.file_specimens import sign
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
-from invdyn_ros.config import error_line
+from invdyn_ros.benchmarks.file_readers import KINDS
+from invdyn_ros.benchmarks.file_worker import (
+    CRASH,
+    FAILURES,
+    HANG,
+    MAX_LENGTH,
+    OUTCOMES,
+    WALL_TIME_FACTOR,
+    Case,
+    Outcome,
+    Worker,
+    WorkerSettings,
+    copy_damaged,
+)
+from invdyn_ros.benchmarks.report import Row
 
-REFUSED, ACCEPTED = "refused", "accepted"
-TRACEBACK, LINES, HANG, CRASH = "traceback", "several_lines", "hang", "crash"
-WRONG, UNNAMED = "wrong_acceptance", "file_not_named"
-OUTCOMES = (REFUSED, ACCEPTED, TRACEBACK, LINES, HANG, CRASH, WRONG, UNNAMED)
-FAILURES = OUTCOMES[2:]
-MAX_LENGTH = 600  # characters of a message
 COMMAND_OFFSET = 1_000_000  # of the numbers of the files that the command line reads
-POLL_PERIOD, WALL_TIME_FACTOR = 0.5, 12.0  # [s], and limit of the wall time to that of CPU time
-SIGNED_FRACTION, SIGNED = 0.5, ", signed"  # checkpoints whose checksums match the damage
 
 
 @dataclass(frozen=True)
@@ -73,45 +70,34 @@ class FilesBenchmarkConfig(BenchmarkOptions):
             raise ValueError(f"no kind '{unknown[0]}'; there are {', '.join(KINDS)}")
 
 
-class Case(NamedTuple):
-    """One damaged file."""
-
-    kind: str
-    number: int
-    seed: int
-
-
-class Outcome(NamedTuple):
-    """How a damaged file was read."""
-
-    case: Case
-    name: str
-    damage: str
-    message: str
-
-
 def measure_files(config: FilesBenchmarkConfig) -> dict[str, Any]:
     """Read damaged files and return the report."""
+    measured = config.begin("files", "damaged files")
+    outcomes, commands = list[Outcome](), list[Outcome]()
+    measured.so_far = lambda: _report(measured, outcomes, commands)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
-        valid = write_specimens(Path(folder) / "valid", config.kinds)
-        outcomes = run_cases(config, Path(folder))
-        commands = _run_commands(config, Path(folder))
-    rows = {kind: _row([o for o in outcomes if o.case.kind == kind]) for kind in valid}
-    rows["all"] = _row(outcomes)
-    rows["command line"] = _row(commands)
-    return benchmark_report(
-        "files",
-        unit="damaged files",
-        machine=machine_info(1),
-        settings=settings_of(config),
-        rows=rows,
-        failures=[
-            {"kind": o.case.kind, "seed": o.case.seed, "number": o.case.number}
-            | {"outcome": o.name, "damage": o.damage, "message": o.message[:MAX_LENGTH]}
-            for o in [*outcomes, *commands]
-            if o.name in FAILURES
-        ],
-    )
+        write_specimens(Path(folder) / "valid", config.kinds)
+        run_cases(config, Path(folder), outcomes)
+        for outcome in _run_commands(config, Path(folder)):
+            commands.append(outcome)
+    return measured.so_far()
+
+
+def _report(
+    measured: Measurement, outcomes: list[Outcome], commands: list[Outcome]
+) -> dict[str, Any]:
+    outcomes = sorted(outcomes, key=lambda o: (o.case.kind, o.case.number))
+    for kind in dict.fromkeys(o.case.kind for o in outcomes):
+        measured.rows[kind] = _row([o for o in outcomes if o.case.kind == kind])
+    if outcomes:
+        measured.rows |= {"all": _row(outcomes), "command line": _row(commands)}
+    failures = [
+        {"kind": o.case.kind, "seed": o.case.seed, "number": o.case.number}
+        | {"outcome": o.name, "damage": o.damage, "message": o.message[:MAX_LENGTH]}
+        for o in [*outcomes, *commands]
+        if o.name in FAILURES
+    ]
+    return measured.report(failures=failures)
 
 
 def _row(outcomes: list[Outcome]) -> Row:
@@ -139,8 +125,8 @@ def _write(folder: Path, kinds: tuple[str, ...]) -> None:
         KINDS[kind].read(folder / KINDS[kind].write.__name__)
 
 
-def run_cases(config: FilesBenchmarkConfig, folder: Path) -> list[Outcome]:
-    """Read all damaged files, in several processes."""
+def run_cases(config: FilesBenchmarkConfig, folder: Path, outcomes: list[Outcome]) -> None:
+    """Read all damaged files, in several processes, and add the outcomes in any order."""
     weight = sum(KINDS[kind].weight for kind in config.kinds)
     cases = [
         Case(kind, number, config.seed)
@@ -148,152 +134,52 @@ def run_cases(config: FilesBenchmarkConfig, folder: Path) -> list[Outcome]:
         for number in range(max(1, round(config.files * KINDS[kind].weight / weight)))
     ]
     random.Random(config.seed).shuffle(cases)
-    parts = [cases[k :: config.workers] for k in range(config.workers)]
+    is_interrupted = Event()
+
+    def read(part: list[Case]) -> None:
+        with closing(_supervise(part, config, folder)) as results:
+            for outcome in results:
+                outcomes.append(outcome)
+                if is_interrupted.is_set():
+                    return
+
     with ThreadPoolExecutor(config.workers) as pool:
-        results = pool.map(lambda part: list(_supervise(part, config, folder)), parts)
-        return [outcome for part in results for outcome in part]
+        parts = [cases[k :: config.workers] for k in range(config.workers)]
+        try:
+            list(pool.map(read, parts))
+        except KeyboardInterrupt:
+            is_interrupted.set()
+            raise
 
 
-def _run_commands(config: FilesBenchmarkConfig, folder: Path) -> list[Outcome]:
-    """Read some damaged files by the command line."""
+def _run_commands(config: FilesBenchmarkConfig, folder: Path) -> Iterator[Outcome]:
+    """Read some damaged files by the command line, and yield the outcomes."""
     kinds = [kind for kind in COMMANDS if kind in config.kinds]
-    outcomes = []
     for number in range(config.commands if kinds else 0):
         case = Case(kinds[number % len(kinds)], COMMAND_OFFSET + number, config.seed)
         work = folder / f"command_{number}"
-        damage = _damaged(case, folder, work)
+        damage = copy_damaged(case, folder, work)
         name, message = run_command(case.kind, work, WALL_TIME_FACTOR * config.time_limit)
-        outcomes.append(Outcome(case, name, damage, message))
-    return outcomes
+        yield Outcome(case, name, damage, message)
 
 
-def _supervise(cases: list[Case], config: FilesBenchmarkConfig, folder: Path) -> Iterator[Outcome]:
+def _supervise(
+    cases: list[Case], config: FilesBenchmarkConfig, folder: Path
+) -> Generator[Outcome, None, None]:
     """Yield the outcomes of cases in a worker, which is replaced when it hangs or crashes."""
-    worker = None
-    for case in cases:
-        worker = worker or Worker(config, folder)
-        outcome = worker.run(case)
-        if outcome.name in (HANG, CRASH):
-            worker.kill()
-            worker = None
-        if outcome.name in FAILURES and config.keep is not None:
-            target = config.keep / f"{case.kind} {case.seed} {case.number}"
-            shutil.rmtree(target, ignore_errors=True)
-            _damaged(case, folder, target)
-        yield outcome
-    if worker is not None:
-        worker.kill()
-
-
-class Worker:
-    """A process that reads damaged files, one after the other."""
-
-    def __init__(self, config: FilesBenchmarkConfig, folder: Path) -> None:
-        self.config = config
-        context = get_context("fork")
-        self.connection, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other, folder, config))
-        self.process.start()
-        other.close()
-
-    def run(self, case: Case) -> Outcome:
-        """Return the outcome of a case."""
-        try:
-            self.connection.send(case)
-            start, waited, limit = self.cpu_time(), 0.0, self.config.time_limit
-            while not self.connection.poll(min(limit, POLL_PERIOD)):
-                waited += POLL_PERIOD
-                if self.cpu_time() - start > limit or waited > WALL_TIME_FACTOR * limit:
-                    return Outcome(case, HANG, "", f"no result in {limit} s")
-            return Outcome(case, *self.connection.recv())
-        except (EOFError, OSError):
-            self.process.join()
-            return Outcome(case, CRASH, "", f"exit code {self.process.exitcode}")
-
-    def cpu_time(self) -> float:
-        """Return the CPU time of the process [s]; other load does not make it hang."""
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
-        ticks = sum(map(int, stat.rpartition(")")[2].split()[11:13]))
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    def kill(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
-
-
-def _serve(connection: Connection, folder: Path, config: FilesBenchmarkConfig) -> None:
-    """Read the damaged files that arrive."""
-    for category in (RuntimeWarning, UserWarning, FutureWarning):
-        warnings.simplefilter("always", category)  # else printed once per process
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + int(config.memory * 2**30)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    output = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
-    for descriptor in (1, 2):
-        os.dup2(output.fileno(), descriptor)
-    for kind in config.kinds:  # libraries print when they are imported
-        _original(KINDS[kind], folder)
-    while True:
-        case: Case = connection.recv()
-        work = folder / f"worker_{os.getpid()}"
-        shutil.rmtree(work, ignore_errors=True)
-        damage = _damaged(case, folder, work)
-        output.truncate(0)
-        output.seek(0)
-        original = None if damage.endswith(SIGNED) else _original(KINDS[case.kind], folder)
-        name, message = read(KINDS[case.kind], work, original)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        output.seek(0)
-        printed = output.read().decode("utf-8", "replace").strip()
-        if printed and name in (REFUSED, ACCEPTED):
-            name, message = LINES, f"printed: {printed}"
-        connection.send((name, damage, message))
-
-
-def _damaged(case: Case, folder: Path, target: Path) -> str:
-    """Copy the valid files of a kind, damage one, and return the name of the damage."""
-    kind = KINDS[case.kind]
-    shutil.copytree(folder / "valid" / kind.write.__name__, target)
-    rng = random.Random(f"{case.kind} {case.seed} {case.number}")
-    files = sorted(path for path in target.glob(kind.file) if path.is_file())
-    file = rng.choice(files)
-    other = rng.choice(sorted(p for p in (folder / "valid").rglob("*") if p.is_file()))
-    damage = f"{file.relative_to(target)}: {mutate(file, rng, other.read_bytes())}"
-    if rng.random() < SIGNED_FRACTION:
-        sign(target)
-        damage += SIGNED
-    return damage
-
-
-def read(kind: Kind, work: Path, original: str | None) -> tuple[str, str]:
-    """Read the files of a kind as a command does, and return the outcome and its message.
-
-    Args:
-        kind: the kind.
-        work: folder with the damaged files.
-        original: description of the valid content, if a checksum protects it.
-    """
+    worker, settings = None, WorkerSettings(config.kinds, config.time_limit, config.memory)
     try:
-        content = kind.read(work)
-    except WrongAcceptance as error:
-        return WRONG, str(error)
-    except (ValueError, OSError, MemoryError) as error:
-        message = error_line(error)
-        if "\n" in str(error) or len(message) > MAX_LENGTH:
-            return LINES, message
-        return (REFUSED, message) if work.name in message else (UNNAMED, message)
-    except Exception:
-        return TRACEBACK, traceback.format_exc()[-MAX_LENGTH:]
-    if original is not None and content != original:
-        return WRONG, "other content than before the damage"
-    return ACCEPTED, ""
-
-
-@cache
-def _original(kind: Kind, folder: Path) -> str | None:
-    """Return the description of the valid files of a kind."""
-    return kind.read(folder / "valid" / kind.write.__name__)
+        for case in cases:
+            worker = worker or Worker(settings, folder)
+            outcome = worker.run(case)
+            if outcome.name in (HANG, CRASH):
+                worker.kill()
+                worker = None
+            if outcome.name in FAILURES and config.keep is not None:
+                target = config.keep / f"{case.kind} {case.seed} {case.number}"
+                shutil.rmtree(target, ignore_errors=True)
+                copy_damaged(case, folder, target)
+            yield outcome
+    finally:
+        if worker is not None:
+            worker.kill()

@@ -19,8 +19,8 @@ from pydantic import NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.arms.domain_randomization import load_randomization
-from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions, InterruptedBenchmark
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions, Measurement
+from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.evaluation.plots.success_map import plot_success_map
 from invdyn_ros.graph.shipped_weights import find_policy
 from invdyn_ros.grasp.envs.agents import SCRIPTED, PolicySpec, load_policy_spec
@@ -75,38 +75,35 @@ class GraspSuccessBenchmarkConfig(BenchmarkOptions, WorkerOptions):
 def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and write the plot if the config has a report file."""
     torch.set_num_threads(1)
-    machine, policies = machine_info(1), load_policies(config)
-    results, interrupted = _run(config, policies)
-    if config.plot is not None and not interrupted:
+    measured, policies = config.begin("grasp_success", "% of episodes"), load_policies(config)
+    measured.settings = {
+        "arm": config.arm,
+        "policies": {spec.name: path for path, spec in policies.items()},
+        "block_pose_model": config.block_pose_model,
+        "episodes": config.episodes,
+        "seed": config.seed,
+    }
+    results = _run(config, policies, measured)
+    if config.plot is not None:
         title = config.arm + (", block without markers" if config.block_pose_model else "")
         plot_success_map(results, load_scene(config.arm), title, config.plot)
+    return _report(measured, results)
+
+
+def _report(measured: Measurement, results: Results) -> dict[str, Any]:
     names = {key: ", ".join(key) for key in results}
     pairs = {
         (policy, noise): (episodes, results[SCRIPTED, noise][: len(episodes)])
         for (policy, noise), episodes in results.items()
         if policy != SCRIPTED
     }
-    rows = {names[key]: _row(episodes) for key, episodes in results.items()}
+    measured.rows = {names[key]: _row(episodes) for key, episodes in results.items()}
     for key, pair in pairs.items():
-        rows[names[key]] |= _difference(*pair)
-    report = benchmark_report(
-        "grasp_success",
-        unit="% of episodes",
-        machine=machine,
-        settings={
-            "arm": config.arm,
-            "policies": {spec.name: path for path, spec in policies.items()},
-            "block_pose_model": config.block_pose_model,
-            "episodes": config.episodes,
-            "seed": config.seed,
-        },
-        rows=rows,
+        measured.rows[names[key]] |= _difference(*pair)
+    return measured.report(
         pairs={names[key]: _pair_counts(*pair) for key, pair in pairs.items()},
         failed_episodes={names[key]: _failed(episodes) for key, episodes in results.items()},
     )
-    if interrupted:
-        raise InterruptedBenchmark(report)
-    return report
 
 
 def load_policies(config: GraspSuccessBenchmarkConfig) -> dict[str, PolicySpec]:
@@ -135,38 +132,34 @@ def _load_policy(policy: str, config: GraspSuccessBenchmarkConfig) -> PolicySpec
 
 
 def _run(
-    config: GraspSuccessBenchmarkConfig, policies: Mapping[str, PolicySpec]
-) -> tuple[Results, bool]:
-    """Run all episodes of all policies at all levels, with a progress bar.
-
-    Returns:
-        The results, and whether Ctrl-C has left some out.
-    """
+    config: GraspSuccessBenchmarkConfig, policies: Mapping[str, PolicySpec], measured: Measurement
+) -> Results:
+    """Run all episodes of all policies at all levels, with a progress bar."""
     levels, episodes = tuple(dict.fromkeys(config.noise)), tuple(range(config.episodes))
     jobs = [
         RolloutJob(policy, noise, config.seed, episodes)
         for noise, policy in product(levels, policies.values())
     ]
     results: list[list[EpisodeResult]] = [[] for _ in jobs]
-    total, interrupted = len(jobs) * config.episodes, False
-    try:
-        with (
-            config.executor() as executor,
-            tqdm(total=total, unit="episode", desc="grasping", file=sys.stderr) as bar,
-        ):
-            for index, result in rollout_all(jobs, executor):
-                results[index].append(result)
-                bar.update()
-    except KeyboardInterrupt:
-        if not any(results):
-            raise
-        interrupted = True
-    named = {
-        (job.policy.name, job.noise): sorted(episodes)
-        for job, episodes in zip(jobs, results, strict=True)
-        if episodes
-    }
-    return named, interrupted
+
+    def named() -> Results:
+        return {
+            (job.policy.name, job.noise): sorted(episodes)
+            for job, episodes in zip(jobs, results, strict=True)
+            if episodes
+        }
+
+    measured.so_far = lambda: _report(measured, named())
+    with (
+        config.executor() as executor,
+        tqdm(
+            total=len(jobs) * config.episodes, unit="episode", desc="grasping", file=sys.stderr
+        ) as bar,
+    ):
+        for index, result in rollout_all(jobs, executor):
+            results[index].append(result)
+            bar.update()
+    return named()
 
 
 def _row(episodes: Sequence[EpisodeResult]) -> Row:

@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.hand_eye_scene import SimulatedHandEye
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
+from invdyn_ros.benchmarks.report import Row, ratios
 from invdyn_ros.perception.hand_eye.hand_eye_calibration import residual_norms
 from invdyn_ros.perception.hand_eye.least_squares import fisher_information, solve_hand_eye
 from invdyn_ros.perception.hand_eye.pose_diversity import MIN_POSES
@@ -83,23 +83,20 @@ def measure_hand_eye(config: HandEyeBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: unknown arm, or one without a scene.
     """
-    robot, machine, solvers = load_robot(config.arm), machine_info(1), _solvers()
+    robot, solvers = load_robot(config.arm), _solvers()
+    measured = config.begin("hand_eye", "mm, deg, %")
+    rows = measured.rows
     if config.images and not (robot.gripper and robot.name in grasping_arms()):
         arms = ", ".join(grasping_arms())
         raise ValueError(f"{robot.name} holds no block in a scene; --images is for {arms}")
-    rows: dict[str, Row] = {}
     for mounting in MOUNTINGS:
         errors = _from_noise(robot, mounting, config, solvers)
         rows |= {f"{name}, {mounting}": _row(np.array(e)) for name, e in errors.items()}
     if config.images:
         errors = _from_images(robot, config, solvers)
         rows |= {f"{name}, images": _row(np.array(e)) for name, e in errors.items()}
-    return benchmark_report(
-        "hand_eye",
-        unit="mm, deg, %",
-        machine=machine,
+    return measured.report(
         settings=_settings(config),
-        rows=rows,
         ratio=_ratios(rows, (*(name for name in solvers if name != INVDYN), BOUND)),
     )
 

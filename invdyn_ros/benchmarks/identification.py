@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.identified_payloads import payload_row
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
+from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.windows import windows
 from invdyn_ros.evaluation.evaluate import evaluate
@@ -92,20 +92,16 @@ def measure_identification(config: IdentificationBenchmarkConfig) -> dict[str, A
     Raises:
         ValueError: invalid data, or an unknown arm.
     """
-    machine = machine_info(1)
-    rows = {folder.name: _recording_row(folder, config) for folder in config.data}
+    measured = config.begin("identification", "nMSE in %; inertia in kg m2; share in %")
+    rows = measured.rows
+    for folder in config.data:
+        rows[folder.name] = _recording_row(folder, config)
     if config.trials:
-        rows |= {f"recovery, {config.arm}": _recovery_row(config)}
+        rows[f"recovery, {config.arm}"] = _recovery_row(config)
     if config.payloads:
         row = payload_row(config.arm, config.payloads, config.minutes)
-        rows |= {f"payloads, {config.arm}": row}
-    return benchmark_report(
-        "identification",
-        unit="nMSE in %; inertia in kg m2; share in %",
-        machine=machine,
-        settings=settings_of(config),
-        rows=rows,
-    )
+        rows[f"payloads, {config.arm}"] = row
+    return measured.report()
 
 
 def joint_space_inertia(model: RigidBody, lower: Array, upper: Array) -> Tensor:

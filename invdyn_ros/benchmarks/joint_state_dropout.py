@@ -21,7 +21,7 @@ from tqdm import tqdm
 from invdyn_ros.benchmarks.action_interpolation import action_errors
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.closed_loop import MOTION_SEED, rms_interval
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
+from invdyn_ros.benchmarks.report import Row, ratios
 from invdyn_ros.config import FractionBelowOne
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.fallback import fallback_from_metadata
@@ -116,7 +116,12 @@ def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dic
     Raises:
         ValueError: an unknown arm, or models of another one.
     """
-    machine, robot = machine_info(config.threads), load_robot(config.arm)
+    robot = load_robot(config.arm)
+    unit = (
+        "mrad RMS tracking error by drop rate; ms per prediction; nMSE in % by observed fraction"
+    )
+    measured = config.begin("joint_state_dropout", unit, config.threads)
+    rows = measured.rows
     torch.set_num_threads(config.threads)
     folder = config.checkpoint or package_file(f"config/checkpoints/{robot.name}")
     inverse = load(folder, "cpu", robot)
@@ -136,20 +141,12 @@ def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dic
         action_rows = action_errors(
             config.data, TorchPredictor(inverse), models, config.observed_fractions
         )
-    rows, details = _measure_tracking(config, robot, inverse, predictors)
+    details = _measure_tracking(config, robot, inverse, predictors, rows)
     for name, row in action_rows.items():
         rows[name] = rows.get(name, {}) | row
     columns = [_percent(drop_rate) for drop_rate in config.drop_rates]
-    return benchmark_report(
-        "joint_state_dropout",
-        unit="mrad RMS tracking error by drop rate; ms per prediction; nMSE in % by observed "
-        "fraction",
-        machine=machine,
-        settings=settings_of(config),
-        rows=rows,
-        ratio={name: ratios(rows[name], rows[BASELINE], columns) for name in models},
-        details=details,
-    )
+    ratio = {name: ratios(rows[name], rows[BASELINE], columns) for name in models}
+    return measured.report(ratio=ratio, details=details)
 
 
 def _percent(fraction: float) -> str:
@@ -173,9 +170,9 @@ def _measure_tracking(
     robot: Robot,
     inverse: InverseDynamics,
     predictors: dict[str, Callable[[], StatePredictor]],
-) -> tuple[dict[str, Row], dict[str, Any]]:
-    """Return a row for each predictor, and the 95% intervals of each."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, Row],
+) -> dict[str, Any]:
+    """Add a row for each predictor, and return the 95% intervals of each."""
     details: dict[str, Any] = {}
     runtime, total = (
         fastest_runtime(inverse),
@@ -200,7 +197,7 @@ def _measure_tracking(
                 details.setdefault(name, {})[_percent(drop_rate)] = bounds
             if durations:
                 rows[name]["ms"] = round(float(np.median(durations)), 4)
-    return rows, details
+    return details
 
 
 def drive(

@@ -23,7 +23,7 @@ import aiohttp
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.report import benchmark_report, machine_info, quantiles
+from invdyn_ros.benchmarks.report import quantiles
 from invdyn_ros.evaluation.live.access import KEY_PREFIX, SUBPROTOCOL
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.graph.launcher import child_environment, command, launch, parameters_yaml
@@ -59,29 +59,23 @@ def measure_live_window(config: LiveWindowBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ChildProcessError: a process failed; its own message was printed.
     """
-    machine = machine_info(1)
+    measured = config.begin("live_window", "ms")
+    rows = measured.rows
     latencies: dict[str, list[float]] = {WITHOUT: [], WITH: []}
     received: Counter[str] = Counter()
     for _ in range(config.runs):
         for name, values in latencies.items():
             values += _run(config, received if name == WITH else None)
-    rows = {
-        name: quantiles(values, (50, 95, 99)) | {"commands": len(values)}
-        for name, values in latencies.items()
-    }
+            rows[name] = quantiles(values, (50, 95, 99)) | {"commands": len(values)}
     columns = ("p50", "p95", "p99")
     rows["difference"] = {key: rows[WITH][key] - rows[WITHOUT][key] for key in columns}
-    return benchmark_report(
-        "live_window",
-        unit="ms",
-        machine=machine,
+    return measured.report(
         settings={
             "arm": config.arm,
             "video": config.video.name,
             "runs": config.runs,
             "seconds": config.seconds,
         },
-        rows=rows,
         received=dict(received),
     )
 

@@ -17,8 +17,8 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from scipy.sparse import csr_matrix
 
-from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions, Measurement
+from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.config import FractionBelowOne
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.trajectory import Trajectory
@@ -91,7 +91,8 @@ def measure_lottery_ticket(config: LotteryTicketBenchmarkConfig) -> dict[str, An
     Raises:
         ValueError: invalid data.
     """
-    machine = machine_info(1)
+    unit = "error: % of the variance; latency: us, p50; against weights removed"
+    measured = config.begin("lottery_ticket", unit)
     tasks: dict[str, TicketTask] = {
         "xor": XorTask(XorConfig(epochs=config.xor_epochs)),
         config.arm: _arm_task(config),
@@ -101,26 +102,33 @@ def measure_lottery_ticket(config: LotteryTicketBenchmarkConfig) -> dict[str, An
         for task in tasks.values()
         for seed in range(config.seeds)
     ]
+    results: list[list[Ticket]] = []
+    measured.so_far = lambda: _report(config, measured, list(tasks), results)
     with config.executor() as executor:
-        results = list(parallel_map(_run, jobs, executor))
-    rows: dict[str, Row] = {}
+        for tickets in parallel_map(_run, jobs, executor):
+            results.append(tickets)
+    return measured.so_far()
+
+
+def _report(
+    config: LotteryTicketBenchmarkConfig,
+    measured: Measurement,
+    names: Sequence[str],
+    results: Sequence[Sequence[Ticket]],
+) -> dict[str, Any]:
+    """Return the report on the results of the first jobs, and write the pages of their tasks."""
     curves: dict[str, Any] = {}
-    for k, name in enumerate(tasks):
+    for k, name in enumerate(names):
         runs = results[k * config.seeds : (k + 1) * config.seeds]
+        if not runs:
+            break
         curves[name] = ticket_curves(runs)
         tickets = [t for t in runs[0] if t.history is not None]
-        rows |= _error_rows(name, curves[name]) | latency_rows(name, tickets)
+        measured.rows |= _error_rows(name, curves[name]) | latency_rows(name, tickets)
         if config.report is not None:
             file = config.report.with_name(f"{config.report.stem}_{name}.html")
             _write_page(file, name, tickets, curves[name])
-    return benchmark_report(
-        "lottery_ticket",
-        unit="error: % of the variance; latency: us, p50; against weights removed",
-        machine=machine,
-        settings=settings_of(config),
-        rows=rows,
-        curves=curves,
-    )
+    return measured.report(curves=curves)
 
 
 def ticket_curves(runs: Sequence[Sequence[Ticket]]) -> dict[str, dict[str, list[float]]]:

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.c_speed import c_call_times
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
+from invdyn_ros.benchmarks.report import Row, quantiles, ratios
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.models.checkpoint import load, select_device
@@ -67,8 +67,8 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
         models = {path.name: load(path) for path in config.checkpoint}
     else:
         models = {path.name: load(path) for path in shipped_checkpoints()} | untrained_models()
-    machine = machine_info(1)
-    rows: dict[str, Row] = {}
+    measurement = config.begin("model", "us")
+    rows = measurement.rows
     ratio: dict[str, Row] = {}
     unexported: dict[str, str] = {}
     threads = torch.get_num_threads()
@@ -90,14 +90,7 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
     finally:
         torch.set_num_threads(threads)
     settings = {"calls": config.calls, "device": config.device, "batch": 1}
-    return benchmark_report(
-        "model",
-        unit="us",
-        machine=machine,
-        settings=settings | {"not_exported": unexported},
-        rows=rows,
-        ratio=ratio,
-    )
+    return measurement.report(settings | {"not_exported": unexported}, ratio)
 
 
 def shipped_checkpoints() -> list[Path]:

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
+from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.drift_monitor import LOAD, DriftMonitor
 from invdyn_ros.data.recording import JointSamples
@@ -75,11 +75,10 @@ def measure_model_drift(config: ModelDriftBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: an unknown arm, or a model without statistics of its residuals.
     """
-    machine = machine_info(1)
-    rows = {arm: _arm_row(load_robot(arm), config) for arm in tqdm(config.arms, file=sys.stderr)}
-    return benchmark_report(
-        "model_drift", unit="", machine=machine, settings=settings_of(config), rows=rows
-    )
+    measured = config.begin("model_drift", "")
+    for arm in tqdm(config.arms, file=sys.stderr):
+        measured.rows[arm] = _arm_row(load_robot(arm), config)
+    return measured.report()
 
 
 def _arm_row(robot: Robot, config: ModelDriftBenchmarkConfig) -> Row:

@@ -30,11 +30,8 @@ from invdyn_ros.benchmarks.pendulum_agents import (
 from invdyn_ros.benchmarks.pendulum_task import Episode, rollout, start_goal_pairs
 from invdyn_ros.benchmarks.report import (
     Row,
-    benchmark_report,
-    machine_info,
     quantiles,
     ratios,
-    settings_of,
 )
 from invdyn_ros.evaluation.plots.plans import PlanningEpisode, plot_plans, plot_smoothness
 from invdyn_ros.models.planner.receding_horizon import PlannedActions, ProposeFn
@@ -48,7 +45,8 @@ WARMUP_STEPS = 10  # control steps before them
 def measure_planning(config: PlanningBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and plot it if a report file is given."""
     torch.set_num_threads(1)
-    machine, light = machine_info(1), config.pendulum
+    measured = config.begin("planning", "return in % of random to unshifted; rad; N m; ms")
+    light = config.pendulum
     heavy = replace(light, mass=config.shifted_mass)
     episodes: dict[str, list[list[Episode]]] = {}
     seeds = range(config.seed, config.seed + config.num_seeds)
@@ -58,7 +56,8 @@ def measure_planning(config: PlanningBenchmarkConfig) -> dict[str, Any]:
             episodes.setdefault(name, []).append(
                 _rollout_all(config, pendulum, propose, name, seed)
             )
-    rows = {name: _row(by_seed, episodes) for name, by_seed in episodes.items()}
+        rows = {name: _row(by_seed, episodes) for name, by_seed in episodes.items()}
+        measured.rows |= rows
     propose = PlannedActions(models.planner, models.heavy, config.receding_horizon)
     timed = {
         f"one step, {threads} threads": _time_steps(config, heavy, propose, threads)
@@ -68,12 +67,8 @@ def measure_planning(config: PlanningBenchmarkConfig) -> dict[str, Any]:
         _draw_figures(config.report, episodes)
     unshifted, exchanged = f"{PLANNED}", f"shifted, {PLANNED}, exchanged"
     smoothness = ("action_smoothness",)
-    return benchmark_report(
-        "planning",
-        unit="return in % of random to unshifted; rad; N m; ms",
-        machine=machine,
-        settings=settings_of(config),
-        rows=rows | timed,
+    measured.rows |= timed
+    return measured.report(
         ratio={
             "exchanged to unshifted": ratios(rows[exchanged], rows[unshifted], ("return",)),
             f"{PLANNED} to {DIRECT}": ratios(rows[unshifted], rows[DIRECT], smoothness),

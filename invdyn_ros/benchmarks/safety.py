@@ -15,12 +15,12 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from tqdm import tqdm
 
-from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions, Measurement
+from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.benchmarks.safety_fault_runs import FaultRun, run_faults
 from invdyn_ros.benchmarks.safety_faults import FAULT_TABLE
 from invdyn_ros.benchmarks.safety_fuzz import FuzzJob, FuzzResult, run_fuzz
-from invdyn_ros.benchmarks.safety_live import run_live_faults
+from invdyn_ros.benchmarks.safety_live import LiveRun, run_live_faults
 from invdyn_ros.benchmarks.safety_rig import shipped_setups
 from invdyn_ros.benchmarks.safety_runs import DrivenResult, run_delay, run_persons
 from invdyn_ros.robots.registry import ROBOTS
@@ -62,20 +62,31 @@ def measure_safety(config: SafetyBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: an arm is unknown or, but for the fuzz, has no checkpoint.
     """
-    machine = machine_info(1)
-    rows: dict[str, Row] = {}
+    unit = "ticks, violations; ms, mrad; speed in fractions of the rated one"
+    measured = config.begin("safety", unit)
     details: dict[str, Any] = {}
     for part in dict.fromkeys(config.parts):
-        part_rows, details[part] = _MEASURES[part](config)
-        rows |= part_rows
-    return benchmark_report(
-        "safety",
-        unit="ticks, violations; ms, mrad; speed in fractions of the rated one",
-        machine=machine,
-        settings=settings_of(config),
-        rows=rows,
-        details=details,
-    )
+        _measure_part(part, config, measured, details)
+    return measured.report(details=details)
+
+
+def _measure_part(
+    part: str, config: SafetyBenchmarkConfig, measured: Measurement, details: dict[str, Any]
+) -> None:
+    """Add rows and details of a part of the benchmark."""
+    measure, summarise = _PARTS[part]
+    results: list[Any] = []
+
+    def add() -> dict[str, Any]:
+        if results:
+            rows, details[part] = summarise(results)
+            measured.rows |= rows
+        return measured.report(details=details)
+
+    measured.so_far = add
+    for result in measure(config):
+        results.append(result)
+    add()
 
 
 def _progress(
@@ -86,8 +97,8 @@ def _progress(
     yield from tqdm(results, total=len(jobs), desc=name, file=sys.stderr, mininterval=2)
 
 
-def measure_fuzz(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
-    """Return a row per arm and unit, and details."""
+def run_all_fuzz(config: SafetyBenchmarkConfig) -> Iterator[tuple[FuzzJob, FuzzResult]]:
+    """Yield the jobs of the fuzz with their results."""
     pairs = [(arm, unit) for arm in config.arms or tuple(ROBOTS) for unit in ("N m", "rad")]
     ticks = -(-config.ticks // len(pairs))
     count = -(-ticks // FUZZ_SLICE)
@@ -96,9 +107,14 @@ def measure_fuzz(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
         for k in range(count)
         for arm, unit in pairs
     ]
-    sums: dict[str, FuzzResult] = {f"fuzz {arm} [{unit}]": FuzzResult() for arm, unit in pairs}
-    for job, result in zip(jobs, _progress(run_fuzz, jobs, config, "fuzz"), strict=True):
-        _merge(sums[f"fuzz {job.arm} [{job.unit}]"], result)
+    yield from zip(jobs, _progress(run_fuzz, jobs, config, "fuzz"), strict=True)
+
+
+def fuzz_rows(results: Sequence[tuple[FuzzJob, FuzzResult]]) -> tuple[dict[str, Row], Any]:
+    """Return a row per arm and unit, and details."""
+    sums: dict[str, FuzzResult] = {}
+    for job, result in results:
+        _merge(sums.setdefault(f"fuzz {job.arm} [{job.unit}]", FuzzResult()), result)
     rows = {name: _fuzz_row(result) for name, result in sums.items()}
     details = {
         name: {
@@ -139,11 +155,16 @@ def _fuzz_row(result: FuzzResult) -> Row:
     }
 
 
-def measure_faults(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
-    """Return a row per fault, worst over all arms, and details per arm."""
+def run_all_faults(config: SafetyBenchmarkConfig) -> Iterator[FaultRun]:
+    """Yield the runs of all faults and arms."""
     setups = shipped_setups(config.arms)
     jobs = [(setup, (fault,)) for fault in FAULT_TABLE for setup in setups]
-    results = [run for runs in _progress(run_faults, jobs, config, "faults") for run in runs]
+    for runs in _progress(run_faults, jobs, config, "faults"):
+        yield from runs
+
+
+def fault_rows(results: Sequence[FaultRun]) -> tuple[dict[str, Row], Any]:
+    """Return a row per fault, worst over all arms, and details per arm."""
     rows = {}
     for fault in FAULT_TABLE:
         if runs := [run for run in results if run.fault == fault]:
@@ -173,29 +194,29 @@ def _fault_row(runs: list[FaultRun]) -> Row:
     return row
 
 
-def measure_delay(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
-    """Return a row per arm and delay, and details."""
+def run_all_delays(config: SafetyBenchmarkConfig) -> Iterator[tuple[str, DrivenResult]]:
+    """Yield the name of each arm and delay with its result."""
     jobs = [
         (setup, 1e-3 * delay)
         for setup in shipped_setups(config.arms)
         if not setup.is_servo
         for delay in DELAYS
     ]
-    rows, details = {}, {}
-    for job, result in zip(jobs, _progress(run_delay, jobs, config, "delay"), strict=True):
-        name = f"delay {job[0].checkpoint} {1e3 * job[1]:.0f} ms"
-        rows[name], details[name] = _driven_row(result), _driven_details(result)
-    return rows, details
+    names = [f"delay {setup.checkpoint} {1e3 * delay:.0f} ms" for setup, delay in jobs]
+    yield from zip(names, _progress(run_delay, jobs, config, "delay"), strict=True)
 
 
-def measure_persons(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
-    """Return a row per arm, and details."""
+def run_all_persons(config: SafetyBenchmarkConfig) -> Iterator[tuple[str, DrivenResult]]:
+    """Yield the name of each arm with its result."""
     jobs = [(setup, config.seconds, config.seed) for setup in shipped_setups(config.arms)]
-    rows, details = {}, {}
-    for job, result in zip(jobs, _progress(run_persons, jobs, config, "persons"), strict=True):
-        name = f"persons {job[0].checkpoint}"
-        rows[name], details[name] = _driven_row(result), _driven_details(result)
-    return rows, details
+    names = [f"persons {setup.checkpoint}" for setup, *_ in jobs]
+    yield from zip(names, _progress(run_persons, jobs, config, "persons"), strict=True)
+
+
+def driven_rows(results: Sequence[tuple[str, DrivenResult]]) -> tuple[dict[str, Row], Any]:
+    """Return a row of each result, and details."""
+    rows = {name: _driven_row(result) for name, result in results}
+    return rows, {name: _driven_details(result) for name, result in results}
 
 
 def _driven_row(result: DrivenResult) -> Row:
@@ -224,18 +245,24 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 6) for name, value in values.items()}
 
 
-def measure_live(config: SafetyBenchmarkConfig) -> tuple[dict[str, Row], Any]:
-    """Return a row per live fault of the whole graph, and details."""
+def run_all_live(config: SafetyBenchmarkConfig) -> Iterator[LiveRun]:
+    """Yield the runs of the whole graph, each with a fault."""
     results = run_live_faults(config.video, config.seed, config.live)
-    runs = list(tqdm(results, desc="live", file=sys.stderr, mininterval=2))
+    yield from tqdm(results, desc="live", file=sys.stderr, mininterval=2)
+
+
+def live_rows(runs: Sequence[LiveRun]) -> tuple[dict[str, Row], Any]:
+    """Return a row per live fault, and details."""
     rows = {f"live: {run.fault}, {run.checkpoint}": run.row() for run in runs}
     return rows, [{k: None if v != v else v for k, v in asdict(run).items()} for run in runs]
 
 
-_MEASURES = {
-    "fuzz": measure_fuzz,
-    "faults": measure_faults,
-    "delay": measure_delay,
-    "persons": measure_persons,
-    "live": measure_live,
+_PARTS: dict[str, tuple[Callable[..., Iterator[Any]], Callable[..., tuple[dict[str, Row], Any]]]]
+_PARTS = {
+    "fuzz": (run_all_fuzz, fuzz_rows),
+    "faults": (run_all_faults, fault_rows),
+    "delay": (run_all_delays, driven_rows),
+    "persons": (run_all_persons, driven_rows),
+    "live": (run_all_live, live_rows),
 }
+"""Name -> function that yields results, and the rows and details of some of them."""

@@ -20,10 +20,7 @@ from tqdm import tqdm
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import (
     Row,
-    benchmark_report,
-    machine_info,
     peak_memory,
-    settings_of,
 )
 from invdyn_ros.config import Fraction, PositiveInts
 from invdyn_ros.evaluation.plots.time_series import plot_cost_by_length
@@ -71,7 +68,8 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
         )
     if len(config.lengths) < 2:
         raise ValueError("a slope takes two lengths or more")
-    machine = machine_info(config.threads)
+    unit = "s and MB by samples; slope of both against samples, logarithms"
+    measured = config.begin("sequence_length", unit, config.threads)
     names = [*config.families, *(folder.name for folder in config.models)]
     if len(set(names)) < len(names):
         raise ValueError(f"models are {', '.join(names)}; give each another name")
@@ -81,21 +79,18 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
     pairs += [(str(folder.resolve()), PREDICT) for folder in config.models]  # never a family
     runs = [(name, task, length) for name, task in pairs for length in config.lengths]
     costs: dict[str, list[tuple[float, float]]] = {}
+    rows = measured.rows
     for name, task, length in tqdm(runs, unit="sequence", file=sys.stderr):
         cost = run_in_new_process(
             measure_cost, name, task, length, config.observed_fraction, config.threads
         )
-        costs.setdefault(f"{Path(name).name}, {task}", []).append(cost)
+        values = costs.setdefault(f"{Path(name).name}, {task}", [])
+        values.append(cost)
+        rows[f"{Path(name).name}, {task}"] = _row(config.lengths[: len(values)], values)
     if config.report is not None:
         config.report.parent.mkdir(parents=True, exist_ok=True)
         plot_cost_by_length(config.lengths, costs, config.report.with_suffix(".png"))
-    return benchmark_report(
-        "sequence_length",
-        unit="s and MB by samples; slope of both against samples, logarithms",
-        machine=machine,
-        settings=settings_of(config),
-        rows={name: _row(config.lengths, values) for name, values in costs.items()},
-    )
+    return measured.report()
 
 
 def measure_cost(

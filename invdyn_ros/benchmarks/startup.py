@@ -22,7 +22,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.interruption import interrupt
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles
+from invdyn_ros.benchmarks.report import Row, quantiles
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.graph.launcher import child_environment
 from invdyn_ros.graph.node_spec import NodeSpec
@@ -86,10 +86,9 @@ def measure_startup(config: StartupBenchmarkConfig) -> dict[str, Any]:
         ValueError: a launch argument is wrong.
         ChildProcessError: there was no command.
     """
-    machine = machine_info(1)
-    specs = resolve("teleop", _arguments(config))
+    measured = config.begin("startup", "s, MB")
+    specs, rows = resolve("teleop", _arguments(config)), measured.rows
     runs = [_run(config, specs) for _ in range(config.runs)]
-    rows: dict[str, Row] = {}
     for event, name in EVENTS.items():
         if times := [run.times[event] for run in runs if event in run.times]:
             row = quantiles(times, (50,))
@@ -99,7 +98,7 @@ def measure_startup(config: StartupBenchmarkConfig) -> dict[str, Any]:
         rows[name] = Memory(*values.round(1).tolist()).row()
     total = np.sum([list(row.values()) for row in rows.values() if "RSS MB" in row], axis=0)
     rows[TOTAL] = Memory(*total.round(1).tolist()).row()
-    rows |= _end_rows(config)
+    _add_end_rows(config, rows)
     settings = {
         "arm": config.arm,
         "target": config.target,
@@ -108,12 +107,11 @@ def measure_startup(config: StartupBenchmarkConfig) -> dict[str, Any]:
         "runs": config.runs,
         "seconds": config.seconds,
     }
-    return benchmark_report("startup", unit="s, MB", machine=machine, settings=settings, rows=rows)
+    return measured.report(settings)
 
 
-def _end_rows(config: StartupBenchmarkConfig) -> dict[str, Row]:
-    """Return how the graph ended after each signal at each moment."""
-    rows: dict[str, Row] = {}
+def _add_end_rows(config: StartupBenchmarkConfig, rows: dict[str, Row]) -> None:
+    """Add how the graph ended after each signal at each moment."""
     for moment in MOMENTS:
         for name, number in SIGNALS.items():
             ends = [interrupt(_words(config), moment, number) for _ in range(config.runs)]
@@ -124,7 +122,6 @@ def _end_rows(config: StartupBenchmarkConfig) -> dict[str, Row]:
                 "tracebacks": float(sum(end.tracebacks for end in ends)),
                 "orphans": float(sum(len(end.orphans) for end in ends)),
             }
-    return rows
 
 
 def _words(config: StartupBenchmarkConfig) -> list[str]:

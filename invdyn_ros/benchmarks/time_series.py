@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
+from invdyn_ros.benchmarks.report import Row, ratios
 from invdyn_ros.config import Fraction
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.plots.time_series import plot_error_by_gap
@@ -103,7 +103,9 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: bad dataset, bad model, or a model of another robot.
     """
-    machine = machine_info(config.threads)
+    unit = "mean squared error x 10^2 of scaled states"
+    measured = config.begin("time_series", unit, config.threads)
+    rows = measured.rows
     torch.set_num_threads(config.threads)
     dataset = read_dataset(config.data)
     info, trajectories = dataset.info, dataset.trajectories
@@ -112,7 +114,7 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
     test = split_into_motions(split_trajectories(trajectories, config.test_fraction)[2], length)
     tasks = list(_tasks(config, test))
     methods = _methods(config, info.joint_names)
-    rows, details = _measure(methods, tasks, scale)
+    details = _measure(methods, tasks, scale, rows)
     if info.robot == PAPER_ROBOT:
         rows |= _paper(config)
     if config.report is not None:
@@ -124,23 +126,13 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
         )
     shared = [task.name for task in tasks if task.name in rows.get("bridge", {})]
     ratio = {"bridge to linear": ratios(rows["bridge"], rows["linear"], shared)} if shared else {}
-    return benchmark_report(
-        "time_series",
-        unit="mean squared error x 10^2 of scaled states",
-        machine=machine,
-        settings=settings_of(config),
-        rows=rows,
-        ratio=ratio,
-        details=details,
-        gap_bounds=list(GAPS),
-    )
+    return measured.report(ratio=ratio, details=details, gap_bounds=list(GAPS))
 
 
 def _measure(
-    methods: Methods, tasks: list[Task], scale: Tensor
-) -> tuple[dict[str, Row], dict[str, Any]]:
-    """Return the rows of all methods, and details of each by the name of the task."""
-    rows: dict[str, Row] = {}
+    methods: Methods, tasks: list[Task], scale: Tensor, rows: dict[str, Row]
+) -> dict[str, Any]:
+    """Add the rows of all methods, and return details of each by the name of the task."""
     details: dict[str, Any] = {}
     bar = tqdm(total=len(tasks) * len(methods), unit="task", desc="predicting", file=sys.stderr)
     with bar:
@@ -156,7 +148,7 @@ def _measure(
                     means = [float(e.mse.mean()) for e in errors]
                     rows.setdefault(name, {})[task.name] = _significant(np.mean(means))
                     details.setdefault(name, {})[task.name] = _details(errors, means)
-    return rows, details
+    return details
 
 
 def _methods(config: TimeSeriesBenchmarkConfig, joint_names: tuple[str, ...]) -> Methods:

@@ -14,7 +14,7 @@ from pydantic import PositiveInt
 from torch.utils.data import DataLoader, TensorDataset
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
+from invdyn_ros.benchmarks.report import Row, ratios
 from invdyn_ros.config import load_yaml
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.checkpoint import select_device
@@ -58,7 +58,8 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
         ValueError: an invalid config, or a family without gradient descent.
     """
     device = select_device(config.device)
-    machine, rows, ratio = machine_info(config.threads), {}, {}
+    measurement, ratio = config.begin("training", "1/s, ms", config.threads), {}
+    rows = measurement.rows
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
@@ -72,19 +73,12 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
     finally:
         torch.set_num_threads(threads)
     if device.type == "cuda":
-        machine["gpu"] = torch.cuda.get_device_name(device)
+        measurement.machine["gpu"] = torch.cuda.get_device_name(device)
     settings = {
         name: getattr(config, name)
         for name in ("windows", "rounds", "workers", "device", "width", "batch_size")
     }
-    return benchmark_report(
-        "training",
-        unit="1/s, ms",
-        machine=machine,
-        settings=settings,
-        rows=rows,
-        ratio=ratio,
-    )
+    return measurement.report(settings, ratio)
 
 
 def shipped_configs() -> list[Path]:

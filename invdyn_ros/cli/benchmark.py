@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import tyro
 
-from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions, InterruptedBenchmark
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.report import format_table
 from invdyn_ros.cli.options import first_word, parse
 from invdyn_ros.data.atomic_file import write_json
@@ -65,12 +65,15 @@ def main(argv: list[str] | None = None) -> int:
         config, words, f"benchmark {name}", config=(tyro.conf.OmitArgPrefixes,)
     )
     command = command_line("benchmark", [name, *words])
-    interrupted = False
+    interruption = None
     try:
         report = measure(options)
-    except InterruptedBenchmark as interruption:
-        interrupted, report = True, interruption.report
-    report |= {"run": run_info(f"benchmark {name}", command, interrupted)}
+    except KeyboardInterrupt as error:
+        interruption, finished = error, options.interrupted_report()
+        if finished is None:
+            raise
+        report = finished
+    report |= {"run": run_info(f"benchmark {name}", command, interruption is not None)}
     if (file := options.report) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, report)
@@ -78,7 +81,9 @@ def main(argv: list[str] | None = None) -> int:
     print(headline_text(headline(f"benchmark {name}", report)))
     if file is not None:
         attempt_page(file, lambda: _write_page(file, report))
-    return 130 if interrupted else 0
+    if interruption is not None:
+        raise interruption
+    return 0
 
 
 def _write_page(file: Path, report: dict[str, Any]) -> Path:
