@@ -93,8 +93,13 @@ class BlockDetectionBenchmarkConfig(BenchmarkOptions):
 def measure_block_detection(config: BlockDetectionBenchmarkConfig) -> dict[str, Any]:
     """Run the benchmark and return the report."""
     measured = config.begin("block_detection", f"mm at {DISTANCE} m, deg, %, ms")
-    measured.settings |= {
+    measured.settings = {
+        "blocks": config.blocks,
+        "frames": config.frames,
+        "samples": config.samples,
+        "noise": config.noise,
         "conditions": list(config.condition_names),
+        "seed": config.seed,
         "opencv": cv2.__version__,
     }
     if config.conditions:
