@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
@@ -10,13 +12,14 @@ from oracle import excitation, robot
 from synthetic_videos import SIDE, patch_video
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.dataset import Dataset, read_dataset, write_dataset
 from invdyn_ros.evaluation.plots.video_writer import VideoWriter
 from invdyn_ros.evaluation.pseudo_labels import label_recordings
 from invdyn_ros.models.augmentation import WRIST_JOINTS
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.model_metadata import ModelMetadata
 from invdyn_ros.models.registry import build
+from invdyn_ros.sources.video import read_video
 from invdyn_ros.workers import LocalProcesses
 
 FILES = ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet")
@@ -67,6 +70,35 @@ def test_videos_get_the_actions_that_the_model_predicts_in_order(
         assert not t.action[0].any()
         assert t.action[1:].any()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "videos"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_images_of_a_video_with_a_varying_rate_are_evenly_spaced(
+    checkpoint: Path, tmp_path: Path, suffix: str
+) -> None:
+    """Half a second at 60 images/s, then at 25, as a phone films in the dark."""
+    file = tmp_path / f"phone{suffix}"
+    times = np.concatenate([np.arange(30) / 60, 0.5 + np.arange(26) / 25])
+    constant = tmp_path / "constant.mp4"
+    with VideoWriter(constant, SIDE, SIDE) as video:
+        for time in times:
+            video.add(np.full((SIDE, SIDE, 3), round(150 * time), np.uint8))
+    varying = "setpts='if(lt(N,30),N/60,0.5+(N-30)/25)/TB'"
+    options = ["-fps_mode", "vfr", "-enc_time_base", "1/600", "-loglevel", "error"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", constant, "-vf", varying, *options, file]
+    subprocess.run(command, check=True)
+    trajectory = read_video(file, SIDE, 10.0)
+    np.testing.assert_allclose(np.diff(trajectory.time), 0.1, atol=0.03)
+    level = trajectory.frames.mean((1, 2, 3)) / 150  # the image is that of its stamp
+    np.testing.assert_allclose(level, trajectory.time, atol=0.02)
+    (labelled,), _ = _label(checkpoint, file, tmp_path / "out")
+    np.testing.assert_allclose(labelled.time, trajectory.time, atol=1e-6)
+
+
+def _label(checkpoint: Path, data: Path, out: Path) -> Dataset:
+    for _ in label_recordings(checkpoint, data, out):
+        pass
+    return read_dataset(out)
 
 
 @pytest.mark.slow

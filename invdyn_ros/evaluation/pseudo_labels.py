@@ -26,7 +26,8 @@ from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.checkpoint_files import METADATA_FILE
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.perception.camera import read_video_info
-from invdyn_ros.sources.video import read_video, video_files
+from invdyn_ros.sources.video import read_video
+from invdyn_ros.sources.video_clips import video_files
 from invdyn_ros.training.data_preparation import with_acceleration
 from invdyn_ros.training.dataset_arm import ARM_KEY, kept_arm
 from invdyn_ros.workers import JobExecutor, parallel_map

@@ -7,29 +7,29 @@ ends an episode.
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import cv2
 import numpy as np
 from pydantic import Field, PositiveInt
+from tqdm import tqdm
 
 from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.data.trajectory import NO_POINTS, NO_VERB, Trajectory
 from invdyn_ros.models.augmentation import WRIST_JOINTS
-from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
 from invdyn_ros.perception.wrist_tracker import WristTracker, WristTrackerConfig
-from invdyn_ros.sources import epic_kitchens as epic
 from invdyn_ros.sources.csv_labels import ActionLabels, read_action_labels
 from invdyn_ros.sources.import_result import ImportResult
 from invdyn_ros.sources.source import Collection, Source
+from invdyn_ros.sources.video_clips import Clip, decode_evenly, video_clips
+from invdyn_ros.workers import JobExecutor, WorkerOptions, parallel_map
 
-SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
-DETECTION_SIZE = 640  # [px] longer side of the images for hand detection
 JITTER_FACTOR = 1.4826 / math.sqrt(6)  # median of |second difference| to std of normal noise
 
 
@@ -64,14 +64,6 @@ class VideoConfig(Validated):
             )
 
 
-class Clip(NamedTuple):
-    """Consecutive frames of one recording."""
-
-    source: str
-    verb: int
-    frames: Iterable[Frame]
-
-
 class VideoFrames(NamedTuple):
     """Images and labels of a clip at T times."""
 
@@ -95,8 +87,15 @@ class LabelQuality(NamedTuple):
         )
 
 
-def read_videos(path: Path, config: VideoConfig) -> tuple[ImportResult, LabelQuality | None]:
+def read_videos(
+    path: Path, config: VideoConfig, executor: JobExecutor | None = None
+) -> tuple[ImportResult, LabelQuality | None]:
     """Read a video file, a folder of them, or EPIC-KITCHENS frame folders.
+
+    Args:
+        path: the file or folder.
+        config: frames and labels.
+        executor: reads the videos, with the same files at the same paths; None: this process.
 
     Returns:
         The episodes, and the quality of wrist labels.
@@ -105,9 +104,16 @@ def read_videos(path: Path, config: VideoConfig) -> tuple[ImportResult, LabelQua
         ValueError: nothing to read, or a missing or damaged file.
     """
     csv_labels = read_action_labels(config.actions) if config.actions else None
-    clip_frames = [
-        (clip, _read_clip(clip, config, csv_labels)) for clip in video_clips(path, config)
-    ]
+    clips = list(video_clips(path, config.annotations, config.frame_step))
+    run = partial(_read_clip, config, csv_labels)
+    read = tqdm(
+        map(run, clips) if executor is None else parallel_map(run, clips, executor),
+        total=len(clips),
+        unit="video",
+        desc="reading",
+        file=sys.stderr,
+    )
+    clip_frames = list(zip(clips, read, strict=True))
     trajectories: list[Trajectory] = []
     changes: Counter[str] = Counter()
     for clip, video_frames in clip_frames:
@@ -130,46 +136,6 @@ def read_videos(path: Path, config: VideoConfig) -> tuple[ImportResult, LabelQua
     return ImportResult(trajectories, rows, dict(changes)), quality
 
 
-def video_clips(path: Path, config: VideoConfig) -> Iterator[Clip]:
-    """Yield the clips at a path, in the order of the annotations or of the file names.
-
-    Raises:
-        ValueError: there are none, or their frames are missing.
-    """
-    if config.annotations is not None:
-        segments = epic.read_annotations(config.annotations)
-        epic.check_folders(path, segments)
-        rate = epic.frame_rates(segments)
-        for s in segments:
-            yield Clip(
-                s.source, s.verb, epic.read_frames(path, s, config.frame_step, rate[s.video])
-            )
-        return
-    for file in video_files(path):
-        yield Clip(file.stem, NO_VERB, _decode_frames(file, config.frame_step))
-
-
-def video_files(path: Path) -> list[Path]:
-    """Return the video file, or the video files of a folder in the order of their names.
-
-    Raises:
-        ValueError: there are none.
-    """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise ValueError(f"no video or folder {path}")
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ValueError(
-            f"{path} has no video ({', '.join(SUFFIXES)}); "
-            "frame folders of EPIC-KITCHENS need --annotations FILE.csv"
-        )
-    if duplicates := [a for a, b in pairwise(f.stem for f in files) if a == b]:
-        raise ValueError(f"{path} has two videos of the name {duplicates[0]}; rename one")
-    return files
-
-
 def read_video(file: Path, image_size: int, rate: float) -> Trajectory:
     """Read a video without labels, at about a rate [Hz].
 
@@ -181,12 +147,9 @@ def read_video(file: Path, image_size: int, rate: float) -> Trajectory:
     Raises:
         ValueError: it is not a video.
     """
-    frame_step = max(1, round(read_video_info(file).frame_rate / rate))
-    config = VideoConfig(
-        frame_gaps=(frame_step,), frame_step=frame_step, image_size=image_size, labels="none"
-    )
-    clip = Clip(file.stem, NO_VERB, _decode_frames(file, frame_step))
-    return _episode(clip, _read_clip(clip, config, None), slice(None))
+    clip = Clip(file.stem, NO_VERB, partial(decode_evenly, file, rate))
+    frames = _read_clip(VideoConfig(image_size=image_size, labels="none"), None, clip)
+    return _episode(clip, frames, slice(None))
 
 
 def resize_square(image: np.ndarray, image_size: int) -> np.ndarray:
@@ -208,20 +171,14 @@ def label_quality(wrists: list[np.ndarray]) -> LabelQuality:
     return LabelQuality(float(is_labelled.mean()), jitter)
 
 
-def _decode_frames(file: Path, step: int) -> Iterator[Frame]:
-    read_video_info(file)
-    frames = open_camera(CameraConfig(video=str(file), max_size=DETECTION_SIZE))
-    return (frame for frame in frames if frame.index % step == 0)
-
-
-def _read_clip(clip: Clip, config: VideoConfig, csv_labels: ActionLabels | None) -> VideoFrames:
+def _read_clip(config: VideoConfig, csv_labels: ActionLabels | None, clip: Clip) -> VideoFrames:
     """Read all images of a clip and label them."""
     time, images, positions = [], [], []
     video = clip.source.rpartition("/")[2]
     unlabelled = np.full(len(WRIST_JOINTS), np.nan) if config.labels == "wrist" else np.empty(0)
     tracker = WristTracker(config.hand) if config.labels == "wrist" else None
     try:
-        for frame in clip.frames:
+        for frame in clip.open():
             position = (
                 tracker(frame.image)
                 if tracker
@@ -277,7 +234,7 @@ def _episode(clip: Clip, video_frames: VideoFrames, rows: slice) -> Trajectory:
 
 
 @dataclass(frozen=True)
-class VideoSource(Source):
+class VideoSource(WorkerOptions, Source):
     """Read videos, or frame folders of EPIC-KITCHENS with --annotations.
 
     An action is the displacement of a wrist since the previous image, to the right and down, as
@@ -291,7 +248,8 @@ class VideoSource(Source):
 
     def collect(self) -> Collection:
         """Read all videos at the path."""
-        result, quality = read_videos(self.path, self.video)
+        with self.executor() as executor:
+            result, quality = read_videos(self.path, self.video, executor)
         if quality is None:
             return Collection(result, "video")
         metadata = {"label_quality": quality._asdict()}
