@@ -132,7 +132,13 @@ def _serve(connection: Connection, folder: Path, settings: WorkerSettings) -> No
 
 
 def copy_damaged(case: Case, folder: Path, target: Path) -> str:
-    """Copy the valid files of a kind, damage one, and return the name of the damage."""
+    """Copy the valid files of a kind, damage one, and return the name of the damage.
+
+    Args:
+        case: tells the kind and the damage.
+        folder: with the valid files.
+        target: folder to write.
+    """
     kind = KINDS[case.kind]
     shutil.copytree(folder / "valid" / kind.write.__name__, target)
     rng = random.Random(f"{case.kind} {case.seed} {case.number}")

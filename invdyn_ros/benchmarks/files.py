@@ -126,7 +126,13 @@ def _write(folder: Path, kinds: tuple[str, ...]) -> None:
 
 
 def run_cases(config: FilesBenchmarkConfig, folder: Path, outcomes: list[Outcome]) -> None:
-    """Read all damaged files, in several processes, and add the outcomes in any order."""
+    """Read all damaged files, in several processes.
+
+    Args:
+        config: of the benchmark.
+        folder: with the valid files.
+        outcomes: gets the outcomes, in any order.
+    """
     weight = sum(KINDS[kind].weight for kind in config.kinds)
     cases = [
         Case(kind, number, config.seed)
