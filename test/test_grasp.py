@@ -16,7 +16,8 @@ from invdyn_ros.grasp.estimation.block_estimate import (
     BlockDetection,
     upright_yaw,
 )
-from invdyn_ros.grasp.policies.scripted import REPLAN_INTERVAL, ScriptedGrasp
+from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
+from invdyn_ros.grasp.policies.scripted_motion import REPLAN_INTERVAL
 from invdyn_ros.grasp.policies.success import SuccessDetector
 from invdyn_ros.robots.registry import load_plant, load_scene
 

@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,11 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array, Mask
 
+if TYPE_CHECKING:
+    from invdyn_ros.arms.simulated_blocks import SimulatedBlocks
+
 SIMULATED_UNITS = ("N m", "rad")
 NO_PUSH = np.zeros(6)
-CONTACT_FREE_POSITION = (0.0, 0.0, 10.0)  # [m] where a block has no contacts
 GRIPPER_GAIN = 100.0  # [1/s] velocity of a finger per position error
 
 
@@ -63,7 +65,7 @@ def steps_per_tick(physics_rate: float, rate: float) -> int:
 
 
 class Simulation(AbstractContextManager["Simulation"]):
-    """An arm, its obstacles and optionally a block, in their own PyBullet world.
+    """An arm, its obstacles and optionally blocks, in their own PyBullet world.
 
     Attributes:
         obstacles: table and boxes, which are solid.
@@ -124,11 +126,11 @@ class Simulation(AbstractContextManager["Simulation"]):
             self.obstacles = replace(self.obstacles, table=True)
         bodies = add_obstacles(self.client, self.arm, self.obstacles)
         self._find_contacts = partial(find_contacts, self.client, self.arm, bodies)
-        self.block: int | None = None
+        self.blocks: SimulatedBlocks | None = None
         if scene is not None and scene.num_blocks:
-            from invdyn_ros.arms.pybullet_scene import add_block  # slow to import
+            from invdyn_ros.arms import simulated_blocks  # slow to import
 
-            self.block = add_block(self.client, scene, np.eye(4))
+            self.blocks = simulated_blocks.SimulatedBlocks(self.client, scene)
         self.reset(seed)
 
     def __exit__(self, *_: object) -> None:
@@ -170,8 +172,8 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.drive.reset(self.plant)
         self.contact_ticks = 0
         self._contacts: tuple[Contact, ...] = ()
-        if self.scene is not None:
-            self._place_block(self.scene)
+        if self.scene is not None and self.blocks is not None:
+            self.blocks.place(self.scene, self.rng)
         self._measure()
 
     @property
@@ -239,43 +241,38 @@ class Simulation(AbstractContextManager["Simulation"]):
         gripper = self.robot.gripper
         return q, qd, gripper.opening([s[0] for s in states[n:]]) if gripper else 0.0
 
-    def block_pose(self) -> tuple[Array, Array]:
-        """Return the block's true position (3,) [m] and orientation (4,) xyzw in the base frame.
+    def block_pose(self, block: int | None = None) -> tuple[Array, Array]:
+        """Return a block's true position (3,) [m] and orientation (4,) xyzw in the base frame.
+
+        Args:
+            block: index of the block; None: the block to grasp.
 
         Raises:
             ValueError: there is no block.
         """
-        if self.block is None:
+        if self.blocks is None:
             raise ValueError("this simulation has no scene, hence no block")
-        position, orientation = self.client.getBasePositionAndOrientation(self.block)
-        return np.array(position), np.array(orientation)
+        return self.blocks.pose(self.blocks.target if block is None else block)
 
-    def occluded(self, eye: Array, points: Array) -> Mask:
-        """Return a mask (N,) of the points (N, 3) [m] that the arm hides from `eye` (3,) [m]."""
-        rays = self.client.rayTestBatch([eye.tolist()] * len(points), points.tolist())
-        return np.array([ray[0] == self.body for ray in rays])
+    def block_poses(self) -> list[tuple[Array, Array]]:
+        """Return the true poses of all blocks; see `block_pose`."""
+        bodies = self.blocks.bodies if self.blocks else ()
+        return [self.block_pose(block) for block in range(len(bodies))]
 
-    def is_grasping(self) -> bool:
-        """Return whether all fingers touch the block."""
+    def occluded(self, eye: Array, points: Array, block: int | None = None) -> Mask:
+        """Return which points (N, 3) [m] of a block are hidden from `eye` (3,) [m]."""
+        if self.blocks is None:
+            raise ValueError("this simulation has no scene, hence no block")
+        block = self.blocks.target if block is None else block
+        return self.blocks.occluded(self.body, block, eye, points)
+
+    def is_grasping(self, block: int | None = None) -> bool:
+        """Return whether all fingers touch a block; None: the block to grasp."""
+        if self.blocks is None:
+            return False
+        body = self.blocks.bodies[self.blocks.target if block is None else block]
         return bool(self.fingers) and all(
-            self.client.getContactPoints(self.body, self.block, finger) for finger in self.fingers
-        )
-
-    def _place_block(self, scene: Scene) -> None:
-        """Move the block to a random pose and set its mass and friction to those of the scene."""
-        if self.block is None:
-            return
-        # Bullet caches contacts; clear them by moving the block away
-        self.client.resetBasePositionAndOrientation(
-            self.block, CONTACT_FREE_POSITION, [0, 0, 0, 1]
-        )
-        self.client.performCollisionDetection()
-        from invdyn_ros.arms.pybullet_scene import place_block  # slow to import
-
-        place_block(self.client, self.block, scene.sample_block_pose(self.rng))
-        self.client.resetBaseVelocity(self.block, [0, 0, 0], [0, 0, 0])
-        self.client.changeDynamics(
-            self.block, -1, mass=scene.block_mass, lateralFriction=scene.friction
+            self.client.getContactPoints(self.body, body, finger) for finger in self.fingers
         )
 
     def _command_gripper(self, opening: float) -> None:

@@ -213,7 +213,10 @@ def _table_colors(scene: Scene, points: NDArray[np.float32]) -> NDArray[np.float
     outside = np.max(np.maximum(low - points, points - high), axis=2)
     line_distance = np.abs((points / GRID_STEP + 0.5) % 1.0 - 0.5).min(axis=2) * GRID_STEP
     line = line_distance < GRID_LINE_WIDTH / 2
-    ring = np.abs(np.linalg.norm(points - scene.goal[:2], axis=2) - 0.8 * scene.block_size)
+    goals = np.array([block.goal[:2] for block in scene.all_blocks] or [scene.goal[:2]])
+    radius = 0.8 * scene.block_size
+    rings = [np.abs(np.linalg.norm(points - g, axis=2) - radius) for g in np.unique(goals, axis=0)]
+    ring = np.min(rings, axis=0)
     colors = np.full((*outside.shape, 3), scene.table_color, np.float32)
     if scene.num_blocks:
         colors[outside < 0] = scene.area_color

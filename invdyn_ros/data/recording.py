@@ -118,7 +118,8 @@ class Recording:
         landmarks: (stamp [s], landmarks (33, 4) or None) of each frame.
         pushes: (stamp [s], force (3,) on the tip along the axes of the base [N]) of a hand that
             pushes a simulated arm.
-        block_poses: stamp [s] -> true centre (3,) and quaternion (4,) xyzw of the block.
+        block_poses: stamp [s] -> true centre (3,) and quaternion (4,) xyzw of the block to grasp.
+        all_block_poses: stamp [s] -> the same of every block; empty: only the block to grasp.
         camera_detections: stamp [s] -> detected pose (4, 4) of the block in the camera frame.
         base_detections: stamp [s] -> detected pose (4, 4) of the block in the base frame.
         stages: (processing stage, stamp of the image [s], time when the stage was reached [s]).
@@ -137,6 +138,7 @@ class Recording:
     landmarks: list[tuple[float, Array | None]] = field(default_factory=list)
     pushes: list[tuple[float, Array]] = field(default_factory=list)
     block_poses: dict[float, tuple[Array, Array]] = field(default_factory=dict)
+    all_block_poses: dict[float, list[tuple[Array, Array]]] = field(default_factory=dict)
     camera_detections: dict[float, Array] = field(default_factory=dict)
     base_detections: dict[float, Array] = field(default_factory=dict)
     stages: list[tuple[str, float, float]] = field(default_factory=list)
@@ -158,6 +160,7 @@ class Recording:
             landmarks=[(t + offset, points) for t, points in self.landmarks],
             pushes=[(t + offset, force) for t, force in self.pushes],
             block_poses={t + offset: pose for t, pose in self.block_poses.items()},
+            all_block_poses={t + offset: poses for t, poses in self.all_block_poses.items()},
             camera_detections={t + offset: T for t, T in self.camera_detections.items()},
             base_detections={t + offset: T for t, T in self.base_detections.items()},
             stages=[(name, stamp + offset, t + offset) for name, stamp, t in self.stages],

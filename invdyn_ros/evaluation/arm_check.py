@@ -212,7 +212,7 @@ def _teleop(robot: Robot) -> str:
 
 def _grasp(robot: Robot) -> str:
     from invdyn_ros.grasp.policies.grasp_poses import GraspPoseSolver  # slow to import
-    from invdyn_ros.grasp.policies.scripted import default_config
+    from invdyn_ros.grasp.policies.scripted_config import default_config
 
     if robot.gripper is None:
         return "it has no gripper"

@@ -240,12 +240,33 @@ class GraspSimArguments(CommonArguments):
             )
         ),
     ] = ""
-    episodes: Annotated[
-        PositiveInt, Field(description="number of episodes, each with one block")
-    ] = 1
+    task: Annotated[
+        Literal["grasp", "sort", "stack"],
+        Field(
+            description=(
+                "grasp: one block to its goal; sort: every block to its own; stack: all on top of "
+                "each other, at the goal of the first"
+            )
+        ),
+    ] = "grasp"
+    blocks: Annotated[
+        str,
+        Field(
+            description=(
+                "FILE.yaml of blocks, markers, goals and camera, see config/blocks; default: one "
+                "block with the markers 0 to 5, or ARM_three.yaml for several"
+            )
+        ),
+    ] = ""
+    episodes: Annotated[PositiveInt, Field(description="number of episodes")] = 1
     camera_pose: Annotated[
         str,
-        Field(description="file of 'invdyn calibrate'; default: the pose of the simulated camera"),
+        Field(
+            description=(
+                "file of 'invdyn calibrate'; default: that of blocks, or the pose of the "
+                "simulated camera"
+            )
+        ),
     ] = ""
     noise: Annotated[
         Literal["none", "default", "hard"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from invdyn_ros.graph.arguments import BOOLEAN_VALUES, GraspSimArguments
+from invdyn_ros.graph.block_checks import find_blocks
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.graph.templates import (
     INVERSE_DYNAMICS_PARAMETERS,
@@ -27,7 +28,9 @@ from invdyn_ros.graph.topics import (
     MARKERS,
     REPORT_READY,
 )
-from invdyn_ros.robots.registry import ROBOTS, SHIPPED
+from invdyn_ros.grasp.policies.tasks import GRASP, SECONDS_PER_BLOCK
+from invdyn_ros.robots.blocks_file import find_camera_pose
+from invdyn_ros.robots.registry import ROBOTS, SHIPPED, load_scene
 
 # topics that need a publisher and a subscriber before the simulation starts
 GRASP_SIM_TOPICS = (
@@ -41,6 +44,8 @@ MANUAL_EPISODE_TIMEOUT = 120.0  # [s] longest episode without a policy
 
 GRASP_PARAMETERS = (
     "arm",
+    "blocks",
+    "task",
     "policy",
     "policy_checkpoint",
     "noise",
@@ -53,6 +58,7 @@ GRASP_PARAMETERS = (
 )
 SCENE_CAMERA_PARAMETERS = (
     "arm",
+    "blocks",
     "seed",
     "noise",
     "lockstep",
@@ -62,6 +68,7 @@ SCENE_CAMERA_PARAMETERS = (
 )
 BLOCKS_PARAMETERS = (
     "arm",
+    "blocks",
     "lockstep",
     "image_transport",
     "publish_camera",
@@ -75,6 +82,8 @@ GRASP_REPORT_PARAMETERS = (
     "seed",
     "episodes",
     "camera_pose",
+    "blocks",
+    "task",
     "block_pose_model",
 )
 
@@ -94,6 +103,13 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     manual = values["policy"] == "none"  # another node publishes targets in real time
     auto = values["headless"] and not real and not manual
     set_lockstep(values, BOOLEAN_VALUES.get(values["lockstep"], auto))
+    if values["task"] != GRASP and values["policy"] not in ("scripted", "none"):
+        raise ValueError(
+            f"task:={values['task']} needs policy:=scripted; {values['policy']} grasps one block"
+        )
+    values["blocks"] = blocks = find_blocks(values["task"], values["blocks"], arm)
+    if blocks:
+        values["camera_pose"] = values["camera_pose"] or find_camera_pose(blocks)
     if values["camera_pose"]:
         from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose  # slow to import
 
@@ -112,16 +128,19 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
         values["max_episode_seconds"] = MANUAL_EPISODE_TIMEOUT
     else:
         topics.append(MARKERS)
+        if values["task"] != GRASP:
+            seconds = SECONDS_PER_BLOCK * load_scene(arm, blocks).num_blocks
+            values["max_episode_seconds"] = seconds
     values["wait_for_topics"] = " ".join(topics)
 
 
 GRASP_SIM = Graph(
-    "a simulated or real arm locates a block with a camera, grasps it and places it at a goal",
+    "a simulated or real arm locates blocks with a camera, grasps them and places them at goals",
     GraspSimArguments,
     (
         NodeTemplate(
             "simulator",
-            (*SIMULATOR_PARAMETERS, "scene", "noise", "max_episode_seconds"),
+            (*SIMULATOR_PARAMETERS, "scene", "blocks", "task", "noise", "max_episode_seconds"),
             is_simulated,
         ),
         NodeTemplate("scene_camera", SCENE_CAMERA_PARAMETERS, is_simulated),
@@ -138,7 +157,7 @@ GRASP_SIM = Graph(
             "gripper", ("arm", "driver", "tf_prefix"), lambda values: values["driver_gripper"]
         ),
         state_template(),
-        view_template(),
+        view_template("blocks"),
         NodeTemplate("report", (*REPORT_PARAMETERS, *GRASP_REPORT_PARAMETERS), ends_graph=True),
     ),
     _resolve_grasp_sim,

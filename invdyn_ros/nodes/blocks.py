@@ -52,6 +52,7 @@ class BlocksNodeConfig:
 
     Attributes:
         arm: name of the arm, or FILE.yaml of one; its scene has the size of the blocks.
+        blocks: file of the blocks; empty: the block of the arm's entry.
         lockstep: process every image, instead of only the latest one.
         publish_camera: publish the pose of the camera as a static frame: that of camera_pose, or
             that of the simulated camera.
@@ -60,6 +61,7 @@ class BlocksNodeConfig:
     """
 
     arm: str = "ur5"
+    blocks: str = ""
     lockstep: bool = False
     publish_camera: bool = False
     camera_pose: str = ""
@@ -72,7 +74,7 @@ class BlocksNode(DiagnosticNode):
     def __init__(self) -> None:
         super().__init__("blocks")
         config = load_parameters(self, BlocksNodeConfig)
-        scene = load_scene(config.arm)
+        scene = load_scene(config.arm, config.blocks)
         self.detector_config = BlockDetectorConfig(
             block_size=scene.block_size, markers=scene.markers or (BlockMarkers(),)
         )
@@ -100,7 +102,7 @@ class BlocksNode(DiagnosticNode):
 
     def publish_camera(self, config: BlocksNodeConfig) -> None:
         """Publish the pose of the camera in the frame of the arm's base."""
-        T = load_scene(config.arm).camera.T_base_camera
+        T = load_scene(config.arm, config.blocks).camera.T_base_camera
         if config.camera_pose:
             T = read_camera_pose(config.camera_pose, config.arm).T
         pose = arrays_to_pose(*_position_and_quaternion(T))

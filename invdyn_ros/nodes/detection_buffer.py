@@ -1,11 +1,12 @@
-"""Buffer that joins the markers and the block pose of each image, which are separate messages."""
+"""Buffer that joins the markers and the block poses of each image, which are separate messages."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 
-from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, ImageDetections
 from invdyn_ros.nodes.messages import ForeignMessage
 from invdyn_ros.typing import Array
 
@@ -17,26 +18,15 @@ class ImageResult(NamedTuple):
     """Result of the block detection in an image, from its markers.
 
     Attributes:
-        detected: whether the block was detected.
-        rejection: why its detection is ambiguous, None if it is not.
+        detected: indices of the blocks that were detected.
+        rejections: why the detection of a block is ambiguous, by its index.
     """
 
-    detected: bool
-    rejection: str | None
+    detected: frozenset[int]
+    rejections: Mapping[int, str]
 
 
-class BufferedImage(NamedTuple):
-    """An image whose messages have arrived.
-
-    Attributes:
-        stamp: stamp of the image [ns].
-        detection: the block, None if it was not detected.
-        rejection: why the detection is ambiguous, None if it is not.
-    """
-
-    stamp: int
-    detection: BlockDetection | None
-    rejection: str | None
+NO_RESULT = ImageResult(frozenset(), {})
 
 
 class DetectionBuffer:
@@ -44,33 +34,45 @@ class DetectionBuffer:
 
     Attributes:
         results: results of images, from their markers.
-        poses: detections of images that are not processed yet.
+        poses: detections of images that are not processed yet, by block.
         processed: stamps of processed images.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: frozenset[int]) -> None:
+        """Create a buffer for the blocks with some indices; others are ignored."""
+        self.blocks = blocks
         self.results: dict[int, ImageResult] = {}
-        self.poses: dict[int, BlockDetection] = {}
+        self.poses: dict[int, dict[int, BlockDetection]] = {}
         self.processed: set[int] = set()
 
     def has_image(self, stamp: int) -> bool:
         """Return whether all messages of an image have arrived."""
         stamps = [s for s in self.results if abs(s - stamp) < STAMP_TOLERANCE]
-        arrived = self.processed | self.poses.keys()
-        complete = all(not self.results[s].detected or s in arrived for s in stamps)
-        return bool(stamps) and complete
+        return bool(stamps) and all(s in self.processed or self._is_complete(s) for s in stamps)
 
-    def pop_until(self, stamp: int) -> list[BufferedImage]:
-        """Return the images up to a stamp in their order, and mark them as processed."""
-        results = self.results
-        empty = {s for s, result in results.items() if not result.detected} - self.processed
+    def _is_complete(self, stamp: int) -> bool:
+        """Return whether the poses of all blocks that were detected in an image have arrived.
+
+        A single block is used at once, without its markers.
+        """
+        poses = self.poses.get(stamp, {}).keys()
+        if stamp not in self.results:
+            return poses == self.blocks
+        return self.results[stamp].detected & self.blocks <= poses
+
+    def pop_until(self, stamp: int) -> list[ImageDetections]:
+        """Return the complete images up to a stamp in order, and mark them as processed."""
+        waiting = {s for s in self.poses.keys() | self.results.keys() if s <= stamp}
         images = []
-        for s in sorted(s for s in self.poses.keys() | empty if s <= stamp):
+        for s in sorted(s for s in waiting - self.processed if self._is_complete(s)):
             self.processed.add(s)
-            detection = self.poses.pop(s, None)
-            rejection = results[s].rejection if detection is None else None
-            images.append(BufferedImage(s, detection, rejection))
-        self.results = {s: result for s, result in results.items() if s > stamp - RESULT_RETENTION}
+            poses = self.poses.pop(s, {})
+            rejections = self.results.get(s, NO_RESULT).rejections
+            unclear = {block: rejections[block] for block in rejections if block not in poses}
+            detections = tuple(poses[block] for block in sorted(poses))
+            images.append(ImageDetections(s * 1e-9, detections, unclear))
+        kept = {s: result for s, result in self.results.items() if s > stamp - RESULT_RETENTION}
+        self.results = kept
         return images
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,10 +27,14 @@ from invdyn_ros.graph.topics import (
 )
 from invdyn_ros.grasp.estimation.block_estimate import (
     BlockDetection,
+    detection_in_stack,
     detection_on_table,
     upright_yaw,
 )
-from invdyn_ros.grasp.policies.scripted import ScriptedGrasp, default_config
+from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
+from invdyn_ros.grasp.policies.scripted_config import default_config
+from invdyn_ros.grasp.policies.scripted_task import ScriptedTask, pass_image
+from invdyn_ros.grasp.policies.tasks import GRASP, Task
 from invdyn_ros.nodes.detection_buffer import (
     DetectionBuffer,
     ImageResult,
@@ -61,6 +66,8 @@ class GraspNodeConfig(Validated):
 
     Attributes:
         arm: name of the arm, or FILE.yaml of one; its scene has the size of the blocks.
+        blocks: file of the blocks; empty: the block of the arm's entry.
+        task: grasp: one block; sort: every block to its goal; stack: all on top of each other.
         policy: name of the policy.
         policy_checkpoint: folder of a learned policy or planner.
         noise: domain randomization level, whose image latency is simulated in lockstep; a change
@@ -72,6 +79,8 @@ class GraspNodeConfig(Validated):
     """
 
     arm: str = "ur5"
+    blocks: str = ""
+    task: Task = "grasp"
     policy: Literal["scripted", "learned", "vision", "planned"] = "scripted"
     policy_checkpoint: str = ""
     noise: Literal["none", "default", "hard"] = field(default="default", metadata=RECONFIGURABLE)
@@ -90,6 +99,16 @@ def _load_learned_grasp(robot: Robot, scene: Scene, config: GraspNodeConfig) -> 
 
 def _create_scripted_grasp(robot: Robot, scene: Scene, config: GraspNodeConfig) -> ScriptedGrasp:
     return ScriptedGrasp(robot, scene, default_config(robot.name, config.tool_speed))
+
+
+def _create_policy(
+    robot: Robot, scene: Scene, config: GraspNodeConfig
+) -> "ScriptedGrasp | LearnedGrasp | ScriptedTask":
+    """Create the policy for the task of the node."""
+    if config.task == GRASP:
+        return POLICIES[config.policy](robot, scene, config)
+    settings = default_config(robot.name, config.tool_speed)
+    return ScriptedTask(robot, scene, config.task, settings)
 
 
 Policy = Callable[[Robot, Scene, GraspNodeConfig], "ScriptedGrasp | LearnedGrasp"]
@@ -111,8 +130,10 @@ class GraspNode(DiagnosticNode):
         names = load_parameters(self, CameraNamesConfig)
         self.names = RobotNames.of(self.robot, names, self.get_namespace())
         self.image_frame = names.image_frame  # block poses in other frames are ignored
-        self.scene = nominal_scene(config.arm, config.camera_pose)
-        self.policy = POLICIES[config.policy](self.robot, self.scene, config)
+        self.scene = nominal_scene(config.arm, config.camera_pose, config.blocks)
+        self.policy = _create_policy(self.robot, self.scene, config)
+        is_task = isinstance(self.policy, ScriptedTask)
+        self.blocks = frozenset(range(self.scene.num_blocks) if is_task else [self.scene.target])
         self.randomization, self.episode = load_randomization(config.noise), -1
         self.read_joint_state = JointStateReader(self.names)
         self.reset()
@@ -121,9 +142,9 @@ class GraspNode(DiagnosticNode):
         self.gripper_publisher = self.create_publisher(Float64MultiArray, GRIPPER_COMMAND, qos)
         self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos, is_input=True)
         self.create_subscription(MarkerArray, MARKERS, self.on_markers, qos, is_input=True)
-        self.create_subscription(
-            PoseWithCovarianceStamped, block_topic(0), self.on_block_pose, qos
-        )
+        for block in sorted(self.blocks):
+            on_pose = partial(self.on_block_pose, block)
+            self.create_subscription(PoseWithCovarianceStamped, block_topic(block), on_pose, qos)
 
     def reconfigure(self, config: GraspNodeConfig) -> None:
         """Change the noise of the next episodes."""
@@ -135,7 +156,7 @@ class GraspNode(DiagnosticNode):
         self.episode += 1
         self.latency = sample_latency(self.randomization, self.config.seed, self.episode)
         self.arm_state: ArmState | None = None
-        self.detections = DetectionBuffer()
+        self.detections = DetectionBuffer(self.blocks)
         self.output: tuple[int, JointTrajectory, Float64MultiArray] | None = None
 
     def on_markers(self, message: MarkerArray) -> None:
@@ -144,18 +165,17 @@ class GraspNode(DiagnosticNode):
             raise ForeignMessage("the array has no marker, so no stamp")
         stamp = to_nanoseconds(message.markers[0].header.stamp)
         ids = [m.id for m in message.markers if m.type == Marker.CUBE and m.ns == "blocks"]
-        rejections = [m.text for m in message.markers if m.ns == REJECTED and m.id == 0]
+        rejections = {m.id: m.text for m in message.markers if m.ns == REJECTED}
         if self.is_new(stamp):
-            rejection = rejections[0] if rejections else None
-            self.detections.results[stamp] = ImageResult(0 in ids, rejection)
+            self.detections.results[stamp] = ImageResult(frozenset(ids), rejections)
             self.update()
 
-    def on_block_pose(self, message: PoseWithCovarianceStamped) -> None:
-        """Store a detection of the block."""
-        detection = self.to_detection(message)
+    def on_block_pose(self, block: int, message: PoseWithCovarianceStamped) -> None:
+        """Store a detection of a block."""
+        detection = self.to_detection(block, message)
         stamp = to_nanoseconds(message.header.stamp)
         if self.is_new(stamp):
-            self.detections.poses[stamp] = detection
+            self.detections.poses.setdefault(stamp, {})[block] = detection
             self.update()
 
     def on_joint_state(self, message: JointState) -> None:
@@ -197,30 +217,28 @@ class GraspNode(DiagnosticNode):
     def process_images(self, available: int) -> None:
         """Pass the results of all images up to a stamp [ns] to the policy, in their order."""
         for image in self.detections.pop_until(available):
-            time = image.stamp * 1e-9
-            if image.detection is not None:
-                self.policy.on_detection(image.detection)
-            elif image.rejection is not None:
-                self.policy.on_invalid_image(time, image.rejection)
-            else:
-                self.policy.on_no_detection(time)
+            pass_image(self.policy, image, self.scene.target)
 
-    def to_detection(self, message: PoseWithCovarianceStamped) -> BlockDetection:
-        """Convert a block pose to position and yaw on the table in the base frame."""
+    def to_detection(self, block: int, message: PoseWithCovarianceStamped) -> BlockDetection:
+        """Convert the pose of a block to position and yaw on the table in the base frame."""
         time, frame = to_nanoseconds(message.header.stamp) * 1e-9, message.header.frame_id
         T = quaternion_pose(*pose_to_arrays(message.pose.pose))
         covariance = message_to_covariance(message)
         if frame == self.names.base_link:  # from the block_pose node
             variance = np.diag(covariance)[[0, 1, 2, 5]]
-            return BlockDetection(time, T[:3, 3], upright_yaw(T[:3, :3]), variance)
+            yaw = upright_yaw(T[:3, :3])
+            return BlockDetection(time, T[:3, 3], yaw, variance, block=block)
         if frame != self.image_frame:
             raise ForeignMessage(
                 f"the pose is in the frame '{frame}', not in that of camera "
                 f"('{self.image_frame}', see camera_frame) or arm "
                 f"('{self.names.base_link}')"
             )
-        camera, height = self.scene.camera, self.scene.block_size / 2
-        return detection_on_table(time, T, covariance, camera.T_base_camera, height)
+        T_base_camera, size = self.scene.camera.T_base_camera, self.scene.block_size
+        if isinstance(self.policy, ScriptedTask):
+            return detection_in_stack(time, T, covariance, T_base_camera, size, block)
+        detection = detection_on_table(time, T, covariance, T_base_camera, size / 2)
+        return detection._replace(block=block)
 
     def run_policy(self, state: ArmState) -> None:
         """Compute the output for the latest joint state."""

@@ -72,15 +72,18 @@ def names_joint(raw: bytes, joint: str) -> bool:
     return len(name).to_bytes(4, "little") + name in raw
 
 
-def to_recordings(log: MessageLog, names: RobotNames, latency: bool) -> list[Recording]:
+def to_recordings(
+    log: MessageLog, names: RobotNames, latency: bool, target: int = 0
+) -> list[Recording]:
     """Return one recording per episode; the first one also has the counts of the whole run.
 
     Args:
         log: all recorded messages.
         names: names of joints and frames.
         latency: whether to include processing times; simulated stamps do not measure them.
+        target: index of the block to grasp.
     """
-    reader = _RunReader(names)
+    reader = _RunReader(names, target)
     for topic, raw in log:
         reader.add(topic, deserialize_message(raw, log.types[topic]), raw)
     return reader.recordings(latency)
@@ -107,7 +110,8 @@ class _Topic:
 class _RunReader:
     """Collects the values of all topics, one message at a time."""
 
-    def __init__(self, names: RobotNames) -> None:
+    def __init__(self, names: RobotNames, target: int) -> None:
+        self.target = target
         self.names, self._read_joints = names, ArmJoints(names.joint_names)
         self._opening = np.nan  # of the gripper, whose joints may be in other messages [m]
         self.topics: dict[str, _Topic] = {}
@@ -119,8 +123,8 @@ class _RunReader:
             DESIRED_JOINT_STATE: lambda m: (*joints_by_name(m, names.joint_names), np.nan),
             JOINT_TARGET: lambda m: message_to_target(m, names.joint_names).state.q,
             LANDMARKS: cloud_to_landmarks,
-            OBJECTS: lambda m: pose_to_arrays(m.poses[0]),
-            block_topic(0): self._detection,
+            OBJECTS: lambda m: _poses(m, target),
+            block_topic(target): self._detection,
             POSE_OVERLAY: lambda m: bytes(m.data),
             BLOCKS_OVERLAY: lambda m: bytes(m.data),
             PUSH: lambda m: message_to_wrench(m, names)[:3],
@@ -178,9 +182,10 @@ class _RunReader:
             targets=dict(rows.get(JOINT_TARGET, [])),
             landmarks=rows.get(LANDMARKS, []),
             pushes=rows.get(PUSH, []),
-            block_poses=dict(rows.get(OBJECTS, [])),
+            block_poses={t: poses[self.target] for t, poses in rows.get(OBJECTS, [])},
+            all_block_poses=dict(rows.get(OBJECTS, [])),
         )
-        for t, (in_base, T) in rows.get(block_topic(0), []):
+        for t, (in_base, T) in rows.get(block_topic(self.target), []):
             (recording.base_detections if in_base else recording.camera_detections)[t] = T
         overlays = rows.get(POSE_OVERLAY, []) or rows.get(BLOCKS_OVERLAY, [])
         recording.images = [EncodedImage(t, jpeg) for t, jpeg in overlays]
@@ -246,6 +251,12 @@ def counts_by_reason(statuses: list[Any]) -> dict[str, int]:
                     value.value
                 )
     return counts
+
+
+def _poses(message: Any, target: int) -> list[tuple[Any, Any]]:
+    """Return the poses of all blocks; IndexError if there are too few."""
+    poses = [pose_to_arrays(pose) for pose in message.poses]
+    return [poses[target]] and poses
 
 
 def _first(pair: tuple[float, Any]) -> float:

@@ -21,12 +21,14 @@ from invdyn_ros.graph.topics import (
 from invdyn_ros.nodes.messages import latest_qos
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.recordings import is_restart, names_joint, serialized_stamp
+from invdyn_ros.nodes.report_config import ReportNodeConfig
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.run_end import mute_closed_output, read_end_reason
 from invdyn_ros.nodes.run_recorder import RELIABLE_QOS, RunRecorder
-from invdyn_ros.nodes.run_report import NUM_VIDEO_EPISODES, Parts, ReportNodeConfig, RunReport
-from invdyn_ros.nodes.run_topics import OVERLAY_TOPICS, RUN_TOPICS
+from invdyn_ros.nodes.run_report import NUM_VIDEO_EPISODES, Parts, RunReport
+from invdyn_ros.nodes.run_topics import OVERLAY_TOPICS, run_topics
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFailed, NodeFinished, load_parameters, run
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 VIDEO_END_DELAY = 1.0  # [s] after the last landmarks, once the camera node has finished a video
@@ -63,7 +65,8 @@ class ReportNode(DiagnosticNode):
         self.ready = False
         self.pause_client = self.create_client(SetBool, PAUSE)
         callbacks = {JOINT_STATES: self.on_joint_state, LANDMARKS: self.on_landmarks}
-        for topic, msg_type in RUN_TOPICS[config.graph].items():
+        scene = load_scene(config.arm, config.blocks) if config.graph == "grasp_sim" else None
+        for topic, msg_type in run_topics(config.graph, scene).items():
             self.recorder.record(topic, msg_type, callbacks.get(topic))
         self.recorder.record_to_bag_only()
         if config.report:

@@ -16,7 +16,7 @@ from invdyn_ros.nodes.frames import LATCHED_QOS
 from invdyn_ros.nodes.images import image_to_array
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.recordings import is_restart, serialized_stamp
-from invdyn_ros.nodes.run_report import ReportNodeConfig
+from invdyn_ros.nodes.report_config import ReportNodeConfig
 from invdyn_ros.nodes.run_topics import BAG_TOPICS, LATCHED_TOPICS
 from invdyn_ros.nodes.runner import DiagnosticNode
 

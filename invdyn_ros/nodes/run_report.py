@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
-
-from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.data.recording import JointSamples, Recording, join_recordings
 from invdyn_ros.evaluation.run_info import COMMAND_VARIABLE, run_info
 from invdyn_ros.graph.checkpoints import read_command_unit
 from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
+from invdyn_ros.grasp.policies.tasks import GRASP
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.recordings import to_recordings
+from invdyn_ros.nodes.report_config import ReportNodeConfig
 from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.robots.obstacles import load_obstacles
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot
 
 if TYPE_CHECKING:
@@ -33,51 +33,6 @@ Parts = list[tuple[str, Callable[[], None]]]  # name and function of what is wri
 
 
 NUM_VIDEO_EPISODES = 2  # first episodes of grasp_sim, whose images are recorded for the video
-
-
-@dataclass(frozen=True)
-class ReportNodeConfig(Validated):
-    """Parameters of the node.
-
-    Attributes:
-        graph: name of the graph.
-        arm: name of the arm, or FILE.yaml of an arm of a user.
-        checkpoint: folder or .onnx file of the inverse-dynamics model.
-        report: JSON file to write; empty: none.
-        record: directory of a rosbag2 recording to write; empty: none.
-        storage: format of the recording.
-        duration: end of the run [s], of simulated time in lockstep; zero: no limit.
-        video: video file of teleop, at whose end the run ends.
-        loop: whether the video starts again at its end.
-        side: arm of the person that is followed.
-        lockstep: whether stamps are of simulated time.
-        policy: policy of grasp_sim.
-        noise: domain randomization level of the simulation.
-        seed: seed of the run.
-        episodes: number of episodes of the run.
-        obstacles: YAML file of the obstacles around the arm; empty: those of its entry.
-        block_pose_model: folder of the block pose network; empty: blocks have markers.
-        camera_pose: file of the calibrated camera; empty: the simulated camera's pose.
-    """
-
-    graph: Literal["teleop", "grasp_sim", "gravity_compensation"] = "teleop"
-    arm: str = "ur5"
-    checkpoint: str = ""
-    report: str = ""
-    record: str = ""
-    storage: Literal["sqlite3", "mcap"] = "sqlite3"
-    duration: NonNegativeFloat = field(default=0.0, metadata=RECONFIGURABLE)
-    video: str = ""
-    loop: bool = False
-    side: Literal["left", "right"] = "left"
-    lockstep: bool = False
-    policy: Literal["scripted", "learned", "vision", "planned", "none"] = "scripted"
-    noise: Literal["none", "default", "hard"] = "default"
-    seed: NonNegativeInt = 0
-    episodes: PositiveInt = field(default=1, metadata=RECONFIGURABLE)
-    obstacles: str = ""
-    block_pose_model: str = ""
-    camera_pose: str = ""
 
 
 class RunReport:
@@ -192,7 +147,8 @@ class RunReport:
         """Compute the measured figures."""
         config, robot = self.config, self.robot
         self.unit = unit = read_command_unit(Path(config.checkpoint), config.arm)
-        parts = to_recordings(self.log, self.names, latency=not config.lockstep)
+        target = load_scene(config.arm, config.blocks).target if config.blocks else 0
+        parts = to_recordings(self.log, self.names, latency=not config.lockstep, target=target)
         for part in parts:
             part.obstacles = load_obstacles(config.obstacles) if config.obstacles else None
         if config.graph == "teleop":
@@ -225,8 +181,13 @@ class RunReport:
             settings |= {"block_pose_model": config.block_pose_model}
         self.complete = complete
         self.unfinished = unfinished if len(complete) < config.episodes else []
-        scene = nominal_scene(config.arm, config.camera_pose)
+        scene = nominal_scene(config.arm, config.camera_pose, config.blocks)
         self.values |= grasp_report(complete, robot, scene, unit, settings, self.unfinished)
+        if config.task != GRASP:
+            from invdyn_ros.evaluation.task_report import task_report
+
+            is_scripted = config.policy == "scripted"
+            self.values |= task_report(complete, scene, config.task, is_scripted)
 
     def _rewrite(self, values: dict[str, Any]) -> None:
         self.values |= values
@@ -247,7 +208,8 @@ class RunReport:
         """Add the successes of the scripted policy in the same simulated episodes."""
         config = self.config
         simulated = self.complete and all(episode.block_poses for episode in self.complete)
-        if config.policy not in SHIPPED_POLICIES or not simulated or config.camera_pose:
+        others = config.camera_pose or config.blocks
+        if config.policy not in SHIPPED_POLICIES or not simulated or others:
             return
         from invdyn_ros.evaluation.grasp_report import success_statistics
         from invdyn_ros.grasp.envs.scripted_baseline import scripted_successes
@@ -269,9 +231,8 @@ class RunReport:
         return [run_events(episode, self.robot, self.unit) for episode in self.episodes]
 
     def _scene(self) -> Scene:
-        from invdyn_ros.robots.registry import load_scene
-
-        return replace(load_scene(self.config.arm), marked=not self.config.block_pose_model)
+        scene = load_scene(self.config.arm, self.config.blocks)
+        return replace(scene, marked=not self.config.block_pose_model)
 
     def _grasp_video(self) -> None:
         from invdyn_ros.evaluation import plots

@@ -30,6 +30,7 @@ from invdyn_ros.graph.topics import (
     block_topic,
 )
 from invdyn_ros.nodes.frames import TFMessage
+from invdyn_ros.robots.scene import Scene
 
 _ARM_TOPICS: dict[str, Any] = {
     JOINT_STATES: JointState,
@@ -42,7 +43,6 @@ RUN_TOPICS: dict[str, dict[str, Any]] = {
     "grasp_sim": {
         **_ARM_TOPICS,
         OBJECTS: PoseArray,
-        block_topic(0): PoseWithCovarianceStamped,
         GRIPPER_COMMAND: Float64MultiArray,
     },
     "play_motion": {
@@ -57,7 +57,7 @@ RUN_TOPICS: dict[str, dict[str, Any]] = {
         PUSH: WrenchStamped,
     },
 }
-"""Message type of each topic, by graph."""
+"""Message type of each topic, by graph; grasp_sim has one topic per block."""
 BAG_TOPICS: dict[str, Any] = {
     **dict.fromkeys(COMMANDS.values(), Float64MultiArray),
     CLOCK: Clock,
@@ -70,3 +70,15 @@ LATCHED_TOPICS = (ROBOT_DESCRIPTION, TF_STATIC)
 """Topics of a recording whose last message later subscribers get, too."""
 OVERLAY_TOPICS = {"teleop": POSE_OVERLAY, "grasp_sim": BLOCKS_OVERLAY}
 """Topic of the images with what was detected, by graph; drawn only for a subscriber."""
+
+
+def run_topics(graph: str, scene: Scene | None = None) -> dict[str, Any]:
+    """Return the message type of each topic that describes a run.
+
+    Args:
+        graph: name of the graph.
+        scene: blocks of grasp_sim; None without blocks.
+    """
+    blocks = range(max(scene.num_blocks, 1)) if scene is not None else ()
+    poses = {block_topic(block): PoseWithCovarianceStamped for block in blocks}
+    return RUN_TOPICS[graph] | poses

@@ -47,6 +47,7 @@ class SceneCameraNodeConfig(Validated):
         lockstep: keep every image, instead of only the latest one.
         image_size: side [px] of the square images of an uncalibrated camera, with blocks without
             markers; 0: images of the calibrated camera, with marked blocks.
+        blocks: file of the blocks; empty: the block of the arm's entry.
     """
 
     arm: str = "ur5"
@@ -54,6 +55,7 @@ class SceneCameraNodeConfig(Validated):
     noise: Literal["none", "default", "hard"] = field(default="default", metadata=RECONFIGURABLE)
     lockstep: bool = False
     image_size: NonNegativeInt = 0
+    blocks: str = ""
 
 
 class SceneCameraNode(DiagnosticNode):
@@ -73,7 +75,8 @@ class SceneCameraNode(DiagnosticNode):
         self.read_joint_state = JointStateReader(names)
         # by stamp [ns]: state of the arm and poses (4, 4) of the blocks
         self.pending: dict[int, tuple[ArmState | None, NDArray[np.float64] | None]] = {}
-        camera = load_scene(self.config.arm).camera
+        self.scene = load_scene(self.config.arm, self.config.blocks)
+        camera = self.scene.camera
         calibrated = None if self.config.image_size else CameraIntrinsics(camera.intrinsics())
         lockstep = self.config.lockstep
         self.images = ImagePublisher(self, lockstep, frames.image_frame, calibrated)
@@ -105,7 +108,7 @@ class SceneCameraNode(DiagnosticNode):
             self.publish(stamp)  # repeated, because the image may have been lost
             return
         poses = [quaternion_pose(*pose_to_arrays(pose)) for pose in message.poses]
-        num_blocks = load_scene(self.config.arm).num_blocks
+        num_blocks = self.scene.num_blocks
         if len(poses) != num_blocks:
             raise ForeignMessage(f"{len(poses)} poses; the scene has {num_blocks} blocks")
         self.pending[stamp] = (self.pending.get(stamp, (None, None))[0], np.array(poses))
@@ -139,9 +142,7 @@ class SceneCameraNode(DiagnosticNode):
         self.episode += 1
         self.close()
         self.image = None
-        scene = randomize_scene(
-            load_scene(self.config.arm), self.randomization, self.config.seed, self.episode
-        )
+        scene = randomize_scene(self.scene, self.randomization, self.config.seed, self.episode)
         seed, image_size = self.config.seed, self.config.image_size
         if image_size:
             scene = randomize_camera(scene, self.randomization, seed, self.episode, image_size)

@@ -26,6 +26,7 @@ from invdyn_ros.graph.topics import (
     RESET,
 )
 from invdyn_ros.grasp.envs.grasp_simulation import MAX_EPISODE_SECONDS, GraspSimulation
+from invdyn_ros.grasp.policies.tasks import Task
 from invdyn_ros.models.payload_file import load_payload
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
@@ -62,7 +63,9 @@ class SimulatorNodeConfig(Validated):
         unit: unit of the commands, N m or rad; empty for that of the arm.
         seed: seed of all random numbers.
         noise: domain randomization level, of an arm with a scene from the next episode on.
-        scene: whether there is a table with a marked block in front of the arm.
+        scene: whether there is a table with marked blocks in front of the arm.
+        blocks: file of the blocks; empty: the block of the arm's entry.
+        task: what ends an episode: one block at its goal, all sorted, or all stacked.
         max_episode_seconds: maximum duration of an episode [s], after which the next one starts;
             only with a scene.
         lockstep: wait for the command of each tick.
@@ -81,6 +84,8 @@ class SimulatorNodeConfig(Validated):
     seed: NonNegativeInt = 0
     noise: Literal["none", "default", "hard"] = field(default="default", metadata=RECONFIGURABLE)
     scene: bool = False
+    blocks: str = ""
+    task: Task = "grasp"
     max_episode_seconds: PositiveFloat = field(
         default=MAX_EPISODE_SECONDS, metadata=RECONFIGURABLE
     )
@@ -96,8 +101,7 @@ class SimulatorNode(DiagnosticNode):
     """Step the physics at the rate of the arm, in real time or in lockstep with the commands.
 
     In real time, each past interval is simulated with the last command that arrived in it; in
-    lockstep, with the command for its initial state. The plant is the same. Its drives have their
-    own watchdog for intervals without a command.
+    lockstep, with the command for its initial state. The drives have their own watchdog.
     """
 
     def __init__(self) -> None:
@@ -109,7 +113,7 @@ class SimulatorNode(DiagnosticNode):
         names = load_parameters(self, NamesConfig)
         self.names = RobotNames.of(self.robot, names, self.get_namespace())
         unit = config.unit or self.robot.action_unit
-        self.scene = load_scene(config.arm) if config.scene else None
+        self.scene = load_scene(config.arm, config.blocks) if config.scene else None
         self.simulation = GraspSimulation(
             self.robot,
             load_randomization(config.noise),
@@ -119,6 +123,7 @@ class SimulatorNode(DiagnosticNode):
             config.max_episode_seconds,
             gui=not config.headless,
             obstacles=load_obstacles(config.obstacles) if config.obstacles else None,
+            task=config.task,
         )
         self.physics = self.simulation.physics
         self.command: tuple[int | None, Array | None] | None = None
@@ -244,7 +249,7 @@ class SimulatorNode(DiagnosticNode):
         self.clock_publisher.publish(Clock(clock=stamp))
         if self.scene is not None:
             if self.simulation.camera_due:
-                poses = [physics.block_pose()]
+                poses = physics.block_poses()
                 self.block_poses = poses_to_message(poses, stamp, self.names.base_link)
             if self.simulation.camera_due or resend:
                 self.block_pose_publisher.publish(self.block_poses)

@@ -46,7 +46,7 @@ from invdyn_ros.graph.topics import (
 from invdyn_ros.nodes.messages import ForeignMessage, joint_states_qos, latest_qos
 from invdyn_ros.nodes.node_loop import Spin
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
-from invdyn_ros.nodes.run_topics import BAG_TOPICS, RUN_TOPICS
+from invdyn_ros.nodes.run_topics import BAG_TOPICS, run_topics
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.view_recorder import Recorder
 from invdyn_ros.nodes.view_topics import ViewTopics
@@ -71,6 +71,7 @@ class ViewNodeConfig(Validated):
         side: arm of the person that is followed, for the graph teleop.
         obstacles: YAML file of the obstacles around the arm; empty: those of the arm's entry.
         checkpoint: folder of the model, whose network /network shows if it is one of plain layers.
+        blocks: file of the blocks; empty: the block of the arm's entry.
         view_port: TCP port of the page on 127.0.0.1; 0: any that is free.
     """
 
@@ -80,6 +81,7 @@ class ViewNodeConfig(Validated):
     side: Literal["left", "right"] = "left"
     obstacles: str = ""
     checkpoint: str = ""
+    blocks: str = ""
     view_port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
@@ -94,14 +96,14 @@ class ViewNode(DiagnosticNode):
         self.config = config = load_parameters(self, ViewNodeConfig)
         self.robot = load_robot(config.arm)
         grasping = config.graph == "grasp_sim"
-        scene = load_scene(config.arm) if grasping else None
+        scene = load_scene(config.arm, config.blocks) if grasping else None
         file = config.obstacles
         obstacles = load_obstacles(file) if file else load_arm_obstacles(config.arm)
         self.live = LiveState()
         names = RobotNames.of(self.robot, load_parameters(self, NamesConfig), self.get_namespace())
         self.converter = ViewTopics(names, scene, self.live)
         self.monitor = ArmMonitor(self.robot, obstacles)
-        self.recorder = Recorder(self, {**RUN_TOPICS[config.graph], **BAG_TOPICS})
+        self.recorder = Recorder(self, {**run_topics(config.graph, scene), **BAG_TOPICS})
         self.page_subscriptions: list[Any] = []  # subscriptions that exist while a page is open
         self.clearances: dict[str, Any] = {}
         self.next_update = self.next_image = self.next_clearance = 0.0

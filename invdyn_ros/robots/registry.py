@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from invdyn_ros.robots.arm_file import ARM_FILE_SUFFIX, read_arm_file
+from invdyn_ros.robots.blocks_file import read_blocks_file
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.plant import PlantConfig
@@ -182,11 +183,16 @@ def load_arm_obstacles(arm: str) -> Obstacles:
     return ROBOTS[arm].obstacles if arm in ROBOTS else Obstacles()
 
 
-def load_scene(arm: str) -> Scene:
+def load_scene(arm: str, blocks: str | Path = "") -> Scene:
     """Return the scene of an arm.
 
+    Args:
+        arm: name of the arm.
+        blocks: blocks file; empty: the blocks of the arm's entry.
+
     Raises:
-        ValueError: the arm has no scene; the message lists the arms that have one.
+        ValueError: the arm has no scene, and the message lists the arms that have one; or the
+            blocks file is wrong.
     """
     scene = ROBOTS[arm].scene if arm in ROBOTS else None
     if scene is None and _grasps(arm):
@@ -194,7 +200,7 @@ def load_scene(arm: str) -> Scene:
     if scene is None:
         supported = ", ".join(name for name, spec in ROBOTS.items() if spec.scene)
         raise ValueError(f"there is no scene for '{arm}'; arms with one are {supported}")
-    return scene
+    return read_blocks_file(blocks).apply(scene) if blocks else scene
 
 
 def load_grasp_spec(arm: str) -> GraspSpec:

@@ -13,6 +13,8 @@ from invdyn_ros.robots.block_markers import BlockMarkers, default_markers
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.typing import Array
 
+BLOCK_DISTANCE = 2.2  # between the centres of two blocks at the start [block sizes]
+MAX_SAMPLES = 1000  # of poses, until all blocks have a place
 CAMERA_RATE = 10.0  # minimum frame rate of the simulated camera [Hz]
 
 
@@ -87,6 +89,25 @@ class Scene(Validated):
         """Sample the pose (4, 4) of a block that lies flat in the area, at any yaw."""
         x, y = rng.uniform(*self.area_x), rng.uniform(*self.area_y)
         return block_pose(x, y, self.block_size / 2, rng.uniform(-np.pi, np.pi))
+
+    def sample_block_poses(self, rng: np.random.Generator) -> Array:
+        """Sample poses (num_blocks, 4, 4) of all blocks, apart from each other.
+
+        Raises:
+            ValueError: the area is too small for them.
+        """
+        poses: list[Array] = []
+        for _ in range(MAX_SAMPLES):
+            if len(poses) == self.num_blocks:
+                return np.array(poses).reshape(-1, 4, 4)
+            pose = self.sample_block_pose(rng)
+            distances = [np.linalg.norm(pose[:2, 3] - other[:2, 3]) for other in poses]
+            if min(distances, default=np.inf) >= BLOCK_DISTANCE * self.block_size:
+                poses.append(pose)
+        raise ValueError(
+            f"no place for {self.num_blocks} blocks of {self.block_size} m in area_x "
+            f"{list(self.area_x)}, area_y {list(self.area_y)}; enlarge the area"
+        )
 
 
 def ticks_per_image(rate: float) -> int:

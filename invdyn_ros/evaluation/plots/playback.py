@@ -36,10 +36,14 @@ class Playback:
         """Sort the samples of a recording of an arm."""
         self.recording, self.robot = recording, robot
         self.image_stamps = [image.time for image in recording.images]
-        self.block_times = np.array(sorted(recording.block_poses))
-        poses = [recording.block_poses[t] for t in self.block_times]
-        self.block_centres = np.array([p for p, _ in poses]).reshape(-1, 3)  # (B, 3) [m]
-        self.block_rotations = Rotation.from_quat([q for _, q in poses]) if poses else None
+        every = recording.all_block_poses
+        every = every or {time: [pose] for time, pose in recording.block_poses.items()}
+        self.block_times = np.array(sorted(every))
+        blocks = list(zip(*(every[time] for time in self.block_times), strict=True))
+        self.all_centres = [np.array([p for p, _ in poses]) for poses in blocks]  # (B, 3) [m]
+        self.all_rotations = [Rotation.from_quat([q for _, q in poses]) for poses in blocks]
+        centres = [recording.block_poses[time][0] for time in self.block_times]
+        self.block_centres = np.array(centres).reshape(-1, 3)  # of the block to grasp [m]
 
     @property
     def span(self) -> tuple[float, float]:
@@ -63,15 +67,15 @@ class Playback:
         return float(np.nan_to_num(value))
 
     def blocks(self, time: float) -> np.ndarray:
-        """Return the interpolated pose of the block, (0 or 1, 4, 4)."""
-        if self.block_rotations is None:
-            return np.empty((0, 4, 4))
-        times = self.block_times
-        centre = [np.interp(time, times, axis) for axis in self.block_centres.T]
-        rotation = self.block_rotations[0]
-        if len(times) > 1:
-            rotation = Slerp(times, self.block_rotations)(np.clip(time, times[0], times[-1]))
-        return quaternion_pose(np.array(centre), rotation.as_quat())[None]
+        """Return the interpolated poses of the blocks, (blocks, 4, 4)."""
+        times, poses = self.block_times, []
+        for centres, rotations in zip(self.all_centres, self.all_rotations, strict=True):
+            centre = [np.interp(time, times, axis) for axis in centres.T]
+            rotation = rotations[0]
+            if len(times) > 1:
+                rotation = Slerp(times, rotations)(np.clip(time, times[0], times[-1]))
+            poses.append(quaternion_pose(np.array(centre), rotation.as_quat()))
+        return np.array(poses).reshape(-1, 4, 4)
 
     def image(self, time: float) -> np.ndarray | None:
         """Return the newest overlay image (H, W, 3) at a time [s], if any was recorded."""
@@ -85,7 +89,7 @@ class Playback:
 
     def view_points(self) -> np.ndarray:
         """Return points (P, 3) [m] that a view of the whole recording must show."""
-        points = [np.zeros((1, 3)), self.block_centres]
+        points = [np.zeros((1, 3)), *self.all_centres]
         corners = link_corners(self.robot)
         for time in np.linspace(*self.span, NUM_POSTURES):
             q = self.joints(time)
@@ -116,15 +120,22 @@ def overview_camera(
         right_margin: free columns at the right [px].
         others: (P, 3) further points that the view must show [m].
     """
-    blocks = int(
-        any(len(playback.block_centres) for playback in playbacks) and scene.num_blocks > 0
-    )
+    recorded = any(playback.all_centres for playback in playbacks)
+    blocks = scene.num_blocks if recorded else 0
     points = [others, *(playback.view_points() for playback in playbacks), np.zeros((1, 3))]
     if blocks:
         corners = [(x, y, 0.0) for x in scene.area_x for y in scene.area_y]
-        points += [np.array(corners), np.array([scene.goal])]
+        goals = [block.goal for block in scene.all_blocks]
+        points += [np.array(corners), np.array(goals)]
     camera = fit_camera(np.vstack(points), width, height, right_margin)
-    sharp = replace(scene, camera=camera, num_blocks=blocks, blur=0.5, pixel_noise=0.0)
+    sharp = replace(
+        scene,
+        camera=camera,
+        num_blocks=blocks,
+        blocks=scene.blocks[:blocks],
+        blur=0.5,
+        pixel_noise=0.0,
+    )
     obstacles = playbacks[0].recording.obstacles if playbacks else None
     from invdyn_ros.arms.rendering import SceneRenderer
 

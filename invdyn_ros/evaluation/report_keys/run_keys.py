@@ -168,6 +168,10 @@ GRASP_KEYS = {
     "noise": ReportKey("domain randomization level of the simulation"),
     "seed": ReportKey("seed of the run"),
     "block_pose_model": ReportKey("network that located blocks without markers", optional=True),
+    "task": ReportKey("task with several blocks: sort or stack", optional=True),
+    "blocks_at_goal": ReportKey(
+        "blocks at their goals at the end of each episode of such a task", optional=True
+    ),
     "episodes": ReportKey("complete episodes"),
     "successes": ReportKey(
         "episodes in which the block was lifted by 40 mm or placed within 25 mm of the goal, by "

@@ -8,6 +8,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
+import numpy as np
+
 from invdyn_ros.arms.domain_randomization import (
     DomainRandomization,
     randomize_plant,
@@ -16,6 +18,8 @@ from invdyn_ros.arms.domain_randomization import (
 )
 from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
 from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
+from invdyn_ros.grasp.policies.task_success import TaskSuccess
+from invdyn_ros.grasp.policies.tasks import GRASP, plan_placements
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
@@ -47,6 +51,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         physics_rate: float | None = None,
         gui: bool = False,
         obstacles: Obstacles | None = None,
+        task: str = GRASP,
     ) -> None:
         """Create the simulation; `next_episode` starts the first episode.
 
@@ -60,7 +65,11 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
             physics_rate: integration steps per second [Hz]; None: the plant's default.
             gui: open PyBullet's window.
             obstacles: table and boxes; None: those of the arm.
+            task: grasp, sort or stack.
         """
+        self.placements = plan_placements(scene, task) if scene and scene.num_blocks else ()
+        self.task = task
+        self._task_success: TaskSuccess | None = None
         self.robot, self.noise, self.nominal_scene = robot, noise, scene
         self.max_episode_seconds = max_episode_seconds
         changes = {} if physics_rate is None else {"physics_rate": physics_rate}
@@ -111,8 +120,9 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
             physics.plant = randomize_plant(self.plant, self.noise, *key, scene.block_mass)
         physics.reset(seed=self.seed * 100_003 + self.episode)
         self._success_detector = None
-        if scene is not None and physics.block is not None:
+        if scene is not None and physics.blocks is not None:
             self._success_detector = SuccessDetector.from_scene(scene, physics.block_pose()[0])
+            self._task_success = TaskSuccess(scene, self.placements)
         self._placement_time: float | None = None
 
     @property
@@ -137,6 +147,13 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
             raise RuntimeError("success_detector needs an episode with a block")
         return self._success_detector
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether the task is done: the block was placed, or all blocks are where they belong."""
+        if self.task == GRASP:
+            return self.success_detector.placed
+        return self._task_success is not None and self._task_success.placed
+
     def privileged_state(self) -> PrivilegedState:
         """Return the true state of tool and block, which observations do not contain."""
         physics = self.physics
@@ -157,20 +174,28 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
     def is_over(self) -> bool:
         """Update the success detector at ticks with an image; return whether the episode is over.
 
-        An episode ends half a second after the placement of the block, or at the time limit.
+        An episode ends half a second after the last placement, or at the time limit.
         """
         if self._success_detector is None or not self.camera_due:
             return False
         physics = self.physics
         position, _ = physics.block_pose()
-        self.success_detector.update(position, physics.true_state()[1], physics.state().opening)
-        if self.success_detector.placed and self._placement_time is None:
+        measured = physics.true_state()[1], physics.state().opening
+        self.success_detector.update(position, *measured)
+        is_placed = self.success_detector.placed
+        if self.task != GRASP and self._task_success is not None:
+            positions = np.array([centre for centre, _ in physics.block_poses()])
+            self._task_success.update(positions, *measured)
+            is_placed = self._task_success.placed
+        if not is_placed:
+            self._placement_time = None
+        elif self._placement_time is None:
             self._placement_time = physics.time
         return self.is_completed or physics.time >= self.max_episode_seconds
 
     @property
     def is_completed(self) -> bool:
-        """Whether the block was placed more than `SETTLE_TIME` ago."""
+        """Whether all blocks were placed more than `SETTLE_TIME` ago."""
         placed = self._placement_time
         return placed is not None and self.physics.time > placed + SETTLE_TIME
 

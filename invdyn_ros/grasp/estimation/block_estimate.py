@@ -1,5 +1,6 @@
 """Estimate of the pose of a block on the table, fused from single detections."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ from invdyn_ros.perception.block_pose_in_base import block_pose_in_base
 from invdyn_ros.typing import Array
 
 QUARTER_TURN = np.pi / 2
+MAX_LEVEL = 9  # blocks below a block in a stack
 PLACED_STD = 0.003  # [m] standard deviation of the position of a block after its release
 
 
@@ -21,6 +23,8 @@ class BlockDetection(NamedTuple):
         variance: (4,) variances of x, y, z [m2] and yaw [rad2].
         apparent_size: side of a block on the table that would look the same [m]; infinite if the
             detection is not below the camera, NaN if unknown.
+        block: index of the block.
+        level: number of blocks below it.
     """
 
     time: float
@@ -28,6 +32,22 @@ class BlockDetection(NamedTuple):
     yaw: float
     variance: Array
     apparent_size: float = np.nan
+    block: int = 0
+    level: int = 0
+
+
+class ImageDetections(NamedTuple):
+    """What was detected in one image.
+
+    Attributes:
+        time: stamp of the image [s].
+        detections: the blocks with a pose.
+        rejections: why other blocks have no pose although they are visible, by index.
+    """
+
+    time: float
+    detections: tuple[BlockDetection, ...]
+    rejections: Mapping[int, str]
 
 
 def upright_yaw(rotation: Array) -> float:
@@ -92,6 +112,35 @@ def detection_on_table(
     centre = project_to_height(T[:3, 3], camera_position, height)
     size = apparent_size(T[:3, 3], camera_position, height)
     return BlockDetection(time, centre, upright_yaw(T[:3, :3]), variance, size)
+
+
+def detection_in_stack(
+    time: float,
+    T_camera_block: Array,
+    covariance: Array,
+    T_base_camera: Array,
+    block_size: float,
+    block: int,
+) -> BlockDetection:
+    """Convert a marker pose to the detection of a block that lies on the table or on others.
+
+    Args:
+        time: stamp of the image [s].
+        T_camera_block: (4, 4) detected pose of the block in the camera's optical frame.
+        covariance: (6, 6) covariance of x, y, z [m] and of rotations about the camera's axes
+            [rad].
+        T_base_camera: (4, 4) calibrated pose of the camera.
+        block_size: side of a block [m].
+        block: index of the block.
+    """
+    height = float((T_base_camera @ T_camera_block)[2, 3])
+    level = int(np.clip(round(height / block_size - 0.5), 0, MAX_LEVEL))
+    support = np.array([0.0, 0.0, level * block_size])  # top of the blocks below
+    T = T_base_camera.copy()
+    T[:3, 3] -= support
+    detection = detection_on_table(time, T_camera_block, covariance, T, block_size / 2)
+    position = detection.position + support
+    return detection._replace(position=position, block=block, level=level)
 
 
 class BlockEstimate:

@@ -1,5 +1,6 @@
 """Reachable tool poses for grasping a block."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,13 @@ class GraspPoseSolver:
         self.ik = PoseIKSolver(robot)
         self.tilts = tilts
 
-    def nearest(self, position: Array, yaw: float, q: Array) -> GraspPose | None:
+    def nearest(
+        self,
+        position: Array,
+        yaw: float,
+        q: Array,
+        has_room: Callable[[Array, float], bool] | None = None,
+    ) -> GraspPose | None:
         """Return the pose at a position that needs the least joint motion.
 
         A block looks the same after a quarter turn, so there are four yaws to grasp it.
@@ -47,12 +54,17 @@ class GraspPoseSolver:
             position: (3,) position of the tool [m].
             yaw: yaw of the block [rad].
             q: (n,) present joint positions [rad].
+            has_room: whether the fingers have room at a position and yaw; poses without are used
+                only if there are no others.
 
         Returns:
             The pose, or None if none of the four is reachable.
         """
         poses = [self.solve(position, yaw + k * QUARTER_TURN, q) for k in range(-2, 2)]
         reachable = [pose for pose in poses if pose is not None]
+        if has_room is not None:
+            free = [pose for pose in reachable if has_room(position, pose.yaw)]
+            reachable = free or reachable
         return min(reachable, key=lambda pose: np.abs(pose.q - q).max(), default=None)
 
     def solve(self, position: Array, yaw: float, q: Array) -> GraspPose | None:

@@ -1,133 +1,98 @@
 """Scripted grasp policy: a state machine that uses only camera detections and joint states."""
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 
 from invdyn_ros.control.motion_profile import State
-from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, BlockEstimate
-from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, block_area
-from invdyn_ros.grasp.policies.cartesian_motion import (
-    MotionSegment,
-    joint_motion,
-    straight_line_motion,
-)
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
+from invdyn_ros.grasp.estimation.detection_gating import DetectionGate
 from invdyn_ros.grasp.policies.follow_check import NOT_FOLLOWED, FollowCheck
 from invdyn_ros.grasp.policies.grasp_command import BLOCK_NOT_DETECTED, GraspCommand
-from invdyn_ros.grasp.policies.grasp_poses import GraspPose, GraspPoseSolver
+from invdyn_ros.grasp.policies.held_block import HeldBlockCheck
+from invdyn_ros.grasp.policies.scripted_config import ScriptedGraspConfig
+from invdyn_ros.grasp.policies.scripted_motion import (
+    DETECTION_PHASES,
+    ScriptedMotion,
+    vertical,
+)
+from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE
 from invdyn_ros.grasp.policies.time_scaling import TimeScaling
-from invdyn_ros.robots.registry import ROBOTS, load_grasp_spec
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 PHASES = (
     *("detect", "approach", "verify", "descend", "close", "lift", "hold", "carry", "lower"),
-    *("open", "retreat", "home", "done"),
+    *("open", "retreat", "home", "check", "done"),
 )
-DETECTION_PHASES = ("detect", "approach", "verify")  # detections are used in these phases only
-REPLAN_INTERVAL = 0.5  # [s] between attempts to reach a pose that is out of reach
 VERIFY_TIME = 0.25  # [s] for further detections after the approach
-EMPTY_OPENING_RATIO = 0.6  # gripper opening over block size: narrower fingers hold no block
-SPEED_FRACTION = 0.8  # of the speed limit of the tool, which the motion guard approaches too
+HOLDING_PHASES = ("hold", "carry", "lower")  # a block that is lost in these is noticed
 RELEASE_HEIGHT = 0.004  # [m] height of the block over the goal at its release
+SEARCH_TIME = 1.0  # [s] without a detection, after which the arm goes home for a free view
+CHECK_TIME = 1.0  # [s] for which a released block is looked for
+MOVED_DISTANCE = 0.02  # [m] a block that moved farther during the approach is approached again
 
 
-@dataclass(frozen=True)
-class ScriptedGraspConfig:
-    """Settings of the scripted grasp.
+class ScriptedGrasp(ScriptedMotion):
+    """Detect, approach, descend, close, lift, carry, release, and check the result.
 
     Attributes:
-        clearance: height of the tool over the block before it descends [m].
-        lift_height: height to which the block is lifted [m].
-        grasp_depth: depth of the tool centre point below the block's centre in a grasp [m].
-        max_speed: maximum speed of the tool in free space [m/s].
-        slow_speed: maximum speed of the tool near block and table [m/s].
-        min_detections: number of detections before the first approach.
-        gripper_time: time to close or open the gripper [s].
-        hold_time: time for which the lifted block is held still [s].
-        max_attempts: number of empty grasps after which it gives up.
-        tilts: angles from the vertical to try, in this order [rad].
+        goal: (3,) goal of the centre of the block [m].
+        losses: how often the block was lost from the gripper or was not at its goal afterwards.
     """
-
-    clearance: float = 0.08
-    lift_height: float = 0.10
-    grasp_depth: float = 0.0
-    max_speed: float = 0.5
-    slow_speed: float = 0.2
-    min_detections: int = 3
-    gripper_time: float = 0.6
-    hold_time: float = 0.4
-    max_attempts: int = 3
-    tilts: tuple[float, ...] = (0.0, 0.08, 0.16, 0.24, 0.32, 0.4, 0.5, 0.6, 0.7)
-
-
-def default_config(arm: str, tool_speed: float = np.inf) -> ScriptedGraspConfig:
-    """Return the settings for an arm; the defaults for an arm that is not in the registry.
-
-    Args:
-        arm: name of the arm.
-        tool_speed: speed limit of its tool [m/s], below which the script stays.
-    """
-    config = ScriptedGraspConfig()
-    if arm in ROBOTS and ROBOTS[arm].gripper:
-        spec = load_grasp_spec(arm)
-        config = ScriptedGraspConfig(clearance=spec.clearance, lift_height=spec.lift_height)
-    fastest = SPEED_FRACTION * tool_speed
-    return replace(
-        config,
-        max_speed=min(config.max_speed, fastest),
-        slow_speed=min(config.slow_speed, fastest),
-    )
-
-
-class ScriptedGrasp:
-    """Detect, approach, descend, close, lift, carry and release."""
 
     def __init__(
         self, robot: Robot, scene: Scene, config: ScriptedGraspConfig | None = None
     ) -> None:
-        """Create the policy.
-
-        Args:
-            robot: an arm with a gripper.
-            scene: nominal scene: camera, block size, goal.
-            config: settings; None: those of the arm.
-
-        Raises:
-            ValueError: the arm has no gripper.
-        """
-        if robot.gripper is None:
-            raise ValueError(f"arm '{robot.name}' has no gripper, which grasping needs")
-        self.robot, self.scene = robot, scene
-        self.config = config or default_config(robot.name)
-        self.gripper = robot.gripper
-        self.grasp_poses = GraspPoseSolver(robot, self.config.tilts)
-        self.estimate = BlockEstimate()
+        """Create the policy; see `ScriptedMotion`."""
+        super().__init__(robot, scene, config)
         self.detection_gate = DetectionGate(scene)
+        self.held = HeldBlockCheck(robot, scene)
+        self.goal = np.array(scene.goal)
         self.reset()
 
     def reset(self) -> None:
         """Start an episode at the home position with an open gripper."""
-        self.estimate.clear()
         self.detection_gate.reset()
-        self.time_scaling = TimeScaling()
+        self.time_scaling, self.motion_time = TimeScaling(), 0.0
         self._follow_check, self._is_followed = FollowCheck(), True
-        self.phase, self.phase_start = "detect", 0.0
-        self.attempts, self.replan_time = 0, 0.0
         self.q = self.robot.home.copy()
-        self.segment: MotionSegment | None = None
-        self.opening = self.gripper.max_opening
-        self.hold_reason: str | None = BLOCK_NOT_DETECTED
+        self.segment, self.opening = None, self.gripper.max_opening
+        self.assign(self.goal, np.empty((0, 2)), 0.0)
+
+    def assign(
+        self, goal: Array, neighbours: Array, time: float, goal_yaw: float | None = None
+    ) -> None:
+        """Take a block to a goal next; the arm is at home.
+
+        Args:
+            goal: (3,) goal of the centre of the block [m].
+            neighbours: (m, 2) other blocks [m].
+            time: motion time at which its detection starts [s].
+            goal_yaw: yaw of its sides at the goal [rad]; None: any.
+        """
+        self.goal_yaw = goal_yaw
+        self.goal, self.neighbours, self.level = goal, neighbours, 0
+        self.estimate.clear()
+        self.held.reset()
+        self.phase, self.phase_start = "detect", time
+        self.attempts, self.losses, self.replan_time = 0, 0, 0.0
+        self.at_home, self.gave_up, self._lost = True, False, ""
+        self._after_home = "check"
+        self.hold_reason = BLOCK_NOT_DETECTED
 
     def on_detection(self, detection: BlockDetection) -> None:
-        """Process a detection of the block, which is ignored once the tool descends."""
-        if self.phase not in DETECTION_PHASES:
+        """Process a detection of the block; a grasp does not change once the tool descends."""
+        if self.phase == "check":
             self.detection_gate.clear(detection.time)
+            self.estimate.update(detection)
+        elif self.phase not in DETECTION_PHASES:
+            self.detection_gate.clear(detection.time)
+            self.held.on_detection(detection)
         elif not self.detection_gate.accept(detection):
             self.estimate.clear()
         elif self.phase != "approach" or self.estimate.count:
             self.estimate.update(detection)
+            self.level = detection.level
 
     def on_invalid_image(self, time: float, reason: str) -> None:
         """Process an image of a time [s] in which the detection of the block is ambiguous."""
@@ -157,11 +122,15 @@ class ScriptedGrasp:
             control_period: control period of the arm [s].
         """
         rejection = self.detection_gate.reason
-        runs = rejection is None and self._is_followed
-        now = self.time_scaling.update(time, runs)
+        if not self._lost and self.phase in HOLDING_PHASES[1:]:
+            self._lost = self.held.lost_reason(opening) or ""
+        runs = rejection is None and self._is_followed and not self._lost
+        now = self.motion_time = self.time_scaling.update(time, runs)
         if runs:
             self._advance(now, opening)
-        elif rejection is None:
+        elif self._lost and self.time_scaling.stopped:
+            self._recover(now)
+        elif rejection is None and not self._lost:
             rejection = NOT_FOLLOWED
         elif self.time_scaling.stopped and self.phase in DETECTION_PHASES:
             self._restart_detection(now)
@@ -170,6 +139,8 @@ class ScriptedGrasp:
             lookahead = self.time_scaling.rate * control_period
             state = self.time_scaling.scale(self.segment.at(now + lookahead))
         self._follow_check.add(time, state.q)
+        if self.phase in HOLDING_PHASES:
+            self.held.add_command(time, state.q)
         return GraspCommand(state, self.opening, self.phase, rejection or self.hold_reason)
 
     def _restart_detection(self, time: float) -> None:
@@ -184,7 +155,8 @@ class ScriptedGrasp:
             if time < self.segment.start + self.segment.duration:
                 return
             self.q, self.segment = self.segment.end, None
-            self._enter_phase(PHASES[PHASES.index(self.phase) + 1], time)
+            following = PHASES[PHASES.index(self.phase) + 1]
+            self._enter_phase(self._after_home if self.phase == "home" else following, time)
         if time < self.replan_time:
             return
         config = self.config
@@ -196,23 +168,31 @@ class ScriptedGrasp:
         }
         elapsed = time - self.phase_start
         if self.phase == "detect" and self.estimate.count >= config.min_detections:
-            self._start_motion("approach", time, self._pose_above_block(config.clearance))
+            self._approach(time)
+        elif self.phase == "detect" and not self.at_home and elapsed >= SEARCH_TIME:
+            self._go_home(time, "detect")
+        elif self.phase == "check":
+            self._check_result(time, elapsed)
         elif self.phase in wait_times and elapsed >= wait_times[self.phase]:
             self._after_wait(time, opening)
 
     def _after_wait(self, time: float, opening: float) -> None:
-        config, goal = self.config, np.array(self.scene.goal)
-        if self.phase == "verify":
+        config = self.config
+        if self.phase == "verify" and self._has_moved():
+            self._approach(time)
+        elif self.phase == "verify":
             pose = self._pose_above_block(-config.grasp_depth)
             self._start_motion("descend", time, pose, config.slow_speed)
         elif self.phase == "close":
             pose = self._pose_above_tool(config.lift_height)
             self._start_motion("lift", time, pose, config.slow_speed)
-        elif self.phase == "hold" and opening < EMPTY_OPENING_RATIO * self.scene.block_size:
+        elif self.phase == "hold" and self.held.is_empty(opening):
             self._retry(time)
         elif self.phase == "hold":
-            position = goal + _vertical(config.lift_height)
-            pose = self.grasp_poses.nearest(position, self.yaw, self.q)
+            self.attempts = 0
+            position = self.goal + vertical(config.lift_height)
+            yaw = self.yaw if self.goal_yaw is None else self.goal_yaw
+            pose = self.grasp_poses.nearest(position, yaw, self.q)
             self._start_motion("carry", time, pose)
         elif self.phase == "open":
             pose = self._pose_above_tool(config.lift_height)
@@ -222,15 +202,72 @@ class ScriptedGrasp:
         self.phase, self.phase_start = phase, time
         if phase == "close":
             self.opening = 0.0
+            self.held.reset()
         elif phase == "open":
             self.opening = self.gripper.max_opening
         elif phase == "lower":
             height = RELEASE_HEIGHT - self.config.grasp_depth
-            position = np.array(self.scene.goal) + _vertical(height)
+            position = self.goal + vertical(height)
             pose = self.grasp_poses.solve(position, self.yaw, self.q)
             self._start_motion("lower", time, pose, self.config.slow_speed)
         elif phase == "home":
-            self.segment = joint_motion(self.robot, self.q, self.robot.home, time, 0.8)
+            self._move_home(time)
+        elif phase in ("check", "detect"):
+            self.at_home = True
+            self.estimate.clear()
+
+    def _approach(self, time: float) -> None:
+        self._aim = self.estimate.position[:2].copy()
+        self._after_home = "check"
+        self._start_motion("approach", time, self._pose_above_block(self.config.clearance))
+        self.at_home = self.segment is None
+
+    def _has_moved(self) -> bool:
+        """Return whether the block has moved since the approach was planned."""
+        return bool(np.linalg.norm(self.estimate.position[:2] - self._aim) > MOVED_DISTANCE)
+
+    def _go_home(self, time: float, then: str) -> None:
+        self._after_home = then
+        self._enter_phase("home", time)
+
+    def _check_result(self, time: float, elapsed: float) -> None:
+        """Look for the released block; go back if it is not at its goal."""
+        is_seen = self.estimate.count >= self.config.min_detections
+        distance = float(np.linalg.norm((self.estimate.position - self.goal)[:2]))
+        if is_seen and distance > GOAL_TOLERANCE:
+            self.losses += 1
+            self.phase, self.phase_start, self._after_home = "detect", time, "check"
+            self.hold_reason = f"the block lies {1e3 * distance:.0f} mm from its goal, going back"
+            if self.losses >= self.config.max_attempts:
+                self._give_up(f"gave up: the block {self.losses} times did not stay at its goal")
+        elif is_seen or elapsed >= CHECK_TIME:
+            self.phase = "done"
+            self.hold_reason = None if is_seen else "the block is not visible at its goal"
+
+    def _recover(self, time: float) -> None:
+        """Go back to detect a block that is no longer in the gripper, after a stop."""
+        if self.segment is not None:
+            self.q, self.segment = self.segment.at(time).q, None
+        self.losses += 1
+        self.hold_reason = f"the block is lost, {self._lost}; detecting it again"
+        self._lost = ""
+        self.estimate.clear()
+        self.held.reset()
+        self.opening = self.gripper.max_opening
+        self._after_home = "detect"
+        if self.losses >= self.config.max_attempts:
+            self._give_up(f"gave up: the block was lost {self.losses} times")
+            self._after_home = "done"
+        pose = self._pose_above_tool(self.config.clearance) if self.phase == "lower" else None
+        if pose is None:
+            self._enter_phase("home", time)
+            return
+        reason = self.hold_reason
+        self._start_motion("retreat", time, pose, self.config.slow_speed)
+        self.hold_reason = reason
+
+    def _give_up(self, reason: str) -> None:
+        self.phase, self.hold_reason, self.gave_up = "done", reason, True
 
     def _retry(self, time: float) -> None:
         """Detect the block again after an empty grasp; give up after the last attempt."""
@@ -239,54 +276,8 @@ class ScriptedGrasp:
         self.opening = self.gripper.max_opening
         self.hold_reason = "empty grasp, detecting the block again"
         if self.attempts >= self.config.max_attempts:
-            self.hold_reason = f"gave up after {self.attempts} empty grasps"
-            self._enter_phase("home", time)
+            self._give_up(f"gave up after {self.attempts} empty grasps")
+            self._go_home(time, "done")
             return
         self.phase, self.phase_start = "detect", time
         self.segment = None
-
-    def _start_motion(
-        self, phase: str, time: float, goal: GraspPose | None, max_speed: float | None = None
-    ) -> None:
-        """Enter a phase with a motion of the tool, straight where possible, else in joint space.
-
-        Args:
-            phase: the next phase.
-            time: present time [s].
-            goal: pose at the end; None, if it is out of reach: the present phase goes on.
-            max_speed: maximum speed of the tool [m/s]; None: that of free space.
-        """
-        if goal is None:
-            self.hold_reason = self._unreachable_reason(phase)
-            self.replan_time = time + REPLAN_INTERVAL
-            return
-        speed = max_speed or self.config.max_speed
-        motion = straight_line_motion(self.grasp_poses.ik, self.q, goal.pose, time, speed)
-        if motion is None:
-            motion = joint_motion(self.robot, self.q, goal.q, time, 1.0)
-        self.hold_reason, self.yaw = None, goal.yaw
-        self.phase, self.phase_start, self.segment = phase, time, motion
-
-    def _unreachable_reason(self, phase: str) -> str:
-        """Return a message that names the pose which is out of reach."""
-        if self.phase not in DETECTION_PHASES:
-            return f"cannot {phase}: out of reach"
-        x, y, _ = self.estimate.position
-        return (
-            f"cannot {phase} the block at x {x:.2f}, y {y:.2f} m: out of reach of "
-            f"'{self.robot.name}'; move the block into {block_area(self.scene)}"
-        )
-
-    def _pose_above_tool(self, height: float) -> GraspPose | None:
-        """Return the pose `height` [m] above the present one."""
-        position = self.robot.forward_kinematics(self.q)[:3, 3]
-        return self.grasp_poses.solve(position + _vertical(height), self.yaw, self.q)
-
-    def _pose_above_block(self, height: float) -> GraspPose | None:
-        """Return the pose `height` [m] above the centre of the block."""
-        position = np.array([*self.estimate.position[:2], self.scene.block_size / 2 + height])
-        return self.grasp_poses.nearest(position, self.estimate.yaw, self.q)
-
-
-def _vertical(height: float) -> Array:
-    return np.array([0.0, 0.0, height])

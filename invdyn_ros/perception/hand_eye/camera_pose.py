@@ -108,17 +108,19 @@ def to_yaml(camera: CameraPose, parent: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def nominal_scene(arm: str, camera_pose: str) -> Scene:
+def nominal_scene(arm: str, camera_pose: str, blocks: str = "") -> Scene:
     """Return the scene of an arm with its camera at a calibrated pose.
 
     Args:
         arm: name of the arm.
         camera_pose: calibration file; empty for the pose of the simulated camera.
+        blocks: blocks file; empty: the blocks of the arm's entry.
 
     Raises:
-        ValueError: the arm has no scene, or the file is not a camera calibration of this arm.
+        ValueError: the arm has no scene, the blocks file is wrong, or the file is not a camera
+            calibration of this arm.
     """
-    scene = load_scene(arm)
+    scene = load_scene(arm, blocks)
     if not camera_pose:
         return scene
     T = read_camera_pose(camera_pose, arm).T

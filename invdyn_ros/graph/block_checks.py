@@ -1,0 +1,76 @@
+"""Checks that an arm can grasp the blocks of a blocks file and reach their goals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from invdyn_ros.grasp.policies.tasks import GRASP, plan_placements
+from invdyn_ros.robots.registry import load_scene
+from invdyn_ros.robots.robot import Robot, load_robot, package_file
+from invdyn_ros.robots.scene import Scene
+
+
+def find_blocks(task: str, file: str, arm: str) -> str:
+    """Return the absolute path of the blocks file of a task; "" for the block of the arm's entry.
+
+    Args:
+        task: launch argument.
+        file: launch argument; empty: for several blocks the shipped file of the arm.
+        arm: name of the arm.
+
+    Raises:
+        ValueError: no such file, none is shipped for the arm, or the arm cannot do the task.
+    """
+    if file:
+        path = Path(file).absolute()
+    elif task == GRASP:
+        return ""
+    else:
+        try:
+            path = package_file(f"config/blocks/{arm}_three.yaml")
+        except FileNotFoundError:
+            raise ValueError(
+                f"task:={task} needs blocks:=FILE.yaml, as none is shipped for {arm}; start from "
+                "config/blocks/ur5_three.yaml"
+            ) from None
+    scene = load_scene(arm, path)
+    check_blocks_of_arm(load_robot(arm), scene, str(file or path))
+    plan_placements(scene, task)
+    return str(path)
+
+
+def check_blocks_of_arm(robot: Robot, scene: Scene, source: str) -> None:
+    """Check that an arm can grasp and place the blocks of a scene.
+
+    Args:
+        robot: the arm.
+        scene: the blocks, the area in which they lie, and their goals.
+        source: name of the blocks file in messages.
+
+    Raises:
+        ValueError: the gripper is too small, or a place is out of reach; in one line.
+    """
+    # slow to import
+    from invdyn_ros.grasp.policies.grasp_poses import GraspPoseSolver
+    from invdyn_ros.grasp.policies.scripted_config import default_config
+
+    gripper, size = robot.gripper, scene.block_size
+    if gripper is not None and gripper.max_opening <= size:
+        raise ValueError(
+            f"{source}: size {size} m does not fit into the gripper of '{robot.name}', which "
+            f"opens {gripper.max_opening:.3g} m; use smaller blocks"
+        )
+    config = default_config(robot.name)
+    solver = GraspPoseSolver(robot, config.tilts)
+    corners = [("a corner of the area", (x, y)) for x in scene.area_x for y in scene.area_y]
+    goals = [(f"the goal of block '{b.name}'", b.goal[:2]) for b in scene.all_blocks]
+    for name, (x, y) in [*goals, *corners]:
+        for height in (0.0, config.clearance):
+            position = np.array([x, y, size / 2 + height])
+            if solver.nearest(position, 0.0, robot.home) is None:
+                raise ValueError(
+                    f"{source}: {name} at x {x}, y {y} m is out of reach of '{robot.name}'; "
+                    "move it nearer to the middle of the arm's reach"
+                )

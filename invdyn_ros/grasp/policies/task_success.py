@@ -1,0 +1,56 @@
+"""Success criteria of a task with several blocks, evaluated on the true state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from invdyn_ros.grasp.policies.success import (
+    GOAL_TOLERANCE,
+    OPEN_WIDTH_RATIO,
+    STATIC_JOINT_SPEED,
+)
+from invdyn_ros.grasp.policies.tasks import Placement
+from invdyn_ros.robots.scene import Scene
+from invdyn_ros.typing import Array
+
+
+class TaskSuccess:
+    """Detect the success of one episode of a task.
+
+    A task is done while every block lies within 25 mm of its goal, the arm is static and the
+    gripper is open.
+
+    Attributes:
+        placements: goal of each block.
+        at_goal: whether each block is at its goal, in the order of the placements.
+        placed: whether the task is done.
+    """
+
+    def __init__(self, scene: Scene, placements: Sequence[Placement]) -> None:
+        """Start an episode."""
+        self.placements = tuple(placements)
+        self.open_width = OPEN_WIDTH_RATIO * scene.block_size
+        self.at_goal: tuple[bool, ...] = (False,) * len(self.placements)
+        self.placed = False
+
+    def update(self, positions: Array, qd: Array, opening: float) -> None:
+        """Evaluate the criteria on one sample.
+
+        Args:
+            positions: (k, 3) true centre of every block [m].
+            qd: (n,) joint velocity [rad/s].
+            opening: distance between the finger pads [m].
+        """
+        self.at_goal = tuple(
+            bool(np.linalg.norm(positions[block] - goal) <= GOAL_TOLERANCE)
+            for block, goal in self.placements
+        )
+        static = bool(np.abs(qd).max() < STATIC_JOINT_SPEED)
+        self.placed = all(self.at_goal) and static and opening > self.open_width
+
+    @property
+    def success(self) -> bool:
+        """Whether the task is done."""
+        return self.placed

@@ -1,0 +1,60 @@
+"""Parameters of the report node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from invdyn_ros.config import RECONFIGURABLE, Validated
+from invdyn_ros.grasp.policies.tasks import Task
+
+
+@dataclass(frozen=True)
+class ReportNodeConfig(Validated):
+    """Parameters of the node.
+
+    Attributes:
+        graph: name of the graph.
+        arm: name of the arm, or FILE.yaml of an arm of a user.
+        checkpoint: folder or .onnx file of the inverse-dynamics model.
+        report: JSON file to write; empty: none.
+        record: directory of a rosbag2 recording to write; empty: none.
+        storage: format of the recording.
+        duration: end of the run [s], of simulated time in lockstep; zero: no limit.
+        video: video file of teleop, at whose end the run ends.
+        loop: whether the video starts again at its end.
+        side: arm of the person that is followed.
+        lockstep: whether stamps are of simulated time.
+        policy: policy of grasp_sim.
+        noise: domain randomization level of the simulation.
+        seed: seed of the run.
+        episodes: number of episodes of the run.
+        obstacles: YAML file of the obstacles around the arm; empty: those of its entry.
+        block_pose_model: folder of the block pose network; empty: blocks have markers.
+        camera_pose: file of the calibrated camera; empty: the simulated camera's pose.
+        blocks: file of the blocks; empty: the block of the arm's entry.
+        task: grasp: one block; sort: every block to its goal; stack: all on top of each other.
+    """
+
+    graph: Literal["teleop", "grasp_sim", "gravity_compensation"] = "teleop"
+    arm: str = "ur5"
+    checkpoint: str = ""
+    report: str = ""
+    record: str = ""
+    storage: Literal["sqlite3", "mcap"] = "sqlite3"
+    duration: NonNegativeFloat = field(default=0.0, metadata=RECONFIGURABLE)
+    video: str = ""
+    loop: bool = False
+    side: Literal["left", "right"] = "left"
+    lockstep: bool = False
+    policy: Literal["scripted", "learned", "vision", "planned", "none"] = "scripted"
+    noise: Literal["none", "default", "hard"] = "default"
+    seed: NonNegativeInt = 0
+    episodes: PositiveInt = field(default=1, metadata=RECONFIGURABLE)
+    obstacles: str = ""
+    block_pose_model: str = ""
+    camera_pose: str = ""
+    blocks: str = ""
+    task: Task = "grasp"
