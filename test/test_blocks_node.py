@@ -27,6 +27,7 @@ from invdyn_ros.nodes.images import image_to_message
 from invdyn_ros.nodes.messages import REJECTED, pose_to_arrays, pose_to_transform, to_stamp
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.perception.rigid_transforms import rigid_transform
+from invdyn_ros.robots.block_markers import BlockMarkers
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.scene import block_pose
 
@@ -157,7 +158,7 @@ def test_two_blocks_with_the_same_id_are_reported_without_a_pose(start_node):
     scene = replace(load_scene("ur5"), num_blocks=2)
     with SceneRenderer(UR5, scene) as camera:
         _apply_marker_texture(
-            camera.client, camera.blocks[1], 0
+            camera.client, camera.blocks[1], BlockMarkers()
         )  # the second block is a copy of the first
         poses = [block_pose(0.45, 0.03, 0.02, 0.4), block_pose(0.5, -0.05, 0.02, 1.0)]
         image = camera.render(UR5.home, 0.0, np.stack(poses))
