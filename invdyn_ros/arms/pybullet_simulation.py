@@ -259,12 +259,11 @@ class Simulation(AbstractContextManager["Simulation"]):
         bodies = self.blocks.bodies if self.blocks else ()
         return [self.block_pose(block) for block in range(len(bodies))]
 
-    def occluded(self, eye: Array, points: Array, block: int | None = None) -> Mask:
-        """Return which points (N, 3) [m] of a block are hidden from `eye` (3,) [m]."""
+    def occluded(self, eye: Array, points: Array) -> Mask:
+        """Return which points (N, 3) [m] of the block to grasp are hidden from `eye` (3,) [m]."""
         if self.blocks is None:
             raise ValueError("this simulation has no scene, hence no block")
-        block = self.blocks.target if block is None else block
-        return self.blocks.occluded(self.body, block, eye, points)
+        return self.blocks.occluded(self.body, self.blocks.target, eye, points)
 
     def is_grasping(self, block: int | None = None) -> bool:
         """Return whether all fingers touch a block; None: the block to grasp."""

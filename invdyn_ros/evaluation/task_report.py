@@ -16,7 +16,13 @@ from invdyn_ros.robots.scene import Scene
 
 
 def detect_task_success(recording: Recording, scene: Scene, task: str) -> TaskSuccess | None:
-    """Return the outcome of an episode at its end; None without any pose of the blocks."""
+    """Return the outcome of an episode at its end; None without any pose of the blocks.
+
+    Args:
+        recording: the episode.
+        scene: nominal scene of the graph.
+        task: sort or stack.
+    """
     joints, outcome = recording.joints, None
     stamps = {round(t * 1e6): i for i, t in enumerate(joints.time)}
     for time, poses in sorted(recording.all_block_poses.items()):
@@ -42,8 +48,8 @@ def task_report(
     outcomes = [detect_task_success(episode, scene, task) for episode in episodes]
     successes = [outcome is not None and outcome.success for outcome in outcomes]
     failed = [i for i, success in enumerate(successes) if not success]
-    seen = [bool(episodes[i].camera_detections) for i in failed]
-    count = {TIMEOUT: sum(seen), NOT_DETECTED: len(seen) - sum(seen)}
+    detected = [bool(episodes[i].camera_detections) for i in failed]
+    count = {TIMEOUT: sum(detected), NOT_DETECTED: len(failed) - sum(detected)}
     return {
         "task": task,
         "successes": sum(successes),

@@ -51,12 +51,14 @@ class BlockSensor:
     def capture(self) -> None:
         """Take an image."""
         physics, scene = self.simulation.physics, self.nominal_scene
-        time, detections = physics.time, []
+        time, detections, blocks = physics.time, [], physics.blocks
+        if blocks is None:
+            raise ValueError("the simulation has no blocks")
         for block, detector in enumerate(self._detectors):
             if self.hidden or block in self.duplicates:
                 continue
             pose = quaternion_pose(*physics.block_pose(block))
-            occluded = partial(physics.occluded, block=block)
+            occluded = partial(blocks.occluded, physics.body, block)
             detected = detector.detect(pose, self._rng, occluded)
             if detected is None:
                 continue

@@ -27,7 +27,7 @@ TOOL_DISTANCE = 0.09  # [m] from the tool, at least, where somebody puts the blo
 AWAY = (-0.7, -0.7)  # [m] place on the table where no camera sees the block
 
 
-class Disturbance:
+class BlockDisturbance:
     """Something that happens once in an episode, at a random time.
 
     - taken: the block vanishes, and lies elsewhere in the area 2 s later;

@@ -18,7 +18,7 @@ from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.controller_loading import load_controller
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.grasp.envs.block_sensor import BlockSensor
-from invdyn_ros.grasp.envs.disturbances import Disturbance
+from invdyn_ros.grasp.envs.disturbances import BlockDisturbance
 from invdyn_ros.grasp.envs.grasp_simulation import GraspSimulation
 from invdyn_ros.grasp.policies.learned import load_learned_grasp
 from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
@@ -81,7 +81,7 @@ class TaskResult(NamedTuple):
         success: every block was released at its goal.
         seconds: simulated time until then; the whole episode without a success [s].
         reason: what the policy reported last, in words; "" for a success.
-        disturbed: whether the disturbance took place before the end.
+        was_disturbed: whether the disturbance took place before the end.
         wall_time: time that the simulation took [s].
     """
 
@@ -89,7 +89,7 @@ class TaskResult(NamedTuple):
     success: bool
     seconds: float
     reason: str
-    disturbed: bool
+    was_disturbed: bool
     wall_time: float
 
 
@@ -139,7 +139,7 @@ def run_tasks(job: TaskJob) -> Iterator[TaskResult]:
             simulation.next_episode()
             disturbance = None
             if job.disturbance:
-                disturbance = Disturbance(job.disturbance, simulation, sensor)
+                disturbance = BlockDisturbance(job.disturbance, simulation, sensor)
             yield run_episode(simulation, sensor, policy, controller, disturbance)
 
 
@@ -148,7 +148,7 @@ def run_episode(
     sensor: BlockSensor,
     policy: ScriptedGrasp | LearnedGrasp | ScriptedTask,
     controller: ArmController,
-    disturbance: Disturbance | None = None,
+    disturbance: BlockDisturbance | None = None,
     on_image: Callable[[], None] | None = None,
 ) -> TaskResult:
     """Run one episode, which the simulation has begun.

@@ -96,7 +96,13 @@ class ScriptedTask:
         self.script.update_joints(q, qd)
 
     def command(self, time: float, opening: float, control_period: float) -> GraspCommand:
-        """Return the desired state one control period from now; see `ScriptedGrasp.command`."""
+        """Return the desired state one control period from now.
+
+        Args:
+            time: present time [s].
+            opening: measured distance between the finger pads [m].
+            control_period: control period of the arm [s].
+        """
         self.time = time
         if self.current is not None and self._is_idle:
             self._finish(self.current)
@@ -125,8 +131,8 @@ class ScriptedTask:
     def _choose_next(self) -> None:
         """Start the next grasp, or say why there is none."""
         waits: list[str] = []
-        seen = [k for k, placement in enumerate(self.placements) if self._is_placed(*placement)]
-        highest = max(seen, default=-1) if self.task == STACK else -1
+        placed = [k for k, placement in enumerate(self.placements) if self._is_placed(*placement)]
+        highest = max(placed, default=-1) if self.task == STACK else -1
         for k, (block, goal) in enumerate(self.placements):
             where = self._position(block)
             name = f"block '{self.names[block]}'"
