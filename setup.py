@@ -30,7 +30,7 @@ VERBS = (
     *("benchmark", "calibrate", "collect", "compare", "convert", "evaluate", "export"),
     *("label", "launch", "train", "train_grasp", "train_planner", "train_block_pose", "visualize"),
     *("engage", "stop", "install_models", "print_board", "excite", "identify"),
-    "check_urdf",
+    *("check_urdf", "ping", "jog"),
 )
 
 

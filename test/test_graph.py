@@ -5,6 +5,7 @@ import re
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 from arm_state_models import bridge
 from graph_specs import make_checkpoint, nodes, resolve, write_still_motion
@@ -17,7 +18,9 @@ from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.nodes.camera import CameraNodeConfig
 from invdyn_ros.nodes.pose import PoseNodeConfig
 from invdyn_ros.nodes.retarget import RetargetNodeConfig
+from invdyn_ros.perception.calibration_file import to_calibration_yaml
 from invdyn_ros.perception.camera import CameraConfig
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.robots.registry import SHIPPED
 from invdyn_ros.robots.robot import ROBOTS
 from invdyn_ros.teleop.pose import PoseEstimatorConfig
@@ -159,6 +162,20 @@ def test_real_arm_has_no_simulator_and_starts_disengaged(graph, tmp_path):
 
 def test_camera_none_starts_no_camera_node(checkpoint):
     assert "camera" not in nodes("teleop", camera="none", checkpoint=checkpoint)
+
+
+def test_real_arm_grasps_with_a_calibrated_usb_camera(tmp_path, capsys):
+    info = tmp_path / "lens.yaml"
+    camera_matrix = np.array([[900.0, 0, 639.5], [0, 900.0, 359.5], [0, 0, 1]])
+    lens = CameraIntrinsics(camera_matrix, width=1280, height=720)
+    info.write_text(to_calibration_yaml(lens, "webcam"))
+    values = {"arm": "dofbot", "target": "real", "camera": "2", "camera_info": str(info)}
+    values["checkpoint"] = make_checkpoint(tmp_path, "dofbot", "rad")
+    resolved = nodes("grasp_sim", **values)
+    assert (resolved["camera"]["camera"], resolved["camera"]["camera_info"]) == (2, str(info))
+    assert resolved["camera"]["max_size"] == 1280 and "scene_camera" not in resolved
+    assert "camera_pose is not given" in capsys.readouterr().err
+    assert "camera" not in nodes("grasp_sim", **values | {"camera": "", "camera_info": ""})
 
 
 @pytest.mark.skipif(not PERSON.exists(), reason="the video of a person is missing")

@@ -73,6 +73,12 @@ def test_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
         ("grasp_sim", {"episodes": "2.5"}, "episodes is '2.5'; it must be a valid integer"),
         ("grasp_sim", {"policy": "magic"}, "policy is 'magic'; it must be 'scripted', "),
         ("grasp_sim", {"target": "real", "lockstep": "true"}, "a real arm does not wait"),
+        ("grasp_sim", {"camera": "0"}, "camera:=0 needs target:=real; a simulated arm has its"),
+        (
+            "grasp_sim",
+            {"arm": "dofbot", "target": "real", "camera": "0", "checkpoint": ""},
+            "camera:=0 needs camera_info:=FILE.yaml of 'invdyn calibrate camera'",
+        ),
     ],
 )
 def test_bad_input_is_one_line_before_any_node_starts(graph, values, message, checkpoint):

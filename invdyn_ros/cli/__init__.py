@@ -18,6 +18,8 @@ VERBS = {
     "launch": "run teleop or grasp_sim, one process per node",
     "engage": "let the arm of a running graph move, or disengage it",
     "stop": "stop the arm of a running graph until it is engaged again",
+    "ping": "say whether a running graph and its arm answer, and what they wait for",
+    "jog": "move one joint of the arm of a running graph a little",
     "collect": "make a dataset from a simulation or a recording",
     "train": "train an inverse-dynamics or time-series model on a dataset",
     "train_grasp": "train a grasp policy in simulation",
@@ -37,7 +39,13 @@ VERBS = {
     "visualize": "write a page or film of a network or a body's motion, or a report's page",
     "benchmark": "measure latency, speed and accuracy",
 }
-QUIET_VERBS = ("launch", "engage", "stop")  # they have nothing to finish after Ctrl-C
+QUIET_VERBS = (
+    "launch",
+    "engage",
+    "stop",
+    "ping",
+    "jog",
+)  # they have nothing to finish after Ctrl-C
 MISSING_LIBGL = "libGL.so.1, which this machine lacks: install the package libgl1"
 USAGE = "usage: invdyn VERB ...    ('invdyn VERB --help' lists its options)"
 

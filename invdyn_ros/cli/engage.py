@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.nodes.service_call import ServiceOptions, engage_arm
+from invdyn_ros.nodes.graph_client import GraphOptions
+from invdyn_ros.nodes.service_call import engage_arm
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngageOptions(ServiceOptions):
+class EngageOptions(GraphOptions):
     """Let the arm of a running graph move, from where it is measured; it must be at rest."""
 
     off: bool = False

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.nodes.service_call import ServiceOptions, stop_arm
+from invdyn_ros.nodes.graph_client import GraphOptions
+from invdyn_ros.nodes.service_call import stop_arm
 
 
 @dataclass(frozen=True, kw_only=True)
-class StopOptions(ServiceOptions):
+class StopOptions(GraphOptions):
     """Stop the arm of a running graph until it is engaged again."""
 
 

@@ -183,8 +183,8 @@ class CommonArguments:
 
 
 @dataclass(frozen=True)
-class TeleopArguments(CommonArguments):
-    """Launch arguments of teleop."""
+class CameraArguments(CommonArguments):
+    """Launch arguments of graphs that can get their images from a camera node."""
 
     video: Annotated[
         str, Field(description="video file instead of a camera, played at its own frame rate")
@@ -192,7 +192,10 @@ class TeleopArguments(CommonArguments):
     camera: Annotated[
         str,
         Field(
-            description="index of the camera (default 0), or none: images from camera/image_raw"
+            description=(
+                "index of the camera, such as 0, or none: images from camera/image_raw; default: "
+                "0 in teleop, none in grasp_sim, whose simulated arm has a simulated camera"
+            )
         ),
     ] = ""
     loop: Annotated[bool, Field(description="repeat the video")] = False
@@ -201,6 +204,12 @@ class TeleopArguments(CommonArguments):
         str,
         Field(description="FILE.yaml of 'invdyn calibrate camera'; default: not calibrated"),
     ] = ""
+
+
+@dataclass(frozen=True)
+class TeleopArguments(CameraArguments):
+    """Launch arguments of teleop."""
+
     pose_model: Annotated[
         str, Field(description="pose_landmarker_*.task file; default: that of install_models")
     ] = ""
@@ -210,9 +219,10 @@ class TeleopArguments(CommonArguments):
 
 
 @dataclass(frozen=True)
-class GraspSimArguments(CommonArguments):
+class GraspSimArguments(CameraArguments):
     """Launch arguments of grasp_sim."""
 
+    max_size: Annotated[int, Field(ge=32, description="longest side of the image [px]")] = 1280
     policy: Annotated[
         Literal["scripted", "learned", "vision", "planned", "none"],
         Field(

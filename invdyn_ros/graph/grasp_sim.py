@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from invdyn_ros.graph.arguments import BOOLEAN_VALUES, GraspSimArguments
 from invdyn_ros.graph.block_checks import find_blocks
+from invdyn_ros.graph.image_source import camera_template, resolve_images
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.graph.templates import (
     INVERSE_DYNAMICS_PARAMETERS,
@@ -98,8 +100,7 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
             "URDF has one"
         )
     real = not is_simulated(values)
-    if values["image_transport"] != "raw" and not real:
-        raise ValueError("image_transport:=compressed needs target:=real, with its own camera")
+    _resolve_camera(values)
     manual = values["policy"] == "none"  # another node publishes targets in real time
     auto = values["headless"] and not real and not manual
     set_lockstep(values, BOOLEAN_VALUES.get(values["lockstep"], auto))
@@ -134,6 +135,28 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     values["wait_for_topics"] = " ".join(topics)
 
 
+def _resolve_camera(values: ArgumentValues) -> None:
+    """Check the camera: a simulated arm has a simulated one, a real one any that is calibrated."""
+    given = [f"{name}:={values[name]}" for name in ("video", "camera") if values[name]]
+    if is_simulated(values):
+        if values["image_transport"] != "raw":
+            raise ValueError("image_transport:=compressed needs target:=real, with its own camera")
+        if given:
+            raise ValueError(f"{given[0]} needs target:=real; a simulated arm has its own camera")
+    resolve_images(values, default="none")
+    if not is_simulated(values) and not values["camera_pose"] and values["policy"] != "none":
+        print(
+            "camera_pose is not given: the camera is taken to be where the simulated one is; "
+            "measure it with 'invdyn calibrate live'",
+            file=sys.stderr,
+        )
+    if values["uses_camera_node"] and not values["camera_info"]:
+        raise ValueError(
+            f"{given[0]} needs camera_info:=FILE.yaml of 'invdyn calibrate camera', without which "
+            "blocks have no size"
+        )
+
+
 GRASP_SIM = Graph(
     "a simulated or real arm locates blocks with a camera, grasps them and places them at goals",
     GraspSimArguments,
@@ -143,6 +166,7 @@ GRASP_SIM = Graph(
             (*SIMULATOR_PARAMETERS, "scene", "blocks", "task", "noise", "max_episode_seconds"),
             is_simulated,
         ),
+        camera_template(),
         NodeTemplate("scene_camera", SCENE_CAMERA_PARAMETERS, is_simulated),
         NodeTemplate("blocks", BLOCKS_PARAMETERS, lambda values: not values["block_pose_model"]),
         NodeTemplate(

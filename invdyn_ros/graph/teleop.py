@@ -6,6 +6,7 @@ from pathlib import Path
 
 from invdyn_ros.data.mediapipe_models import POSE_TASK, find_task_file
 from invdyn_ros.graph.arguments import TeleopArguments
+from invdyn_ros.graph.image_source import camera_template, resolve_images
 from invdyn_ros.graph.templates import (
     INVERSE_DYNAMICS_PARAMETERS,
     REPORT_PARAMETERS,
@@ -35,22 +36,11 @@ TELEOP_TOPICS = (
     DESIRED_JOINT_STATE,
     REPORT_READY,
 )
-CAMERA_PARAMETERS = (
-    "video",
-    "camera",
-    "max_size",
-    "loop",
-    "lockstep",
-    "wait_for_topics",
-    "camera_info",
-    "tf_prefix",
-    "camera_frame",
-)
 
 
 def _resolve_teleop(values: ArgumentValues) -> None:
     """Check the arguments of teleop and derive values from them."""
-    _resolve_images(values)
+    resolve_images(values, default="0")
     set_lockstep(values, values["lockstep"] == "true")
     if values["lockstep"] and not values["video"]:
         raise ValueError("lockstep:=true needs video:=FILE; a camera does not wait")
@@ -71,43 +61,11 @@ def _resolve_teleop(values: ArgumentValues) -> None:
             values["target_rate"] = frame_rate
 
 
-def _resolve_images(values: ArgumentValues) -> None:
-    """Check where the images come from, and the calibration of their camera."""
-    video, camera, transport = values["video"], values["camera"], values["image_transport"]
-    if video and camera:
-        raise ValueError(f"video:={video} and camera:={camera} are both given; give one")
-    if camera not in ("", "none") and not camera.isdecimal():
-        raise ValueError(f"camera:={camera} is not the index of a camera (0, 1, ...) or none")
-    values["uses_camera_node"] = camera != "none"
-    if transport != "raw" and values["uses_camera_node"]:
-        raise ValueError(
-            f"image_transport:={transport} needs camera:=none and another node that publishes "
-            "the images"
-        )
-    if values["camera_info"]:
-        _resolve_camera_info(values)
-    if video:
-        values["video"] = str(Path(video).absolute())
-    elif values["uses_camera_node"]:
-        values["camera"] = int(camera or 0)
-
-
-def _resolve_camera_info(values: ArgumentValues) -> None:
-    """Check the calibration file of the camera node."""
-    from invdyn_ros.perception.calibration_file import read_calibration  # slow to import
-
-    file = values["camera_info"]
-    if not values["uses_camera_node"]:
-        raise ValueError(f"camera_info:={file} needs camera:=N or video:=FILE, not camera:=none")
-    read_calibration(file)  # raises before any node starts
-    values["camera_info"] = str(Path(file).absolute())
-
-
 TELEOP = Graph(
     "an arm follows the arm of a person in front of a camera",
     TeleopArguments,
     (
-        NodeTemplate("camera", CAMERA_PARAMETERS, lambda values: values["uses_camera_node"]),
+        camera_template(),
         NodeTemplate("pose", ("model", "lockstep", "image_transport", "tf_prefix")),
         NodeTemplate("retarget", ("arm", "side", "lockstep", "obstacles", "tf_prefix")),
         NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),

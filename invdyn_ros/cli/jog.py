@@ -1,0 +1,38 @@
+"""`invdyn jog`: move one joint of the arm of a running graph a little."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from pydantic import Field
+
+from invdyn_ros.cli.options import parse
+from invdyn_ros.nodes.graph_client import GraphClient, GraphOptions
+from invdyn_ros.nodes.joint_jog import jog_joint
+
+MAX_DISTANCE = 0.5  # [rad] of one move
+
+
+@dataclass(frozen=True, kw_only=True)
+class JogOptions(GraphOptions):
+    """Move one joint of the arm of a running graph, which is engaged and gets no other targets.
+
+    The motion guard keeps the move within all limits. Start an arm without targets with 'invdyn
+    launch grasp_sim policy:=none'.
+    """
+
+    joint: tyro.conf.Positional[str]
+    """Name of the joint."""
+    distance: tyro.conf.Positional[Annotated[float, Field(ge=-MAX_DISTANCE, le=MAX_DISTANCE)]]
+    """How far [rad], -0.5 to 0.5."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return the exit code."""
+    options = parse(JogOptions, argv, "jog")
+    with GraphClient(options) as client:
+        position = jog_joint(client, options.joint, options.distance)
+    print(f"{options.joint} is at {position:.3f} rad")
+    return 0
