@@ -23,7 +23,7 @@ def running(*words):
         process.wait(30)
 
 
-def said(capsys, verb, *words):
+def output_of(capsys, verb, *words):
     """Return the exit code of a verb, and what it printed."""
     code = run_verb(verb, list(words))
     return code, "".join(capsys.readouterr())
@@ -32,22 +32,22 @@ def said(capsys, verb, *words):
 @pytest.mark.slow
 def test_arm_is_jogged_pinged_and_stopped(capsys):
     with running("grasp_sim", "arm:=dofbot", "policy:=none", "engage:=true"):
-        code, text = said(capsys, "jog", "joint_2", "-0.1")
+        code, text = output_of(capsys, "jog", "joint_2", "-0.1")
         assert code == 0 and "joint_2 is at" in text
         before = float(text.split()[-2])
-        code, text = said(capsys, "jog", "joint_2", "-0.1")
+        code, text = output_of(capsys, "jog", "joint_2", "-0.1")
         assert code == 0 and float(text.split()[-2]) == pytest.approx(before - 0.1, abs=0.005)
-        code, text = said(capsys, "jog", "elbow", "0.1")
+        code, text = output_of(capsys, "jog", "elbow", "0.1")
         assert code == 2 and "no joint 'elbow'; the arm has joint_1, joint_2" in text
-        assert said(capsys, "stop")[0] == 0
-        code, text = said(capsys, "ping")
+        assert output_of(capsys, "stop")[0] == 0
+        code, text = output_of(capsys, "ping")
         (status,) = [line for line in text.splitlines() if line.startswith("inverse_dynamics")]
         assert status.split() == ["inverse_dynamics", "warning", "stopped"]
         assert code == 0 and "joint states" in text and "per s" in text
 
 
 def test_ping_without_a_graph_says_where_it_looked(capsys):
-    code, text = said(capsys, "ping")
+    code, text = output_of(capsys, "ping")
     assert code == 2
     assert f"nobody answers on /joint_states in domain {os.environ['ROS_DOMAIN_ID']}" in text
 
