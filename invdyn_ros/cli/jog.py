@@ -10,7 +10,7 @@ from pydantic import Field
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.nodes.graph_client import GraphClient, GraphOptions
-from invdyn_ros.nodes.joint_jog import jog_joint
+from invdyn_ros.nodes.joint_jog import JointJog
 
 MAX_DISTANCE = 0.5  # [rad] of one move
 
@@ -33,6 +33,6 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return the exit code."""
     options = parse(JogOptions, argv, "jog")
     with GraphClient(options) as client:
-        position = jog_joint(client, options.joint, options.distance)
+        position = JointJog(client).move(options.joint, options.distance)
     print(f"{options.joint} is at {position:.3f} rad")
     return 0

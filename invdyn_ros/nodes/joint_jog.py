@@ -18,64 +18,72 @@ TOLERANCE = 1e-3  # [rad] of the plan at the goal
 RESTING = 0.01  # [rad/s] of a plan at rest
 
 
-def jog_joint(client: GraphClient, joint: str, distance: float) -> float:
-    """Move one joint by a distance [rad] and return its planned position at the end [rad].
+class JointJog:
+    """Targets for the arm of a graph that gets no others."""
 
-    Raises:
-        ValueError: the arm is not driven, has no such joint, has targets of another node, or did
-            not arrive.
-    """
-    from rclpy.qos import QoSProfile
-    from sensor_msgs.msg import JointState
-    from std_msgs.msg import Float64MultiArray
-    from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+    def __init__(self, client: GraphClient) -> None:
+        """Announce targets, for which a graph without a policy waits."""
+        from rclpy.qos import QoSProfile
+        from sensor_msgs.msg import JointState
+        from std_msgs.msg import Float64MultiArray
+        from trajectory_msgs.msg import JointTrajectory
 
-    topic = client.name(JOINT_TARGET)
-    # a graph without a policy starts when somebody commands the arm and its gripper
-    publisher = client.node.create_publisher(JointTrajectory, topic, 10)
-    client.node.create_publisher(Float64MultiArray, client.name(GRIPPER_COMMAND), 10)
-    planned: list[JointState] = []
-    client.node.create_subscription(
-        JointState, client.name(DESIRED_JOINT_STATE), planned.append, QoSProfile(depth=10)
-    )
-    _wait(client, planned, joint, FIRST_TIMEOUT)
-    names, goal = list(planned[-1].name), list(planned[-1].position)
-    if client.node.count_publishers(topic) > 1:
-        raise ValueError(
-            f"another node publishes {topic}; jog an arm that 'invdyn launch grasp_sim "
-            "policy:=none' drives"
-        )
-    index = names.index(joint)
-    goal[index] += distance
-    point = JointTrajectoryPoint(positions=goal)
-    start = time.monotonic()
-    while time.monotonic() - start < MAX_DURATION:
-        state = planned[-1]
-        publisher.publish(JointTrajectory(header=state.header, joint_names=names, points=[point]))
-        planned.clear()
-        _wait(client, planned, joint, TIMEOUT)
-        state = planned[-1]
-        rest = max(map(abs, state.velocity), default=0.0)
-        if abs(state.position[index] - goal[index]) < TOLERANCE and rest < RESTING:
-            break
-    else:
-        level, message = read_graph_status(client).nodes.get("inverse_dynamics", ("", ""))
+        self._client, self._topic, node = client, client.name(JOINT_TARGET), client.node
+        self._publisher = node.create_publisher(JointTrajectory, self._topic, 10)
+        node.create_publisher(Float64MultiArray, client.name(GRIPPER_COMMAND), 10)
+        self._planned: list[JointState] = []
+        topic = client.name(DESIRED_JOINT_STATE)
+        node.create_subscription(JointState, topic, self._planned.append, QoSProfile(depth=10))
+
+    def move(self, joint: str, distance: float) -> float:
+        """Move one joint by a distance [rad] and return its planned position at the end [rad].
+
+        Raises:
+            ValueError: the arm is not driven, has no such joint, has targets of another node, or
+                did not arrive.
+        """
+        state = self._next_plan(FIRST_TIMEOUT)
+        if joint not in state.name:
+            raise ValueError(f"no joint '{joint}'; the arm has {', '.join(state.name)}")
+        if self._client.node.count_publishers(self._topic) > 1:
+            raise ValueError(
+                f"another node publishes {self._topic}; jog an arm that 'invdyn launch grasp_sim "
+                "policy:=none' drives"
+            )
+        index, goal = list(state.name).index(joint), list(state.position)
+        goal[index] += distance
+        start = time.monotonic()
+        while time.monotonic() - start < MAX_DURATION:
+            self._publish(state, goal)
+            state = self._next_plan(TIMEOUT)
+            rest = max(map(abs, state.velocity), default=0.0)
+            if abs(state.position[index] - goal[index]) < TOLERANCE and rest < RESTING:
+                return float(state.position[index])
+        level, message = read_graph_status(self._client).nodes.get("inverse_dynamics", ("", ""))
         raise ValueError(
             f"'{joint}' is at {state.position[index]:.3f} rad after {MAX_DURATION:.0f} s, not at "
             f"{goal[index]:.3f}; inverse_dynamics: {level} {message}"
         )
-    return float(state.position[index])
 
+    def _publish(self, state: JointState, goal: list[float]) -> None:
+        """Publish a goal (n,) [rad] as the target for a planned state."""
+        from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-def _wait(client: GraphClient, planned: list[JointState], joint: str, timeout: float) -> None:
-    """Wait for a planned state that has the joint, at most a timeout [s]."""
-    start = time.monotonic()
-    while not planned:
-        if time.monotonic() - start > timeout:
-            raise ValueError(
-                f"no plan on {client.name(DESIRED_JOINT_STATE)} in domain {client.domain}: is the "
-                "arm engaged? 'invdyn ping' says what the graph waits for"
-            )
-        client.spin_once(0.1)
-    if joint not in planned[-1].name:
-        raise ValueError(f"no joint '{joint}'; the arm has {', '.join(planned[-1].name)}")
+        point = JointTrajectoryPoint(positions=goal)
+        self._publisher.publish(
+            JointTrajectory(header=state.header, joint_names=state.name, points=[point])
+        )
+
+    def _next_plan(self, timeout: float) -> JointState:
+        """Return the next planned state of the arm, which comes within a timeout [s]."""
+        self._planned.clear()
+        start = time.monotonic()
+        while not self._planned:
+            if time.monotonic() - start > timeout:
+                raise ValueError(
+                    f"no plan on {self._client.name(DESIRED_JOINT_STATE)} in domain "
+                    f"{self._client.domain}: is the arm engaged? 'invdyn ping' says what the "
+                    "graph waits for"
+                )
+            self._client.spin_once(0.1)
+        return self._planned[-1]
