@@ -100,7 +100,7 @@ def _arm(
     words += [f"arm:={options.arm}"] if options.arm else []
     words += [f"urdf:={options.urdf}"] if options.urdf else []
     words += [f"obstacles:={options.obstacles}"] if options.obstacles else []
-    return nullcontext(LaunchedArm(words, options.out))
+    return nullcontext(LaunchedArm(robot, words, options.out))
 
 
 def _motion(options: IdentifyArmOptions, robot: Robot, obstacles: Obstacles) -> JointMotion:
@@ -132,7 +132,8 @@ def _summary(result: IdentifiedArm[MotionRun], options: IdentifyArmOptions) -> s
     if simulated:
         lines.append(f"contacts: {sum(run.contacts for run in simulated)} control steps")
     rms = 1e3 * result.validation.rms
-    lines.append(f"from point to point, driven with the model: {rms:.2f} mrad RMS")
+    how = "" if result.validation.is_driven_by_model else "not "
+    lines.append(f"from point to point, {how}driven with the model: {rms:.2f} mrad RMS")
     if reason := refusal(result.model.meta.data):
         lines.append(f"a live graph refuses the model as a driver: {reason}")
     return "\n".join(lines)

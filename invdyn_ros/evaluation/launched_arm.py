@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from invdyn_ros.control.joint_motion import JointMotion
+from invdyn_ros.data.action_units import is_torque
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.graph.checkpoints import find_checkpoint, read_command_unit
+from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.guarded_run import MotionRun
 from invdyn_ros.typing import Array
 
@@ -22,25 +25,33 @@ class LaunchedArm:
     """An arm that follows each motion in a graph `play_motion` of its own.
 
     Whether a graph starts engaged, and waits for somebody to engage it otherwise, is its own
-    matter.
+    matter. Identified torques drive an arm that takes torques, unless the arguments name another
+    checkpoint.
     """
 
-    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(self, robot: Robot, arguments: Sequence[str], folder: Path) -> None:
         """Prepare the runs.
 
         Args:
+            robot: the arm.
             arguments: launch arguments of the graph, such as arm:=ur5 and target:=real.
             folder: gets a file and a dataset for each motion.
+
+        Raises:
+            ValueError: no checkpoint is given, and none is shipped.
         """
         self.arguments, self.folder, self._count = [*arguments], folder, 0
+        self._takes_identified = False
+        if not any(word.startswith("checkpoint:=") for word in arguments):
+            shipped = find_checkpoint("", robot.name, "target:=real" in arguments)
+            self._takes_identified = is_torque(read_command_unit(shipped, robot.name))
 
     def run(self, motion: JointMotion, checkpoint: Path | None) -> MotionRun:
         """Move to the start of a motion, follow it, and return the recording of the motion.
 
         Args:
             motion: the motion.
-            checkpoint: folder of the model that drives the arm; None: what the arguments give, or
-                the shipped one.
+            checkpoint: folder of the identified model; None: there is none yet.
 
         Raises:
             ValueError: the graph ended before the motion did.
@@ -55,7 +66,8 @@ class LaunchedArm:
             f"out:={out}",
             f"tool_speed:={motion.tool_speed:g}",
         ]
-        words += [f"checkpoint:={checkpoint}"] if checkpoint else []
+        is_driven_by_model = self._takes_identified and checkpoint is not None
+        words += [f"checkpoint:={checkpoint}"] if is_driven_by_model else []
         command = [sys.executable, "-m", "invdyn_ros", "launch", "play_motion", *words]
         if (code := subprocess.run(command, check=False).returncode) != 0:
             raise ValueError(
@@ -63,7 +75,8 @@ class LaunchedArm:
                 f"{self._count}; its last lines say why"
             )
         (trajectory,) = read_dataset(out).trajectories
-        return MotionRun(trajectory, _reference(motion, trajectory), trajectory.position)
+        reference = _reference(motion, trajectory)
+        return MotionRun(trajectory, reference, trajectory.position, is_driven_by_model)
 
 
 def _reference(motion: JointMotion, trajectory: Trajectory) -> Array:

@@ -59,11 +59,13 @@ class MotionRun:
         trajectory: measured motion with accelerations, and the actions.
         reference: (T, 3 n) planned position, velocity and acceleration.
         true_position: (T, n) without noise [rad]; of a real arm the measured one.
+        is_driven_by_model: whether an identified model drove the arm.
     """
 
     trajectory: Trajectory
     reference: Array
     true_position: Array
+    is_driven_by_model: bool
 
     @property
     def rms(self) -> float:
@@ -185,6 +187,7 @@ class GuardedArm(AbstractContextManager["GuardedArm"]):
             trajectory.differentiate(),
             columns["reference"],
             columns["true_q"],
+            checkpoint is not None,
             self.simulation.contact_ticks - contacts,
             dict(held),
             float(np.abs(columns["reference"][:, : robot.n] - motion.q).max()),
