@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from invdyn_ros.teleop.retarget_config import RetargetConfig
 from synthetic_person import (
     DT,
     each_arm,
@@ -21,7 +22,6 @@ from invdyn_ros.teleop.retargeting import (
     HOLD_REASONS,
     MOUNT_ROTATIONS,
     UNREACHABLE_REASONS,
-    RetargetConfig,
     Retargeter,
 )
 
@@ -187,7 +187,8 @@ def test_landmarks_of_another_shape_are_refused():
         ({"velocity_fraction": 1.2}, "velocity_fraction is 1.2"),
         ({"min_visibility": -0.1}, "min_visibility is -0.1"),
         ({"scale": -1.0}, "scale is -1.0"),
-        ({"min_cutoff": 0.0}, "min_cutoff 0.0"),
+        ({"depth_noise": 0.0}, "depth_noise is 0.0"),
+        ({"prediction": 0.5}, "prediction is 0.5"),
     ],
 )
 def test_invalid_settings_are_refused(fields, message):

@@ -9,11 +9,11 @@ import numpy as np
 from invdyn_ros.data.recording import JointSamples, Recording
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.arm_directions import ArmDirections
+from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.retarget_errors import RetargetErrors, retarget_errors
-from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
+from invdyn_ros.teleop.retargeting import Retargeter
 from invdyn_ros.typing import Array
 
-NO_FILTER = (1e6, 0.0)  # cut-off frequency [Hz] and beta of a filter that changes nothing
 MAX_LAG, MIN_LAG = 1.5, -0.2  # [s] range of the lags that are tried
 LAG_STEPS = (0.02, 0.001)  # [s] of the coarse and of the fine search
 MIN_MOTION = 0.005  # [m] standard deviation of the hand, below which its lag is undefined
@@ -61,7 +61,7 @@ def person_targets(recording: Recording, robot: Robot, config: RetargetConfig) -
         config: settings with which the person was followed.
     """
     retargeter = Retargeter(robot, config)
-    directions = ArmDirections(config.side, NO_FILTER, config.yaw_cutoff)
+    directions = ArmDirections(config.side, config.yaw_cutoff, None)
     rows, last = [], -np.inf
     for time, landmarks in recording.landmarks:
         if landmarks is None or not np.isfinite(landmarks).all():

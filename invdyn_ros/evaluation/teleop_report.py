@@ -19,8 +19,9 @@ from invdyn_ros.evaluation.run_metrics import (
     tracking,
 )
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.retarget_errors import RetargetErrors, retarget_errors
-from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
+from invdyn_ros.teleop.retargeting import Retargeter
 from invdyn_ros.typing import Array
 
 if TYPE_CHECKING:

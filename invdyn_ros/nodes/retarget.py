@@ -22,7 +22,8 @@ from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.target_queue import TOLERANCE
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
+from invdyn_ros.teleop.retarget_config import RetargetConfig
+from invdyn_ros.teleop.retargeting import Retargeter
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class RetargetNode(DiagnosticNode):
         result = self.retargeter(cloud_to_landmarks(message), time, now, self.measured)
         self.hold(result.hold_reason)
         state = State(result.q, result.qd, np.zeros_like(result.q))
-        target = Target(time, state, 0.0)
+        target = Target(time, state, result.horizon)
         self.last_target = target_to_message(target, self.names, stamp)
         self.target_publisher.publish(self.last_target)
 

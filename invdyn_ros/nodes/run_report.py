@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from invdyn_ros.evaluation.pages.report_page import Section
     from invdyn_ros.evaluation.run_events import Event
     from invdyn_ros.robots.scene import Scene
-    from invdyn_ros.teleop.retargeting import RetargetConfig
+    from invdyn_ros.teleop.retarget_config import RetargetConfig
 
 Parts = list[tuple[str, Callable[[], None]]]  # name and function of what is written
 
@@ -220,7 +220,7 @@ class RunReport:
 
     def _retarget_config(self) -> RetargetConfig:
         """Return the settings with which the person was followed."""
-        from invdyn_ros.teleop.retargeting import RetargetConfig
+        from invdyn_ros.teleop.retarget_config import RetargetConfig
 
         return RetargetConfig(side=self.config.side)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from invdyn_ros.teleop.filters import OneEuroFilter
+from invdyn_ros.teleop.motion_filter import MotionFilter
 
 NUM_LANDMARKS = 33
 ARM_LANDMARKS = {"left": (11, 13, 15), "right": (12, 14, 16)}
@@ -16,29 +17,39 @@ class ArmDirections:
 
     Only directions are used, because the bone lengths of MediaPipe vary by a quarter between
     views. Forward is perpendicular to the line through the shoulders; up is upward in the
-    image.
+    image. The directions are filtered in the frame of the camera, whose depth is the noisiest.
     """
 
     def __init__(
-        self, side: str, direction_filter: tuple[float, float], yaw_cutoff: float
+        self,
+        side: str,
+        yaw_cutoff: float,
+        noise: tuple[float, float] | None,
+        prediction: float = 0.0,
     ) -> None:
         """Create the filters of one arm.
 
         Args:
             side: the person's arm, "left" or "right".
-            direction_filter: cut-off frequency at rest [Hz] and beta [Hz per rad/s] of the
-                One-Euro filters of both directions.
             yaw_cutoff: cut-off frequency of the person's heading [Hz].
+            noise: standard deviation of the directions in depth and across [rad] until it was
+                estimated; None: do not filter the directions.
+            prediction: time for which the directions are predicted [s].
         """
         self._arm = list(ARM_LANDMARKS[side])
-        self._filters = (OneEuroFilter(*direction_filter), OneEuroFilter(*direction_filter))
+        self._filters: tuple[MotionFilter, ...] = ()
+        if noise is not None:
+            axes = np.array([noise[0], noise[1], noise[1]])
+            self._filters = (MotionFilter(axes), MotionFilter(axes))
+        self._prediction = prediction
         self._heading_filter = OneEuroFilter(yaw_cutoff, 0.0)
         self.reset()
 
     def reset(self) -> None:
         """Reset the filters and assume that the person faces the camera."""
-        for one_euro in (*self._filters, self._heading_filter):
-            one_euro.reset()
+        for motion_filter in self._filters:
+            motion_filter.reset()
+        self._heading_filter.reset()
         self._heading = np.array([1.0, 0.0])
 
     def visibility(self, world: np.ndarray) -> float:
@@ -55,7 +66,7 @@ class ArmDirections:
             min_visibility: minimum visibility of both shoulders to update the heading.
 
         Returns:
-            Unit directions (2, 3) of upper arm and forearm in the person's frame.
+            Unit directions (2, 3) of upper arm and forearm in the person's frame, predicted.
         """
         across = world[ARM_LANDMARKS["left"][0]] - world[ARM_LANDMARKS["right"][0]]  # to the left
         visible = world[[11, 12], 3].min() >= min_visibility
@@ -64,11 +75,11 @@ class ArmDirections:
             self._heading = self._heading_filter(forward / np.linalg.norm(forward), dt)
         x, y = self._heading / (np.linalg.norm(self._heading) or 1.0)
         R_person_hip = np.array([[x, y, 0.0], [-y, x, 0.0], [0.0, 0.0, 1.0]])
-        bones = np.diff(world[self._arm, :3], axis=0) @ R_person_hip.T  # (2, 3)
-        directions = [
-            one_euro(unit(bone), dt) for one_euro, bone in zip(self._filters, bones, strict=True)
-        ]
-        return np.array([unit(direction) for direction in directions])
+        directions = [unit(bone) for bone in np.diff(world[self._arm, :3], axis=0)]
+        for i, motion_filter in enumerate(self._filters):
+            motion_filter.update(directions[i], dt)
+            directions[i] = unit(motion_filter.predict(self._prediction))
+        return np.array(directions) @ R_person_hip.T
 
 
 def unit(vector: np.ndarray) -> np.ndarray:

@@ -15,13 +15,10 @@ hand before the chest is where the tool is at home, and the table somewhat above
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import NonNegativeFloat, PositiveFloat
 
-from invdyn_ros.config import RECONFIGURABLE, Fraction, Probability, Validated
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.inverse_kinematics import (
     ClearanceLimit,
@@ -35,6 +32,7 @@ from invdyn_ros.teleop.arm_directions import NUM_LANDMARKS, ArmDirections
 from invdyn_ros.teleop.arm_geometry import human_like_arm, measure_reach
 from invdyn_ros.teleop.filters import JointBounds, RateLimiter
 from invdyn_ros.teleop.person_check import PERSON_HOLD_REASONS, PersonCheck
+from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.target_tracker import OBSTRUCTIONS, OUT_OF_REACH, TargetTracker
 from invdyn_ros.teleop.workspace import NEUTRAL_HAND, Workspace
 
@@ -53,50 +51,6 @@ DIRECTION_COST = 0.05
 LANDMARK_SHAPES = ((NUM_LANDMARKS, 4), (NUM_LANDMARKS, 6))
 HOLD_REASONS = (*PERSON_HOLD_REASONS, "repeated time", "stale time", "arm is elsewhere")
 UNREACHABLE_REASONS = ("below the base", "inside the base", *OBSTRUCTIONS)
-
-
-@dataclass(frozen=True)
-class RetargetConfig(Validated):
-    """Settings of the retargeting."""
-
-    side: Literal["left", "right"] = "left"
-    """Arm of the person to follow."""
-    mount: Literal["auto", "table", "wall"] = "auto"
-    """Mounting of the arm's base; auto: wall for a human-like arm, else table."""
-    upper_arm: PositiveFloat = 0.29
-    """Length of the person's upper arm [m]."""
-    forearm: PositiveFloat = 0.26
-    """Length of the person's forearm, elbow to wrist [m]."""
-    scale: NonNegativeFloat = 0.0
-    """Motion of the robot's hand over that of the person's; 0: computed from the workspace."""
-    min_visibility: Probability = 0.5
-    """Minimum visibility of shoulder, elbow and wrist, 0..1; below it, the arm holds."""
-    max_age: PositiveFloat = field(default=0.25, metadata=RECONFIGURABLE)
-    """Maximum difference between the stamp of landmarks and the present [s]; above it, the arm
-    holds."""
-    max_gap: PositiveFloat = 0.3
-    """Maximum time between landmarks [s]; after a longer gap, the filters are reset."""
-    min_cutoff: float = 1.0
-    """Cut-off frequency of the One-Euro filter at rest [Hz]."""
-    beta: float = 0.2
-    """Increase of the cut-off frequency with the speed of a direction [Hz per rad/s]."""
-    yaw_cutoff: PositiveFloat = 0.3
-    """Cut-off frequency of the heading [Hz]; low, because the estimated depth is uncertain."""
-    tolerance: PositiveFloat = 0.005
-    """Distance of wrist and elbow from their targets below which these count as reached [m]."""
-    joint_limit_margin: NonNegativeFloat = 0.05
-    """Margin to each joint limit [rad]."""
-    min_height: float = 0.05
-    """Minimum height of the hand above the base plane [m]."""
-    tool: Literal["free", "down"] = "free"
-    """free: only the position of the tool follows the person; down: it points down to grasp from
-    a table, as far as the arm can, and comes down to `min_tool_height`."""
-    min_tool_height: NonNegativeFloat = 0.02
-    """Minimum height of a tool that points down, above the base plane [m]."""
-    velocity_fraction: Fraction = 0.95
-    """Fraction of the joint velocity limits to use."""
-    acceleration_fraction: Fraction = 0.9
-    """Fraction of the joint acceleration limits to use."""
 
 
 class RetargetResult(NamedTuple):
@@ -119,6 +73,8 @@ class RetargetResult(NamedTuple):
     if one does."""
     hold_reason: str | None
     """Why the arm holds, one of HOLD_REASONS; None if it moves."""
+    horizon: float
+    """Time from the image to the desired state [s]."""
 
     @property
     def reachable(self) -> bool:
@@ -163,8 +119,9 @@ class Retargeter:
             auto if self.config.mount == "auto" else self.config.mount
         ]
         self._place_person(length)
+        noise = self.config.depth_noise, self.config.image_noise
         self._directions = ArmDirections(
-            self.config.side, (self.config.min_cutoff, self.config.beta), self.config.yaw_cutoff
+            self.config.side, self.config.yaw_cutoff, noise, self.config.prediction
         )
         self._person = PersonCheck(
             self.config.side, self.config.min_visibility, self.config.max_gap
@@ -278,7 +235,8 @@ class Retargeter:
             obstruction = OUT_OF_REACH
         q, qd, (upper, fore) = self._limiter.q.copy(), self._limiter.qd.copy(), directions
         distance = self._tracker.distance(targets)
-        return RetargetResult(q, qd, hand, upper, fore, distance, reason or obstruction, None)
+        reason, horizon = reason or obstruction, self.config.horizon
+        return RetargetResult(q, qd, hand, upper, fore, distance, reason, None, horizon)
 
     def targets(self, person: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the hand target (3,) [m] and both directions (3,) in the base frame.
@@ -301,4 +259,4 @@ class Retargeter:
         q = self._limiter.q.copy()
         qd = self._limiter.qd.copy() if dt > 0 else np.zeros(self.robot.n)
         nan = np.full(3, np.nan)
-        return RetargetResult(q, qd, nan, nan, nan, np.nan, None, reason)
+        return RetargetResult(q, qd, nan, nan, nan, np.nan, None, reason, 0.0)

@@ -19,7 +19,8 @@ from invdyn_ros.evaluation.pages.report_page import Chart, Failure, Section
 from invdyn_ros.evaluation.person_errors import PersonTargets, measured_errors, person_targets
 from invdyn_ros.evaluation.run_events import Event, active_events
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
+from invdyn_ros.teleop.retarget_config import RetargetConfig
+from invdyn_ros.teleop.retargeting import Retargeter
 from invdyn_ros.typing import Array, Image
 
 NUM_MOMENTS = 6

@@ -31,7 +31,7 @@ from invdyn_ros.evaluation.run_events import Event, event_lines
 from invdyn_ros.evaluation.run_metrics import latencies
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
-from invdyn_ros.teleop.retargeting import RetargetConfig
+from invdyn_ros.teleop.retarget_config import RetargetConfig
 
 MIN_RISE = 0.003  # [m] of a block that has left the table
 NUM_POSTURES = 3  # of the person and the arm

@@ -33,7 +33,8 @@ from invdyn_ros.evaluation.plots.video_writer import (
 from invdyn_ros.evaluation.run_events import Event, active_events
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.pose import LEFT_COLOR, RIGHT_COLOR
-from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
+from invdyn_ros.teleop.retarget_config import RetargetConfig
+from invdyn_ros.teleop.retargeting import Retargeter
 from invdyn_ros.typing import Array
 
 PERSON_BOX = (0, HEADER, 600, HEIGHT - HEADER - FOOTER)  # [px]

@@ -168,6 +168,23 @@ COLUMNS: Mapping[str, Keys] = {
         ),
         "peak MB": ReportKey("largest resident memory so far, median", "MB", optional=True),
     },
+    "teleop_lag": {
+        "lag ms": ReportKey(
+            "delay of the tool behind the true hand, by cross-correlation", "ms", optional=True
+        ),
+        "overshoot %": ReportKey(
+            "of a wave: tool's amplitude over the hand's, minus one; of a reach: how far the tool "
+            "goes beyond its end, over its length",
+            "%",
+            optional=True,
+        ),
+        **{
+            f"jitter {axis} mm": ReportKey(
+                "standard deviation of the tool while the hand rests", "mm", optional=True
+            )
+            for axis in ("depth", "width", "height")
+        },
+    },
     "live_window": {
         **_quantiles("ms", "p50", "p95", "p99", "max"),
         "commands": ReportKey("commands that were timed", optional=True),
