@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from arm_state_models import bridge
 from graph_specs import make_checkpoint, nodes, resolve, write_still_motion
-from invdyn_ros.teleop.retarget_config import RetargetConfig
 
 from invdyn_ros.graph.composition import COMPOSED
 from invdyn_ros.graph.graph import GRAPHS
@@ -25,6 +24,7 @@ from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.robots.registry import SHIPPED
 from invdyn_ros.robots.robot import ROBOTS
 from invdyn_ros.teleop.pose import PoseEstimatorConfig
+from invdyn_ros.teleop.retarget_config import RetargetConfig
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 GRASPING = [arm for arm in SHIPPED if ROBOTS[arm].gripper]

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from browser import WIDTHS, check_accessible, check_quiet, open_page
-from invdyn_ros.teleop.retarget_config import RetargetConfig
 from synthetic_person import moving_arm_directions, person_landmarks
 
 from invdyn_ros.arms import rendering
@@ -23,6 +22,7 @@ from invdyn_ros.evaluation.run_info import run_info
 from invdyn_ros.evaluation.teleop_report import teleop_report
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.retarget_config import RetargetConfig
 
 START = 1.7e9  # [s] real runs have stamps of this size
 SECONDS = 4.0

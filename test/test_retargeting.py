@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from invdyn_ros.teleop.retarget_config import RetargetConfig
 from synthetic_person import (
     DT,
     each_arm,
@@ -17,6 +16,7 @@ from synthetic_person import (
 
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.teleop.arm_geometry import human_like_arm
+from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.retarget_errors import retarget_errors
 from invdyn_ros.teleop.retargeting import (
     HOLD_REASONS,

@@ -1,7 +1,6 @@
 """The arm holds with a reason while the person cannot be followed, and resumes afterwards."""
 
 import numpy as np
-from invdyn_ros.teleop.retarget_config import RetargetConfig
 from synthetic_person import (
     DT,
     each_arm,
@@ -12,6 +11,7 @@ from synthetic_person import (
 )
 
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.retargeting import Retargeter
 
 

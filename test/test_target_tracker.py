@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from invdyn_ros.teleop.retarget_config import RetargetConfig
 from synthetic_person import (
     DT,
     each_arm,
@@ -18,6 +17,7 @@ from synthetic_person import (
 from invdyn_ros.robots.collision import CollisionModel
 from invdyn_ros.robots.obstacles import Box, Obstacles
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.retargeting import Retargeter
 from invdyn_ros.teleop.target_tracker import TargetTracker
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from invdyn_ros.teleop.retarget_config import RetargetConfig
 from synthetic_person import follow_until_settled, person_landmarks, unit
 
 from invdyn_ros.robots.inverse_kinematics import DirectionTask, PositionIKSolver
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.retargeting import Retargeter
 
 MAX_TILT = {"ur5": 2.0, "dofbot": 25.0}  # [deg]; the joints of a DofBot end at a right angle

@@ -131,7 +131,8 @@ class MotionFilter:
         weight = joint / prior
         state = np.einsum("ij,iab->jab", weight, self._state)
         difference = self._state[:, None] - state  # (M, M, 3, 2) from, to
-        second_moment = self._covariance[:, None] + difference[..., None] * difference[..., None, :]
+        outer = difference[..., None] * difference[..., None, :]
+        second_moment = self._covariance[:, None] + outer
         return state, np.einsum("ij,ijabc->jabc", weight, second_moment), prior
 
 
