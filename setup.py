@@ -29,7 +29,7 @@ NODES = (
 VERBS = (
     *("benchmark", "calibrate", "collect", "compare", "convert", "evaluate", "export"),
     *("label", "launch", "train", "train_grasp", "train_planner", "train_block_pose", "visualize"),
-    *("engage", "stop", "install_models", "print_board", "excite", "identify"),
+    *("engage", "stop", "install_models", "print_board", "print_block", "excite", "identify"),
     *("check_urdf", "ping", "jog"),
 )
 

@@ -38,6 +38,7 @@ COMMANDS = [
     f"identify arm --out {OUT}",
     f"identify payload --without d --with d --out {OUT}.yaml",
     f"print_board --out {OUT}.pdf",
+    f"print_block --out {OUT}.pdf",
     f"visualize network --out new.html {OUT}.gif",
     f"visualize report {OUT}.json",
     f"benchmark simulation --report {OUT}.json",

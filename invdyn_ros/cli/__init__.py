@@ -36,6 +36,7 @@ VERBS = {
     "install_models": "make the files of MediaPipe's pose and hand networks",
     "calibrate": "calibrate the lens of a camera with a board, or its pose with the arm",
     "print_board": "write a board to print, for the calibration of a camera",
+    "print_block": "write blocks with markers to print, cut out and fold",
     "visualize": "write a page or film of a network or a body's motion, or a report's page",
     "benchmark": "measure latency, speed and accuracy",
 }

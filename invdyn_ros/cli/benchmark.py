@@ -28,6 +28,7 @@ BENCHMARKS = {
     "excitation": "from nothing to an identified and exported arm, with contacts and violations",
     "files": "how damaged files of every kind are refused",
     "grasp_success": "success rate of grasp policies, compared with the scripted one",
+    "grasp_tasks": "success rate of tasks with several blocks, and of disturbed grasps",
     "hand_eye": "error of hand-eye calibration, compared with OpenCV",
     "identification": "bounds, error and recovery of the identified parameters of an arm",
     "joint_state_dropout": "joint tracking while joint states are lost",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,6 +24,7 @@ from invdyn_ros.typing import Image
 PAGES = {"a4": (297, 210), "a3": (420, 297), "letter": (279.4, 215.9)}  # [mm], landscape
 MARGIN = 5  # [mm] that a printer leaves blank
 LINE = 100  # [mm] to measure on the print
+LINE_SPACING = 6  # [mm] between lines of text
 DPI = 25.4 * PIXELS_PER_MM
 SUFFIXES, BLACK = (".pdf", ".png"), (0.0,)
 
@@ -89,14 +91,31 @@ def draw_page(config: BoardConfig, page: str) -> Image:
     markers = f", markers {1e3 * config.marker:g} mm" if config.pattern == "charuco" else ""
     text = (
         f"{config.pattern} {config.columns} x {config.rows}, squares {1e3 * config.square:g} mm"
-        f"{markers}; this line: {LINE} mm"
+        f"{markers}"
     )
     baseline = (height + top + board.shape[0]) // 2
+    draw_caption(canvas, (text,), (left, left + board.shape[1]), baseline)
+    return canvas
+
+
+def draw_caption(
+    canvas: Image, lines: Sequence[str], edges: tuple[int, int], baseline: int
+) -> None:
+    """Write lines of text at the left, and draw a line to measure at the right, in place.
+
+    Args:
+        canvas: (H, W) page.
+        lines: the text; the last line says how long the drawn one is.
+        edges: left and right end [px].
+        baseline: of the last line [px].
+    """
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, PIXELS_PER_MM / 10
-    cv2.putText(canvas, text, (left, baseline), font, scale, BLACK, 2, cv2.LINE_AA)
-    end = left + board.shape[1]
+    texts = [*lines[:-1], f"{lines[-1]}; this line: {LINE} mm"]
+    for k, text in enumerate(reversed(texts)):
+        place = (edges[0], baseline - k * LINE_SPACING * PIXELS_PER_MM)
+        cv2.putText(canvas, text, place, font, scale, BLACK, 2, cv2.LINE_AA)
+    end = edges[1]
     start = end - LINE * PIXELS_PER_MM
     cv2.line(canvas, (start, baseline), (end, baseline), BLACK, 2)
     for x in (start, end):
         cv2.line(canvas, (x, baseline - 20), (x, baseline + 20), BLACK, 2)
-    return canvas

@@ -52,6 +52,14 @@ class MarkerDetections(NamedTuple):
     """(k, 4, 2) corners [px], clockwise from the top left of the marker."""
 
 
+def face_axes() -> np.ndarray:
+    """Return outward normal and x axis of each face in the block frame, (6, 2, 3).
+
+    The x axis points right in the image of the face.
+    """
+    return _FACE_AXES.copy()
+
+
 def face_normals() -> np.ndarray:
     """Return the outward normal of each face in the block frame, (6, 3)."""
     return _FACE_AXES[:, 0].copy()

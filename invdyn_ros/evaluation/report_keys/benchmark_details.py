@@ -37,6 +37,10 @@ DETAILS: Mapping[str, Keys] = {
         "failed_episodes": ReportKey("numbers of the failed episodes by policy and cause"),
         "failed_episodes.*.*": ReportKey("episodes that failed for that cause", optional=True),
     },
+    "grasp_tasks": {
+        "reasons": ReportKey("what the policy reported at the end of failed episodes, by row"),
+        "reasons.*.*": ReportKey("episodes that ended with this reason", optional=True),
+    },
     "joint_state_dropout": {
         "details": ReportKey("95% interval of each tracking error", "mrad"),
         "details.*.*": ReportKey("lower and upper end at that drop rate", "mrad"),

@@ -118,6 +118,15 @@ COLUMNS: Mapping[str, Keys] = {
         "difference_ci_low": ReportKey(LOW, "%", optional=True),
         "difference_ci_high": ReportKey(HIGH, "%", optional=True),
     },
+    "grasp_tasks": {
+        "n": ReportKey("episodes"),
+        "success": ReportKey("episodes with every block released at its goal", "%"),
+        "ci_low": ReportKey(LOW, "%"),
+        "ci_high": ReportKey(HIGH, "%"),
+        "disturbed": ReportKey("episodes in which the disturbance took place before the end", "%"),
+        "median_success_time_s": ReportKey("median time to success", "s", optional=True),
+        "wall_time_s": ReportKey("mean duration of an episode on this machine", "s"),
+    },
     "hand_eye": {
         **_errors("mm", "error of the position of the camera", "mm"),
         **_errors("deg", "error of its rotation", "deg"),
