@@ -172,8 +172,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.drive.reset(self.plant)
         self.contact_ticks = 0
         self._contacts: tuple[Contact, ...] = ()
-        if self.scene is not None and self.blocks is not None:
-            self.blocks.place(self.scene, self.rng)
+        self.place_blocks()
         self._measure()
 
     @property
@@ -258,6 +257,11 @@ class Simulation(AbstractContextManager["Simulation"]):
         """Return the true poses of all blocks; see `block_pose`."""
         bodies = self.blocks.bodies if self.blocks else ()
         return [self.block_pose(block) for block in range(len(bodies))]
+
+    def place_blocks(self) -> None:
+        """Move all blocks to random poses, if there are any."""
+        if self.scene is not None and self.blocks is not None:
+            self.blocks.place(self.scene, self.rng)
 
     def occluded(self, eye: Array, points: Array) -> Mask:
         """Return which points (N, 3) [m] of the block to grasp are hidden from `eye` (3,) [m]."""

@@ -47,6 +47,7 @@ BENCHMARKS = {
     "simulation": "physics steps and images per second, compared with raw PyBullet",
     "startup": "time from launch to the first command, and memory of each process",
     "sysid": "identification of one recording, compared with mujoco.sysid",
+    "teleop_grasp": "blocks that a scripted person grasps and places by teleoperation",
     "teleop_lag": "lag, overshoot and jitter of an arm behind a person's hand",
     "time_series": "error of time-series models in interpolation and extrapolation",
     "training": "training speed, compared with a plain DataLoader loop",

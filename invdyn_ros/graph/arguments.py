@@ -216,6 +216,33 @@ class TeleopArguments(CameraArguments):
     side: Annotated[
         Literal["left", "right"], Field(description="which arm of the person to follow")
     ] = "left"
+    gripper: Annotated[
+        Literal["auto", "hand", "none"],
+        Field(
+            description=(
+                "hand: a pinch of thumb and index finger, or a fist, closes the gripper; "
+                "auto: hand with scene:=blocks, else none"
+            )
+        ),
+    ] = "auto"
+    tool: Annotated[
+        Literal["auto", "free", "down"],
+        Field(
+            description=(
+                "down: the tool points down, to grasp from a table; free: only its position "
+                "follows; auto: down with scene:=blocks, else free"
+            )
+        ),
+    ] = "auto"
+    scene: Annotated[
+        Literal["none", "blocks"],
+        Field(
+            description=(
+                "blocks: a simulated table with a block to grasp and put at its goal, as in "
+                "grasp_sim"
+            )
+        ),
+    ] = "none"
 
 
 @dataclass(frozen=True)

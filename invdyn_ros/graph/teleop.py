@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from invdyn_ros.data.mediapipe_models import POSE_TASK, find_task_file
+from invdyn_ros.data.mediapipe_models import HAND_TASK, POSE_TASK, find_task_file
 from invdyn_ros.graph.arguments import TeleopArguments
 from invdyn_ros.graph.image_source import camera_template, resolve_images
 from invdyn_ros.graph.templates import (
@@ -22,11 +22,13 @@ from invdyn_ros.graph.templates import (
 )
 from invdyn_ros.graph.topics import (
     DESIRED_JOINT_STATE,
+    GRIPPER_COMMAND,
     JOINT_STATES,
     JOINT_TARGET,
     LANDMARKS,
     REPORT_READY,
 )
+from invdyn_ros.robots.registry import ROBOTS, SHIPPED
 
 # topics that need a publisher and a subscriber before a video starts
 TELEOP_TOPICS = (
@@ -35,6 +37,17 @@ TELEOP_TOPICS = (
     JOINT_TARGET,
     DESIRED_JOINT_STATE,
     REPORT_READY,
+)
+MAX_EPISODE_SECONDS = 120.0  # after which a person who has not placed the block gets another one
+RETARGET_PARAMETERS = (
+    "arm",
+    "side",
+    "gripper",
+    "tool",
+    "lockstep",
+    "target_rate",
+    "obstacles",
+    "tf_prefix",
 )
 
 
@@ -49,6 +62,7 @@ def _resolve_teleop(values: ArgumentValues) -> None:
         raise ValueError(f"pose_model:={values['pose_model']} is not a file")
     if not values["model"]:
         find_task_file(POSE_TASK)  # raises before any node starts
+    _resolve_gripper(values)
     # a run without an end of which nothing is written needs no report node
     values["reports"] = any(values[k] for k in ("report", "record", "duration", "video"))
     if values["video"]:
@@ -56,9 +70,36 @@ def _resolve_teleop(values: ArgumentValues) -> None:
 
         frame_rate = read_video_info(values["video"]).frame_rate
         # a video and a simulation wait until all nodes are connected; a live camera does not
-        values["wait_for_topics"] = " ".join(TELEOP_TOPICS)
+        topics = [*TELEOP_TOPICS, *([GRIPPER_COMMAND] if values["gripper"] == "hand" else [])]
+        values["wait_for_topics"] = " ".join(topics)
         if values["lockstep"]:
             values["target_rate"] = frame_rate
+
+
+def _resolve_gripper(values: ArgumentValues) -> None:
+    """Check what the tool does and what there is to grasp, and derive values from it."""
+    arm, blocks = values["arm"], values["scene"] == "blocks"
+    if values["gripper"] == "auto":
+        values["gripper"] = "hand" if blocks else "none"
+    if values["tool"] == "auto":
+        values["tool"] = "down" if blocks else "free"
+    for name, is_needed in (("scene", blocks), ("gripper", values["gripper"] == "hand")):
+        if is_needed and ROBOTS[arm].gripper is None:
+            supported = ", ".join(name for name in SHIPPED if SHIPPED[name].gripper)
+            raise ValueError(
+                f"{name}:={values[name]} needs a gripper, which {arm} has not; {supported} have "
+                "one, or an arm whose FILE.yaml or URDF has one"
+            )
+    if blocks and not is_simulated(values):
+        raise ValueError("scene:=blocks needs target:=sim; a real table has real blocks")
+    if blocks and values["gripper"] == "none" and values["lockstep"]:
+        raise ValueError("scene:=blocks and lockstep:=true need gripper:=hand, for every answer")
+    values["scene"], values["repeats_task"] = blocks, True
+    values["max_episode_seconds"] = MAX_EPISODE_SECONDS
+    values["hands"] = "none"
+    if values["gripper"] == "hand":
+        find_task_file(HAND_TASK)  # raises before any node starts
+        values["hands"] = values["side"]
 
 
 TELEOP = Graph(
@@ -66,16 +107,25 @@ TELEOP = Graph(
     TeleopArguments,
     (
         camera_template(),
-        NodeTemplate("pose", ("model", "lockstep", "image_transport", "tf_prefix")),
-        NodeTemplate("retarget", ("arm", "side", "lockstep", "obstacles", "tf_prefix")),
+        NodeTemplate("pose", ("model", "lockstep", "image_transport", "hands", "tf_prefix")),
+        NodeTemplate("retarget", RETARGET_PARAMETERS),
         NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
-        NodeTemplate("simulator", SIMULATOR_PARAMETERS, is_simulated),
+        NodeTemplate(
+            "simulator",
+            (*SIMULATOR_PARAMETERS, "scene", "repeats_task", "max_episode_seconds"),
+            is_simulated,
+        ),
         *driver_templates(),
+        NodeTemplate(
+            "gripper",
+            ("arm", "driver", "tf_prefix"),
+            lambda values: values["driver_gripper"] and values["gripper"] == "hand",
+        ),
         state_template(),
-        view_template("side"),
+        view_template("side", "scene"),
         NodeTemplate(
             "report",
-            (*REPORT_PARAMETERS, "video", "loop", "side"),
+            (*REPORT_PARAMETERS, "video", "loop", "side", "tool", "scene"),
             lambda values: values["reports"],
             ends_graph=True,
         ),

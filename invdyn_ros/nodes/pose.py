@@ -1,20 +1,30 @@
 """Pose node: publishes the landmarks of the person in each image, with the stamp of the image."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2, TimeReference
 from std_msgs.msg import Header
 
 from invdyn_ros.graph.names import PERSON_FRAME
-from invdyn_ros.graph.topics import LANDMARKS, POSE_OVERLAY, TIMING
+from invdyn_ros.graph.topics import LANDMARKS, LEFT_HAND, POSE_OVERLAY, RIGHT_HAND, TIMING
+from invdyn_ros.nodes.hand_messages import hand_to_cloud
 from invdyn_ros.nodes.image_transport import Transport, create_image_publisher, subscribe_images
 from invdyn_ros.nodes.images import Channels, image_to_message
 from invdyn_ros.nodes.messages import landmarks_to_cloud
 from invdyn_ros.nodes.node_loop import IDLE_TIME, Spin
 from invdyn_ros.nodes.robot_names import NamesConfig
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.teleop.hand import (
+    HandEstimator,
+    HandEstimatorConfig,
+    HandLandmarks,
+    draw_hand,
+    hand_region,
+)
 from invdyn_ros.teleop.pose import Landmarks, PoseEstimator, PoseEstimatorConfig, draw_landmarks
 
 OVERLAY_DELAY = 0.008  # [s] after the landmarks, by which the command has been sent
@@ -27,14 +37,19 @@ class PoseNodeConfig:
     Attributes:
         lockstep: repeat the landmarks of an image that comes again, since time is simulated.
         image_transport: raw, or compressed for the images of /camera/image_raw/compressed.
+        hands: which hands of the person are estimated, too.
     """
 
     lockstep: bool = False
     image_transport: Transport = "raw"
+    hands: Literal["none", "left", "right", "both"] = "none"
 
 
 class PoseNode(DiagnosticNode):
-    """Publish a cloud of 33 landmarks for each image, an empty one without a person."""
+    """Publish a cloud of 33 landmarks for each image, an empty one without a person.
+
+    Then follow the 21 landmarks of each hand that is wanted: they delay no landmarks of the arm.
+    """
 
     hardware_id = "camera"
 
@@ -49,6 +64,13 @@ class PoseNode(DiagnosticNode):
         config = load_parameters(self, PoseNodeConfig)
         self.lockstep = config.lockstep
         self.frame_id = load_parameters(self, NamesConfig).frame(PERSON_FRAME)
+        hand_config = load_parameters(self, HandEstimatorConfig)
+        self.hands: dict[str, tuple[HandEstimator, Publisher]] = {}
+        for side, topic in {"left": LEFT_HAND, "right": RIGHT_HAND}.items():
+            if config.hands in (side, "both"):
+                estimator = HandEstimator(hand_config)
+                self.hands[side] = estimator, self.create_publisher(PointCloud2, topic, 10)
+        self.hand_landmarks: dict[str, HandLandmarks | None] = {}
         self.last_cloud: PointCloud2 | None = None
         self.landmarks: Landmarks | None = None
         self.last_image = np.empty(0, np.uint8)
@@ -62,10 +84,11 @@ class PoseNode(DiagnosticNode):
         if self.lockstep and self.last_cloud is not None and self.last_cloud.header.stamp == stamp:
             # a repeated image must not enter the tracker twice
             self.landmark_publisher.publish(self.last_cloud)
+            self.publish_hands(self.last_cloud.header)
             return
         self.publish_overlay()
-        start = self.get_clock().now()
-        if not np.array_equal(image, self.last_image):
+        start, is_new = self.get_clock().now(), not np.array_equal(image, self.last_image)
+        if is_new:
             self.landmarks, self.last_image = self.estimator(image), image
         landmarks = self.landmarks  # of a frozen image the tracker would give ever new ones
         end = self.get_clock().now()
@@ -78,12 +101,27 @@ class PoseNode(DiagnosticNode):
             self.timing_publisher.publish(
                 TimeReference(header=header, time_ref=clock_time.to_msg(), source=source)
             )
+        if is_new:
+            self.estimate_hands(image)
+        self.publish_hands(self.last_cloud.header)
         # Not `hold()`: without a person the retarget node holds, and reports count that hold.
         self.hold_reason = None if landmarks else "no person in the image"
         self.num_empty += landmarks is None
         self.diagnostic_values["images without a person"] = str(self.num_empty)
         if self.overlay.get_subscription_count():
             self.pending_overlay = image, landmarks, header
+
+    def estimate_hands(self, image: np.ndarray) -> None:
+        """Estimate the landmarks of the hands in an image."""
+        for side, (estimator, _) in self.hands.items():
+            region = hand_region(self.landmarks, side) if self.landmarks else None
+            self.hand_landmarks[side] = estimator(image, region) if region else None
+
+    def publish_hands(self, header: Header) -> None:
+        """Publish the landmarks of the hands with the header of those of the person."""
+        for side, (_, publisher) in self.hands.items():
+            hand = self.hand_landmarks.get(side)
+            publisher.publish(hand_to_cloud(hand.world if hand else None, header))
 
     def step(self, spin: Spin) -> None:
         """Draw the overlay late, so that it takes no CPU time from the nodes that move the arm."""
@@ -96,14 +134,16 @@ class PoseNode(DiagnosticNode):
         """Publish the pending overlay."""
         if self.pending_overlay:
             (image, landmarks, header), self.pending_overlay = self.pending_overlay, None
-            overlay_publisher = draw_landmarks(image, landmarks)
-            self.overlay.publish(
-                image_to_message(overlay_publisher, header.stamp, header.frame_id)
-            )
+            drawn = draw_landmarks(image, landmarks)
+            for hand in self.hand_landmarks.values():
+                draw_hand(drawn, hand)
+            self.overlay.publish(image_to_message(drawn, header.stamp, header.frame_id))
 
     def close(self) -> None:
-        """Free the network."""
+        """Free the networks."""
         self.estimator.close()
+        for estimator, _ in self.hands.values():
+            estimator.close()
 
 
 def main() -> None:

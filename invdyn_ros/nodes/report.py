@@ -65,7 +65,7 @@ class ReportNode(DiagnosticNode):
         self.ready = False
         self.pause_client = self.create_client(SetBool, PAUSE)
         callbacks = {JOINT_STATES: self.on_joint_state, LANDMARKS: self.on_landmarks}
-        scene = load_scene(config.arm, config.blocks) if config.graph == "grasp_sim" else None
+        scene = load_scene(config.arm, config.blocks) if config.has_blocks else None
         for topic, msg_type in run_topics(config.graph, scene).items():
             self.recorder.record(topic, msg_type, callbacks.get(topic))
         self.recorder.record_to_bag_only()

@@ -26,6 +26,8 @@ class ReportNodeConfig(Validated):
         video: video file of teleop, at whose end the run ends.
         loop: whether the video starts again at its end.
         side: arm of the person that is followed.
+        tool: direction of the tool in teleop, as in RetargetConfig.
+        scene: whether teleop has a table with simulated blocks.
         lockstep: whether stamps are of simulated time.
         policy: policy of grasp_sim.
         noise: domain randomization level of the simulation.
@@ -48,6 +50,8 @@ class ReportNodeConfig(Validated):
     video: str = ""
     loop: bool = False
     side: Literal["left", "right"] = "left"
+    tool: Literal["free", "down"] = "free"
+    scene: bool = False
     lockstep: bool = False
     policy: Literal["scripted", "learned", "vision", "planned", "none"] = "scripted"
     noise: Literal["none", "default", "hard"] = "default"
@@ -58,3 +62,8 @@ class ReportNodeConfig(Validated):
     camera_pose: str = ""
     blocks: str = ""
     task: Task = "grasp"
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether there are blocks to grasp."""
+        return self.graph == "grasp_sim" or self.scene

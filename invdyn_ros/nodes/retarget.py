@@ -1,20 +1,24 @@
 """Retarget node: maps landmarks of a person to joint targets, with the stamp of the image."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from pydantic import NonNegativeFloat
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState, PointCloud2
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, LANDMARKS
+from invdyn_ros.nodes.hand_gripper import HandGripper
 from invdyn_ros.nodes.joint_states import ArmJoints, check_positions
 from invdyn_ros.nodes.messages import (
     SHARED_DEPTH,
     cloud_to_landmarks,
     latest_qos,
     target_to_message,
+    to_nanoseconds,
     to_seconds,
 )
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
@@ -22,6 +26,7 @@ from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.target_queue import TOLERANCE
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.hand_grip import HandGripConfig
 from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.retargeting import Retargeter
 
@@ -34,11 +39,15 @@ class RetargetNodeConfig:
         arm: name of the arm, or FILE.yaml of an arm of a user.
         lockstep: whether time is simulated; if so, the age of landmarks is not checked.
         obstacles: YAML file of the obstacles around the arm; empty: those of the arm's entry.
+        gripper: hand: a pinch or a fist of the person closes the gripper; none: nothing does.
+        target_rate: rate of the images in lockstep [Hz].
     """
 
     arm: str = "ur5"
     lockstep: bool = False
     obstacles: str = ""
+    gripper: Literal["hand", "none"] = "none"
+    target_rate: NonNegativeFloat = 0.0
 
 
 class RetargetNode(DiagnosticNode):
@@ -65,6 +74,7 @@ class RetargetNode(DiagnosticNode):
         self.measured_time = -np.inf  # [s]
         self.pending: PointCloud2 | None = None  # landmarks whose joint state has not arrived
         self.last_target: JointTrajectory | None = None
+        self.hand_gripper = self.create_hand_gripper()
         self.create_subscription(
             PointCloud2,
             LANDMARKS,
@@ -80,6 +90,21 @@ class RetargetNode(DiagnosticNode):
         """Change the largest age of landmarks."""
         self.retargeter.config = config
 
+    def create_hand_gripper(self) -> HandGripper | None:
+        """Create what opens and closes the gripper, if the person's hand does.
+
+        Raises:
+            ValueError: the arm has no gripper.
+        """
+        grip, config = load_parameters(self, HandGripConfig), self.config
+        if config.gripper == "none":
+            return None
+        if self.robot.gripper is None:
+            raise ValueError(f"gripper is 'hand', but {self.robot.name} has no gripper")
+        rate = config.target_rate if config.lockstep else None
+        side = self.retargeter.config.side
+        return HandGripper(self, self.robot.gripper, grip, side, rate)
+
     def create_target_publisher(self) -> Publisher:
         """Create the publisher of the targets."""
         return self.create_publisher(JointTrajectory, JOINT_TARGET, 10)
@@ -94,6 +119,8 @@ class RetargetNode(DiagnosticNode):
             self.retargeter.reset(q)
             self.target_publisher = self.target_publisher or self.create_target_publisher()
         self.measured, self.measured_time = q, 1e-9 * values.stamp
+        if self.hand_gripper is not None:
+            self.hand_gripper.on_joint_state(values.stamp)
         if self.pending is not None:
             self.on_landmarks(self.pending)
 
@@ -123,6 +150,8 @@ class RetargetNode(DiagnosticNode):
         target = Target(time, state, result.horizon)
         self.last_target = target_to_message(target, self.names, stamp)
         self.target_publisher.publish(self.last_target)
+        if self.hand_gripper is not None:
+            self.hand_gripper.on_landmarks(to_nanoseconds(stamp), result.hold_reason is None)
 
 
 def main() -> None:

@@ -157,6 +157,10 @@ class RunReport:
             self.episodes = [join_recordings(parts)]
             self.values |= teleop_report(self.episodes[0], robot, unit, self._retarget_config())
             self.values["restarts"] = len(parts) - 1
+            if config.scene:
+                from invdyn_ros.evaluation.teleop_grasps import grasp_figures
+
+                self.values["grasps"] = grasp_figures(self.episodes[0], load_scene(config.arm))
             return
         if config.graph == "gravity_compensation":
             from invdyn_ros.evaluation.floating_report import floating_report
@@ -222,7 +226,7 @@ class RunReport:
         """Return the settings with which the person was followed."""
         from invdyn_ros.teleop.retarget_config import RetargetConfig
 
-        return RetargetConfig(side=self.config.side)
+        return RetargetConfig(side=self.config.side, tool=self.config.tool)
 
     def _events(self) -> list[list[Event]]:
         """Return the events of each episode."""
@@ -254,7 +258,8 @@ class RunReport:
 
         file = self.file.with_name("teleop.mp4")
         config, (events,) = self._retarget_config(), self._events()
-        plots.teleop_video(self.episodes[0], self.robot, file, config, events)
+        scene = self._scene() if self.config.scene else None
+        plots.teleop_video(self.episodes[0], self.robot, file, config, events, scene)
         self.media.append(file)
 
     def _teleop_summary(self) -> None:

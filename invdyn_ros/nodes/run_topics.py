@@ -20,9 +20,11 @@ from invdyn_ros.graph.topics import (
     JOINT_STATES,
     JOINT_TARGET,
     LANDMARKS,
+    LEFT_HAND,
     OBJECTS,
     POSE_OVERLAY,
     PUSH,
+    RIGHT_HAND,
     ROBOT_DESCRIPTION,
     TF,
     TF_STATIC,
@@ -58,11 +60,14 @@ RUN_TOPICS: dict[str, dict[str, Any]] = {
     },
 }
 """Message type of each topic, by graph; grasp_sim has one topic per block."""
+BLOCK_TOPICS: dict[str, Any] = {OBJECTS: PoseArray, GRIPPER_COMMAND: Float64MultiArray}
+"""Message type of each topic that teleop has, too, with simulated blocks."""
 BAG_TOPICS: dict[str, Any] = {
     **dict.fromkeys(COMMANDS.values(), Float64MultiArray),
     CLOCK: Clock,
     CAMERA_INFO: CameraInfo,
     ROBOT_DESCRIPTION: String,
+    **dict.fromkeys((LEFT_HAND, RIGHT_HAND), PointCloud2),
     **({} if TFMessage is None else {TF: TFMessage, TF_STATIC: TFMessage}),
 }
 """Message type of each topic that recordings have, too, if somebody publishes on it."""
@@ -77,8 +82,12 @@ def run_topics(graph: str, scene: Scene | None = None) -> dict[str, Any]:
 
     Args:
         graph: name of the graph.
-        scene: blocks of grasp_sim; None without blocks.
+        scene: blocks of grasp_sim, or of teleop, where nothing detects them; None without blocks.
     """
-    blocks = range(max(scene.num_blocks, 1)) if scene is not None else ()
+    if scene is None:
+        return RUN_TOPICS[graph]
+    if graph == "teleop":
+        return RUN_TOPICS[graph] | BLOCK_TOPICS
+    blocks = range(max(scene.num_blocks, 1))
     poses = {block_topic(block): PoseWithCovarianceStamped for block in blocks}
     return RUN_TOPICS[graph] | poses

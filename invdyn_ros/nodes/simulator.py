@@ -66,6 +66,8 @@ class SimulatorNodeConfig(Validated):
         scene: whether there is a table with marked blocks in front of the arm.
         blocks: file of the blocks; empty: the block of the arm's entry.
         task: what ends an episode: one block at its goal, all sorted, or all stacked.
+        repeats_task: whether the arm stays where it is and time goes on when an episode ends, and
+            only the blocks are laid elsewhere.
         max_episode_seconds: maximum duration of an episode [s], after which the next one starts;
             only with a scene.
         lockstep: wait for the command of each tick.
@@ -86,6 +88,7 @@ class SimulatorNodeConfig(Validated):
     scene: bool = False
     blocks: str = ""
     task: Task = "grasp"
+    repeats_task: bool = False
     max_episode_seconds: PositiveFloat = field(
         default=MAX_EPISODE_SECONDS, metadata=RECONFIGURABLE
     )
@@ -193,7 +196,10 @@ class SimulatorNode(DiagnosticNode):
         self.simulation.step(command, opening)
         self.hold(self.physics.problem)
         if self.simulation.is_over():
-            self.next_episode()
+            if self.config.repeats_task:
+                self.simulation.repeat_task()
+            else:
+                self.next_episode()
 
     def wait_for_tick(self, spin: Spin) -> None:
         """Process commands until the next tick is due; a lag above MAX_LAG is not caught up.

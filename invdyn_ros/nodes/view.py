@@ -69,6 +69,7 @@ class ViewNodeConfig(Validated):
         arm: name of the arm, or FILE.yaml of an arm of a user.
         target: whether the arm is simulated or real.
         side: arm of the person that is followed, for the graph teleop.
+        scene: whether teleop has a table with simulated blocks.
         obstacles: YAML file of the obstacles around the arm; empty: those of the arm's entry.
         checkpoint: folder of the model, whose network /network shows if it is one of plain layers.
         blocks: file of the blocks; empty: the block of the arm's entry.
@@ -79,6 +80,7 @@ class ViewNodeConfig(Validated):
     arm: str = "ur5"
     target: Literal["sim", "real"] = "sim"
     side: Literal["left", "right"] = "left"
+    scene: bool = False
     obstacles: str = ""
     checkpoint: str = ""
     blocks: str = ""
@@ -95,7 +97,7 @@ class ViewNode(DiagnosticNode):
         super().__init__("view")
         self.config = config = load_parameters(self, ViewNodeConfig)
         self.robot = load_robot(config.arm)
-        grasping = config.graph == "grasp_sim"
+        grasping = config.graph == "grasp_sim" or config.scene
         scene = load_scene(config.arm, config.blocks) if grasping else None
         file = config.obstacles
         obstacles = load_obstacles(file) if file else load_arm_obstacles(config.arm)
@@ -181,8 +183,9 @@ class ViewNode(DiagnosticNode):
             topics += [
                 (MARKERS, MarkerArray, c.on_markers, False),
                 (CAMERA_INFO, CameraInfo, c.on_camera_info, False),
-                (OBJECTS, PoseArray, partial(c.store, OBJECTS), True),
             ]
+        if self.config.graph == "grasp_sim" or self.config.scene:
+            topics.append((OBJECTS, PoseArray, partial(c.store, OBJECTS), True))
         special, usual = {JOINT_STATES: joint_states_qos(False)}, latest_qos(False)
         self.page_subscriptions = [
             self.create_subscription(kind, topic, callback, special.get(topic, usual), raw=raw)

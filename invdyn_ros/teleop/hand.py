@@ -25,6 +25,7 @@ HALF_SIZE = 0.16
 CENTRE = 1.2
 """Centre of the square on the line from the wrist to the knuckles, as a fraction of it."""
 REGION_PIXELS = 224  # side of the square that the network gets; it needs no more
+COLOR = (120, 255, 120)  # RGB
 MAX_WRIST_DISTANCE = 0.6
 """Largest distance of the hand's wrist from that of the pose, as a fraction of `HALF_SIZE`; a
 farther one belongs to another hand."""
@@ -133,6 +134,13 @@ class HandEstimator(AbstractContextManager["HandEstimator"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def draw_hand(image: np.ndarray, hand: HandLandmarks | None) -> None:
+    """Draw the landmarks of a hand on an image (height, width, 3) uint8 RGB, in place."""
+    radius = max(1, round(max(image.shape[:2]) / 320))
+    for x, y in np.empty((0, 2)) if hand is None else np.clip(hand.image, -10_000, 10_000):
+        cv2.circle(image, (round(x), round(y)), radius, COLOR, -1, cv2.LINE_AA)
 
 
 def _is_inside(image: np.ndarray, pixel: np.ndarray) -> bool:

@@ -113,7 +113,8 @@ class Retargeter:
         self._reach = length  # [m]
         is_down = self.config.tool == "down"
         height = self.config.min_tool_height if is_down else self.config.min_height
-        self.workspace = Workspace(shoulder, 0.2 * length, height)
+        radius = (0.3 if is_down else 0.2) * length  # a tool that points down needs more room
+        self.workspace = Workspace(shoulder, radius, height)
         auto = "wall" if self.human_like_arm else "table"
         self._R_base_person = MOUNT_ROTATIONS[
             auto if self.config.mount == "auto" else self.config.mount

@@ -32,6 +32,7 @@ from invdyn_ros.evaluation.plots.video_writer import (
 )
 from invdyn_ros.evaluation.run_events import Event, active_events
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.teleop.pose import LEFT_COLOR, RIGHT_COLOR
 from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.retargeting import Retargeter
@@ -64,6 +65,7 @@ def teleop_video(
     file: Path,
     config: RetargetConfig = DEFAULT_CONFIG,
     events: Sequence[Event] = (),
+    scene: Scene | None = None,
 ) -> None:
     """Write a video of up to a minute of the person and the arm that follows.
 
@@ -73,6 +75,7 @@ def teleop_video(
         file: MP4 to write.
         config: settings with which the person was followed.
         events: faults, contacts, violations, holds and lost images, shown in red.
+        scene: table and block; None: an empty table.
     """
     playback = Playback(recording, robot)
     start, end = teleop_span(playback)
@@ -89,7 +92,7 @@ def teleop_video(
     with (
         VideoWriter(file) as video,
         overview_camera(
-            [playback], EMPTY_SCENE, robot, *ARM_BOX[2:], others=targets.hand
+            [playback], scene or EMPTY_SCENE, robot, *ARM_BOX[2:], others=targets.hand
         ) as camera,
     ):
         for time in tqdm(times, "video", unit=" frames", mininterval=1):

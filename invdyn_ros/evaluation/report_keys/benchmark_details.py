@@ -41,6 +41,12 @@ DETAILS: Mapping[str, Keys] = {
         "reasons": ReportKey("what the policy reported at the end of failed episodes, by row"),
         "reasons.*.*": ReportKey("episodes that ended with this reason", optional=True),
     },
+    "teleop_grasp": {
+        "failures": ReportKey("blocks that were not placed"),
+        "failures[].episode": ReportKey("number of the episode", optional=True),
+        "failures[].phase": ReportKey("what the person did at the end", optional=True),
+        "failures[].fault": ReportKey("fault of the controller; none if none", optional=True),
+    },
     "joint_state_dropout": {
         "details": ReportKey("95% interval of each tracking error", "mrad"),
         "details.*.*": ReportKey("lower and upper end at that drop rate", "mrad"),

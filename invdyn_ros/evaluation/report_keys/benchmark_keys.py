@@ -127,6 +127,17 @@ COLUMNS: Mapping[str, Keys] = {
         "median_success_time_s": ReportKey("median time to success", "s", optional=True),
         "wall_time_s": ReportKey("mean duration of an episode on this machine", "s"),
     },
+    "teleop_grasp": {
+        "n": ReportKey("blocks"),
+        "placed": ReportKey("blocks that were released at their goal and still lay there", "%"),
+        "ci_low": ReportKey(LOW, "%"),
+        "ci_high": ReportKey(HIGH, "%"),
+        "lifted": ReportKey("blocks that were lifted by 40 mm", "%"),
+        "violations": ReportKey("control ticks with a joint beyond a limit"),
+        "contacts": ReportKey("control ticks in which the arm touched the table or itself"),
+        "faults": ReportKey("episodes in which the controller stopped the arm for good"),
+        "median_seconds": ReportKey("median duration of placed blocks", "s", optional=True),
+    },
     "hand_eye": {
         **_errors("mm", "error of the position of the camera", "mm"),
         **_errors("deg", "error of its rotation", "deg"),

@@ -112,6 +112,16 @@ TELEOP_KEYS = {
     **{f"lag_ms.{axis}": ReportKey(text, "ms") for axis, text in AXES.items()},
     "lag_correlation": ReportKey("correlation at that delay; 1 is the same motion"),
     **{f"lag_correlation.{axis}": ReportKey(text) for axis, text in AXES.items()},
+    "grasps": ReportKey("blocks on the simulated table, with scene:=blocks", optional=True),
+    "grasps.episodes": ReportKey("blocks that were placed or given up", optional=True),
+    "grasps.lifted": ReportKey("blocks that were lifted by 40 mm", optional=True),
+    "grasps.placed": ReportKey("blocks that were released at their goal", optional=True),
+    "grasps.unfinished_lifted": ReportKey(
+        "whether the block that the end of the run cut off had been lifted", optional=True
+    ),
+    **quantile_keys(
+        "grasps.seconds_to_place", ReportKey("time from laying a block to its goal", "s", True)
+    ),
     "after_lag": ReportKey("errors with the arm read one lag after each image; none without lag"),
     **below("after_lag", PERSON_ERRORS, optional=True),
     "tracking_rms_rad": TRACKING,

@@ -124,6 +124,21 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
             self._success_detector = SuccessDetector.from_scene(scene, physics.block_pose()[0])
             self._task_success = TaskSuccess(scene, self.placements)
         self._placement_time: float | None = None
+        self._start_time = 0.0  # [s] of the episode
+
+    def repeat_task(self) -> None:
+        """Start the next episode where the arm is, with the block at another place; time goes on.
+
+        Raises:
+            ValueError: the simulation has no scene.
+        """
+        self.episode += 1
+        self.physics.place_blocks()
+        self._success_detector = SuccessDetector.from_scene(
+            self.scene, self.physics.block_pose()[0]
+        )
+        self._task_success = TaskSuccess(self.scene, self.placements)
+        self._placement_time, self._start_time = None, self.physics.time
 
     @property
     def scene(self) -> Scene:
@@ -191,7 +206,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
             self._placement_time = None
         elif self._placement_time is None:
             self._placement_time = physics.time
-        return self.is_completed or physics.time >= self.max_episode_seconds
+        return self.is_completed or physics.time >= self._start_time + self.max_episode_seconds
 
     @property
     def is_completed(self) -> bool:

@@ -15,6 +15,21 @@ LIFT_HEIGHT = 0.04  # [m] above the initial position
 GOAL_TOLERANCE = 0.025  # [m] between the centre of the block and the goal
 STATIC_JOINT_SPEED = 0.2  # [rad/s] ManiSkill's definition of a static arm
 OPEN_WIDTH_RATIO = 1.2  # gripper opening over block size: wider fingers hold no block
+MIN_RELOCATION = 0.05  # [m] along the table between two images, too far for an arm that carries it
+ON_TABLE_TOLERANCE = 0.002  # [m] of the height of a block at rest
+
+
+def is_relocated(last: Array, position: Array, scene: Scene) -> bool:
+    """Return whether the block was laid elsewhere between two images, for the next episode.
+
+    Args:
+        last: (3,) true centre of the block in the last image [m].
+        position: (3,) in the next one.
+        scene: size of the block.
+    """
+    moved = float(np.linalg.norm(position[:2] - last[:2]))
+    is_on_table = abs(float(position[2]) - scene.block_size / 2) < ON_TABLE_TOLERANCE
+    return is_on_table and moved > MIN_RELOCATION
 
 
 @dataclass
