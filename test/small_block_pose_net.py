@@ -19,8 +19,8 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
     DatasetRenderer,
     DatasetRenderingConfig,
     RenderedImages,
-    StateSamples,
 )
+from invdyn_ros.grasp.pose_training.sampled_states import StateSamples
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.scene import block_pose

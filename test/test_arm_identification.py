@@ -18,6 +18,8 @@ from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation import arm_identification
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.sources.excitation import design as excitation_design
+from invdyn_ros.sources.excitation import excitation_problem
+from invdyn_ros.workers import LocalProcesses
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def identified(tmp_path_factory):
     words = ["arm", "--arm", "ur5", "--duration", "4", "--payload", "0.5", "--out", str(out)]
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        patch.setattr(excitation_design, "ITERATIONS", 20)
+        patch.setattr(excitation_problem, "ITERATIONS", 20)
         patch.setattr(arm_identification, "VALIDATION_SECONDS", 1.0)
         assert run_verb("identify", words) == 0
     return out, printed.getvalue()
@@ -57,7 +59,7 @@ def test_excitation_is_smooth_informative_and_clear_of_the_table(identified):
 @pytest.mark.parametrize("home", [None, 2.0], ids=["home of the arm", "home at a bound"])
 def test_excitation_moves_every_joint_wherever_home_is(monkeypatch, home):
     """The elbow of the ur10 is at home farther from the middle than excitations otherwise go."""
-    monkeypatch.setattr(excitation_design, "ITERATIONS", 2)
+    monkeypatch.setattr(excitation_problem, "ITERATIONS", 2)
     arm = robot("ur10")
     if home is not None:
         arm = replace(arm, upper=np.where(arm.home > home, arm.home + 0.07, arm.upper))
@@ -65,6 +67,20 @@ def test_excitation_moves_every_joint_wherever_home_is(monkeypatch, home):
     motion = excitation_design.design_excitation(arm, design, load_arm_obstacles("ur10")).motion
     moved = np.ptp(motion.q, 0)
     assert (moved > 0.02)[arm.home < arm.upper - 0.1].all(), moved
+
+
+@pytest.mark.slow
+def test_excitation_does_not_depend_on_the_number_of_workers(monkeypatch):
+    monkeypatch.setattr(excitation_problem, "ITERATIONS", 2)
+    arm, design = robot("ur5"), excitation_design.ExcitationDesign(duration=4.0)
+    one, two = (
+        excitation_design.design_excitation(
+            arm, design, load_arm_obstacles("ur5"), executor=LocalProcesses(workers)
+        )
+        for workers in (1, 2)
+    )
+    np.testing.assert_array_equal(one.motion.q, two.motion.q)
+    assert one.narrower == two.narrower
 
 
 def test_singular_home_is_refused_with_a_remedy():

@@ -17,9 +17,11 @@ from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net, save_block_pose_net
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
-from invdyn_ros.grasp.pose_training.rendered_dataset import collect_states
+from invdyn_ros.grasp.pose_training import sampled_states
+from invdyn_ros.grasp.pose_training.sampled_states import EpisodeJob, collect_states
 from invdyn_ros.models.checkpoint_files import METADATA_FILE
 from invdyn_ros.robots.robot import package_file
+from invdyn_ros.workers import LocalProcesses
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -61,13 +63,14 @@ SMALL_RUN = {
 
 def cli_arguments(**changes) -> list[str]:
     values = SMALL_RUN | changes
-    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    return ["--workers", "1", *words]
 
 
 @pytest.mark.slow
 def test_the_verb_trains_in_rounds_and_resumes(tmp_path, capsys, monkeypatch) -> None:
     short = partial(GraspEnv, max_episode_seconds=1.5)  # an untrained network never succeeds
-    monkeypatch.setattr("invdyn_ros.grasp.pose_training.train.GraspEnv", short)
+    monkeypatch.setattr("invdyn_ros.grasp.pose_training.sampled_states.GraspEnv", short)
     out = tmp_path / "run"
     assert run_verb("train_block_pose", ["--out", str(out), *cli_arguments()]) == 0
     report = json.loads((out / "block_pose.json").read_text())
@@ -143,11 +146,14 @@ def test_the_graph_detects_blocks_by_a_network_if_given_and_by_markers_otherwise
         resolve("grasp_sim", {"arm": "dofbot", "policy": "vision"})
 
 
-def test_the_scripted_policy_succeeds_on_detections_of_the_shipped_network() -> None:
+def test_the_scripted_policy_succeeds_on_detections_of_the_shipped_network(monkeypatch) -> None:
     folder = package_file("config/block_pose/ur5")
     assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
-    with closing(GraspEnv(block_pose_model=str(folder))) as env:
-        counts: list[tuple[int, int]] = []
-        states = collect_states(env, 3, 77, lambda *count: counts.append(count))
+    monkeypatch.setattr(sampled_states, "EPISODES_PER_JOB", 2)
+    counts: list[tuple[int, int]] = []
+    job = EpisodeJob("ur5", "default", str(folder), 77, range(3))
+    states = collect_states(job, lambda *count: counts.append(count))
+    again = collect_states(job, lambda *count: None, LocalProcesses(2))
+    assert all((a == b).all() for a, b in zip(states, again, strict=True))
     assert counts[-1] == (3, 3)
     assert len(states.q) == len(states.T_base_block) > 100

@@ -38,6 +38,7 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
     load_block_pose_net,
     save_block_pose_net,
 )
+from invdyn_ros.grasp.pose_training import rendered_dataset
 from invdyn_ros.grasp.pose_training.loss import BlockPoseFitConfig, fit, predict_all
 from invdyn_ros.grasp.pose_training.metrics import fit_std_scale, pose_metrics, select, yaw_error
 from invdyn_ros.grasp.pose_training.rendered_dataset import (
@@ -47,6 +48,7 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
     load_rendered_images,
 )
 from invdyn_ros.models.checkpoint_files import METADATA_FILE
+from invdyn_ros.workers import LocalProcesses
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -108,6 +110,20 @@ def test_rendering_is_reproducible_and_incomplete_datasets_are_ignored(tmp_path,
     assert load_rendered_images(tmp_path / "again") is not None
     (tmp_path / "again" / LABELS_FILE).unlink()
     assert load_rendered_images(tmp_path / "again") is None
+
+
+@pytest.mark.slow
+def test_images_do_not_depend_on_the_number_of_workers(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(rendered_dataset, "IMAGES_PER_JOB", 16)
+    config = DatasetRenderingConfig(home_fraction=0.5)
+    one, two = (
+        DatasetRenderer(UR5, SCENE, home_states(), 64, config).render(
+            tmp_path / str(workers), 40, 3, NOISE_LEVELS, executor=LocalProcesses(workers)
+        )
+        for workers in (1, 2)
+    )
+    np.testing.assert_array_equal(one.images, two.images)
+    np.testing.assert_array_equal(one.labels, two.labels)
 
 
 @pytest.mark.slow

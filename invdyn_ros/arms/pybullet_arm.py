@@ -12,7 +12,7 @@ import numpy as np
 
 from invdyn_ros.arms.pybullet_client import BulletClient, pybullet
 from invdyn_ros.native_output import STDOUT, suppress_native_output
-from invdyn_ros.robots.mesh_files import find_mesh
+from invdyn_ros.robots.mesh_files import COLLADA, bullet_mesh, find_mesh
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.urdf import parse_urdf
@@ -120,18 +120,21 @@ def _load_urdf(client: BulletClient, robot: Robot) -> int:
 def bullet_urdf(robot: Robot) -> Iterator[Path]:
     """Yield a file that PyBullet can read: the URDF of an arm, or a temporary copy.
 
-    The copy has what the arm carries, is no xacro file and in UTF-8.
+    The copy has tool and payload of the arm, is no xacro file and in UTF-8.
     """
-    if robot.carried is None and is_plain(robot.urdf):
+    root = parse_urdf(read_urdf_text(robot.urdf), str(robot.urdf))
+    meshes = [
+        (mesh, find_mesh(mesh.get("filename", ""), robot.urdf)) for mesh in root.iter("mesh")
+    ]
+    is_converted = any(file and file.suffix.lower() == COLLADA for _, file in meshes)
+    if not (robot.has_additions or is_converted) and is_plain(robot.urdf):
         yield robot.urdf
         return
-    root = parse_urdf(read_urdf_text(robot.urdf), str(robot.urdf))
-    if robot.carried is not None:
-        robot.carried.add_to(root)
-    for mesh in root.iter("mesh"):
-        if (mesh_file := find_mesh(mesh.get("filename", ""), robot.urdf)) is not None:
-            mesh.set("filename", str(mesh_file))
+    robot.add_to(root)
     with TemporaryDirectory() as folder:
+        for mesh, mesh_file in meshes:
+            if mesh_file is not None:
+                mesh.set("filename", str(bullet_mesh(mesh_file, Path(folder))))
         file = Path(folder) / f"{urdf_name(robot.urdf)}.urdf"
         file.write_bytes(ET.tostring(root, "utf-8"))
         yield file

@@ -20,10 +20,11 @@ from invdyn_ros.sources.excitation.design import (
     design_excitation,
 )
 from invdyn_ros.sources.source import DEFAULT_ARM, arm_name
+from invdyn_ros.workers import JobExecutor, WorkerOptions
 
 
 @dataclass(frozen=True)
-class ExciteOptions(OutputOptions):
+class ExciteOptions(OutputOptions, WorkerOptions):
     """Design an excitation: informative, smooth, and clear of obstacles and of the arm itself."""
 
     out: Path
@@ -52,7 +53,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(ExciteOptions, argv, "excite", config=(tyro.conf.OmitArgPrefixes,))
     robot = load_robot(arm_name(options.arm, options.urdf, DEFAULT_ARM), options.urdf)
     around = obstacles_option(options.obstacles, robot)
-    designed = design_with_progress(robot, options.design, around)
+    with options.executor() as executor:
+        designed = design_with_progress(robot, options.design, around, executor)
     designed.motion.save(options.out)
     print(f"{options.out}: {describe(designed)}")
     if options.film is not None:
@@ -68,7 +70,10 @@ def obstacles_option(file: Path | None, robot: Robot) -> Obstacles:
 
 
 def design_with_progress(
-    robot: Robot, design: ExcitationDesign, obstacles: Obstacles
+    robot: Robot,
+    design: ExcitationDesign,
+    obstacles: Obstacles,
+    executor: JobExecutor | None = None,
 ) -> DesignedExcitation:
     """Return an excitation; show a progress bar meanwhile.
 
@@ -76,10 +81,13 @@ def design_with_progress(
         robot: the arm.
         design: what it is designed for.
         obstacles: table and boxes.
+        executor: runs the jobs; None: this process.
     """
     with tqdm(total=100, desc="design", unit="%", file=sys.stderr) as bar:
         return design_excitation(
-            robot, design, obstacles, lambda fraction: bar.update(round(100 * fraction) - bar.n)
+            *(robot, design, obstacles),
+            lambda fraction: bar.update(round(100 * fraction) - bar.n),
+            executor,
         )
 
 

@@ -20,10 +20,11 @@ from invdyn_ros.grasp.pose_training.train import (
     train_block_pose,
 )
 from invdyn_ros.robots.robot import package_file
+from invdyn_ros.workers import WorkerOptions
 
 
 @dataclass(frozen=True)
-class TrainBlockPoseOptions(OutputOptions):
+class TrainBlockPoseOptions(OutputOptions, WorkerOptions):
     """Train a block pose network; `--field value` overrides a field of the config file."""
 
     out: Path
@@ -45,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.overwrite and not options.resume and (options.out / CONFIG_FILE).is_file():
         shutil.rmtree(options.out)  # else its rounds would be gone on with
     torch.set_num_threads(1)
-    with closing(ProgressBars()) as bars:
-        report = train_block_pose(config, options.out, bars.update)
+    with options.executor() as executor, closing(ProgressBars()) as bars:
+        report = train_block_pose(config, options.out, bars.update, executor)
     test = report["test"]["noise_default"]
     print(f"{options.out}: block pose network for {config.arm}; test at noise default: {test}")
     for name, result in report.get("rollouts", {}).items():

@@ -123,7 +123,9 @@ def _mesh_problems(urdf: Path) -> Iterator[Problem]:
                 remedy = "install and source its package, or copy it beside the URDF"
                 yield Problem(f"{where} does not exist; {remedy}", line, needed)
             elif file.suffix.lower() not in MESH_FORMATS and needed:
-                yield Problem(f"{where} cannot be read; convert it to STL or OBJ", line, False)
+                yield Problem(
+                    f"{where} cannot be read; convert it to STL, OBJ or DAE", line, False
+                )
 
 
 def _arm_problems(robot: Robot) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ NUM_SAMPLES = 500  # random configurations
 TIME_TO_TOP_SPEED = 0.25  # [s] of the fastest acceleration
 EFFORT_FRACTION = 0.9  # of the limit, for gravity and acceleration together
 LARGE_PART = 0.1  # of the torque of a joint, of an acceleration that takes part
+MIN_PART = 1e-9  # of the torque of a joint, below which an acceleration takes no part
 MIN_EFFORT_FRACTION = 0.1  # of the limit, that is left beside gravity in any case
 NUM_SEEDS = 6  # initial configurations of the inverse kinematics
 # distance and height of the tool at home, per reach [-], in the order in which they are tried
@@ -52,7 +53,9 @@ def feasible_acceleration(robot: Robot) -> Array:
     while grows.any():
         rest = available - (inertia * acceleration * ~grows).sum(axis=1)
         growing = (torque * grows).sum(axis=1)
-        scales = np.maximum(rest, 0.0) / np.maximum(growing, 1e-12)
+        takes_part = growing > MIN_PART * torque.sum(axis=1)  # else the rest is rounding
+        scales = np.full(len(rest), np.inf)
+        np.divide(np.maximum(rest, 0.0), growing, out=scales, where=takes_part)
         tight = int(np.argmin(scales))
         acceleration = np.where(grows, min(float(scales[tight]), 1.0) * goal, acceleration)
         if scales[tight] >= 1:

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 from pydantic import PositiveFloat
 
 from invdyn_ros.config import Validated, from_mapping, load_yaml
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot_spec import Gripper, RobotSpec
+from invdyn_ros.robots.tool import Tool
 from invdyn_ros.robots.urdf import UrdfTree, load_urdf
-from invdyn_ros.robots.urdf_checks import MOVABLE_TYPES
-from invdyn_ros.typing import Array
+from invdyn_ros.robots.urdf_arm import LIMITS, chain_joints, last_link, spec_from_urdf
 
 ARM_FILE_SUFFIX = ".yaml"
-LIMITS = ("lower", "upper", "velocity", "effort")
-OPPOSITE = 0.99  # cosine of the angle between two fingers and the opposite direction
+NOT_IN_SPEC = ("arm", "urdf", "base_link")
 TOLERANCE = 1e-3  # by which limits may differ, as a fraction [-]
 
 
@@ -35,9 +32,13 @@ class ArmFile(Validated):
             driver; it keeps the name and the models of that arm. Empty: another arm.
         urdf: URDF file, relative to this file; may be left out beside `arm`.
         joint_names: (n,) joints of the arm in the URDF, without the fingers; default: from the
-            base up to where the URDF branches.
+            base up to where the URDF branches, or from `base_link` to `tip_link`.
+        base_link: link that the arm stands on, where the URDF has several arms; the joints before
+            it are fixed at zero, and poses are in the frame of the URDF's root as ever.
         tip_link: link of the tool centre point, whose z axis is the approach direction; default:
             the last one behind these joints.
+        tool: `xyz` [m] and `rpy` [rad] of the tool centre point in the frame of the tip link;
+            default: that frame itself.
         home: (n,) position in which the arm starts in simulation [rad]; default: one with the tool
             in front of the arm, pointing down.
         rate: rate of the joint states [Hz]; default: 125.
@@ -59,7 +60,9 @@ class ArmFile(Validated):
     arm: str = ""
     urdf: str = ""
     joint_names: tuple[str, ...] | None = None
+    base_link: str | None = None
     tip_link: str | None = None
+    tool: Tool | None = None
     home: tuple[float, ...] | None = None
     rate: PositiveFloat | None = None
     acceleration: tuple[float, ...] | None = None
@@ -89,16 +92,17 @@ def read_arm_file(file: Path, known: Mapping[str, RobotSpec]) -> tuple[str, Robo
     arm = from_mapping(ArmFile, load_yaml(file), str(file))
     name = arm.arm or file.stem
     _check_name(name, arm, file, known)
-    values = {k: v for k, v in vars(arm).items() if v is not None and k not in ("arm", "urdf")}
+    values = {k: v for k, v in vars(arm).items() if v is not None and k not in NOT_IN_SPEC}
     if arm.driver is not None:
         values["driver"] = str(file.parent / arm.driver)
     if not arm.urdf:
         return name, replace(known[name], **values)
     tree = load_urdf(file.parent / arm.urdf)
+    joints = arm.joint_names or chain_joints(tree, arm.base_link, arm.tip_link)
     if name in known:
-        spec = with_urdf(known[name], tree, arm.joint_names)
+        spec = with_urdf(known[name], tree, joints)
     else:
-        spec = spec_from_urdf(tree, arm.joint_names, values)
+        spec = spec_from_urdf(tree, joints, values)
         spec = replace(spec, driver="forward_controller")
     return name, replace(spec, **values)
 
@@ -146,134 +150,5 @@ def with_urdf(
         gripper = None
     tip = spec.tip_link
     if tip not in tree.links and set(joints) <= tree.joints.keys():
-        tip = _last_link(tree, joints)
+        tip = last_link(tree, joints)
     return replace(spec, urdf=tree.source, joint_names=joints, tip_link=tip, gripper=gripper)
-
-
-def spec_from_urdf(
-    tree: UrdfTree,
-    joint_names: tuple[str, ...] | None = None,
-    limits: Mapping[str, Any] = MappingProxyType({}),
-) -> RobotSpec:
-    """Describe an arm by its URDF alone.
-
-    Args:
-        tree: the URDF.
-        joint_names: joints of the arm; None: from the base up to where the URDF branches, such as
-            the fingers do.
-        limits: name of a limit -> values (n,) instead of those of the URDF.
-
-    Raises:
-        ValueError: there is no such joint, or a limit is missing.
-    """
-    joints = _unbranched_joints(tree) if joint_names is None else joint_names
-    check_joints(tree, joints)
-    for key in LIMITS:
-        joint_limit(tree, joints, key, limits.get(key))  # raises where there is none
-    return RobotSpec(
-        urdf=tree.source,
-        joint_names=joints,
-        tip_link=_last_link(tree, joints),
-        home=None,
-        rate=125.0,
-        acceleration=None,
-        gripper=find_gripper(tree, joints),
-    )
-
-
-def find_gripper(tree: UrdfTree, joints: tuple[str, ...]) -> Gripper | None:
-    """Return the gripper of an arm: two fingers behind its last joint that slide to each other.
-
-    Args:
-        tree: the URDF.
-        joints: joints of the arm.
-    """
-    fingers = []
-    for joint in tree.joints.values():
-        ancestor, T = tree.moving_ancestor(joint.parent, joints)
-        if joint.type == "prismatic" and ancestor == joints[-1] and joint.name not in joints:
-            fingers.append((joint, (T @ joint.T)[:3, :3] @ joint.axis))
-    if len(fingers) != 2 or fingers[0][1] @ fingers[1][1] > -OPPOSITE:
-        return None
-    ends = [(j.limit.get("lower", 0.0), j.limit.get("upper", 0.0)) for j, _ in fingers]
-    if any(lower != 0 or not upper > 0 for lower, upper in ends):
-        return None  # which end is closed is not known
-    return Gripper(
-        tuple(joint.name for joint, _ in fingers),
-        sum(upper for _, upper in ends),
-        open=tuple(upper for _, upper in ends),
-    )
-
-
-def check_joints(tree: UrdfTree, joints: tuple[str, ...]) -> None:
-    """Check that a URDF has the joints of an arm.
-
-    Raises:
-        ValueError: it lacks one.
-    """
-    movable = [joint.name for joint in tree.joints.values() if joint.type in MOVABLE_TYPES]
-    missing = [name for name in joints if name not in movable]
-    if missing or not joints:
-        raise ValueError(
-            f"{tree.source} lacks the joints {missing}; it has {', '.join(movable) or 'none'}; "
-            "give joint_names in FILE.yaml, and that as the arm"
-        )
-
-
-def joint_limit(
-    tree: UrdfTree, joints: tuple[str, ...], key: str, override: tuple[float, ...] | None = None
-) -> Array:
-    """Return a limit (n,) of the joints of an arm.
-
-    Args:
-        tree: the URDF.
-        joints: (n,) names of the joints.
-        key: lower, upper, velocity or effort.
-        override: (n,) values instead of those of the URDF.
-
-    Raises:
-        ValueError: the URDF has none.
-    """
-    if override is not None:
-        return np.array(override)
-    values = []
-    for joint in (tree.joints[name] for name in joints):
-        # a continuous joint has no limit; one turn each way protects the cables
-        default: dict[str, Any] = {}
-        if joint.type == "continuous":
-            default = {"lower": -2 * np.pi, "upper": 2 * np.pi}
-        limit = default | joint.limit
-        if key not in limit:
-            raise ValueError(
-                f"{tree.source}: joint '{joint.name}' has no {key} limit; "
-                f"add {key} to its <limit>, which has {sorted(joint.limit) or 'nothing'}"
-            )
-        values.append(limit[key])
-    return np.array(values)
-
-
-def _unbranched_joints(tree: UrdfTree) -> tuple[str, ...]:
-    """Return the moving joints from the base up to where the URDF branches."""
-    movable = tuple(j.name for j in tree.joints.values() if j.type in MOVABLE_TYPES)
-    if not movable:
-        raise ValueError(f"{tree.source} has no moving joint")
-    behind: dict[str | None, list[str]] = {}
-    for name in movable:
-        before, _ = tree.moving_ancestor(tree.joints[name].parent, movable)
-        behind.setdefault(before, []).append(name)
-    chain: list[str] = []
-    while len(after := behind.get(chain[-1] if chain else None, [])) == 1:
-        chain += after
-    if not chain:
-        raise ValueError(
-            f"{tree.source} has several chains of joints: {', '.join(movable)}; give joint_names "
-            "in FILE.yaml, and that as the arm"
-        )
-    return tuple(name for name in chain if not tree.joints[name].mimic)
-
-
-def _last_link(tree: UrdfTree, joints: tuple[str, ...]) -> str:
-    """Return the link that is farthest behind the last joint without another joint between."""
-    movable = tuple(j.name for j in tree.joints.values() if j.type in MOVABLE_TYPES)
-    last = [link for link in tree.links if tree.moving_ancestor(link, movable)[0] == joints[-1]]
-    return max(last, key=lambda link: len(tree.joint_path(link)))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import mujoco
 import numpy as np
 
-from invdyn_ros.robots.mesh_files import MESH_FORMATS, find_mesh
+from invdyn_ros.robots.mesh_files import MESH_FORMATS, add_mesh, find_mesh
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.rotation import (
@@ -100,8 +100,7 @@ def build_spec(robot: Robot, shapes: list[Shape], obstacles: Obstacles) -> mujoc
         pos, quat = _position_quaternion(shape.T)
         geometry = {"name": str(i), "pos": pos, "quat": quat, "contype": 0, "conaffinity": 0}
         if shape.file is not None:
-            mesh = spec.add_mesh(name=str(i), file=str(shape.file), scale=shape.size)
-            mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX
+            mesh = add_mesh(spec, str(i), shape.file, tuple(shape.size))
             bodies[shape.joint].add_geom(**geometry, type=MESH, meshname=mesh.name, mass=0.0)
         elif shape.type == mujoco.mjtGeom.mjGEOM_BOX:
             _add_box(spec, bodies[shape.joint], shape.size, geometry)
@@ -274,7 +273,8 @@ def _mesh_file(name: str, link: str, urdf: Path) -> Path:
         )
     if file.suffix.lower() not in MESH_FORMATS:
         raise ValueError(
-            f"{urdf}: the shape of link '{link}' is '{name}'; convert it to binary STL or to OBJ"
+            f"{urdf}: the shape of link '{link}' is '{name}'; convert it to binary STL, to OBJ or "
+            "to Collada"
         )
     return file
 

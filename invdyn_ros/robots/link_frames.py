@@ -30,6 +30,8 @@ def description_text(robot: Robot, prefix: str = "") -> str:
     for joint in root.findall("joint"):
         if (name := joint.get("name")) in robot.joint_names:
             _set_limits(joint, robot, robot.joint_names.index(str(name)))
+    if robot.tool is not None:
+        robot.tool.add_to(root, robot.flange)
     _rename(root, lambda name: prefix + name)
     return ET.tostring(root, encoding="unicode")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,16 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdyn_ros.config import describe_error
-from invdyn_ros.robots.arm_file import (
-    LIMITS,
-    check_joints,
-    joint_limit,
-    spec_from_urdf,
-    with_urdf,
-)
+from invdyn_ros.robots.arm_file import with_urdf
+from invdyn_ros.robots.package_files import package_file, urdf_path
 from invdyn_ros.robots.payload import Payload, carrying_joint
 from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, load_robot_spec, register_arm
+from invdyn_ros.robots.tool import TOOL_LINK, Tool
 from invdyn_ros.robots.urdf import load_urdf, parse_urdf
+from invdyn_ros.robots.urdf_arm import LIMITS, check_joints, joint_limit, spec_from_urdf
 from invdyn_ros.robots.urdf_checks import INERTIA_ENTRIES
 from invdyn_ros.robots.urdf_text import read_urdf_text
 from invdyn_ros.typing import Array
@@ -57,6 +53,8 @@ class Robot:
     action_unit: str  # "N m" or "rad" (position servos)
     gripper: Gripper | None = None
     carried: Payload | None = None  # beside what the URDF has
+    tool: Tool | None = None  # at `flange`; the tip link is then TOOL_LINK
+    flange: str = ""
 
     def __post_init__(self) -> None:
         """Check shapes and limits.
@@ -97,6 +95,18 @@ class Robot:
         carrying_joint(self.rigid_body_urdf(), self.joint_names, payload.link)
         return replace(self, carried=payload)
 
+    @property
+    def has_additions(self) -> bool:
+        """Whether the arm has what its URDF file lacks."""
+        return self.tool is not None or self.carried is not None
+
+    def add_to(self, urdf: ET.Element) -> None:
+        """Add tool and payload to the root of the URDF of the arm."""
+        if self.tool is not None:
+            self.tool.add_to(urdf, self.flange)
+        if self.carried is not None:
+            self.carried.add_to(urdf)
+
     def rigid_body_urdf(self) -> str:
         """Return a URDF of the rigid-body model whose only moving joints are `joint_names`.
 
@@ -124,8 +134,7 @@ class Robot:
             limit = {"lower": self.lower, "upper": self.upper}
             limit |= {"effort": self.effort, "velocity": self.velocity}
             ET.SubElement(joint, "limit", {k: repr(float(v[i])) for k, v in limit.items()})
-        if self.carried is not None:
-            self.carried.add_to(root)
+        self.add_to(root)
         return ET.tostring(root, encoding="unicode")
 
     def model(self) -> mujoco.MjModel:
@@ -218,26 +227,6 @@ class Robot:
         return model, mujoco.MjData(model)
 
 
-def package_file(path: str) -> Path:
-    """Return the path of a data file or folder of this package, in the source or install tree.
-
-    The install tree is the one that this module is in, whatever pip's or colcon's prefix is.
-
-    Raises:
-        FileNotFoundError: it is in neither.
-    """
-    _, source, *above = Path(__file__).resolve().parents
-    prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
-    installed = [folder / "share" / "invdyn_ros" for folder in (*above, *map(Path, prefixes))]
-    candidates = [source.parent, *(folder for folder in installed if folder.is_dir())]
-    for folder in candidates:
-        if (folder / path).exists():
-            return folder / path
-    raise FileNotFoundError(
-        f"no '{path}' in {', '.join(map(str, candidates))}; install invdyn_ros again"
-    )
-
-
 def load_robot(name: str, urdf: Path | None = None) -> Robot:
     """Load an arm of `ROBOTS`, with another URDF or its own, or any arm from a URDF file.
 
@@ -251,7 +240,7 @@ def load_robot(name: str, urdf: Path | None = None) -> Robot:
     """
     name = register_arm(name)
     spec = load_robot_spec(name) if urdf is None or name in ROBOTS else None
-    path = _urdf_path(spec.urdf) if urdf is None and spec is not None else Path(str(urdf))
+    path = urdf_path(spec.urdf) if urdf is None and spec is not None else Path(str(urdf))
     tree = load_urdf(path)
     if spec is None:
         spec = spec_from_urdf(tree)
@@ -262,6 +251,8 @@ def load_robot(name: str, urdf: Path | None = None) -> Robot:
         raise ValueError(
             f"{path} has no link '{spec.tip_link}' for the tool; it has {', '.join(tree.links)}"
         )
+    if spec.tool is not None and TOOL_LINK in tree.links:
+        raise ValueError(f"{path} has a link '{TOOL_LINK}'; name it as tip_link instead of a tool")
     tree.check_inertias(spec.joint_names)
     lower, upper, velocity, effort = (
         joint_limit(tree, spec.joint_names, key, getattr(spec, key)) for key in LIMITS
@@ -271,7 +262,7 @@ def load_robot(name: str, urdf: Path | None = None) -> Robot:
         urdf=path,
         joint_names=spec.joint_names,
         base_link=tree.root,
-        tip_link=spec.tip_link,
+        tip_link=spec.tip_link if spec.tool is None else TOOL_LINK,
         lower=lower,
         upper=upper,
         velocity=velocity,
@@ -281,6 +272,8 @@ def load_robot(name: str, urdf: Path | None = None) -> Robot:
         rate=spec.rate,
         action_unit=spec.action_unit,
         gripper=spec.gripper,
+        tool=spec.tool,
+        flange=spec.tip_link,
     )
     return _with_defaults(robot, spec)
 
@@ -293,12 +286,3 @@ def _with_defaults(robot: Robot, spec: RobotSpec) -> Robot:
     if spec.acceleration is None:
         robot = replace(robot, acceleration=feasible_acceleration(robot))
     return robot if spec.home is not None else replace(robot, home=default_home(robot))
-
-
-def _urdf_path(urdf: str) -> Path:
-    package, _, rest = urdf.partition("/")
-    if package != "pybullet_data":
-        return package_file(urdf)
-    import pybullet_data
-
-    return Path(pybullet_data.getDataPath()) / rest

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.scene import Scene
+from invdyn_ros.robots.tool import Tool
 
 
 class Gripper(NamedTuple):
@@ -97,6 +98,8 @@ class RobotSpec:
     """Unit of the actions: "N m", or "rad" for position servos."""
     gripper: Gripper | None = None
     """Finger joints and largest opening of the gripper."""
+    tool: Tool | None = None
+    """Pose of the tool centre point in the frame of the tip link; None: that of the link."""
     plant: PlantConfig = field(default_factory=PlantConfig)
     """Parameters of the simulated arm."""
     obstacles: Obstacles = field(default_factory=Obstacles)

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 
 from invdyn_ros.robots.collision_geometry import shape_geometry, shape_origin
+from invdyn_ros.robots.mesh_files import add_mesh
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.rotation import quaternion_to_matrix
 from invdyn_ros.robots.urdf import UrdfTree, load_urdf
@@ -118,7 +119,7 @@ def _link_triangles(
     drawn, solid = element.findall("visual"), element.findall("collision")
     try:
         return [(shape, _triangles(shape, link, urdf)) for shape in drawn or solid]
-    except ValueError:  # a format that MuJoCo cannot read, such as Collada
+    except ValueError:  # a mesh that is absent, or of another format
         if not (drawn and solid):
             raise
         return [(shape, _triangles(shape, link, urdf)) for shape in solid]
@@ -143,8 +144,7 @@ def _triangles(shape: ET.Element, link: str, urdf: Path) -> tuple[Array, Array]:
 
 def _mesh(file: Path, scale: tuple[float, ...]) -> tuple[Array, Array]:
     spec = mujoco.MjSpec()
-    mesh = spec.add_mesh(name="mesh", file=str(file), scale=scale)
-    mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX
+    add_mesh(spec, "mesh", file, scale)
     spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname="mesh")
     try:
         with warnings.catch_warnings():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,17 +22,17 @@ from invdyn_ros.arms.domain_randomization import (
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.data.files import reading
-from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.envs.scripted_agent import ScriptedAgent
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
 from invdyn_ros.grasp.estimation.block_pose_estimator import landmarks, robot_state_features
 from invdyn_ros.grasp.estimation.block_pose_network import ROBOT_STATE_DIM
+from invdyn_ros.grasp.pose_training.sampled_states import StateSamples
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.robots.scene import Scene, block_pose, quaternion_pose
+from invdyn_ros.robots.scene import Scene, block_pose
 from invdyn_ros.typing import Array
+from invdyn_ros.workers import JobExecutor, parallel_map
 
 IMAGES_FILE, LABELS_FILE = "images.npy", "labels.npy"
-SAMPLE_PERIOD = 0.1  # [s] between sampled states of an episode
+IMAGES_PER_JOB = 1000  # at least one camera
 ON_TABLE_TOLERANCE = 0.005  # [m] a block that is higher over the table does not lie on it
 LOW_TOOL_HEIGHT = 0.12  # [m] below it, the block is not resampled close to the tool
 MIN_TOOL_DISTANCE = 0.07  # [m] from a low tool to a resampled block
@@ -40,20 +42,7 @@ BLOCK_AREA_MARGIN = 0.03  # [m] by which sampled blocks may lie outside the bloc
 SAMPLING_STREAM = 12  # stream of random numbers for sampled states and block poses
 
 
-class StateSamples(NamedTuple):
-    """N states of arm and block from simulated episodes.
-
-    Attributes:
-        q: (N, n) true joint positions [rad].
-        measured_q: (N, n) measured joint positions [rad].
-        opening: (N,) distance between the finger pads [m].
-        T_base_block: (N, 4, 4) true pose of the block.
-    """
-
-    q: Array
-    measured_q: Array
-    opening: Array
-    T_base_block: Array
+LabelledImage = tuple[NDArray[np.uint8], tuple[Any, ...]]  # (H, H, 3), and its labels
 
 
 @dataclass(frozen=True)
@@ -118,45 +107,6 @@ def load_rendered_images(directory: Path) -> RenderedImages | None:
     return RenderedImages(images, labels)
 
 
-def collect_states(
-    env: GraspEnv, episodes: int, seed: int, callback: Callable[[int, int], None]
-) -> StateSamples:
-    """Roll out the scripted policy and sample the states that it visits.
-
-    Args:
-        env: environment whose detections the policy uses.
-        episodes: number of episodes.
-        seed: seed of the run.
-        callback: called after each episode with the number of episodes and of successes so far.
-    """
-    policy = ScriptedAgent(env)
-    stride = round(SAMPLE_PERIOD / env.config.action_space.action_period)
-    samples, successes = [], 0
-    for episode in range(episodes):
-        _, info = env.reset(seed=seed if episode == 0 else None)
-        policy.reset()
-        done, step = False, 0
-        while not done:
-            if step % stride == 0:
-                samples.append(_sample_state(env))
-            _, _, terminated, truncated, info = env.step(policy.act(None, info))
-            done, step = terminated or truncated, step + 1
-        successes += info["is_success"]
-        callback(episode + 1, successes)
-    return StateSamples(*(np.array(part) for part in zip(*samples, strict=True)))
-
-
-def concatenate_states(parts: Sequence[StateSamples]) -> StateSamples:
-    """Concatenate several state samples in order."""
-    return StateSamples(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-
-
-def _sample_state(env: GraspEnv) -> tuple[Array, Array, float, Array]:
-    simulation = env.simulation.physics
-    state, (q, _) = simulation.state(), simulation.true_state()
-    return q, state.q, state.opening, quaternion_pose(*simulation.block_pose())
-
-
 class DatasetRenderer:
     """Render labelled images of sampled states with randomized cameras, lights and colours.
 
@@ -181,7 +131,8 @@ class DatasetRenderer:
             pixels: side of the square images [px].
             config: content of the images.
         """
-        self.robot, self.scene, self.states = robot, scene, states
+        self.robot = replace(robot)  # a copy without MuJoCo model, which cannot be pickled
+        self.scene, self.states = scene, states
         self.pixels, self.config = pixels, config
         self.renderer: SceneRenderer | None = None
         self.landmarks = np.insert(landmarks(scene), 2, 0.0, axis=1)  # (L, 3)
@@ -190,6 +141,7 @@ class DatasetRenderer:
         """Free the renderer."""
         if self.renderer is not None:
             self.renderer.close()
+            self.renderer = None
 
     def render(
         self,
@@ -198,8 +150,9 @@ class DatasetRenderer:
         seed: int,
         noise_levels: tuple[DomainRandomization, DomainRandomization],
         callback: Callable[[int], None] = lambda done: None,
+        executor: JobExecutor | None = None,
     ) -> RenderedImages:
-        """Render images into a folder.
+        """Render images into a folder; they do not depend on the executor.
 
         Args:
             directory: folder to write to.
@@ -207,30 +160,33 @@ class DatasetRenderer:
             seed: seed of states, block poses and randomization.
             noise_levels: domain randomization of the cameras with noise default and with hard.
             callback: called with the number of images rendered so far.
+            executor: runs the jobs; None: this process.
         """
         directory.mkdir(parents=True, exist_ok=True)
         shape = (count, self.pixels, self.pixels, 3)
         images = open_memmap(directory / IMAGES_FILE, "w+", np.uint8, shape)
         labels = np.zeros(count, labels_dtype(len(self.landmarks) + 1, ROBOT_STATE_DIM))
-        for first in range(0, count, self.config.images_per_camera):
-            last = min(first + self.config.images_per_camera, count)
-            rendered = self._render_camera(first, last, seed, noise_levels)
-            for k, (image, label) in enumerate(rendered, first):
+        step = max(IMAGES_PER_JOB // self.config.images_per_camera, 1)
+        step *= self.config.images_per_camera
+        parts = [range(count)[first : first + step] for first in range(0, count, step)]
+        run = partial(_render_part, self, seed, noise_levels)
+        for part, rendered in zip(parts, parallel_map(run, parts, executor), strict=True):
+            for k, (image, label) in zip(part, rendered, strict=True):
                 images[k], labels[k] = image, label
-            callback(last)
+            callback(part.stop)
         images.flush()
         np.save(directory / f".{LABELS_FILE}", labels)
         # the labels are written last and atomically: they mark the images as complete
         (directory / f".{LABELS_FILE}").replace(directory / LABELS_FILE)
         return RenderedImages(images, labels)
 
-    def _render_camera(
+    def render_camera(
         self,
         first: int,
         last: int,
         seed: int,
         noise_levels: tuple[DomainRandomization, DomainRandomization],
-    ) -> Iterator[tuple[NDArray[np.uint8], tuple[Any, ...]]]:
+    ) -> Iterator[LabelledImage]:
         """Yield the images of one camera with their labels.
 
         Args:
@@ -291,3 +247,21 @@ class DatasetRenderer:
             rng.uniform(low - BLOCK_AREA_MARGIN, high + BLOCK_AREA_MARGIN) for low, high in spans
         )
         return block_pose(x, y, self.scene.block_size / 2, rng.uniform(-np.pi, np.pi))
+
+
+def _render_part(
+    renderer: DatasetRenderer,
+    seed: int,
+    noise_levels: tuple[DomainRandomization, DomainRandomization],
+    numbers: range,
+) -> list[LabelledImage]:
+    """Return the images of some whole cameras with their labels."""
+    step = renderer.config.images_per_camera
+    with closing(renderer):
+        return [
+            rendered
+            for first in numbers[::step]
+            for rendered in renderer.render_camera(
+                first, min(first + step, numbers.stop), seed, noise_levels
+            )
+        ]

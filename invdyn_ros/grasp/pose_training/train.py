@@ -21,7 +21,6 @@ from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
 from invdyn_ros.config import Validated, load_json, to_mapping
 from invdyn_ros.data.atomic_file import write_json
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
-from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.estimation.block_pose_estimator import (
     area_centre,
     decode_prediction,
@@ -41,14 +40,18 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
     DatasetRenderer,
     DatasetRenderingConfig,
     RenderedImages,
+    load_rendered_images,
+)
+from invdyn_ros.grasp.pose_training.sampled_states import (
+    EpisodeJob,
     StateSamples,
     collect_states,
     concatenate_states,
-    load_rendered_images,
 )
 from invdyn_ros.models.checkpoint_files import METADATA_FILE
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.workers import JobExecutor
 
 # Offsets from the seed of training.
 VAL_SEED_OFFSET, TEST_SEED_OFFSET, EVAL_SEED_OFFSET = 2_000_000, 4_000_000, 5_000_000
@@ -99,10 +102,15 @@ class BlockPoseTraining:
     """A training run, whose folder holds the images and the network of each round."""
 
     def __init__(
-        self, config: BlockPoseTrainConfig, out: Path, callback: ProgressCallback
+        self,
+        config: BlockPoseTrainConfig,
+        out: Path,
+        callback: ProgressCallback,
+        executor: JobExecutor | None,
     ) -> None:
         """Prepare a run; see `train_block_pose` for the arguments."""
-        self.config, self.out, self.callback = config, out, callback
+        self.config, self.out, self.callback = config, out.absolute(), callback
+        self.executor = executor
         scene = load_scene(config.arm)
         self.meta = BlockPoseMetadata(
             config.arm,
@@ -194,6 +202,7 @@ class BlockPoseTraining:
                 seed,
                 RANDOMIZATIONS,
                 lambda done: self.callback(label, done, count, ""),
+                self.executor,
             )
 
     def _collect_states(self, name: str, number: int, noise: str, seed: int) -> StateSamples:
@@ -211,9 +220,10 @@ class BlockPoseTraining:
         def on_episode(episode: int, successes: int) -> None:
             self.callback(label, episode, episodes, f"{successes} of {episode} succeed")
 
-        env = GraspEnv(arm=self.config.arm, noise=noise, block_pose_model=model)
-        with closing(env):
-            return collect_states(env, episodes, seed + NOISE_LEVELS.index(noise), on_episode)
+        job = EpisodeJob(
+            *(self.config.arm, noise, model, seed + NOISE_LEVELS.index(noise)), range(episodes)
+        )
+        return collect_states(job, on_episode, self.executor)
 
     def _evaluate(self, network: BlockPoseNet) -> dict[str, Any]:
         """Return metrics on validation and test images, and success rates with the network."""
@@ -249,9 +259,9 @@ class BlockPoseTraining:
             label = f"evaluation, noise {noise}"
             self.callback(label, episode, episodes, f"{count} of {episode} succeed")
 
-        env = GraspEnv(arm=self.config.arm, noise=noise, block_pose_model=str(self.out))
-        with closing(env):
-            collect_states(env, episodes, self.config.seed + EVAL_SEED_OFFSET, on_episode)
+        seed = self.config.seed + EVAL_SEED_OFFSET
+        job = EpisodeJob(self.config.arm, noise, str(self.out), seed, range(episodes))
+        collect_states(job, on_episode, self.executor)
         return {
             "policy": "scripted",
             "episodes": episodes,
@@ -264,6 +274,7 @@ def train_block_pose(
     config: BlockPoseTrainConfig,
     out: str | Path,
     callback: ProgressCallback = lambda label, done, total, note: None,
+    executor: JobExecutor | None = None,
 ) -> dict[str, Any]:
     """Train a block pose network, or resume a run in the same folder with the same settings.
 
@@ -272,6 +283,8 @@ def train_block_pose(
         out: folder for the network and its training images.
         callback: called with a label of the present stage, its finished and total number of
             steps, and a note.
+        executor: simulates and renders, with the same files at the same paths; None: this process.
+            The network does not depend on it.
 
     Returns:
         Metrics of the network, which are also written to block_pose.json in the folder.
@@ -279,4 +292,4 @@ def train_block_pose(
     Raises:
         ValueError: the folder holds a run with other settings.
     """
-    return BlockPoseTraining(config, Path(out), callback).train()
+    return BlockPoseTraining(config, Path(out), callback, executor).train()
