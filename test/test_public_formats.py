@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 import zarr
@@ -46,6 +47,38 @@ def minari(path: Path) -> dict[str, str]:
             group["observations/instruction"] = [b"pick"] * len(state)
             group["rewards"], group["infos/nested/x"] = np.ones(len(action)), np.ones(len(state))
             group["terminations"], group["truncations"] = end & (k % 2 == 0), end & (k % 2 > 0)
+    return {"position": "observations/observation:0:2", "velocity": "observations/observation:2:4"}
+
+
+def minari_arrow(path: Path) -> dict[str, str]:
+    """As Minari's other storage: a folder per episode, columns padded to T + 1 rows."""
+    for k, (state, action) in enumerate(episodes()):
+        rows, end = len(state), np.arange(len(state)) == len(action) - 1
+        image = pa.FixedSizeListArray.from_arrays(np.zeros(rows * 48, np.uint8), 48)
+        parts = [
+            pa.FixedSizeListArray.from_arrays(state.ravel(), 4),
+            image,
+            pa.array(["a"] * rows),
+        ]
+        padded = np.pad(action, ((0, 1), (0, 0))).ravel()
+        batch = {
+            "episode_id": np.full(rows, k, np.int32),
+            "observations": pa.StructArray.from_arrays(parts, ["observation", "image", "text"]),
+            "actions": pa.FixedSizeListArray.from_arrays(padded, 2),
+            "rewards": np.ones(rows),
+            "terminations": end & (k % 2 == 0),
+            "truncations": end & (k % 2 > 0),
+            "infos": ["{}"] * rows,
+        }
+        pyarrow.dataset.write_dataset(
+            pa.RecordBatch.from_pydict(batch),
+            path / "data",
+            format="arrow",
+            partitioning=["episode_id"],
+            existing_data_behavior="overwrite_or_ignore",
+        )
+        (path / "data" / str(k) / "metadata.json").write_text("{}")
+    (path / "data" / "metadata.json").write_text('{"data_format": "arrow"}')
     return {"position": "observations/observation:0:2", "velocity": "observations/observation:2:4"}
 
 
@@ -104,7 +137,8 @@ def check(parts: list[Trajectory], num_final: int, tolerance: float = 1e-9) -> N
 
 
 @pytest.mark.parametrize(
-    ("write", "num_final"), [(minari, 1), (robomimic, 1), (ogbench, 0), (umi, 0)]
+    ("write", "num_final"),
+    [(minari, 1), (minari_arrow, 1), (robomimic, 1), (ogbench, 0), (umi, 0)],
 )
 def test_episodes_are_those_of_the_layout(tmp_path: Path, write: Any, num_final: int) -> None:
     columns = write(tmp_path)

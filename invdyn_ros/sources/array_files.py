@@ -12,10 +12,12 @@ import numpy as np
 
 from invdyn_ros.data.files import reading
 from invdyn_ros.data.lerobot_format import INFO
-from invdyn_ros.sources.array_formats import FORMATS, Contents
+from invdyn_ros.sources.array_formats import FORMATS, ArrayFormat, Contents
 from invdyn_ros.sources.column_names import ALL, Columns, find_columns, parse_columns
 from invdyn_ros.sources.column_units import without_unit
 from invdyn_ros.sources.import_result import recording_names
+from invdyn_ros.sources.minari_arrow import EPISODE as MINARI_EPISODE
+from invdyn_ros.sources.minari_arrow import episode_folders
 from invdyn_ros.sources.zarr_files import is_zarr
 
 MINARI_FOLDER = "data"  # of the files in the folder of a Minari dataset
@@ -142,6 +144,8 @@ def read_tables(path: str | Path, key: str) -> list[Table]:
         raise ValueError(f"{path}: no such file or folder")
     if path.is_dir() and not is_zarr(path):
         files = [p for p in sorted(path.iterdir()) if _format_name(p) in FORMATS]
+        if not files and (folders := episode_folders(path)):
+            return [_episode_table(folder) for folder in folders]
         if not files and (path / INFO).is_file():
             raise ValueError(f"{path} is a LeRobot folder; read it with 'invdyn collect dataset'")
         if not files and (path / MINARI_FOLDER).is_dir():
@@ -153,17 +157,28 @@ def read_tables(path: str | Path, key: str) -> list[Table]:
     name = _format_name(path)
     if name not in FORMATS:
         raise ValueError(f"{path}: unknown file format; known are {', '.join(FORMATS)}")
-    kind = f"{name[1:]} file"
+    (recording,) = recording_names([path])
+    table = _table(path, f"{name[1:]} file", FORMATS[name])
+    return _split_groups(table._replace(recording=recording), key)
+
+
+def _table(path: Path, kind: str, format_: ArrayFormat) -> Table:
+    """Return the table of a file, or of a folder that is read as one."""
     with reading(path, kind):
-        contents = FORMATS[name].contents(path)
+        contents = format_.contents(path)
 
     def read(names: Sequence[str]) -> Mapping[str, np.ndarray]:
         with reading(path, kind):
-            return FORMATS[name].read(path, names)
+            return format_.read(path, names)
 
-    (recording,) = recording_names([path])
-    table = Table(str(path), contents, read, recording)
-    return _split_groups(table, key)
+    return Table(str(path), contents, read)
+
+
+def _episode_table(folder: Path) -> Table:
+    """Return the table of an episode of Minari in Arrow files."""
+    table = _table(folder, "episode of Minari", MINARI_EPISODE)
+    recording = folder.resolve().parent.name
+    return table._replace(recording=recording, is_episode=True)
 
 
 def _folder_tables(files: Sequence[Path], key: str) -> list[Table]:
