@@ -72,7 +72,7 @@ def test_one_of_two_arms_is_chosen_by_its_links(tmp_path):
     file.write_text("urdf: two.urdf\ntip_link: right_2\n")
     assert load_robot(str(file)).joint_names == ("lift", *(f"right_joint_{i}" for i in range(3)))
     for text, message in (
-        ("tip_link: hand", "has no link 'hand'; it has base, torso"),
+        ("tip_link: hand", "has no link 'hand' for the tool; it has base, torso"),
         ("base_link: torso", "base_link needs a tip_link"),
         ("base_link: left_0\ntip_link: right_2", "'right_2' is not behind 'left_0'"),
         ("base_link: torso\ntip_link: torso", "no joint moves 'torso'"),
@@ -89,6 +89,21 @@ def test_several_chains_without_a_trunk_need_a_tip_link(tmp_path):
         ValueError, match=r"several chains .*; give the tip_link .*left_2 or right_2"
     ):
         load_robot("two", file)
+
+
+def test_prefix_without_a_namespace_and_an_invalid_base_inertia_do_not_matter(tmp_path):
+    """As Drake and SolidWorks write them."""
+    text = urdf_of().replace("<limit ", '<limit drake:acceleration="2.5" ', 1)
+    bad = """<link name="base"><inertial><mass value="1"/>
+      <inertia ixx="-1e-9" ixy="0" ixz="0" iyy="1" iyz="0" izz="1"/></inertial></link>"""
+    (tmp_path / "arm.urdf").write_text(text.replace('<link name="base"/>', bad))
+    (tmp_path / "plain.urdf").write_text(urdf_of())
+    arm, plain = (load_robot(name, tmp_path / f"{name}.urdf") for name in ("arm", "plain"))
+    q = np.array([0.3, -0.5, 0.8])
+    np.testing.assert_allclose(arm.mass_matrix(q), plain.mass_matrix(q))
+    (tmp_path / "arm.urdf").write_text(text.replace("</robot>", "</robots>"))
+    with pytest.raises(ValueError, match="is not XML: mismatched tag"):
+        load_robot("arm", tmp_path / "arm.urdf")
 
 
 COLLADA = """<?xml version="1.0" encoding="utf-8"?>

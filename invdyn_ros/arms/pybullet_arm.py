@@ -19,6 +19,8 @@ from invdyn_ros.robots.urdf import parse_urdf
 from invdyn_ros.robots.urdf_text import is_plain, read_urdf_text, urdf_name
 from invdyn_ros.typing import Array
 
+MAX_BULLET_JOINTS = 127  # of one body, beyond which their states cannot be read
+
 
 class LinkInertia(NamedTuple):
     """Mass and inertia of a link.
@@ -71,6 +73,11 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletA
     """
     body_id = _load_urdf(client, robot)
     info = [client.getJointInfo(body_id, j) for j in range(client.getNumJoints(body_id))]
+    if len(info) > MAX_BULLET_JOINTS:
+        raise ValueError(
+            f"{robot.urdf}: it has {len(info)} joints, PyBullet simulates {MAX_BULLET_JOINTS} at "
+            "most, fixed ones too; leave out the branches that do not belong to the arm"
+        )
     joint = {row[1].decode(): row[0] for row in info}
     link = {row[12].decode(): row[0] for row in info}
     if missing := [name for name in robot.joint_names if name not in joint]:

@@ -19,6 +19,7 @@ MIN_EFFORT_FRACTION = 0.1  # of the limit, that is left beside gravity in any ca
 NUM_SEEDS = 6  # initial configurations of the inverse kinematics
 # distance and height of the tool at home, per reach [-], in the order in which they are tried
 TOOL_PLACES = ((0.46, 0.3), (0.55, 0.35), (0.55, 0.5), (0.65, 0.5))
+ELBOW_HEIGHT = 0.2  # of the joints between, per reach: lower ones bring links near the table [-]
 UR5_REACH = 1.03  # [m] of the arm that the scene is made for
 MIN_PHYSICS_RATE = 250.0  # [Hz] with which an arm moves and grips as at a higher one
 MAX_BLOCK_SIZE, BLOCK_PER_OPENING = 0.04, 0.5  # [m], [-]
@@ -68,8 +69,8 @@ def feasible_acceleration(robot: Robot) -> Array:
 def default_home(robot: Robot) -> Array:
     """Return a posture (n,) [rad] with the tool in front of the arm, pointing down.
 
-    It is the one farthest from the joint limits and from singular postures; where the arm cannot
-    point down, its zero position, or the one nearest to it.
+    It is the one farthest from the joint limits, from singular postures and, with its elbow, from
+    the table; where the arm cannot point down, its zero position, or the one nearest to it.
     """
     from invdyn_ros.robots.inverse_kinematics import PoseIKSolver  # slow to import
 
@@ -122,10 +123,19 @@ def _configurations(robot: Robot) -> Array:
     return rng.uniform(robot.lower, robot.upper, (NUM_SAMPLES, robot.n))
 
 
+def _lowest_elbow(robot: Robot, q: Array) -> float:
+    """Return the height [m] of the lowest joint between the second one and the last one."""
+    model = robot.model()
+    links = [model.body(body).name for body in model.jnt_bodyid[2:-1]]
+    heights = [robot.forward_kinematics(q, link)[2, 3] for link in links]
+    return min(heights, default=np.inf)
+
+
 def _posture_score(robot: Robot, q: Array, length: float) -> float:
     """Return how far a posture is from joint limits and singularities, 0 to 1."""
     middle, half = (robot.lower + robot.upper) / 2, (robot.upper - robot.lower) / 2
     margin = float((1 - np.abs(q - middle) / half).min())
+    margin *= float(np.clip(_lowest_elbow(robot, q) / (ELBOW_HEIGHT * length), 0.05, 1.0))
     jacobian = robot.jacobian(q)
     jacobian[:3] /= length
     singular_values = np.linalg.svd(jacobian, compute_uv=False)

@@ -16,7 +16,7 @@ from invdyn_ros.robots.package_files import package_file, urdf_path
 from invdyn_ros.robots.payload import Payload, carrying_joint
 from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, load_robot_spec, register_arm
 from invdyn_ros.robots.tool import TOOL_LINK, Tool
-from invdyn_ros.robots.urdf import load_urdf, parse_urdf
+from invdyn_ros.robots.urdf import clear_invalid_base_inertias, load_urdf, parse_urdf
 from invdyn_ros.robots.urdf_arm import LIMITS, check_joints, joint_limit, spec_from_urdf
 from invdyn_ros.robots.urdf_checks import INERTIA_ENTRIES
 from invdyn_ros.robots.urdf_text import read_urdf_text
@@ -121,6 +121,7 @@ class Robot:
                 inertial = ET.SubElement(link, "inertial")
                 ET.SubElement(inertial, "mass", value="0")
                 ET.SubElement(inertial, "inertia", {key: "0" for _, _, key in INERTIA_ENTRIES})
+        clear_invalid_base_inertias(root, self.joint_names)
         for joint in root.findall("joint"):
             for tag in ("dynamics", "limit", "mimic", "safety_controller"):
                 for extra in joint.findall(tag):

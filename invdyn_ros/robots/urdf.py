@@ -10,6 +10,7 @@ import numpy as np
 
 from invdyn_ros.robots.mesh_files import check_mesh_path
 from invdyn_ros.robots.urdf_checks import (
+    INERTIA_ENTRIES,
     NUMBERS,
     find_errors,
     inertia_matrix,
@@ -170,6 +171,25 @@ def parse_robot(text: str, source: str) -> ET.Element:
     if root.tag != "robot":
         raise ValueError(f"{source} is not a URDF: it starts <{root.tag[:40]}>, not <robot>")
     return root
+
+
+def clear_invalid_base_inertias(root: ET.Element, joint_names: tuple[str, ...]) -> None:
+    """Clear inertias of links that do not move and that no body has, which MuJoCo would refuse.
+
+    Args:
+        root: of a URDF, which is changed.
+        joint_names: joints that move.
+    """
+    tree = None
+    for link in root.iter("link"):
+        inertia = link.find("inertial/inertia")
+        if inertia is None or np.linalg.eigvalsh(inertia_matrix(inertia))[0] > 0:
+            continue
+        tree = tree or UrdfTree(ET.tostring(root, encoding="unicode"))
+        if tree.moving_ancestor(str(link.get("name")), joint_names)[0] is None:
+            inertia.attrib.update({key: "0" for _, _, key in INERTIA_ENTRIES})
+            for mass in link.findall("inertial/mass"):
+                mass.set("value", "0")
 
 
 def _vector(text: str | None, default: str) -> Array:

@@ -132,9 +132,10 @@ def chain_joints(
     Raises:
         ValueError: there is no such link, or no joint between them.
     """
-    for link in (base_link, tip_link):
+    for link, use in ((base_link, "the base"), (tip_link, "the tool")):
         if link is not None and link not in tree.links:
-            raise ValueError(f"{tree.source} has no link '{link}'; it has {', '.join(tree.links)}")
+            links = ", ".join(tree.links)
+            raise ValueError(f"{tree.source} has no link '{link}' for {use}; it has {links}")
     if tip_link is None:
         if base_link is not None:
             raise ValueError(f"{tree.source}: base_link needs a tip_link, the end of the chain")

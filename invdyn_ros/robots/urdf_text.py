@@ -93,11 +93,25 @@ def decode(content: bytes, source: str) -> str:
 def parse_xml(text: str, source: str) -> UrdfElement:
     """Parse XML text into elements with lines.
 
+    A prefix that no namespace is given for, as in the drake:acceleration of some URDFs, is taken
+    as part of the name.
+
     Raises:
         ValueError: it is not XML, has a document type, whose entities may expand without bound,
             or is nested too deeply.
     """
-    parser = expat.ParserCreate("utf-8", NAMESPACE_END)
+    try:
+        try:
+            return _parse(text, expat.ParserCreate("utf-8", NAMESPACE_END), source)
+        except expat.ExpatError as error:
+            if expat.errors.messages[error.code] != expat.errors.XML_ERROR_UNBOUND_PREFIX:
+                raise
+            return _parse(text, expat.ParserCreate("utf-8"), source)
+    except expat.ExpatError as error:
+        raise ValueError(f"{source} is not XML: {error}; correct this line") from None
+
+
+def _parse(text: str, parser: expat.XMLParserType, source: str) -> UrdfElement:
     builder = ET.TreeBuilder(element_factory=UrdfElement)
     depth = 0
 
@@ -122,8 +136,6 @@ def parse_xml(text: str, source: str) -> UrdfElement:
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = builder.data, doctype
     try:
         parser.Parse(text.encode(), True)
-    except expat.ExpatError as error:
-        raise ValueError(f"{source} is not XML: {error}; correct this line") from None
     except ValueError as error:  # raised above
         raise ValueError(f"{source}: line {parser.CurrentLineNumber}: {error}") from None
     return cast(UrdfElement, builder.close())  # made by the factory
