@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from invdyn_ros.cli import run_verb
+from invdyn_ros.nodes import graph_status
 from invdyn_ros.nodes.graph_status import GraphStatus
 
 
@@ -46,7 +47,8 @@ def test_arm_is_jogged_pinged_and_stopped(capsys):
         assert code == 0 and "joint states" in text and "per s" in text
 
 
-def test_ping_without_a_graph_says_where_it_looked(capsys):
+def test_ping_without_a_graph_says_where_it_looked(capsys, monkeypatch):
+    monkeypatch.setattr(graph_status, "TIMEOUT", 0.5)
     code, text = output_of(capsys, "ping")
     assert code == 2
     assert f"nobody answers on /joint_states in domain {os.environ['ROS_DOMAIN_ID']}" in text
