@@ -8,8 +8,13 @@ import pytest
 from invdyn_ros.control.motion_profile import Plan, State, Target
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.control.target_planning import hold_plan, plan_to_target
-from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
-from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
+from invdyn_ros.grasp.policies.action_space import MAX_LEAD, ActionSpaceConfig
+from invdyn_ros.grasp.policies.velocity_action_spaces import (
+    MIN_HEIGHT_RATIO,
+    TOUCH_SPEED,
+    make_action_space,
+)
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 CONFIG, CONFIG_OF_LIMITS = ActionSpaceConfig(), SafetyLimitsConfig()
@@ -28,7 +33,7 @@ def test_action_of_one_is_a_fraction_of_the_rated_velocity(arm):
     action_space = make_action_space("joint", load_robot(arm), CONFIG)
     action = np.zeros(action_space.size)
     action[0] = 1.0
-    last = apply(action_space, [action] * 10)[-1]
+    last = apply(action_space, [action] * 20)[-1]
     assert last.qd[0] == pytest.approx(
         CONFIG.joint_speed_fraction * action_space.robot.velocity[0]
     )
@@ -69,6 +74,7 @@ def test_cartesian_action_moves_the_tool_in_its_direction(arm, tilt):
     action_space = make_action_space("cartesian", robot, CONFIG)
     start = robot.forward_kinematics(robot.home)
     action = np.array([0.0, 0.2, -0.2, 0.0, 1.0])  # upward, the DofBot's wrist is at its limit
+    apply(action_space, [0 * action] * 15)  # it starts slowly
     last = apply(action_space, [action] * 15)[-1]
     moved = robot.forward_kinematics(last.q)
     displacement = moved[:3, 3] - start[:3, 3]
@@ -78,12 +84,51 @@ def test_cartesian_action_moves_the_tool_in_its_direction(arm, tilt):
     assert np.arccos(np.clip(-moved[2, 2], -1, 1)) < tilt
 
 
-def test_target_restarts_at_an_arm_that_is_far_from_it():
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+@pytest.mark.parametrize("control_mode", ["joint", "cartesian"])
+def test_target_stays_near_an_arm_that_cannot_move(arm, control_mode):
+    """So an arm that stands on a block presses on little, and goes on at once."""
+    robot = load_robot(arm)
+    action_space = make_action_space(control_mode, robot, CONFIG)
+    tool = robot.forward_kinematics(robot.home)[:3, 3]
+    for _ in range(50):
+        target = action_space(np.ones(action_space.size), robot.home).state
+    distance = np.linalg.norm(robot.forward_kinematics(target.q)[:3, 3] - tool)
+    speed = np.linalg.norm((robot.jacobian(robot.home) @ target.qd)[:3])
+    allowed = MAX_LEAD[robot.action_unit] + speed * CONFIG.action_period
+    assert distance < 1.2 * allowed
+    away = action_space(-np.ones(action_space.size), robot.home).state
+    assert (away.qd - target.qd)[0] < 0, "it turns back with the next action"
+
+
+def test_target_comes_back_to_an_arm_that_is_far_from_it():
     robot = load_robot("ur5")
     action_space = make_action_space("joint", robot, CONFIG)
     elsewhere = robot.home + 0.5
-    target = action_space(np.zeros(7), elsewhere)
-    np.testing.assert_allclose(target.state.q, elsewhere)
+    for _ in range(3):
+        target = action_space(np.zeros(7), elsewhere).state
+    tool, goal = (robot.forward_kinematics(q)[:3, 3] for q in (target.q, elsewhere))
+    np.testing.assert_allclose(tool, goal, atol=MAX_LEAD["N m"])
+
+
+@pytest.mark.parametrize("arm", ["ur5", "ur5e", "dofbot"])
+def test_tool_descends_slowly_and_keeps_its_fingers_off_the_table(arm):
+    robot, scene = load_robot(arm), load_scene(arm)
+    action_space = make_action_space("cartesian", robot, CONFIG, scene)
+    action, heights = np.array([0.0, 0.0, -1.0, 0.0, 1.0]), []
+    for target in apply(action_space, [action] * 150):
+        heights.append(robot.forward_kinematics(target.q)[2, 3])
+    assert min(heights) > 0.95 * MIN_HEIGHT_RATIO * scene.block_size
+    near = np.array(heights) < 1.2 * scene.block_size
+    speed = -np.diff(heights)[near[1:]] / CONFIG.action_period
+    assert near.any() and speed.max() < 1.3 * TOUCH_SPEED
+
+
+def test_motion_starts_slowly():
+    action_space = make_action_space("cartesian", load_robot("ur5"), CONFIG)
+    states = apply(action_space, [np.array([0.0, 0.5, 0.0, 0.0, 1.0])] * 20)
+    speeds = [np.abs(state.qd).max() for state in states]
+    assert speeds[2] < 0.3 * speeds[-1] and speeds[5] < 0.6 * speeds[-1]
 
 
 def test_jacobian_is_the_derivative_of_the_tip():

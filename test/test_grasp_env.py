@@ -129,7 +129,7 @@ def run_script(
             while not over:
                 _, reward, terminated, truncated, info = env.step(policy.act(None, info))
                 over, total = terminated or truncated, total + reward
-            assert terminated == info["placed"]
+            assert terminated == info["is_success"]
             successes.append(info["is_success"])
             returns.append(total)
     return successes, returns

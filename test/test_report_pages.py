@@ -163,7 +163,7 @@ def test_failed_episodes_have_their_cause_and_frames(browser, grasp_file):
     ]
     images = articles[0].find_elements("css selector", "img")
     assert len(images) >= 2 and all(i.get_property("naturalWidth") == 480 for i in images)
-    assert "Grasped 0 of 2" in find_all(browser, ".headline .bad")[0].text
+    assert "Placed 0 of 2" in find_all(browser, ".headline .bad")[0].text
     assert len(find_all(browser, ".chart-place figure")) == 8  # heights, errors, six joints
 
 

@@ -172,7 +172,6 @@ def _row(episodes: Sequence[EpisodeResult]) -> Row:
         "ci_low": 100 * low,
         "ci_high": 100 * high,
         "lifted": 100 * np.mean([e.lifted for e in episodes]),
-        "placed": 100 * np.mean([e.placed for e in episodes]),
     }
     count = Counter(e.failure_cause for e in episodes)
     row |= {cause: count[cause] * 100 / n for cause in FAILURE_CAUSES}

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from invdyn_ros.data.recording import Recording
+from invdyn_ros.control.motion_guard import BLOCKED
+from invdyn_ros.data.recording import Recording, StatusInterval
 from invdyn_ros.evaluation.run_metrics import (
     faults,
     held_share,
@@ -81,6 +82,7 @@ def failure_cause(recording: Recording, robot: Robot, scene: Scene) -> str:
         scene: nominal scene of the graph.
     """
     rows, start, joints = [], np.inf, recording.joints
+    stops = [(s.start, s.end) for s in recording.statuses if _is_stop(s)]
     for i, (position, _) in _blocks_with_joints(recording):
         start = min(start, position[2])
         if i is not None:
@@ -90,14 +92,18 @@ def failure_cause(recording: Recording, robot: Robot, scene: Scene) -> str:
                 GRASPED_OPENING_RATIOS[0] < relative_opening < GRASPED_OPENING_RATIOS[1]
                 and np.linalg.norm(position - tool) < GRASP_RADIUS
             )
-            rows.append((joints.time[i], held, position[2] - start, joints.opening[i]))
+            time = joints.time[i]
+            stopped = any(first <= time <= last for first, last in stops)
+            rows.append((time, held, position[2] - start, joints.opening[i], stopped))
     if not rows:
         return NOT_DETECTED
-    time, held, height, opening = np.array(rows, float).T
     detected = bool(recording.camera_detections or recording.base_detections)
-    return classify_failure(
-        EpisodeTrace(time, held.astype(bool), height, opening, detected), scene.block_size
-    )
+    return classify_failure(EpisodeTrace.from_rows(rows, detected), scene.block_size)
+
+
+def _is_stop(status: StatusInterval) -> bool:
+    """Return whether a status is that of an arm stopped by a fault or by the motion guard."""
+    return status.kind == "fault" or (status.kind == "hold" and status.text.startswith(BLOCKED))
 
 
 def success_statistics(successes: list[bool]) -> dict[str, Any]:
@@ -171,7 +177,6 @@ def _success_keys(
         "successes": sum(successes),
         **success_statistics(successes),
         "lifted": sum(int(outcome.lifted) for outcome in outcomes if outcome is not None),
-        "placed": sum(int(outcome.placed) for outcome in outcomes if outcome is not None),
         "failed_episodes": failed,
         "failures": {name: count[name] for name in FAILURE_CAUSES},
         "baseline_scripted": success_statistics(successes) if is_scripted else None,

@@ -199,7 +199,7 @@ def _grasp(report: Report) -> list[Finding]:
         return [Finding("No episode was completed", bad=True), *_run_events(report)]
     low, high = report["ci95"]
     text = (
-        f"Grasped {successes} of {episodes} (95% interval {100 * low:.0f}-{100 * high:.0f}%) "
+        f"Placed {successes} of {episodes} (95% interval {100 * low:.0f}-{100 * high:.0f}%) "
         f"with {report['arm']}"
     )
     error = report["block_error_mm"]["p95"]
@@ -212,7 +212,7 @@ def _grasp(report: Report) -> list[Finding]:
         findings.append(Finding(f"{count} episode cut off by the end of the run", bad=True))
     scripted = report["baseline_scripted"]
     if scripted and report.get("policy") != "scripted":
-        rate, text = scripted["success_rate"], "the scripted policy grasps {} in the same episodes"
+        rate, text = scripted["success_rate"], "the scripted policy places {} in the same episodes"
         findings.append(Finding(text.format(percent(rate)), rate > report["success_rate"]))
     return findings + _run_events(report)
 

@@ -54,16 +54,15 @@ def grasp_run_sections(
         rows.append(
             [
                 str(i),
-                Finding(causes.get(i, "grasped"), bad=i in causes),
+                Finding(causes.get(i, "placed"), bad=i in causes),
                 "yes" if outcome is not None and outcome.lifted else "no",
-                "yes" if outcome is not None and outcome.placed else "no",
                 f"{time[-1] - time[0]:.1f}" if len(time) else "\u2013",
                 f"{np.median(errors):.1f}" if len(errors) else "\u2013",
                 Finding(percent(held), held is None or held >= 0.005),
                 Finding(lines, bad=bool(events[i])),
             ]
         )
-    head = ("episode", "outcome", "lifted", "placed", "seconds", "block error [mm]", "held")
+    head = ("episode", "outcome", "lifted", "seconds", "block error [mm]", "held")
     table = PageTable((*head, "holds, faults, violations, contacts"), rows)
     order = [*failed, *(i for i in range(len(episodes)) if i not in causes)]
     text = "Block error: median distance of the detected from the true block centre."
@@ -85,7 +84,7 @@ def _heights(episodes: Sequence[Recording], order: Sequence[int], causes: dict[i
         z = np.array([episodes[i].block_poses[t][0][2] for t in times])
         if len(times):
             rows = worst_samples(z - z[0], 400)
-            name = f"episode {i}, {causes.get(i, 'grasped')}"
+            name = f"episode {i}, {causes.get(i, 'placed')}"
             series.append(curve(name, times[rows] - times[0], 1e3 * (z[rows] - z[0])))
     title = "Height of the block above its start"
     return line_chart(title, "height [mm]", series)

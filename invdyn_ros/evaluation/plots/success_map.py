@@ -22,9 +22,11 @@ from invdyn_ros.evaluation.plots.style import BLUE, DARK, GRAY, WHITE
 from invdyn_ros.grasp.envs.rollouts import EpisodeResult
 from invdyn_ros.grasp.policies.failure_causes import (
     FAILURE_CAUSES,
+    MISPLACED,
     MISSED_GRASP,
     NOT_DETECTED,
     SLIPPED,
+    STOPPED,
     TIMEOUT,
 )
 from invdyn_ros.grasp.policies.success_rate import success_interval
@@ -35,9 +37,11 @@ MARGINS = 2.2, 1.5  # [inch] beside the maps, above and below them
 EPISODES_PER_CELL, MAX_CELLS = 12, 6  # on average; along the longer side
 COLOR_MAP = LinearSegmentedColormap.from_list("success", ("#e8796f", "#fbe3b0", "#cdebd8"))
 MARKS = {
+    STOPPED: ("s", "#d64545"),
     NOT_DETECTED: ("D", BLUE),
     MISSED_GRASP: ("x", DARK),
     SLIPPED: ("v", "#9b51c9"),
+    MISPLACED: ("^", "#e0a030"),
     TIMEOUT: ("o", WHITE),
 }
 

@@ -182,7 +182,7 @@ def _grasp_cards(report: dict[str, Any]) -> list[Card]:
     if scripted is not None and report.get("policy") != "scripted":
         baseline = [Card(f"{100 * scripted['success_rate']:.0f} %", "scripted policy")]
     return [
-        Card(f"{report.get('successes', 'n/a')} of {report.get('episodes', 'n/a')}", "grasped"),
+        Card(f"{report.get('successes', 'n/a')} of {report.get('episodes', 'n/a')}", "placed"),
         Card(interval_text, "95% interval"),
         *baseline,
         Card(format_number(error.get("p50"), "mm"), "block error"),

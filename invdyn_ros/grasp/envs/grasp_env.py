@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller_loading import load_controller
+from invdyn_ros.control.motion_guard import BLOCKED
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.grasp.envs.cameras import make_camera_sensor
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
@@ -114,9 +115,8 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     | Key | Value |
     |---|---|
-    | `is_success` | the block was lifted or placed |
+    | `is_success` | the block was released within 25 mm of the goal while the arm was static |
     | `lifted` | the block was lifted by 40 mm while the arm was static |
-    | `placed` | the block was placed within 25 mm of the goal while the arm was static |
     | `detections` | new detections of the block, list of `BlockDetection` |
     | `time`, `opening` | simulated time [s], measured gripper opening [m] |
     | `episode_index` | index of the episode in its run |
@@ -139,7 +139,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.render_mode = render_mode
         self.robot, self.scene = load_robot(config.arm), load_scene(config.arm)
         self.robot_action_space = make_action_space(
-            config.control_mode, self.robot, config.action_space
+            config.control_mode, self.robot, config.action_space, self.scene
         )
         checkpoint = config.checkpoint or simulation_checkpoint(self.robot)
         self.controller = load_controller(self.robot, str(checkpoint)).controller
@@ -203,6 +203,12 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         state = self.simulation.privileged_state()
         self.reward = ShapedReward(self.config.reward, self.simulation.success_detector, state)
         return self._get_obs(), self._get_info()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a fault or the motion guard has stopped the arm."""
+        is_blocked = self.hold_reason is not None and self.hold_reason.startswith(BLOCKED)
+        return is_blocked or self.controller.fault is not None
 
     def set_difficulty(self, area: float, noise: float) -> None:
         """Scale the difficulty of the next episodes; see `GraspSimulation.set_difficulty`."""
@@ -281,7 +287,6 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "episode_index": self.simulation.episode,
             "is_success": detector.success,
             "lifted": detector.lifted,
-            "placed": detector.placed,
             "hold_reason": self.hold_reason,
         }
 

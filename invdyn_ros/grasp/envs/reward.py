@@ -32,8 +32,8 @@ class RewardConfig:
         lift: weight of the grasped block being 40 mm above its initial position.
         transport: weight of the grasped block being at its goal.
         release: weight of the open gripper at the goal.
-        lift_bonus: paid once, when the block is lifted while the arm is static: a success.
-        place_bonus: paid once, when the block is placed while the arm is static: termination.
+        lift_bonus: paid once, when the block is lifted while the arm is static.
+        place_bonus: paid once, when the block is placed while the arm is static: a success.
         action_rate_weight: penalty per step on the mean squared change of the action.
         length_scale: distance at which a stage is worth about a quarter of its weight [m].
     """

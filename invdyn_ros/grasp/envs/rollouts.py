@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-import numpy as np
-
 from invdyn_ros.grasp.envs.agents import GraspAgent, PolicySpec
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.policies.failure_causes import EpisodeTrace, classify_failure
@@ -43,9 +41,8 @@ class EpisodeResult(NamedTuple):
     Attributes:
         episode: index in the run.
         block_start: initial x and y of the block in the base frame [m].
-        success: the block was lifted or placed.
+        success: the block was released at its goal; see `SuccessDetector`.
         lifted: the block was lifted by 40 mm while the arm was static.
-        placed: the block was placed at its goal.
         success_time: simulated time of the success [s]; None without one.
         failure_cause: one of `FAILURE_CAUSES`; None for a success.
         wall_time: time that the simulation took [s].
@@ -55,7 +52,6 @@ class EpisodeResult(NamedTuple):
     block_start: tuple[float, float]
     success: bool
     lifted: bool
-    placed: bool
     success_time: float | None
     failure_cause: str | None
     wall_time: float
@@ -89,20 +85,18 @@ def rollout_episode(env: GraspEnv, agent: GraspAgent, seed: int, episode: int) -
         observation, _, terminated, truncated, info = env.step(agent.act(observation, info))
         over = terminated or truncated
         height = physics.block_pose()[0][2] - start[2]
-        rows.append((info["time"], physics.is_grasping(), height, physics.state().opening))
+        opening = physics.state().opening
+        rows.append((info["time"], physics.is_grasping(), height, opening, env.is_stopped))
         if success_time is None and info["is_success"]:
             success_time = float(info["time"])
     cause = None
     if not info["is_success"]:
-        times, grasped, heights, openings = np.array(rows, float).T
-        trace = EpisodeTrace(times, grasped.astype(bool), heights, openings, detected)
-        cause = classify_failure(trace, env.scene.block_size)
+        cause = classify_failure(EpisodeTrace.from_rows(rows, detected), env.scene.block_size)
     return EpisodeResult(
         episode,
         (float(start[0]), float(start[1])),
         info["is_success"],
         info["lifted"],
-        info["placed"],
         success_time,
         cause,
         time.perf_counter() - start_time,

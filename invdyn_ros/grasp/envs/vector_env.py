@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from invdyn_ros.grasp.envs.registration import register_all
 
-INFO_KEYWORDS = ("is_success", "lifted", "placed")  # recorded by the monitor at each episode's end
+INFO_KEYWORDS = ("is_success", "lifted")  # recorded by the monitor at each episode's end
 
 
 def make_vec_env(env_id: str, num_envs: int, seed: int, **kwargs: Any) -> VecEnv:

@@ -85,7 +85,7 @@ def _run_episode(
         next_observation, reward, terminated, truncated, info = env.step(action)
         rows.append((observation, next_observation, action, reward, float(terminated)))
         observation, done = next_observation, terminated or truncated
-    return rows, bool(info["placed"])
+    return rows, bool(info["is_success"])
 
 
 class DemonstrationReplayBuffer(ReplayBuffer):

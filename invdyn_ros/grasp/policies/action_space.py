@@ -23,7 +23,13 @@ from invdyn_ros.typing import Array
 
 BRAKING_FRACTION = 0.8  # fraction of the acceleration limit for stopping at a position limit
 ACCELERATION_FRACTION = 0.9  # fraction of the acceleration limit that actions use
-MAX_TRACKING_ERROR = 0.2  # [rad] beyond it, the target restarts from the measured position
+MAX_TRACKING_ERROR = 0.2  # [rad] by which a target is at most ahead of the measured joints
+# By unit of the commands, a tool at its target is ahead of the measured one by at most a distance
+# [m], and by its travel in a time [s]. So an arm that stands on a block presses on with less than
+# what the controller takes for a fault, and goes on at once when nothing is in its way any more.
+MAX_LEAD = {"N m": 0.004, "rad": 0.025}
+MAX_LEAD_TIME = {"N m": 0.08, "rad": 0.25}
+START_TIME = 0.6  # [s] in which velocities grow to those of the actions: friction is not known yet
 POSITION_GAIN = 0.7  # fraction of the position error that `target_to_action` corrects per action
 
 
@@ -75,7 +81,11 @@ class ActionSpace(ABC):
     """
 
     def __init__(
-        self, robot: Robot, config: ActionSpaceConfig, safety_limits: SafetyLimitsConfig
+        self,
+        robot: Robot,
+        config: ActionSpaceConfig,
+        safety_limits: SafetyLimitsConfig,
+        min_height: float = -np.inf,
     ) -> None:
         """Create the action space of an arm with a gripper.
 
@@ -83,6 +93,7 @@ class ActionSpace(ABC):
             robot: the arm.
             config: time step and scale of actions.
             safety_limits: limits that the targets respect.
+            min_height: lowest height of the tool to which a Cartesian velocity descends [m].
 
         Raises:
             ValueError: the arm has no gripper, or the action period is not a multiple of the
@@ -98,7 +109,7 @@ class ActionSpace(ABC):
                 f"period of '{robot.name}'"
             )
         self.robot, self.config, self.max_opening = robot, config, robot.gripper.max_opening
-        self.safety_limits = safety_limits
+        self.safety_limits, self.min_height = safety_limits, min_height
         self.limits = Limits.from_robot(robot, safety_limits)
         # The safety limits stop all joints together: each moves for as long as the slowest [s].
         max_speed = config.joint_speed_fraction * robot.velocity
@@ -106,6 +117,8 @@ class ActionSpace(ABC):
         self._reaction_time = period / 2 + ACCELERATION_HOLD_TIME + slowest / 2
         # (n,) [rad/s] per action
         self._max_change = ACCELERATION_FRACTION * self.limits.acceleration * period
+        self._max_lead = MAX_LEAD[robot.action_unit]
+        self._lead_time = MAX_LEAD_TIME[robot.action_unit]
         self.reset(robot.home)
 
     @property
@@ -129,6 +142,8 @@ class ActionSpace(ABC):
         """Set the target to rest at joint positions q (n,) [rad]."""
         zero = np.zeros(self.robot.n)
         self.target = State(np.array(q, float), zero, zero)
+        self._elapsed = 0.0
+        self._tool_position = self.robot.forward_kinematics(self.target.q)[:3, 3]
 
     def __call__(self, action: Array, measured: Array) -> JointTarget:
         """Apply an action and return its target.
@@ -144,9 +159,12 @@ class ActionSpace(ABC):
         if action.shape != (self.size,) or not np.isfinite(action).all():
             raise ValueError(f"action must be {self.size} finite numbers, got {action}")
         action = clip(action, -1.0, 1.0)
-        self._clamp_to_measured(measured)
+        self._limit_lead(measured)
+        self._elapsed += self.config.action_period
         opening = float(action[-1] + 1) / 2 * self.max_opening
-        return self._apply(self.action_to_velocity(action[:-1]), opening)
+        return self._apply(
+            self._speed(self._elapsed) * self.action_to_velocity(action[:-1]), opening
+        )
 
     def stop(self, opening: float, measured: Array) -> JointTarget:
         """Brake the arm and return the target.
@@ -155,7 +173,8 @@ class ActionSpace(ABC):
             opening: desired gripper opening [m].
             measured: (n,) measured joint positions [rad].
         """
-        self._clamp_to_measured(measured)
+        self._limit_lead(measured)
+        self._elapsed += self.config.action_period
         return self._apply(np.zeros(self.robot.n), opening)
 
     def target_to_action(self, state: State, opening: float) -> Array:
@@ -166,16 +185,32 @@ class ActionSpace(ABC):
             opening: desired gripper opening [m].
         """
         now, dt = self.target, self.config.action_period
+        speed = self._speed(self._elapsed + dt)
         error = state.q - now.q - (now.qd + state.qd) * (dt / 2)
         action = np.append(
-            self.velocity_to_action(state.qd + POSITION_GAIN * error / dt),
+            self.velocity_to_action((state.qd + POSITION_GAIN * error / dt) / speed),
             2 * opening / self.max_opening - 1,
         )
         return action.clip(-1.0, 1.0)
 
-    def _clamp_to_measured(self, measured: Array) -> None:
-        if np.abs(measured - self.target.q).max() > MAX_TRACKING_ERROR:
-            self.reset(measured)
+    def _speed(self, elapsed: float) -> float:
+        """Return the fraction of the velocity of an action at a time [s] after the start."""
+        return min(elapsed / START_TIME, 1.0)
+
+    def _limit_lead(self, measured: Array) -> None:
+        """Bring a target that is too far ahead of the measured joints (n,) back to them."""
+        lead = self.target.q - measured
+        tool, ahead = (self.robot.forward_kinematics(q)[:3, 3] for q in (measured, self.target.q))
+        travel = float(np.linalg.norm(tool - self._tool_position)) / self.config.action_period
+        self._tool_position = tool
+        allowed = self._max_lead + self._lead_time * travel
+        excess = max(
+            float(np.linalg.norm(ahead - tool)) / allowed,
+            float(np.abs(lead).max()) / MAX_TRACKING_ERROR,
+        )
+        if excess > 1:
+            q, qd = measured + lead / excess, self.target.qd / excess
+            self.target = State(q, qd, np.zeros_like(qd))
 
     def _apply(self, velocity: Array, opening: float) -> JointTarget:
         now, dt = self.target, self.config.action_period

@@ -31,8 +31,8 @@ CLOSING_AXIS = 1  # axis of the tool along which the fingers close
 PLAY_FRACTION = 0.9  # fraction of the play of the block between open fingers that is usable
 MAX_PROBE_DISTANCE = 0.08  # [m] from the estimate; a grasp farther away does not update it
 SETTLED_OPENING_CHANGE = 0.001  # [m] per observation; a gripper with less is at rest
-BLOCKED_DEPTH = 0.006  # [m] height over its target of a tool that stands on an obstacle
-STOPPED_HEIGHT_CHANGE = 0.001  # [m] per observation; a tool with less is at rest
+BLOCKED_DEPTH = 0.0025  # [m] height over its target of a tool that stands on an obstacle
+STOPPED_HEIGHT_CHANGE = 0.0015  # [m] per observation; a tool with less is at rest
 GRASP_RADIUS = 0.03  # [m] maximum distance from the tool to a grasped block
 
 

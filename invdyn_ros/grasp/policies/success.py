@@ -36,14 +36,14 @@ def is_relocated(last: Array, position: Array, scene: Scene) -> bool:
 class SuccessDetector:
     """Detect the success of one episode.
 
-    An episode is a success if the block is lifted by 40 mm or placed within 25 mm of the goal
-    while the arm is static.
+    An episode is a success if the block is placed: released within 25 mm of the goal while the
+    arm is static. A block that is only lifted is none.
 
     Attributes:
         goal: (3,) goal position of the block's centre [m].
         initial_position: (3,) position of the block's centre at the start of the episode [m].
         open_width: gripper opening above which no block is held [m].
-        lifted: whether the block was lifted while the arm was static.
+        lifted: whether the block was lifted by 40 mm while the arm was static.
         placed: whether the block was released at the goal while the arm was static.
     """
 
@@ -82,7 +82,7 @@ class SuccessDetector:
     @property
     def success(self) -> bool:
         """Whether the episode is a success."""
-        return self.lifted or self.placed
+        return self.placed
 
 
 class PrivilegedState(NamedTuple):

@@ -9,10 +9,15 @@ import numpy as np
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.grasp.policies.action_space import ActionSpace, ActionSpaceConfig, PlanarTwist
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 TILT_GAIN, MAX_TILT_SPEED = 3.0, 0.5  # [1/s, rad/s] for setting a tilted tool upright
 ROTATION_WEIGHT = 0.2  # [m/rad] weight of rotation errors relative to position errors
+MIN_HEIGHT_RATIO = 0.35  # lowest height of the tool over the block size: fingers clear the table
+DESCENT_GAIN = 5.0  # [1/s] speed of a descent over the height above the lowest one
+TOUCH_SPEED = 0.1  # [m/s] at the heights at which fingers may touch the top of a block
+TOUCH_RATIO = 3.5  # height above the lowest one up to which they may, over the lowest one
 DLS_DAMPING = 1e-4  # [m2] of the inverse Jacobian: keeps joints slow near a singularity
 
 
@@ -42,14 +47,16 @@ class JointVelocityActionSpace(ActionSpace):
     @cached_property
     def cartesian(self) -> CartesianVelocityActionSpace:
         """Cartesian action space of the same arm."""
-        return CartesianVelocityActionSpace(self.robot, self.config, self.safety_limits)
+        limits, height = self.safety_limits, self.min_height
+        return CartesianVelocityActionSpace(self.robot, self.config, limits, height)
 
 
 class CartesianVelocityActionSpace(ActionSpace):
     """Actions are the tool's velocity along x, y, z of the base and about its z axis.
 
     The remaining degrees of freedom keep the tool pointing down as well as the arm can
-    (task priority, Siciliano and Slotine 1991; damped least squares, Wampler 1986).
+    (task priority, Siciliano and Slotine 1991; damped least squares, Wampler 1986). Near its
+    lowest height the tool descends slowly, so it touches block and table gently.
     """
 
     @property
@@ -65,7 +72,8 @@ class CartesianVelocityActionSpace(ActionSpace):
         """
         config, J = self.config, self._jacobian()
         desired = [
-            *(config.linear_speed * action[:3]),
+            *(config.linear_speed * action[:2]),
+            max(config.linear_speed * action[2], -self._max_descent()),
             ROTATION_WEIGHT * config.angular_speed * action[3],
         ]
         lower, upper = self._velocity_bounds()
@@ -80,6 +88,12 @@ class CartesianVelocityActionSpace(ActionSpace):
         change = v - self.target.qd  # scaled as a whole, so that it keeps its direction
         scale = (self._max_change / np.maximum(np.abs(change), 1e-9)).min()
         return np.asarray(self.target.qd + min(float(scale), 1.0) * change)
+
+    def _max_descent(self) -> float:
+        """Return the largest speed downward [m/s], which lets fingers touch a block gently."""
+        height = float(self._tool[2, 3]) - self.min_height
+        above = max(height - TOUCH_RATIO * self.min_height, 0.0)
+        return DESCENT_GAIN * min(height, TOUCH_SPEED / DESCENT_GAIN + above)
 
     def _solve_velocity(self, J: Array, desired: Array, free: Array, fixed: Array) -> Array:
         """Return joint velocities (n,) that also set the tool upright in the null space.
@@ -142,7 +156,7 @@ def make_action_space(
     control_mode: str,
     robot: Robot,
     config: ActionSpaceConfig,
-    safety_limits: SafetyLimitsConfig | None = None,
+    scene: Scene | None = None,
 ) -> ActionSpace:
     """Return the action space of a control mode.
 
@@ -150,11 +164,13 @@ def make_action_space(
         control_mode: joint or cartesian.
         robot: the arm.
         config: time step and scale of actions.
-        safety_limits: limits that the targets respect; None: the defaults.
+        scene: scene with the blocks, whose size determines how low the tool descends; None: it
+            descends as low as the arm can.
 
     Raises:
         ValueError: unknown control mode, or an arm or a config that cannot have it.
     """
     if control_mode not in ACTION_SPACES:
         raise ValueError(f"no control_mode '{control_mode}'; known: {sorted(ACTION_SPACES)}")
-    return ACTION_SPACES[control_mode](robot, config, safety_limits or SafetyLimitsConfig())
+    height = -np.inf if scene is None else MIN_HEIGHT_RATIO * scene.block_size
+    return ACTION_SPACES[control_mode](robot, config, SafetyLimitsConfig(), height)

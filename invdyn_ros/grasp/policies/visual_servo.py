@@ -19,6 +19,7 @@ from invdyn_ros.typing import Array
 GRIP_HYSTERESIS = 1.2  # a closing gripper tolerates errors this many times larger
 PARTLY_CLOSED_RATIO = 1.05  # gripper opening over block size of fingers that are closing
 CLEARANCE_RATIO = 1.3  # gripper opening over block size of fingers that clear the block
+RISE_FIRST = 0.03  # [m] below the funnel at which the tool rises before it moves horizontally
 CARRY_START = 0.94  # fraction of the carry height above which the block moves horizontally
 
 
@@ -85,7 +86,10 @@ def _grasp(state: PrivilegedState, block_size: float, config: VisualServoConfig)
     fingers_narrow = state.opening < CLEARANCE_RATIO * block_size
     height = config.clearance if fingers_narrow and excess else config.funnel_slope * excess
     grip = relative_error < relaxation and abs(error[2]) < relaxation * config.height_tolerance
-    velocity = _move(error + np.array([0.0, 0.0, min(height, config.clearance)]), config)
+    rise = error[2] + min(height, config.clearance)
+    velocity = _move(np.array([*error[:2], rise]), config)
+    # fingers that are too low for their distance would push or tip the block
+    velocity[:2] *= np.clip(1.0 - rise / RISE_FIRST, 0.0, 1.0)
     if grip:
         velocity = np.zeros(3)
     limit = config.angular_speed
