@@ -10,11 +10,12 @@ from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.control.target_planning import hold_plan, plan_to_target
 from invdyn_ros.grasp.policies.action_space import MAX_LEAD, ActionSpaceConfig
 from invdyn_ros.grasp.policies.velocity_action_spaces import (
-    MIN_HEIGHT_RATIO,
+    TABLE_CLEARANCE,
     TOUCH_SPEED,
     make_action_space,
 )
-from invdyn_ros.robots.registry import load_scene
+from invdyn_ros.robots.collision import CollisionModel
+from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import load_robot
 
 CONFIG, CONFIG_OF_LIMITS = ActionSpaceConfig(), SafetyLimitsConfig()
@@ -84,44 +85,44 @@ def test_cartesian_action_moves_the_tool_in_its_direction(arm, tilt):
     assert np.arccos(np.clip(-moved[2, 2], -1, 1)) < tilt
 
 
-@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 @pytest.mark.parametrize("control_mode", ["joint", "cartesian"])
-def test_target_stays_near_an_arm_that_cannot_move(arm, control_mode):
+def test_target_stays_near_an_arm_that_cannot_move(control_mode):
     """So an arm that stands on a block presses on little, and goes on at once."""
-    robot = load_robot(arm)
+    robot = load_robot("ur5")
     action_space = make_action_space(control_mode, robot, CONFIG)
     tool = robot.forward_kinematics(robot.home)[:3, 3]
     for _ in range(50):
         target = action_space(np.ones(action_space.size), robot.home).state
     distance = np.linalg.norm(robot.forward_kinematics(target.q)[:3, 3] - tool)
     speed = np.linalg.norm((robot.jacobian(robot.home) @ target.qd)[:3])
-    allowed = MAX_LEAD[robot.action_unit] + speed * CONFIG.action_period
+    allowed = MAX_LEAD + speed * CONFIG.action_period
     assert distance < 1.2 * allowed
     away = action_space(-np.ones(action_space.size), robot.home).state
     assert (away.qd - target.qd)[0] < 0, "it turns back with the next action"
 
 
-def test_target_comes_back_to_an_arm_that_is_far_from_it():
+def test_target_restarts_at_an_arm_that_is_far_from_it():
     robot = load_robot("ur5")
     action_space = make_action_space("joint", robot, CONFIG)
     elsewhere = robot.home + 0.5
-    for _ in range(3):
-        target = action_space(np.zeros(7), elsewhere).state
-    tool, goal = (robot.forward_kinematics(q)[:3, 3] for q in (target.q, elsewhere))
-    np.testing.assert_allclose(tool, goal, atol=MAX_LEAD["N m"])
+    target = action_space(np.zeros(7), elsewhere)
+    np.testing.assert_allclose(target.state.q, elsewhere)
 
 
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "dofbot"])
 def test_tool_descends_slowly_and_keeps_its_fingers_off_the_table(arm):
-    robot, scene = load_robot(arm), load_scene(arm)
-    action_space = make_action_space("cartesian", robot, CONFIG, scene)
+    robot, obstacles = load_robot(arm), load_arm_obstacles(arm)
+    action_space = make_action_space("cartesian", robot, CONFIG)
     action, heights = np.array([0.0, 0.0, -1.0, 0.0, 1.0]), []
     for target in apply(action_space, [action] * 150):
         heights.append(robot.forward_kinematics(target.q)[2, 3])
-    assert min(heights) > 0.95 * MIN_HEIGHT_RATIO * scene.block_size
-    near = np.array(heights) < 1.2 * scene.block_size
-    speed = -np.diff(heights)[near[1:]] / CONFIG.action_period
-    assert near.any() and speed.max() < 1.3 * TOUCH_SPEED
+    model = CollisionModel(robot, obstacles)
+    at_table = ["table" in pair for pair in model.pairs]
+    clearance = model.clearances(target.q)[at_table].min()
+    assert 0.5 * TABLE_CLEARANCE < clearance < 1.5 * TABLE_CLEARANCE
+    low = np.array(heights) < heights[-1] + 0.02
+    assert -np.diff(heights)[low[1:]].min() > -1e-4 * CONFIG.action_period
+    assert np.diff(heights)[low[1:]].min() > -1.1 * TOUCH_SPEED * CONFIG.action_period
 
 
 def test_motion_starts_slowly():

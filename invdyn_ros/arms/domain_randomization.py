@@ -18,6 +18,8 @@ from invdyn_ros.typing import Array
 MAX_DEVIATION = 2.5
 """Clipping of random numbers [standard deviations]; keeps masses and focal lengths positive."""
 PLANT_STREAM, LATENCY_STREAM, CAMERA_STREAM = 1, 2, 3  # random streams besides that of the scene
+GOAL_STREAM = 5  # and another one; 4 is that of the simulated detector
+MIN_GOAL_DISTANCE = 2.0  # distance of a goal from the initial position of the block, over its size
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,27 @@ def randomize_scene(
         block_mass=scene.block_mass * float(1 + randomization.block_mass * relative[0]),
         friction=scene.friction * float(1 + randomization.block_friction * relative[1]),
     )
+
+
+def sample_goal(scene: Scene, seed: int, episode: int, block: Array) -> tuple[float, float, float]:
+    """Sample the goal of one episode: as far around the arm as area and nominal goal reach.
+
+    Args:
+        scene: nominal scene.
+        seed: seed of the run.
+        episode: number of the episode.
+        block: (3,) position of the block's centre, which the goal is not near [m].
+    """
+    rng = _stream(seed, episode, GOAL_STREAM)
+    x, y, height = scene.goal
+    side = max(abs(y), *np.abs(scene.area_y))
+    low, high = min(x, scene.area_x[0]), max(x, scene.area_x[1])
+    reach = max(np.hypot(x, y), np.hypot(scene.area_x[1], np.abs(scene.area_y).max()))
+    while True:
+        goal = np.array([rng.uniform(low, high), rng.uniform(-side, side)])
+        is_far = np.linalg.norm(goal - block[:2]) > MIN_GOAL_DISTANCE * scene.block_size
+        if is_far and np.linalg.norm(goal) <= reach:
+            return float(goal[0]), float(goal[1]), height
 
 
 def randomize_plant(

@@ -29,6 +29,8 @@ class GraspEnvConfig(Validated):
             pixels.
         control_mode: meaning of actions: joint or cartesian.
         noise: domain randomization: none, default or hard, or its terms.
+        random_goal: whether each episode has a goal of its own, anywhere around the arm where
+            blocks are grasped; otherwise that of the scene.
         action_space: time step and scale of actions.
         reward: weights of the reward.
         max_episode_seconds: time limit of an episode [s].
@@ -44,6 +46,7 @@ class GraspEnvConfig(Validated):
     obs_mode: Literal["state", "pixels"] = "state"
     control_mode: Literal["joint", "cartesian"] = "joint"
     noise: str | DomainRandomization = "default"
+    random_goal: bool = False
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     max_episode_seconds: PositiveFloat = MAX_EPISODE_SECONDS

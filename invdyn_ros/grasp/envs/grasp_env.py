@@ -139,7 +139,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.render_mode = render_mode
         self.robot, self.scene = load_robot(config.arm), load_scene(config.arm)
         self.robot_action_space = make_action_space(
-            config.control_mode, self.robot, config.action_space, self.scene
+            config.control_mode, self.robot, config.action_space
         )
         checkpoint = config.checkpoint or simulation_checkpoint(self.robot)
         self.controller = load_controller(self.robot, str(checkpoint)).controller
@@ -151,6 +151,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             max_episode_seconds=config.max_episode_seconds,
             physics_rate=config.physics_rate or load_grasp_spec(config.arm).physics_rate,
         )
+        self.simulation.random_goal = config.random_goal
         action_size = self.robot_action_space.size
         self.observation_builder = ObservationBuilder(self.robot, self.scene, action_size)
         self.pixels = config.obs_mode == "pixels"
@@ -197,6 +198,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.controller.reset()
         self.controller.engage(True)
         self.observation_builder.reset()
+        self.observation_builder.goal = self.simulation.success_detector.goal
         self.robot_action_space.reset(self.simulation.physics.state().q)
         self.camera.reset()
         self.hold_reason: str | None = None

@@ -14,6 +14,7 @@ from invdyn_ros.arms.domain_randomization import (
     DomainRandomization,
     randomize_plant,
     randomize_scene,
+    sample_goal,
     with_sensor_noise,
 )
 from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
@@ -38,6 +39,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         nominal_scene: scene without randomization, as known to the policy; None without a table.
         seed: seed of the present run.
         episode: index of the present episode in its run, from 0.
+        random_goal: whether each episode has a goal of its own; otherwise that of the scene.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         plant = with_sensor_noise(self.plant, noise)
         self.physics = Simulation(robot, plant, unit, scene, gui, seed, obstacles)
         self._success_detector: SuccessDetector | None = None
+        self.random_goal = False
         self.start_run(seed)
 
     def __exit__(self, *_: object) -> None:
@@ -121,8 +124,12 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         physics.reset(seed=self.seed * 100_003 + self.episode)
         self._success_detector = None
         if scene is not None and physics.blocks is not None:
-            self._success_detector = SuccessDetector.from_scene(scene, physics.block_pose()[0])
+            block = physics.block_pose()[0]
             self._task_success = TaskSuccess(scene, self.placements)
+            if self.random_goal:
+                goal = sample_goal(scene, self.seed, self.episode, block)
+                scene = replace(scene, goal=goal)
+            self._success_detector = SuccessDetector.from_scene(scene, block)
         self._placement_time: float | None = None
         self._start_time = 0.0  # [s] of the episode
 

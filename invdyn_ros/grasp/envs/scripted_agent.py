@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ class ScriptedAgent:
 
     def __init__(self, env: GraspEnv) -> None:
         """Create the agent of an unwrapped environment, whose action space it uses."""
-        self.action_space = env.robot_action_space
+        self.env, self.action_space = env, env.robot_action_space
         self.script = ScriptedGrasp(env.robot, env.scene)
 
     def reset(self) -> None:
         """Start an episode."""
+        goal = tuple(self.env.simulation.success_detector.goal.tolist())
+        self.script.scene = replace(self.env.scene, goal=goal)
         self.script.reset()
 
     def act(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:

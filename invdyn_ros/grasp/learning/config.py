@@ -129,6 +129,7 @@ class GraspTrainConfig(Validated):
         control_mode: meaning of actions: joint or cartesian.
         obs_mode: state, or pixels of a block without markers.
         noise: domain randomization level: none, default or hard.
+        random_goal: whether each episode has a goal of its own; otherwise that of the scene.
         max_episode_seconds: time limit of an episode [s].
         action_space: time step and scale of actions.
         learner: settings of the algorithm by name, see `LEARNER_CONFIGS`.
@@ -145,6 +146,7 @@ class GraspTrainConfig(Validated):
     control_mode: Literal["joint", "cartesian"] = "joint"
     obs_mode: Literal["state", "pixels"] = "state"
     noise: str = "default"
+    random_goal: bool = False
     max_episode_seconds: PositiveFloat = MAX_EPISODE_SECONDS
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     learner: dict[str, Any] = field(default_factory=dict)

@@ -113,7 +113,7 @@ class EpisodeReplayer:
             ValueError: the arm has no gripper, or control mode or action period are invalid.
         """
         self.robot, self.scene = robot, scene
-        self.action_space = make_action_space(control_mode, robot, config, scene)
+        self.action_space = make_action_space(control_mode, robot, config)
         self.observations = ObservationBuilder(robot, scene, self.action_space.size)
 
     def __call__(self, grasp: RecordedGrasp) -> ReplayedEpisode:

@@ -53,6 +53,7 @@ def grasp_task(config: GraspTrainConfig) -> LearningTask:
         "obs_mode": config.obs_mode,
         "control_mode": config.control_mode,
         "noise": config.noise,
+        "random_goal": config.random_goal,
         "action_space": config.action_space,
         "max_episode_seconds": config.max_episode_seconds,
     }

@@ -23,12 +23,11 @@ from invdyn_ros.typing import Array
 
 BRAKING_FRACTION = 0.8  # fraction of the acceleration limit for stopping at a position limit
 ACCELERATION_FRACTION = 0.9  # fraction of the acceleration limit that actions use
-MAX_TRACKING_ERROR = 0.2  # [rad] by which a target is at most ahead of the measured joints
-# By unit of the commands, a tool at its target is ahead of the measured one by at most a distance
-# [m], and by its travel in a time [s]. So an arm that stands on a block presses on with less than
-# what the controller takes for a fault, and goes on at once when nothing is in its way any more.
-MAX_LEAD = {"N m": 0.004, "rad": 0.025}
-MAX_LEAD_TIME = {"N m": 0.08, "rad": 0.25}
+MAX_TRACKING_ERROR = 0.2  # [rad] beyond it, the target restarts from the measured position
+# With torques, a tool at its target is ahead of the measured one by at most a distance and by its
+# travel in a time. So an arm that stands on a block presses on with less than what the controller
+# takes for a fault. Position servos are stiffer, and may be later.
+MAX_LEAD, MAX_LEAD_TIME = 0.004, 0.08  # [m, s]
 START_TIME = 0.6  # [s] in which velocities grow to those of the actions: friction is not known yet
 POSITION_GAIN = 0.7  # fraction of the position error that `target_to_action` corrects per action
 
@@ -81,11 +80,7 @@ class ActionSpace(ABC):
     """
 
     def __init__(
-        self,
-        robot: Robot,
-        config: ActionSpaceConfig,
-        safety_limits: SafetyLimitsConfig,
-        min_height: float = -np.inf,
+        self, robot: Robot, config: ActionSpaceConfig, safety_limits: SafetyLimitsConfig
     ) -> None:
         """Create the action space of an arm with a gripper.
 
@@ -93,7 +88,6 @@ class ActionSpace(ABC):
             robot: the arm.
             config: time step and scale of actions.
             safety_limits: limits that the targets respect.
-            min_height: lowest height of the tool to which a Cartesian velocity descends [m].
 
         Raises:
             ValueError: the arm has no gripper, or the action period is not a multiple of the
@@ -109,7 +103,7 @@ class ActionSpace(ABC):
                 f"period of '{robot.name}'"
             )
         self.robot, self.config, self.max_opening = robot, config, robot.gripper.max_opening
-        self.safety_limits, self.min_height = safety_limits, min_height
+        self.safety_limits = safety_limits
         self.limits = Limits.from_robot(robot, safety_limits)
         # The safety limits stop all joints together: each moves for as long as the slowest [s].
         max_speed = config.joint_speed_fraction * robot.velocity
@@ -117,8 +111,6 @@ class ActionSpace(ABC):
         self._reaction_time = period / 2 + ACCELERATION_HOLD_TIME + slowest / 2
         # (n,) [rad/s] per action
         self._max_change = ACCELERATION_FRACTION * self.limits.acceleration * period
-        self._max_lead = MAX_LEAD[robot.action_unit]
-        self._lead_time = MAX_LEAD_TIME[robot.action_unit]
         self.reset(robot.home)
 
     @property
@@ -140,8 +132,7 @@ class ActionSpace(ABC):
 
     def reset(self, q: Array) -> None:
         """Set the target to rest at joint positions q (n,) [rad]."""
-        zero = np.zeros(self.robot.n)
-        self.target = State(np.array(q, float), zero, zero)
+        self._restart(q)
         self._elapsed = 0.0
         self._tool_position = self.robot.forward_kinematics(self.target.q)[:3, 3]
 
@@ -193,6 +184,10 @@ class ActionSpace(ABC):
         )
         return action.clip(-1.0, 1.0)
 
+    def _restart(self, q: Array) -> None:
+        zero = np.zeros(self.robot.n)
+        self.target = State(np.array(q, float), zero, zero)
+
     def _speed(self, elapsed: float) -> float:
         """Return the fraction of the velocity of an action at a time [s] after the start."""
         return min(elapsed / START_TIME, 1.0)
@@ -200,14 +195,16 @@ class ActionSpace(ABC):
     def _limit_lead(self, measured: Array) -> None:
         """Bring a target that is too far ahead of the measured joints (n,) back to them."""
         lead = self.target.q - measured
+        if np.abs(lead).max() > MAX_TRACKING_ERROR:
+            self._restart(measured)
+            return
+        if self.robot.action_unit != "N m":
+            return
         tool, ahead = (self.robot.forward_kinematics(q)[:3, 3] for q in (measured, self.target.q))
         travel = float(np.linalg.norm(tool - self._tool_position)) / self.config.action_period
         self._tool_position = tool
-        allowed = self._max_lead + self._lead_time * travel
-        excess = max(
-            float(np.linalg.norm(ahead - tool)) / allowed,
-            float(np.abs(lead).max()) / MAX_TRACKING_ERROR,
-        )
+        allowed = MAX_LEAD + MAX_LEAD_TIME * travel
+        excess = float(np.linalg.norm(ahead - tool)) / allowed
         if excess > 1:
             q, qd = measured + lead / excess, self.target.qd / excess
             self.target = State(q, qd, np.zeros_like(qd))

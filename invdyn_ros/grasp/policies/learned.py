@@ -47,7 +47,7 @@ class LearnedGrasp:
         """
         meta = policy.meta
         self.robot, self.policy = robot, policy
-        self.action_space = make_action_space(meta.control_mode, robot, meta.action_space, scene)
+        self.action_space = make_action_space(meta.control_mode, robot, meta.action_space)
         self.observation_builder = ObservationBuilder(robot, scene, self.action_space.size)
         check_policy_spaces(
             meta, robot.name, self.observation_builder.size, self.action_space.size

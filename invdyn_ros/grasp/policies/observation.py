@@ -31,8 +31,15 @@ CLOSING_AXIS = 1  # axis of the tool along which the fingers close
 PLAY_FRACTION = 0.9  # fraction of the play of the block between open fingers that is usable
 MAX_PROBE_DISTANCE = 0.08  # [m] from the estimate; a grasp farther away does not update it
 SETTLED_OPENING_CHANGE = 0.001  # [m] per observation; a gripper with less is at rest
-BLOCKED_DEPTH = 0.0025  # [m] height over its target of a tool that stands on an obstacle
-STOPPED_HEIGHT_CHANGE = 0.0015  # [m] per observation; a tool with less is at rest
+# By unit of the commands: position servos follow their targets later.
+BLOCKED_DEPTH = {
+    "N m": 0.0025,
+    "rad": 0.006,
+}  # [m] of a target below a tool that stands on something
+STOPPED_HEIGHT_CHANGE = {
+    "N m": 0.0015,
+    "rad": 0.001,
+}  # [m] per observation; a tool with less is at rest
 GRASP_RADIUS = 0.03  # [m] maximum distance from the tool to a grasped block
 
 
@@ -171,8 +178,9 @@ class ObservationBuilder:
         closing = self.previous_action[-1] < 0
         empty = closing and opening < GRASPED_OPENING_RATIOS[0] * size
         target_height = self.robot.forward_kinematics(target.q)[2, 3]
-        blocked = target_height < tool[2, 3] - BLOCKED_DEPTH
-        at_rest = abs(self._height - last_height) < STOPPED_HEIGHT_CHANGE
+        blocked = target_height < tool[2, 3] - BLOCKED_DEPTH[self.robot.action_unit]
+        largest = STOPPED_HEIGHT_CHANGE[self.robot.action_unit]
+        at_rest = abs(self._height - last_height) < largest
         on_block = not closing and blocked and at_rest
         if (empty or on_block) and not self._in_failed_grasp:
             self.offset_filter.update_missed(offset, self._closing_direction)

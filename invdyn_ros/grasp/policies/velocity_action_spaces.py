@@ -8,16 +8,18 @@ import numpy as np
 
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.grasp.policies.action_space import ActionSpace, ActionSpaceConfig, PlanarTwist
+from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
+from invdyn_ros.robots.collision_geometry import TABLE
+from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 TILT_GAIN, MAX_TILT_SPEED = 3.0, 0.5  # [1/s, rad/s] for setting a tilted tool upright
 ROTATION_WEIGHT = 0.2  # [m/rad] weight of rotation errors relative to position errors
-MIN_HEIGHT_RATIO = 0.35  # lowest height of the tool over the block size: fingers clear the table
-DESCENT_GAIN = 5.0  # [1/s] speed of a descent over the height above the lowest one
-TOUCH_SPEED = 0.1  # [m/s] at the heights at which fingers may touch the top of a block
-TOUCH_RATIO = 3.5  # height above the lowest one up to which they may, over the lowest one
+RANGE = 0.15  # distance up to which that to the table is computed, over the reach of the arm
+TABLE_CLEARANCE = 0.003  # [m] beyond the margin of the guard, below which tools do not descend
+DESCENT_GAIN = 5.0  # [1/s] speed of a descent over the distance that is left
+TOUCH_HEIGHT, TOUCH_SPEED = 0.045, 0.1  # [m, m/s] where fingers may touch the top of a block
 DLS_DAMPING = 1e-4  # [m2] of the inverse Jacobian: keeps joints slow near a singularity
 
 
@@ -47,16 +49,15 @@ class JointVelocityActionSpace(ActionSpace):
     @cached_property
     def cartesian(self) -> CartesianVelocityActionSpace:
         """Cartesian action space of the same arm."""
-        limits, height = self.safety_limits, self.min_height
-        return CartesianVelocityActionSpace(self.robot, self.config, limits, height)
+        return CartesianVelocityActionSpace(self.robot, self.config, self.safety_limits)
 
 
 class CartesianVelocityActionSpace(ActionSpace):
     """Actions are the tool's velocity along x, y, z of the base and about its z axis.
 
     The remaining degrees of freedom keep the tool pointing down as well as the arm can
-    (task priority, Siciliano and Slotine 1991; damped least squares, Wampler 1986). Near its
-    lowest height the tool descends slowly, so it touches block and table gently.
+    (task priority, Siciliano and Slotine 1991; damped least squares, Wampler 1986). Near the
+    table the tool descends slowly, and not so far that the motion guard would stop the arm.
     """
 
     @property
@@ -89,11 +90,24 @@ class CartesianVelocityActionSpace(ActionSpace):
         scale = (self._max_change / np.maximum(np.abs(change), 1e-9)).min()
         return np.asarray(self.target.qd + min(float(scale), 1.0) * change)
 
+    @cached_property
+    def _collision(self) -> CollisionModel:
+        obstacles, config = load_arm_obstacles(self.robot.name), CollisionConfig(range=RANGE)
+        return CollisionModel(self.robot, obstacles, config)
+
     def _max_descent(self) -> float:
-        """Return the largest speed downward [m/s], which lets fingers touch a block gently."""
-        height = float(self._tool[2, 3]) - self.min_height
-        above = max(height - TOUCH_RATIO * self.min_height, 0.0)
-        return DESCENT_GAIN * min(height, TOUCH_SPEED / DESCENT_GAIN + above)
+        """Return the largest speed downward [m/s], which lets fingers touch a block gently.
+
+        It falls to zero before the guard would stop the arm because of the table, and it is a
+        speed upward where the arm is closer.
+        """
+        clearances = self._collision.clearances(self.target.q)
+        at_table = [TABLE in pair for pair in self._collision.pairs]
+        clearance = float(clearances.min(where=at_table, initial=self._collision.range))
+        if clearance >= self._collision.range:
+            return np.inf
+        touch = TOUCH_SPEED + DESCENT_GAIN * max(clearance - TOUCH_HEIGHT, 0.0)
+        return min(DESCENT_GAIN * (clearance - TABLE_CLEARANCE), touch)
 
     def _solve_velocity(self, J: Array, desired: Array, free: Array, fixed: Array) -> Array:
         """Return joint velocities (n,) that also set the tool upright in the null space.
@@ -156,7 +170,6 @@ def make_action_space(
     control_mode: str,
     robot: Robot,
     config: ActionSpaceConfig,
-    scene: Scene | None = None,
 ) -> ActionSpace:
     """Return the action space of a control mode.
 
@@ -164,13 +177,10 @@ def make_action_space(
         control_mode: joint or cartesian.
         robot: the arm.
         config: time step and scale of actions.
-        scene: scene with the blocks, whose size determines how low the tool descends; None: it
-            descends as low as the arm can.
 
     Raises:
         ValueError: unknown control mode, or an arm or a config that cannot have it.
     """
     if control_mode not in ACTION_SPACES:
         raise ValueError(f"no control_mode '{control_mode}'; known: {sorted(ACTION_SPACES)}")
-    height = -np.inf if scene is None else MIN_HEIGHT_RATIO * scene.block_size
-    return ACTION_SPACES[control_mode](robot, config, SafetyLimitsConfig(), height)
+    return ACTION_SPACES[control_mode](robot, config, SafetyLimitsConfig())
