@@ -142,6 +142,27 @@ def test_scripted_policy_succeeds_with_a_high_return(name: str, episodes: int) -
     assert min(returns) > 10  # lifted, carried, released and placed
 
 
+@pytest.mark.parametrize("name", [UR5, DOFBOT])
+def test_random_goals_are_observed_and_where_the_arm_reaches(name: str) -> None:
+    with gymnasium.make(name, random_goal=True) as env:
+        goals, simulation = [], env.unwrapped.simulation
+        for episode in range(12):
+            env.reset(seed=3, options={"episode": episode})
+            detector = simulation.success_detector
+            assert detector.starts_off_goal
+            np.testing.assert_array_equal(env.unwrapped.observation_builder.goal, detector.goal)
+            goals.append(detector.goal)
+        scene = env.unwrapped.scene
+        extent = np.ptp(goals, axis=0)
+        assert (extent[:2] > 0.5 * np.array([np.ptp(scene.area_x), np.ptp(scene.area_y)])).all()
+        env.reset(seed=3, options={"episode": 4})
+        np.testing.assert_array_equal(simulation.success_detector.goal, goals[4])
+
+
+def test_scripted_policy_places_a_block_at_a_random_goal() -> None:
+    assert all(run_script(UR5, 20, 1, random_goal=True)[0])
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [UR5, DOFBOT])
@@ -169,9 +190,11 @@ def test_reward_of_a_motion_and_its_reverse_cancel() -> None:
         env.reset(seed=0)
         down, up = np.zeros((2, 5), np.float32)
         down[[2, 4]], up[[2, 4]] = (-0.5, 1), (0.5, 1)
+        for _ in range(15):  # motions start slowly
+            env.step((down + up) / 2)
         forward = sum(env.step(down)[1] for _ in range(8))
         back = sum(env.step(up)[1] for _ in range(8))
-    assert forward > 0.01 and forward + back == pytest.approx(0, abs=0.2 * forward)
+    assert forward > 0.003 and forward + back == pytest.approx(0, abs=0.2 * forward)
 
 
 def test_detections_are_delayed_by_the_latency() -> None:

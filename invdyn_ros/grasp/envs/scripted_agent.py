@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,7 @@ class ScriptedAgent:
 
     def reset(self) -> None:
         """Start an episode."""
-        goal = tuple(self.env.simulation.success_detector.goal.tolist())
-        self.script.scene = replace(self.env.scene, goal=goal)
+        self.script.goal = self.env.simulation.success_detector.goal
         self.script.reset()
 
     def act(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
