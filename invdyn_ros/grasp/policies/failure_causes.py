@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class EpisodeTrace(NamedTuple):
     detected: bool = True
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Sequence[float]], detected: bool) -> EpisodeTrace:
+    def from_rows(cls, rows: Sequence[Sequence[Any]], detected: bool) -> EpisodeTrace:
         """Stack rows of time, grasped, height, opening and stopped."""
         time, grasped, height, opening, stopped = np.array(rows, float).T
         return cls(time, grasped.astype(bool), height, opening, stopped.astype(bool), detected)
