@@ -234,3 +234,23 @@ def test_arm_follows_the_recorded_person(robot, side, recorded_landmarks):
     assert np.mean([r.reachable for r in active]) > 0.9
     on_target = [r for r in active if r.target_distance < 0.005]
     assert errors(robot, on_target).wrist.max() < 5.0
+
+
+def test_relative_mode_starts_where_tool_and_hand_are_and_moves_alike():
+    robot = load_robot("ur5")
+    upper, fore = unit([0.6, 0.0, -0.8]), unit([1.0, 0.0, 0.0])
+    moved, moves = person_landmarks(upper, fore + [0.0, 0.0, 0.3]), []
+    for mode in ("absolute", "relative"):
+        retargeter = Retargeter(robot, RetargetConfig(mode=mode))
+        first = follow_until_settled(retargeter, person_landmarks(upper, fore))
+        second = follow_until_settled(retargeter, moved, 6.0)
+        moves.append(second.hand_target - first.hand_target)
+    assert np.linalg.norm(moves[0]) > 0.03
+    np.testing.assert_allclose(moves[1], moves[0], atol=2e-3)
+    tip = robot.forward_kinematics(robot.home)[:3, 3]
+    np.testing.assert_allclose(first.hand_target, tip, atol=2e-3)
+    retargeter.note_engaged()  # the hand is elsewhere, the tool stays
+    again = follow_until_settled(retargeter, person_landmarks(upper, fore), 12.0)
+    np.testing.assert_allclose(again.hand_target, second.hand_target, atol=0.01)
+    with pytest.raises(ValueError, match="must be 'absolute' for the human-like arm"):
+        Retargeter(load_robot("kuka_iiwa"), RetargetConfig(mode="relative"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 JOINT_STATES = "joint_states"
 JOINT_TARGET = "joint_target"
 DESIRED_JOINT_STATE = "inverse_dynamics/desired_joint_state"
+TRANSITIONS = "inverse_dynamics/transition_event"  # of the lifecycle of the node
 ENGAGE, STOP = "inverse_dynamics/engage", "inverse_dynamics/stop"
 COMMANDS = {
     "N m": "forward_effort_controller/commands",

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from lifecycle_msgs.msg import State as LifecycleState
+from lifecycle_msgs.msg import TransitionEvent
 from pydantic import NonNegativeFloat
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState, PointCloud2
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.motion_profile import State, Target
-from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, LANDMARKS
+from invdyn_ros.graph.topics import JOINT_STATES, JOINT_TARGET, LANDMARKS, TRANSITIONS
 from invdyn_ros.nodes.hand_gripper import HandGripper
 from invdyn_ros.nodes.joint_states import ArmJoints, check_positions
 from invdyn_ros.nodes.messages import (
@@ -85,6 +87,7 @@ class RetargetNode(DiagnosticNode):
         self.create_subscription(
             JointState, JOINT_STATES, self.on_joint_state, SHARED_DEPTH, is_input=True
         )
+        self.create_subscription(TransitionEvent, TRANSITIONS, self.on_transition, 10)
 
     def reconfigure(self, config: RetargetConfig) -> None:
         """Change the largest age of landmarks."""
@@ -108,6 +111,11 @@ class RetargetNode(DiagnosticNode):
     def create_target_publisher(self) -> Publisher:
         """Create the publisher of the targets."""
         return self.create_publisher(JointTrajectory, JOINT_TARGET, 10)
+
+    def on_transition(self, message: TransitionEvent) -> None:
+        """Start anew when the arm is engaged: who is followed next is the operator."""
+        if message.goal_state.id == LifecycleState.PRIMARY_STATE_ACTIVE:
+            self.retargeter.note_engaged()
 
     def on_joint_state(self, message: JointState) -> None:
         """Note where the arm is, and start there at first."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.teleop.arm_directions import ARM_LANDMARKS
+from invdyn_ros.teleop.operator_lock import Appearance, OperatorLock
 
 PERSON_HOLD_REASONS = (
     "no person",
@@ -20,6 +21,7 @@ PERSON_HOLD_REASONS = (
     "torso not seen",
     "implausible person",
     "another person",
+    "not the operator",
     "new person",
     "landmarks frozen",
 )
@@ -69,13 +71,24 @@ class _Sighting(NamedTuple):
     centre: np.ndarray | None  # (2,) torso in the image, in image heights
     scale: float  # [image heights per m]
 
+    def appearance(self) -> Appearance:
+        """Return place and proportions."""
+        shoulders, hips = self.torso[:2], self.torso[2:]
+        lengths = (
+            np.linalg.norm(shoulders[0] - shoulders[1]),
+            np.linalg.norm(shoulders.mean(axis=0) - hips.mean(axis=0)),
+        )
+        centre = np.full(2, np.nan) if self.centre is None else self.centre
+        return Appearance(centre, float(np.log(self.scale)), np.log(np.maximum(lengths, 1e-6)))
+
 
 class PersonCheck:
     """Why the person in successive images cannot be followed, if so.
 
     Both shoulders and hips must have been visible since the person appeared, so that a part of a
     body is not followed. A person who was lost for longer than `max_gap` counts as a new one, and
-    a new one is followed after having been plausible for `CONFIRMATION_TIME`.
+    a new one is followed after having been plausible for `CONFIRMATION_TIME`, if it is the
+    operator: the first one who was followed.
     """
 
     def __init__(self, side: str, min_visibility: float, max_gap: float) -> None:
@@ -87,11 +100,13 @@ class PersonCheck:
             max_gap: time for which a person may be lost [s].
         """
         self._arm = list(ARM_LANDMARKS[side])
+        self.operator = OperatorLock()
         self._min_visibility, self._max_gap = min_visibility, max_gap
         self.reset()
 
     def reset(self) -> None:
-        """Forget the person."""
+        """Forget the person, also as the operator."""
+        self.operator.reset()
         self._last: _Sighting | None = None
         self._torso_seen = False
         self._plausible_since: float | None = None  # [s]; None if the last image was not
@@ -121,7 +136,11 @@ class PersonCheck:
         if self._plausible_since is None:
             self._plausible_since = time
         self._confirmed |= time - self._plausible_since >= CONFIRMATION_TIME - 1e-6
-        return None if self._confirmed else "new person"
+        if not self._confirmed:
+            return "new person"
+        if self._last is not None:
+            self.operator.follow(self._last.appearance(), time)
+        return None
 
     def _problem(self, landmarks: np.ndarray | None, time: float) -> str | None:
         """Return what is wrong with the landmarks, None if nothing is."""
@@ -147,6 +166,8 @@ class PersonCheck:
             return "torso not seen"
         if not _plausible_arm(sighting.arm):
             return "implausible person"
+        if not self._confirmed and not self.operator.allows(sighting.appearance()):
+            return "not the operator"
         if last is None or np.isnan(last.arm).any():
             return None
         change = float(np.abs(sighting.arm - last.arm).max())

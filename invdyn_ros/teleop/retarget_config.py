@@ -16,6 +16,9 @@ class RetargetConfig(Validated):
 
     side: Literal["left", "right"] = "left"
     """Arm of the person to follow."""
+    mode: Literal["absolute", "relative"] = "absolute"
+    """absolute: each place of the hand has its place of the tool; relative: the tool moves as the
+    hand does from where both are when following starts, or when the arm is engaged."""
     mount: Literal["auto", "table", "wall"] = "auto"
     """Mounting of the arm's base; auto: wall for a human-like arm, else table."""
     upper_arm: PositiveFloat = 0.29

@@ -152,6 +152,11 @@ class Retargeter:
     def _place_person(self, length: float) -> None:
         """Determine the person's shoulder in the base frame and the scaled bone lengths."""
         bones = np.array([self.config.upper_arm, self.config.forearm])
+        if self.human_like_arm and self.config.mode == "relative":
+            raise ValueError(
+                f"mode is 'relative'; it must be 'absolute' for the human-like arm "
+                f"'{self.robot.name}', whose links have the directions of the person's arm"
+            )
         if self.human_like_arm and self.config.scale:
             raise ValueError(
                 f"scale is {self.config.scale}; it must be 0, because the link lengths of the "
@@ -182,7 +187,13 @@ class Retargeter:
         self._tracker.reset(self.robot.home if q is None else q)
         self._directions.reset()
         self._person.reset()
+        self._offset: np.ndarray | None = None  # (3,) of the hand in relative mode [m]
         self._time = self._followed_time = -np.inf  # [s] last landmarks, last followed ones
+
+    def note_engaged(self) -> None:
+        """Take whoever is followed next as the operator, and where the hand is as the start."""
+        self._person.operator.reset()
+        self._followed_time = -np.inf
 
     def __call__(
         self,
@@ -226,9 +237,14 @@ class Retargeter:
     def _follow(self, landmarks: np.ndarray, dt: float) -> RetargetResult:
         if self._time - self._followed_time > self.config.max_gap:
             self._directions.reset()
+            self._offset = None
         elapsed, self._followed_time = self._time - self._followed_time, self._time
         person = self._directions.update(landmarks, elapsed, self.config.min_visibility)
         elbow, hand, directions = self._place(person)
+        if self.config.mode == "relative":
+            if self._offset is None:
+                self._offset = self._tip() - hand
+            hand = hand + self._offset
         projected, reason = self.workspace.project(hand)
         targets = np.array([elbow, projected])[-len(self.links) :]
         obstruction = self._tracker.follow(targets, dt)
@@ -239,8 +255,14 @@ class Retargeter:
         reason, horizon = reason or obstruction, self.config.horizon
         return RetargetResult(q, qd, hand, upper, fore, distance, reason, None, horizon)
 
+    def _tip(self) -> np.ndarray:
+        """Return the position (3,) of the tool at the desired state [m]."""
+        return np.asarray(self.robot.forward_kinematics(self._limiter.q, self.links[-1])[:3, 3])
+
     def targets(self, person: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the hand target (3,) [m] and both directions (3,) in the base frame.
+
+        In relative mode, the target lacks the offset of the present run.
 
         Args:
             person: (2, 3) unit directions of upper arm and forearm in the person's frame.
