@@ -61,10 +61,11 @@ def grasp_summary(
     """
     outcomes = [detect_success(episode, scene) for episode in episodes]
     success = [outcome is not None and outcome.success for outcome in outcomes]
+    if "task" in report:  # of several blocks, of which only one is plotted
+        success = [i not in report["failed_episodes"] for i in range(len(episodes))]
     with matplotlib.rc_context(plot_axes.RC_PARAMS):
         figure = plot_axes.new_figure()
-        values = [report.get(key) for key in ("policy", "noise")]
-        subtitle = [f"{k} {v}" for v, k in zip(values, ("policy", "noise"), strict=True) if v]
+        subtitle = [f"{k} {report[k]}" for k in ("task", "policy", "noise") if report.get(k)]
         subtitle += [f"seed {report['seed']}"] if "seed" in report else []
         title = f"grasp_sim with {robot.name}"
         alerts = event_lines([event for episode in events for event in episode])

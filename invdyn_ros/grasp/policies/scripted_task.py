@@ -18,6 +18,7 @@ from invdyn_ros.typing import Array
 if TYPE_CHECKING:  # imports torch
     from invdyn_ros.grasp.policies.learned import LearnedGrasp
 
+LOOKING = "looking for the blocks"
 DONE_DISTANCE = 0.018  # [m] to the goal; below GOAL_TOLERANCE, for errors of the camera
 LEVEL_TOLERANCE = 0.5  # [block sides] in height
 RECENT = 0.6  # [s] age of a detection that says where a block lies now
@@ -72,7 +73,7 @@ class ScriptedTask:
         self.levels = [0] * len(self.names)
         self.rejections: dict[int, str] = {}
         self.time = self.idle_since = 0.0
-        self.hold_reason: str | None = "no block detected yet"
+        self.hold_reason: str | None = LOOKING
 
     def on_image(self, image: ImageDetections) -> None:
         """Process what was detected in an image."""
@@ -223,6 +224,8 @@ class ScriptedTask:
         name = f"block '{self.names[block]}'"
         if block in self.rejections:
             return f"{name}: {self.rejections[block]}"
+        if self.time - self.idle_since < PATIENCE:
+            return LOOKING
         markers = self.scene.markers[block]
         return f"{name} with markers {markers} is not visible; put it into the area"
 
