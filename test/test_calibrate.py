@@ -78,8 +78,12 @@ def test_camera_on_the_hand_is_calibrated_but_refused_by_grasp(tmp_path) -> None
     assert read["mounting"] == "eye_in_hand"
     np.testing.assert_allclose(read["position"], on_hand[:3, 3], atol=1e-6)
     np.testing.assert_allclose(read["marker_position"], block[:3, 3], atol=1e-6)
-    with pytest.raises(ValueError, match="has mounting eye_in_hand; grasping needs a camera with"):
+    with pytest.raises(ValueError, match="has mounting eye_in_hand, and the simulated camera eye"):
         resolve("grasp_sim", {"camera_pose": str(file)})
+    real = {"camera_pose": str(file), "target": "real"}
+    resolve("grasp_sim", real)
+    with pytest.raises(ValueError, match="camera on the hand needs policy:=scripted"):
+        resolve("grasp_sim", real | {"policy": "learned"})
 
 
 def test_simulated_camera_is_calibrated_from_rendered_images(tmp_path, capsys) -> None:

@@ -41,11 +41,6 @@ GOOD = CameraPose("ur5", "eye_to_hand", (1.0, 0.0, 0.5), (1.0, 0.0, 0.0, 0.0))
         ("arm: ur5", "arm: dofbot", "is the camera of 'dofbot', not of 'ur5'"),
         (
             "mounting: eye_to_hand",
-            "mounting: eye_in_hand",
-            "has mounting eye_in_hand; grasping needs a camera with eye_to_hand",
-        ),
-        (
-            "mounting: eye_to_hand",
             "mounting: wall",
             "mounting is 'wall'; it must be 'eye_to_hand' or 'eye_in_hand'",
         ),

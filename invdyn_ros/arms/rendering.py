@@ -74,7 +74,8 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
         """Switch to another scene with the same number and size of blocks and the same markers."""
         self.scene, self.camera = scene, scene.camera
         has_table = self.obstacles.table or scene.num_blocks > 0
-        self.background = render_table(scene, TABLE_RADIUS if has_table else 0.0)
+        self.table_radius = TABLE_RADIUS if has_table else 0.0
+        self.background = render_table(scene, self.table_radius)
         shape = (self.camera.height + NOISE_MARGIN, self.camera.width + NOISE_MARGIN, 3)
         noise = np.random.default_rng(seed).normal(0.0, scene.pixel_noise, shape)
         self.noise = np.round(noise).astype(np.int16)
@@ -101,6 +102,9 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
         """
         if len(block_poses) != len(self.blocks):
             raise ValueError(f"{len(block_poses)} poses; the scene has {len(self.blocks)} blocks")
+        if self.scene.camera_on_hand:
+            moved = self.scene.seen_from(self.robot.forward_kinematics(q))
+            self.camera, self.background = moved.camera, render_table(moved, self.table_radius)
         gripper = self.robot.gripper
         positions = [*q, *(gripper.positions(opening) if gripper else ())]
         for joint, position in zip([*self.joints, *self.fingers], positions, strict=True):

@@ -122,6 +122,11 @@ def collect_grasps(options: CollectGraspOptions) -> None:
         raise ValueError("no recording to read; give one or more folders of record:=DIR")
     load_grasp_spec(options.arm)  # refuses an arm that has no block to grasp
     robot, scene = load_robot(options.arm), nominal_scene(options.arm, options.camera_pose)
+    if scene.camera_on_hand:
+        raise ValueError(
+            f"{options.camera_pose} has mounting eye_in_hand; policies are trained with a camera "
+            "beside the arm"
+        )
     replayer = EpisodeReplayer(robot, scene, options.control_mode, options.action_space)
     episodes: list[ReplayedEpisode] = []
     left_out, files = Counter[str](), [bag for path in options.paths for bag in find_bags(path)]

@@ -38,7 +38,8 @@ def block_errors(recording: Recording, scene: Scene) -> Array:
     errors = []
     T_base_camera, middle = scene.camera.T_base_camera, scene.block_size / 2
     centres = {stamp: T[:3, 3] for stamp, T in recording.base_detections.items()}
-    for stamp, T_camera_block in recording.camera_detections.items():
+    in_camera = {} if scene.camera_on_hand else recording.camera_detections
+    for stamp, T_camera_block in in_camera.items():
         centre = (T_base_camera @ T_camera_block)[:3, 3]
         centres[stamp] = project_to_height(centre, T_base_camera[:3, 3], middle)
     for stamp, centre in centres.items():

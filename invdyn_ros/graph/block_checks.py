@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from invdyn_ros.graph.templates import ArgumentValues, is_simulated
 from invdyn_ros.grasp.policies.tasks import GRASP, plan_placements
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot, load_robot, package_file
@@ -74,3 +75,29 @@ def check_blocks_of_arm(robot: Robot, scene: Scene, source: str) -> None:
                     f"{source}: {name} at x {x}, y {y} m is out of reach of '{robot.name}'; "
                     "move it nearer to the middle of the arm's reach"
                 )
+
+
+def check_camera(values: ArgumentValues) -> None:
+    """Check that the policy, and a simulation, can use the camera of the launch arguments.
+
+    Raises:
+        ValueError: a wrong calibration file, or a camera on the hand where it cannot be.
+    """
+    from invdyn_ros.perception.hand_eye.camera_pose import nominal_scene  # slow to import
+
+    arm, blocks, file = values["arm"], values["blocks"], values["camera_pose"]
+    scene = nominal_scene(arm, file, blocks)
+    policy = values["policy"]
+    if scene.camera_on_hand and (policy not in ("scripted", "none") or values["block_pose_model"]):
+        raise ValueError(
+            f"a camera on the hand needs policy:=scripted and markers; {policy} was trained with "
+            "a camera beside the arm"
+        )
+    simulated = load_scene(arm, blocks)
+    if is_simulated(values) and scene.camera_on_hand != simulated.camera_on_hand:
+        places = {True: "eye_in_hand", False: "eye_to_hand"}
+        raise ValueError(
+            f"{file} has mounting {places[scene.camera_on_hand]}, and the simulated camera "
+            f"{places[simulated.camera_on_hand]}; give blocks:=FILE.yaml with this mounting, such "
+            "as config/blocks/ur5_hand_camera.yaml, or target:=real"
+        )

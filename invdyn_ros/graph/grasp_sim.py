@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from invdyn_ros.graph.arguments import BOOLEAN_VALUES, GraspSimArguments
-from invdyn_ros.graph.block_checks import find_blocks
+from invdyn_ros.graph.block_checks import check_camera, find_blocks
 from invdyn_ros.graph.image_source import camera_template, resolve_images
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.graph.templates import (
@@ -112,11 +112,8 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     if blocks:
         values["camera_pose"] = values["camera_pose"] or find_camera_pose(blocks)
     if values["camera_pose"]:
-        from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose  # slow to import
-
-        file = Path(values["camera_pose"]).absolute()
-        read_camera_pose(file, arm)  # raises before any node starts
-        values["camera_pose"] = str(file)
+        values["camera_pose"] = str(Path(values["camera_pose"]).absolute())
+    check_camera(values)
     values["block_pose_model"], values["image_size"] = find_block_pose_model(
         values["policy"], values["block_pose_model"], arm
     )

@@ -37,7 +37,7 @@ from invdyn_ros.perception.block_detector import (
     DetectionResult,
     describe_duplicate,
 )
-from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
+from invdyn_ros.perception.hand_eye.camera_pose import nominal_scene
 from invdyn_ros.robots.block_markers import BlockMarkers
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
@@ -101,13 +101,15 @@ class BlocksNode(DiagnosticNode):
         subscribe_images(self, self.on_image, config.image_transport, lockstep)
 
     def publish_camera(self, config: BlocksNodeConfig) -> None:
-        """Publish the pose of the camera in the frame of the arm's base."""
-        T = load_scene(config.arm, config.blocks).camera.T_base_camera
-        if config.camera_pose:
-            T = read_camera_pose(config.camera_pose, config.arm).T
-        pose = arrays_to_pose(*_position_and_quaternion(T))
-        base = self.frame_names.frame(load_robot(config.arm).base_link)
-        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=base)
+        """Publish the pose of the camera in the frame of the arm's base, or of its tool."""
+        scene, robot = (
+            nominal_scene(config.arm, config.camera_pose, config.blocks),
+            load_robot(config.arm),
+        )
+        pose = arrays_to_pose(*_position_and_quaternion(scene.camera.T_base_camera))
+        parent = robot.tip_link if scene.camera_on_hand else robot.base_link
+        frame = self.frame_names.frame(parent)
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=frame)
         camera = self.frame_names.image_frame
         self.frames.publish_static([pose_to_transform(pose, camera, header)])
 

@@ -40,6 +40,7 @@ from invdyn_ros.nodes.detection_buffer import (
     ImageResult,
     message_to_covariance,
 )
+from invdyn_ros.nodes.joint_history import JointHistory
 from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
     REJECTED,
@@ -55,6 +56,7 @@ from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.perception.hand_eye.camera_pose import nominal_scene
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose, ticks_per_image
+from invdyn_ros.typing import Array
 
 if TYPE_CHECKING:
     from invdyn_ros.grasp.policies.learned import LearnedGrasp
@@ -134,6 +136,7 @@ class GraspNode(DiagnosticNode):
         self.policy = _create_policy(self.robot, self.scene, config)
         is_task = isinstance(self.policy, ScriptedTask)
         self.blocks = frozenset(range(self.scene.num_blocks) if is_task else [self.scene.target])
+        self.size = self.scene.block_size  # [m]
         self.randomization, self.episode = load_randomization(config.noise), -1
         self.read_joint_state = JointStateReader(self.names)
         self.reset()
@@ -157,6 +160,7 @@ class GraspNode(DiagnosticNode):
         self.latency = sample_latency(self.randomization, self.config.seed, self.episode)
         self.arm_state: ArmState | None = None
         self.detections = DetectionBuffer(self.blocks)
+        self.joint_history = JointHistory()
         self.output: tuple[int, JointTrajectory, Float64MultiArray] | None = None
 
     def on_markers(self, message: MarkerArray) -> None:
@@ -186,6 +190,8 @@ class GraspNode(DiagnosticNode):
         if self.arm_state is not None and state.stamp < self.arm_state.stamp:
             self.reset()
         self.arm_state = state
+        if self.scene.camera_on_hand:
+            self.joint_history.add(state.stamp, state.q)
         self.update()
 
     def is_new(self, stamp: int) -> bool:
@@ -234,11 +240,24 @@ class GraspNode(DiagnosticNode):
                 f"('{self.image_frame}', see camera_frame) or arm "
                 f"('{self.names.base_link}')"
             )
-        T_base_camera, size = self.scene.camera.T_base_camera, self.scene.block_size
+        T_base_camera, size = self.camera_pose(to_nanoseconds(message.header.stamp)), self.size
         if isinstance(self.policy, ScriptedTask):
             return detection_in_stack(time, T, covariance, T_base_camera, size, block)
         detection = detection_on_table(time, T, covariance, T_base_camera, size / 2)
         return detection._replace(block=block)
+
+    def camera_pose(self, stamp: int) -> Array:
+        """Return the pose of the camera (4, 4) at the stamp [ns] of an image.
+
+        Raises:
+            ForeignMessage: the camera is on the hand, whose pose at that time is not known.
+        """
+        if not self.scene.camera_on_hand:
+            return self.scene.camera.T_base_camera
+        q = self.joint_history.at(stamp)
+        if q is None:
+            raise ForeignMessage("no joint state at the time of the image of the hand camera")
+        return self.scene.seen_from(self.robot.forward_kinematics(q)).camera.T_base_camera
 
     def run_policy(self, state: ArmState) -> None:
         """Compute the output for the latest joint state."""

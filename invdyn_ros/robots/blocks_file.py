@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
@@ -36,9 +36,11 @@ class CameraEntry(Validated):
     """Camera of a blocks file, which is simulated; a real one is calibrated (`camera_pose`)."""
 
     position: tuple[Coordinate, Coordinate, Coordinate]
-    """Position in the base frame [m]."""
+    """Position in the base frame, or in that of the tool with eye_in_hand [m]."""
     look_at: tuple[Coordinate, Coordinate, Coordinate]
-    """Point in the middle of the image, in the base frame [m]."""
+    """Point in the middle of the image, in the same frame [m]."""
+    mounting: Literal["eye_to_hand", "eye_in_hand"] = "eye_to_hand"
+    """eye_to_hand: beside the arm; eye_in_hand: on the hand."""
     focal: PositiveFloat = 850.0
     """Focal length [px]."""
     width: Annotated[int, Field(ge=64, le=4096)] = 640
@@ -111,7 +113,8 @@ class BlocksFile(Validated):
         if self.camera is not None:
             c = self.camera
             camera = PinholeCamera.look_at(c.position, c.look_at, c.focal, c.width, c.height)
-            scene = replace(scene, camera=camera)
+            on_hand = c.mounting == "eye_in_hand"
+            scene = replace(scene, camera=camera, camera_on_hand=on_hand)
         middle = scene.block_size / 2
         blocks = tuple(
             SceneBlock(e.name, self._markers_of(e), (*(e.goal or scene.goal[:2]), middle))

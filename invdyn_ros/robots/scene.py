@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
@@ -36,6 +36,8 @@ class Scene(Validated):
 
     camera: PinholeCamera
     """Camera that looks at the table."""
+    camera_on_hand: bool = False
+    """Whether the camera moves with the tool, in whose frame its pose then is."""
     block_size: PositiveFloat = 0.04
     """Edge length of a block [m]."""
     num_blocks: NonNegativeInt = 1
@@ -84,6 +86,13 @@ class Scene(Validated):
     def markers(self) -> tuple[BlockMarkers, ...]:
         """Markers of each block."""
         return tuple(block.markers for block in self.all_blocks)
+
+    def seen_from(self, T_base_tool: Array) -> Scene:
+        """Return the scene with the camera where it is while the tool is at a pose (4, 4)."""
+        if not self.camera_on_hand:
+            return self
+        T = T_base_tool @ self.camera.T_base_camera
+        return replace(self, camera=replace(self.camera, T_base_camera=T), camera_on_hand=False)
 
     def sample_block_pose(self, rng: np.random.Generator) -> Array:
         """Sample the pose (4, 4) of a block that lies flat in the area, at any yaw."""

@@ -41,8 +41,10 @@ class BlockSensor:
         key = simulation.seed, simulation.episode
         self._delay.reset(sample_latency(noise, *key))
         self._rng = np.random.default_rng([*key, DETECTOR_STREAM])
+        home = simulation.robot.forward_kinematics(simulation.robot.home)
+        camera = scene.seen_from(home).camera
         self._detectors = [
-            SimulatedDetector(scene.camera, scene.block_size, noise.marker)
+            SimulatedDetector(camera, scene.block_size, noise.marker)
             for _ in range(scene.num_blocks)
         ]
         self.hidden, self.duplicates = False, {}
@@ -51,18 +53,23 @@ class BlockSensor:
     def capture(self) -> None:
         """Take an image."""
         physics, scene = self.simulation.physics, self.nominal_scene
+        measured, true = physics.state().q, physics.true_state()[0]
         time, detections, blocks = physics.time, [], physics.blocks
         if blocks is None:
             raise ValueError("the simulation has no blocks")
         for block, detector in enumerate(self._detectors):
             if self.hidden or block in self.duplicates:
                 continue
+            if self.simulation.scene.camera_on_hand:
+                T_tool = self.simulation.robot.forward_kinematics(true)
+                detector.move_camera(self.simulation.scene.seen_from(T_tool).camera)
             pose = quaternion_pose(*physics.block_pose(block))
             occluded = partial(blocks.occluded, physics.body, block)
             detected = detector.detect(pose, self._rng, occluded)
             if detected is None:
                 continue
-            camera, size = scene.camera.T_base_camera, scene.block_size
+            T_tool = self.simulation.robot.forward_kinematics(measured)
+            camera, size = scene.seen_from(T_tool).camera.T_base_camera, scene.block_size
             if self.simulation.task == GRASP:
                 detection = detection_on_table(time, *detected, camera, size / 2)
                 detections.append(detection._replace(block=block))

@@ -61,6 +61,10 @@ class SimulatedDetector:
         self._last_visible: tuple[Array, NDArray[np.intp]] | None = None
         self._last_errors: tuple[Array, tuple[int, ...], Array, Array] | None = None
 
+    def move_camera(self, camera: PinholeCamera) -> None:
+        """Use a camera at another pose from the next image on."""
+        self.camera, self._T_camera_base = camera, np.linalg.inv(camera.T_base_camera)
+
     def detect(
         self,
         T_base_block: Array,

@@ -23,7 +23,8 @@ class HeldBlockCheck:
     def __init__(self, robot: Robot, scene: Scene) -> None:
         """Create the check for an arm and its nominal scene."""
         self.robot, self.block_size = robot, scene.block_size
-        self._eye = scene.camera.T_base_camera[:3, 3]
+        # a camera on the hand always sees a held block at the same place
+        self._eye = None if scene.camera_on_hand else scene.camera.T_base_camera[:3, 3]
         self.reset()
 
     def reset(self) -> None:
@@ -40,7 +41,7 @@ class HeldBlockCheck:
     def on_detection(self, detection: BlockDetection) -> None:
         """Compare the block in an image with the tool at that time."""
         past = [tool for time, tool in self._tool if time <= detection.time]
-        if not past:
+        if not past or self._eye is None:
             return
         # on the same ray from the camera, because the height of a held block is not measured
         expected = project_to_height(past[-1], self._eye, detection.position[2])

@@ -45,7 +45,7 @@ class ScriptedGrasp(ScriptedMotion):
     ) -> None:
         """Create the policy; see `ScriptedMotion`."""
         super().__init__(robot, scene, config)
-        self.detection_gate = DetectionGate(scene)
+        self.detection_gate = DetectionGate(scene.seen_from(robot.forward_kinematics(robot.home)))
         self.held = HeldBlockCheck(robot, scene)
         self.goal = np.array(scene.goal)
         self.reset()

@@ -60,22 +60,18 @@ class CameraPose:
 
 
 def read_camera_pose(path: str | Path, arm: str) -> CameraPose:
-    """Read the pose of a camera that is mounted beside an arm.
+    """Read the pose of a camera that is mounted beside an arm or on its hand.
 
     Args:
         path: the calibration file.
         arm: name of the arm.
 
     Raises:
-        ValueError: no such file, another arm, or a camera that is mounted on the hand.
+        ValueError: no such file, or another arm.
     """
     pose = from_mapping(CameraPose, load_yaml(path), str(path))
     if pose.arm != arm:
         raise ValueError(f"{path} is the camera of '{pose.arm}', not of '{arm}'")
-    if pose.mounting != "eye_to_hand":
-        raise ValueError(
-            f"{path} has mounting {pose.mounting}; grasping needs a camera with eye_to_hand"
-        )
     return pose
 
 
@@ -123,5 +119,6 @@ def nominal_scene(arm: str, camera_pose: str, blocks: str = "") -> Scene:
     scene = load_scene(arm, blocks)
     if not camera_pose:
         return scene
-    T = read_camera_pose(camera_pose, arm).T
-    return replace(scene, camera=replace(scene.camera, T_base_camera=T))
+    pose = read_camera_pose(camera_pose, arm)
+    camera = replace(scene.camera, T_base_camera=pose.T)
+    return replace(scene, camera=camera, camera_on_hand=pose.mounting == "eye_in_hand")
