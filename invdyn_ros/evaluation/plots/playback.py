@@ -131,6 +131,7 @@ def overview_camera(
     sharp = replace(
         scene,
         camera=camera,
+        camera_on_hand=False,
         num_blocks=blocks,
         blocks=scene.blocks[:blocks],
         blur=0.5,
