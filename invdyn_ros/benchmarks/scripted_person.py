@@ -24,6 +24,7 @@ REACH = 0.97 * ARM_LENGTH  # an arm is never quite straight
 GRIP_TIME = 0.15  # [s] to close or open the hand
 FITTS_OFFSET, FITTS_SLOPE = 0.25, 0.12
 """Duration of a submovement [s]: offset + slope * log2(distance / tolerance + 1), Fitts' law."""
+CARE = 2.0  # factor of the duration near the block and near the table
 MAX_CLOSING_TIME = 1.5  # [s] for which the person waits for the gripper
 CLEARANCES = 0.08, 0.045  # [m] above the block before the descent, of a large and a small arm
 
@@ -44,6 +45,8 @@ class ScriptedPersonConfig(Validated):
     """Standard deviation of a hand that is kept still [m]."""
     tolerance: PositiveFloat = 0.008
     """Distance of the tool from its place with which the person is content [m]."""
+    engage_time: PositiveFloat = 3.0
+    """Time after which the person engages an arm again that has stopped [s]."""
 
 
 class View(NamedTuple):
@@ -215,5 +218,6 @@ class ScriptedPerson:
         distance = float(np.linalg.norm(goal))
         self._to = goal * min(1.0, REACH / max(distance, 1e-6))
         tolerance = self.config.tolerance / self.scale
+        care = CARE if self.phase.name in ("descend", "lower") else 1.0
         duration = FITTS_OFFSET + FITTS_SLOPE * float(np.log2(length / tolerance + 1))
-        self._start, self._end = time, time + duration
+        self._start, self._end = time, time + care * duration

@@ -51,7 +51,7 @@ class TeleopEpisode(NamedTuple):
         phase: what the person did at the end.
         violations: ticks in which a measured joint was beyond its velocity or position limit.
         contacts: ticks with a contact of the arm with the table or itself.
-        fault: the latched fault of the controller, or None.
+        faults: why the arm stopped until the person engaged it again.
         recording: joints, landmarks and poses of the block.
         grasp: the same for demonstrations.
     """
@@ -62,7 +62,7 @@ class TeleopEpisode(NamedTuple):
     phase: str
     violations: int
     contacts: int
-    fault: str | None
+    faults: tuple[str, ...]
     recording: Recording
     grasp: RecordedGrasp
 
@@ -129,6 +129,9 @@ class TeleopRun:
         self.blocks: list[tuple[float, Array, Array]] = []
         self.detections: list[tuple[float, BlockDetection]] = []
         self.violations = 0
+        self.faults: list[str] = []
+        self.engage_at = np.inf  # [s] when the person engages the arm again
+        self.engage_time = person.engage_time
 
     @property
     def max_opening(self) -> float:
@@ -152,7 +155,6 @@ class TeleopRun:
                 is_over = self.person.is_done or time > TIME_LIMIT
             outcome, placed = simulation.success_detector, self._is_placed()
             contacts = simulation.physics.contact_ticks
-        fault = self.controller.fault
         return TeleopEpisode(
             outcome.lifted,
             placed,
@@ -160,7 +162,7 @@ class TeleopRun:
             self.person.phase.name,
             self.violations,
             contacts,
-            None if fault is None else str(fault),
+            tuple(self.faults),
             self._recording(),
             self._grasp(),
         )
@@ -197,9 +199,22 @@ class TeleopRun:
             self.controller.set_target(Target(stamp, state, result.horizon))
         sample = physics.state()
         measured = MeasuredState(time, sample.q, sample.qd, sample.effort)
+        self._engage(time)
         command = self.controller.update(measured)
         self._record(time, sample, command)
         self.simulation.step(command.action, self.opening)
+
+    def _engage(self, time: float) -> None:
+        """Engage an arm again some time after a fault has stopped it."""
+        fault = self.controller.fault
+        if fault is None:
+            self.engage_at = np.inf
+        elif np.isinf(self.engage_at):
+            self.faults.append(str(fault))
+            self.engage_at = time + self.engage_time
+        elif time >= self.engage_at:
+            self.controller.engage(True)
+            self.engage_at = time + self.engage_time
 
     def _record(self, time: float, sample: JointSample, command: Command) -> None:
         """Store a tick."""

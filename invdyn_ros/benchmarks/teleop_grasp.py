@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +76,7 @@ def _report(
     measured.rows = {config.arm: _row(episodes)} if episodes else {}
     return measured.report(
         failures=[
-            {"episode": i, "phase": episode.phase, "fault": episode.fault}
+            {"episode": i, "phase": episode.phase, "faults": list(episode.faults)}
             for i, episode in enumerate(episodes)
             if not episode.placed
         ]
@@ -134,7 +133,7 @@ def _row(episodes: list[TeleopEpisode]) -> Row:
         "lifted": 100 * float(np.mean([episode.lifted for episode in episodes])),
         "violations": sum(episode.violations for episode in episodes),
         "contacts": sum(episode.contacts for episode in episodes),
-        "faults": Counter(episode.fault is not None for episode in episodes)[True],
+        "faults": sum(len(episode.faults) for episode in episodes),
     }
     if seconds:
         row["median_seconds"] = float(np.median(seconds))

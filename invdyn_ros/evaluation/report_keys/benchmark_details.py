@@ -45,7 +45,7 @@ DETAILS: Mapping[str, Keys] = {
         "failures": ReportKey("blocks that were not placed"),
         "failures[].episode": ReportKey("number of the episode", optional=True),
         "failures[].phase": ReportKey("what the person did at the end", optional=True),
-        "failures[].fault": ReportKey("fault of the controller; none if none", optional=True),
+        "failures[].faults": ReportKey("faults of the controller", optional=True),
     },
     "joint_state_dropout": {
         "details": ReportKey("95% interval of each tracking error", "mrad"),

@@ -136,7 +136,7 @@ COLUMNS: Mapping[str, Keys] = {
         "lifted": ReportKey("blocks that were lifted by 40 mm", "%"),
         "violations": ReportKey("control ticks with a joint beyond a limit"),
         "contacts": ReportKey("control ticks in which the arm touched the table or itself"),
-        "faults": ReportKey("episodes in which the controller stopped the arm for good"),
+        "faults": ReportKey("faults, after which the person engaged the arm again"),
         "median_seconds": ReportKey("median duration of placed blocks", "s", optional=True),
     },
     "hand_eye": {
