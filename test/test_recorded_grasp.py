@@ -36,7 +36,12 @@ from invdyn_ros.nodes.report import ReportNode
 from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.sources.grasp_bag import GraspBag, read_grasp_bag
+from invdyn_ros.sources.grasp_bag import (
+    GraspBag,
+    StampedMessage,
+    _split_at_blocks,
+    read_grasp_bag,
+)
 
 UR5_SPEC = SpaceSpec("ur5", "joint", ActionSpaceConfig())
 WHOLE, INTERRUPTED, CUT_OFF = np.inf, 1.0, 0.2  # [s] durations of episodes
@@ -183,6 +188,34 @@ def test_without_true_block_poses_rewards_use_the_detections(episodes, tmp_path,
     true_rewards = sum(part.rewards.sum() for part in transitions if part.dones.any())
     rewards = read_demonstrations(tmp_path / "out", UR5_SPEC).rewards
     assert rewards.sum() == pytest.approx(true_rewards, rel=0.1)
+
+
+def test_without_detections_they_are_simulated_from_the_true_poses(episodes, tmp_path, capsys):
+    messages, transitions = episodes
+    bag = write_bag(tmp_path / "bag", messages, without=(DETECTIONS,))
+    assert collect(bag, "--out", tmp_path / "out") == 0
+    summary = capsys.readouterr().out
+    assert "4 without detections: they are simulated from the true block poses" in summary
+    demonstrations = read_demonstrations(tmp_path / "out", UR5_SPEC)
+    placed = [part for part in transitions if part.dones.any()]
+    assert demonstrations.rewards.sum() == pytest.approx(
+        sum(part.rewards.sum() for part in placed), rel=0.05
+    )
+    # most of all, the block is where it is: its position is part of the observations
+    difference = (
+        demonstrations.observations
+        - np.concatenate([p.observations for p in placed])[: len(demonstrations.observations)]
+    )
+    assert np.median(np.abs(difference)) < 0.02
+
+
+def test_a_block_that_is_laid_elsewhere_starts_an_episode_while_time_goes_on():
+    scene, arm = load_scene("ur5"), [StampedMessage(0.01 * k, 0.01 * k, None) for k in range(100)]
+    places = [(0.5, 0.0, 0.02), (0.42, -0.16, 0.1), (0.42, -0.16, 0.02), (0.5, 0.05, 0.02)]
+    blocks = [StampedMessage(0.25 * k, 0.25 * k, np.array(p)) for k, p in enumerate(places)]
+    first, second = _split_at_blocks(arm, blocks, scene)
+    assert (first[0].stamp, second[0].stamp) == (0.0, 0.75)
+    assert len(first) + len(second) == len(arm)
 
 
 def test_a_topic_without_messages_in_one_episode_does_not_shift_the_others(episodes, tmp_path):

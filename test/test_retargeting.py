@@ -239,7 +239,7 @@ def test_arm_follows_the_recorded_person(robot, side, recorded_landmarks):
 def test_relative_mode_starts_where_tool_and_hand_are_and_moves_alike():
     robot = load_robot("ur5")
     upper, fore = unit([0.6, 0.0, -0.8]), unit([1.0, 0.0, 0.0])
-    moved, moves = person_landmarks(upper, fore + [0.0, 0.0, 0.3]), []
+    moved, moves = person_landmarks(upper, fore + np.array([0.0, 0.0, 0.3])), []
     for mode in ("absolute", "relative"):
         retargeter = Retargeter(robot, RetargetConfig(mode=mode))
         first = follow_until_settled(retargeter, person_landmarks(upper, fore))

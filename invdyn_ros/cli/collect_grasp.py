@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import tyro
 from tqdm import tqdm
 
@@ -26,6 +27,10 @@ from invdyn_ros.grasp.learning.recorded_episodes import (
     EpisodeReplayer,
     RecordedGrasp,
     ReplayedEpisode,
+)
+from invdyn_ros.grasp.learning.simulated_detections import (
+    lacks_detections,
+    with_simulated_detections,
 )
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
@@ -129,11 +134,18 @@ def collect_grasps(options: CollectGraspOptions) -> None:
         )
     replayer = EpisodeReplayer(robot, scene, options.control_mode, options.action_space)
     episodes: list[ReplayedEpisode] = []
+    rng, num_simulated = np.random.default_rng(0), 0
     left_out, files = Counter[str](), [bag for path in options.paths for bag in find_bags(path)]
     bags = [GraspBag(file, options.namespace, options.tf_prefix) for file in files]
     for bag in tqdm(bags, unit="recording", desc="reading", file=sys.stderr):
-        episodes += _placed_episodes(read_grasp_bag(bag, robot, scene), replayer, left_out)
-    summary = _summary(episodes, left_out)
+        grasps = read_grasp_bag(bag, robot, scene)
+        num_simulated += sum(map(lacks_detections, grasps))
+        grasps = [
+            with_simulated_detections(grasp, scene, rng) if lacks_detections(grasp) else grasp
+            for grasp in grasps
+        ]
+        episodes += _placed_episodes(grasps, replayer, left_out)
+    summary = _summary(episodes, left_out, num_simulated)
     if not episodes:
         raise ValueError(f"nothing to write: {summary}")
     spec = SpaceSpec(robot.name, options.control_mode, options.action_space)
@@ -162,13 +174,23 @@ def _placed_episodes(
     return placed
 
 
-def _summary(episodes: list[ReplayedEpisode], left_out: Counter[str]) -> str:
-    """Return the number of episodes read, written and left out for each reason, in one line."""
+def _summary(episodes: list[ReplayedEpisode], left_out: Counter[str], num_simulated: int) -> str:
+    """Return the number of episodes read, written and left out for each reason, in one line.
+
+    Args:
+        episodes: those that are written.
+        left_out: number of the others by reason.
+        num_simulated: number of episodes without detections.
+    """
     line = f"{len(episodes) + left_out.total()} episodes in, {len(episodes)} out"
     parts = [line, *(f"-{count} {reason}" for reason, count in sorted(left_out.items()))]
     estimated = sum(episode.estimated_reward for episode in episodes)
     if estimated:
         parts.append(f"{estimated} without true block poses: their reward uses the detections")
+    if num_simulated:
+        parts.append(
+            f"{num_simulated} without detections: they are simulated from the true block poses"
+        )
     return "; ".join(parts)
 
 

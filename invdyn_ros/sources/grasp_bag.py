@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, detection_on_table
 from invdyn_ros.grasp.learning.recorded_episodes import DesiredTrajectory, RecordedGrasp
+from invdyn_ros.grasp.policies.success import is_relocated
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose
 from invdyn_ros.sources.bag_files import JOINT_STATE_MESSAGE, messages, topics
@@ -86,6 +88,8 @@ def read_grasp_bag(bag: GraspBag, robot: Robot, scene: Scene) -> list[RecordedGr
         true_poses = _true_block_poses(bag) if bag.topic(TRUE_BLOCKS_TOPIC) in recorded else []
     except ValueError as error:
         raise ValueError(f"{bag.path}: {error}") from error
+    if len(states) == 1:  # time goes on from block to block where a person teleoperates
+        states = _split_at_blocks(states[0], true_poses, scene)
     parts = (
         _by_episode(topic_messages, states)
         for topic_messages in (targets, gripper_commands, detections, true_poses)
@@ -218,6 +222,20 @@ def _split_episodes(states: Iterable[StampedMessage]) -> list[list[StampedMessag
         elif state.stamp > last:  # in lockstep, a state is repeated if its command is late
             parts[-1].append(state)
     return parts
+
+
+def _split_at_blocks(
+    states: list[StampedMessage], true_poses: list[StampedMessage], scene: Scene
+) -> list[list[StampedMessage]]:
+    """Return joint states by block: the next one is laid elsewhere, and time goes on."""
+    starts = [
+        pose.stamp
+        for last, pose in pairwise(true_poses)
+        if is_relocated(last.content[:3], pose.content[:3], scene)
+    ]
+    stamps = np.array([state.stamp for state in states])
+    bounds = [0, *np.searchsorted(stamps, np.array(starts) - 1e-6), len(states)]
+    return [states[first:end] for first, end in pairwise(bounds) if end > first]
 
 
 def _by_episode(
