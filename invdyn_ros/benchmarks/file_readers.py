@@ -30,6 +30,7 @@ from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.perception.camera import CameraConfig, open_camera
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 from invdyn_ros.robots.collision import CollisionModel
+from invdyn_ros.robots.blocks_file import read_blocks_file
 from invdyn_ros.robots.obstacles import Obstacles, load_obstacles
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot, load_robot
@@ -91,6 +92,7 @@ def _yaml(name: str) -> Callable[[Path], None]:
         "block_pose": lambda f: from_mapping(BlockPoseTrainConfig, load_yaml(f), str(f)),
         "camera_pose": lambda f: read_camera_pose(f, "ur5"),
         "obstacles": load_obstacles,
+        "blocks": read_blocks_file,
     }
 
     def read(folder: Path) -> None:
@@ -243,7 +245,7 @@ def _pybullet() -> Any:
     return connect()
 
 
-YAMLS = ("train", "timeseries", "grasp", "block_pose", "camera_pose", "obstacles")
+YAMLS = ("train", "timeseries", "grasp", "block_pose", "camera_pose", "obstacles", "blocks")
 ARRAYS = ("npz", "hdf5", "zarr", "parquet", "csv")
 VIDEOS = ("mp4", "webm", "avi")
 NETWORKS: dict[str, Callable[[Path], nn.Module]] = {

@@ -75,12 +75,13 @@ def write_urdf(folder: Path) -> None:
 
 
 def write_configs(folder: Path) -> None:
-    """Write the YAML files of training, obstacles and cameras."""
+    """Write the YAML files of training, obstacles, blocks and cameras."""
     for group, name in (("train", "mlp"), ("timeseries", "gru_dt"), ("grasp", "sac")):
         shutil.copy(package_file(f"config/{group}/{name}.yaml"), folder / f"{group}.yaml")
     shutil.copy(package_file("config/grasp/block_pose.yaml"), folder)
     (folder / "camera_pose.yaml").write_text(CAMERA_POSE)
     (folder / "obstacles.yaml").write_text(OBSTACLES)
+    shutil.copy(package_file("config/blocks/ur5.yaml"), folder / "blocks.yaml")
 
 
 def write_checkpoint(folder: Path) -> None:
