@@ -29,8 +29,8 @@ from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.perception.camera import CameraConfig, open_camera
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
-from invdyn_ros.robots.collision import CollisionModel
 from invdyn_ros.robots.blocks_file import read_blocks_file
+from invdyn_ros.robots.collision import CollisionModel
 from invdyn_ros.robots.obstacles import Obstacles, load_obstacles
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot, load_robot

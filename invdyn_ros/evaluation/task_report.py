@@ -34,6 +34,24 @@ def detect_task_success(recording: Recording, scene: Scene, task: str) -> TaskSu
     return outcome
 
 
+def unfinished_tasks(episodes: Sequence[Recording], scene: Scene, task: str) -> dict[int, str]:
+    """Return how far each failed episode came, in words, by its index.
+
+    Args:
+        episodes: one recording of each episode.
+        scene: nominal scene of the graph.
+        task: sort or stack.
+    """
+    unfinished = {}
+    for i, episode in enumerate(episodes):
+        outcome = detect_task_success(episode, scene, task)
+        if outcome is None:
+            unfinished[i] = "no block recorded"
+        elif not outcome.success:
+            unfinished[i] = f"{sum(outcome.at_goal)} of {len(outcome.at_goal)} blocks at goal"
+    return unfinished
+
+
 def task_report(
     episodes: Sequence[Recording], scene: Scene, task: str, is_scripted: bool
 ) -> dict[str, Any]:

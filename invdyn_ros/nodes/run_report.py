@@ -141,7 +141,9 @@ class RunReport:
             return floating_run_sections(self.episodes[0], self.robot, self._events()[0])
         from invdyn_ros.evaluation.pages.grasp_sections import grasp_run_sections
 
-        return grasp_run_sections(self.episodes, self.robot, self._scene(), self._events())
+        return grasp_run_sections(
+            self.episodes, self.robot, self._scene(), self._events(), self.config.task
+        )
 
     def measure(self) -> None:
         """Compute the measured figures."""

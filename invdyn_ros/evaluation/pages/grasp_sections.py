@@ -22,6 +22,8 @@ from invdyn_ros.evaluation.pages.teleop_sections import small_jpeg
 from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
 from invdyn_ros.evaluation.run_events import Event, event_lines
 from invdyn_ros.evaluation.run_metrics import held_share
+from invdyn_ros.evaluation.task_report import unfinished_tasks
+from invdyn_ros.grasp.policies.tasks import GRASP
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
 
@@ -33,7 +35,11 @@ Events = Sequence[Sequence[Event]]
 
 
 def grasp_run_sections(
-    episodes: Sequence[Recording], robot: Robot, scene: Scene, events: Events
+    episodes: Sequence[Recording],
+    robot: Robot,
+    scene: Scene,
+    events: Events,
+    task: str = GRASP,
 ) -> list[Section]:
     """Return the sections of a grasp_sim run that need its recordings.
 
@@ -42,10 +48,14 @@ def grasp_run_sections(
         robot: the arm.
         scene: nominal scene of the graph.
         events: of each episode.
+        task: grasp, sort or stack.
     """
     outcomes = [detect_success(episode, scene) for episode in episodes]
     failed = [i for i, outcome in enumerate(outcomes) if outcome is None or not outcome.success]
     causes = {i: failure_cause(episodes[i], robot, scene).replace("_", " ") for i in failed}
+    if task != GRASP:
+        causes = unfinished_tasks(episodes, scene, task)
+        failed = list(causes)
     rows: list[list[Cell]] = []
     for i, (episode, outcome) in enumerate(zip(episodes, outcomes, strict=True)):
         time, held = episode.joints.time, held_share(episode)
