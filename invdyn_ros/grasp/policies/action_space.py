@@ -77,7 +77,11 @@ class ActionSpace(ABC):
     Attributes:
         target: desired joint state at the end of the last action.
         ticks_per_action: control periods per action.
+        is_gentle: whether motions start slowly and press on little. Joint velocities do not: a
+            planner or a script has planned them, and relies on them.
     """
+
+    is_gentle = False
 
     def __init__(
         self, robot: Robot, config: ActionSpaceConfig, safety_limits: SafetyLimitsConfig
@@ -190,7 +194,7 @@ class ActionSpace(ABC):
 
     def _speed(self, elapsed: float) -> float:
         """Return the fraction of the velocity of an action at a time [s] after the start."""
-        return min(elapsed / START_TIME, 1.0)
+        return min(elapsed / START_TIME, 1.0) if self.is_gentle else 1.0
 
     def _limit_lead(self, measured: Array) -> None:
         """Bring a target that is too far ahead of the measured joints (n,) back to them."""
@@ -198,7 +202,7 @@ class ActionSpace(ABC):
         if np.abs(lead).max() > MAX_TRACKING_ERROR:
             self._restart(measured)
             return
-        if self.robot.action_unit != "N m":
+        if not self.is_gentle or self.robot.action_unit != "N m":
             return
         tool, ahead = (self.robot.forward_kinematics(q)[:3, 3] for q in (measured, self.target.q))
         travel = float(np.linalg.norm(tool - self._tool_position)) / self.config.action_period

@@ -60,6 +60,8 @@ class CartesianVelocityActionSpace(ActionSpace):
     table the tool descends slowly, and not so far that the motion guard would stop the arm.
     """
 
+    is_gentle = True
+
     @property
     def size(self) -> int:
         """Velocity along x, y, z, about z, and the gripper."""
