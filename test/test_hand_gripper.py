@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from graph_specs import nodes
+from graph_specs import nodes, resolve
 from node_probe import START, STATES, UR5, state
 from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Float64MultiArray, Header
@@ -87,6 +87,24 @@ def test_scene_with_blocks_brings_gripper_tool_and_demonstrations(tmp_path):
     assert not plain["simulator"]["scene"] and plain["retarget"]["tool"] == "free"
     by_hand = nodes("teleop", camera="none", gripper="hand")
     assert (by_hand["retarget"]["gripper"], by_hand["retarget"]["tool"]) == ("hand", "free")
+
+
+def test_second_arm_of_a_person_takes_the_landmarks_of_the_first_graph():
+    right = {"namespace": "right", "side": "right", "pose_namespace": "left", "gripper": "hand"}
+    specs = {spec.name: spec for spec in resolve("teleop", {**right, "duration": "1"})}
+    assert not {"camera", "pose"} & set(specs) and {"retarget", "report"} <= set(specs)
+    for name in ("retarget", "report"):
+        names = specs[name].remappings
+        assert names["pose/landmarks"] == "/left/pose/landmarks"
+        assert names["pose/right_hand"] == "/left/pose/right_hand"
+    left = nodes("teleop", camera="none", namespace="left", hands="both")
+    assert left["pose"]["hands"] == "both" and left["retarget"]["gripper"] == "none"
+    for change, message in (
+        ({"camera": "0"}, "camera:=0 are both given"),
+        ({"namespace": "left"}, "is that of this graph"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            resolve("teleop", right | change)
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,19 @@ class TeleopArguments(CameraArguments):
     side: Annotated[
         Literal["left", "right"], Field(description="which arm of the person to follow")
     ] = "left"
+    pose_namespace: Annotated[
+        Namespace,
+        Field(
+            description=(
+                "namespace of another teleop graph, such as left, whose camera and pose node are "
+                "used, for two arms of one person; default: an own camera and pose node"
+            )
+        ),
+    ] = ""
+    hands: Annotated[
+        Literal["auto", "both"],
+        Field(description="both: the pose node estimates both hands, for a second graph"),
+    ] = "auto"
     gripper: Annotated[
         Literal["auto", "hand", "none"],
         Field(

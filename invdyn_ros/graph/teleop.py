@@ -7,6 +7,7 @@ from pathlib import Path
 from invdyn_ros.data.mediapipe_models import HAND_TASK, POSE_TASK, find_task_file
 from invdyn_ros.graph.arguments import TeleopArguments
 from invdyn_ros.graph.image_source import camera_template, resolve_images
+from invdyn_ros.graph.names import in_namespace
 from invdyn_ros.graph.templates import (
     INVERSE_DYNAMICS_PARAMETERS,
     REPORT_PARAMETERS,
@@ -26,7 +27,10 @@ from invdyn_ros.graph.topics import (
     JOINT_STATES,
     JOINT_TARGET,
     LANDMARKS,
+    LEFT_HAND,
+    POSE_OVERLAY,
     REPORT_READY,
+    RIGHT_HAND,
 )
 from invdyn_ros.robots.registry import ROBOTS, SHIPPED
 
@@ -53,7 +57,11 @@ RETARGET_PARAMETERS = (
 
 def _resolve_teleop(values: ArgumentValues) -> None:
     """Check the arguments of teleop and derive values from them."""
+    shared = values["pose_namespace"].strip("/")
+    if shared:
+        _share_pose_node(values, shared)
     resolve_images(values, default="0")
+    values["uses_pose_node"] = not shared
     set_lockstep(values, values["lockstep"] == "true")
     if values["lockstep"] and not values["video"]:
         raise ValueError("lockstep:=true needs video:=FILE; a camera does not wait")
@@ -76,6 +84,22 @@ def _resolve_teleop(values: ArgumentValues) -> None:
             values["target_rate"] = frame_rate
 
 
+def _share_pose_node(values: ArgumentValues, namespace: str) -> None:
+    """Take the landmarks of the pose node of another graph."""
+    given = [f"{name}:={values[name]}" for name in ("video", "camera") if values[name]]
+    if given:
+        raise ValueError(
+            f"pose_namespace:={namespace} and {given[0]} are both given; the camera is that of "
+            "the other graph"
+        )
+    if namespace == values["namespace"].strip("/"):
+        raise ValueError(f"pose_namespace:={namespace} is that of this graph; give the other one")
+    values["camera"] = "none"
+    names = (LANDMARKS, POSE_OVERLAY, LEFT_HAND, RIGHT_HAND)
+    shared = {name: in_namespace(namespace, name) for name in names}
+    values["remappings"] = {**values["remappings"], **shared}
+
+
 def _resolve_gripper(values: ArgumentValues) -> None:
     """Check what the tool does and what there is to grasp, and derive values from it."""
     arm, blocks = values["arm"], values["scene"] == "blocks"
@@ -96,10 +120,10 @@ def _resolve_gripper(values: ArgumentValues) -> None:
         raise ValueError("scene:=blocks and lockstep:=true need gripper:=hand, for every answer")
     values["scene"], values["repeats_task"] = blocks, True
     values["max_episode_seconds"] = MAX_EPISODE_SECONDS
-    values["hands"] = "none"
-    if values["gripper"] == "hand":
+    if values["hands"] == "auto":
+        values["hands"] = values["side"] if values["gripper"] == "hand" else "none"
+    if values["hands"] != "none":
         find_task_file(HAND_TASK)  # raises before any node starts
-        values["hands"] = values["side"]
 
 
 TELEOP = Graph(
@@ -107,7 +131,11 @@ TELEOP = Graph(
     TeleopArguments,
     (
         camera_template(),
-        NodeTemplate("pose", ("model", "lockstep", "image_transport", "hands", "tf_prefix")),
+        NodeTemplate(
+            "pose",
+            ("model", "lockstep", "image_transport", "hands", "tf_prefix"),
+            lambda values: values["uses_pose_node"],
+        ),
         NodeTemplate("retarget", RETARGET_PARAMETERS),
         NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
         NodeTemplate(

@@ -49,6 +49,7 @@ MARKER = (cv2.MARKER_CROSS, 26, 3, cv2.LINE_AA)
 MARKER_OUTLINE = ((30, 30, 30), cv2.MARKER_CROSS, 30, 7, cv2.LINE_AA)
 DEFAULT_CONFIG = RetargetConfig()
 MAX_STATE = 46  # letters that fit beside time and distance
+OPEN_FRACTION = 0.9  # of the largest opening
 MAX_GAP = 0.3  # [s] for which the last command or image of a person counts
 
 
@@ -105,7 +106,10 @@ def teleop_video(
             _draw_alerts(canvas, active_events(events, time, SHOWN_SECONDS))
             current = float(np.interp(time, stamps, distance)) if len(stamps) else None
             reason = None if hand is None else workspace.project(hand)[1]
-            _caption(canvas, time - start, current, arm_state(recording, time, reason))
+            text, color = arm_state(recording, time, reason)
+            if scene is not None:
+                text += gripper_state(playback.opening(time), robot)
+            _caption(canvas, time - start, current, (text, color))
             frame = np.array(canvas.array())
             curve.mark(frame, [(event.start, event.end) for event in events])
             if len(stamps):
@@ -155,6 +159,14 @@ def arm_state(recording: Recording, time: float, unreachable: str | None) -> tup
     if unreachable:
         return f"engaged, target unreachable: {unreachable}", ORANGE
     return "engaged", GREEN
+
+
+def gripper_state(opening: float, robot: Robot) -> str:
+    """Return whether the gripper is open or closed, to follow the state of the arm."""
+    if robot.gripper is None or not np.isfinite(opening):
+        return ""
+    is_open = opening > OPEN_FRACTION * robot.gripper.max_opening
+    return f", gripper {'open' if is_open else 'closed'}"
 
 
 def wrist_distances(
