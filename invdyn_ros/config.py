@@ -12,7 +12,8 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -263,13 +264,21 @@ def _message(cls: Any, error: ValidationError, name: str = "") -> str:
             hint = get_type_hints(cls).get(str(part))
             cls = next((h for h in (hint, *get_args(hint)) if dataclasses.is_dataclass(h)), cls)
         known = ", ".join(field.name for field in dataclasses.fields(cls))
-        return f"unknown field '{_shorten(name, MAX_SHORT)}'; {cls.__name__} has {known}"
+        hint = similar_name(name, known.split(", "))
+        return f"unknown field '{_shorten(name, MAX_SHORT)}'; {cls.__name__} has {known}{hint}"
     if kind == "missing":
         return f"field '{name}' of {cls.__name__} is missing"
     if kind == "value_error":  # raised by a __post_init__
         return ": ".join(filter(None, [name, text.removeprefix("Value error, ")]))
     allowed = re.sub(r"^\w+ should |, unable to .*| after validation", "", text)
     return f"{name} is {_short(first['input'])}; it must {allowed}"
+
+
+def similar_name(name: str, known: Sequence[str]) -> str:
+    """Return the end of a message: which of the known names is meant, if one is like it."""
+    last = name.rpartition(".")[2]
+    close = [n for n in known if n.startswith(f"{last}_")] or get_close_matches(last, known, 1)
+    return f"; do you mean '{close[0]}'?" if close else ""
 
 
 def _plain(value: Any) -> Any:

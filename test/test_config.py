@@ -85,6 +85,7 @@ def test_integers_and_arrays_are_accepted_for_floats_and_tuples():
     ("values", "message"),
     [
         ({"width": 1, "heigth": 2}, "unknown field 'heigth'; Model has width, filter, folder"),
+        ({"widht": 1}, "unknown field 'widht'; Model has width, .*; do you mean 'width'"),
         ({"width": 1, "filter": {"gain": 1}}, "unknown field 'filter.gain'; Filter has cutoff"),
         ({}, "field 'width' of Model is missing"),
         ({"width": True}, "width is True; it must be a valid integer"),
@@ -161,7 +162,7 @@ def test_text_is_converted_to_the_types_of_the_fields():
         ({"headless": "maybe"}, "headless is 'maybe'; it must be a valid boolean"),
         ({"seed": "2.5"}, "seed is '2.5'; it must be a valid integer"),
         ({"seed": "0"}, "seed is '0'; it must be greater than 0"),
-        ({"sed": "1"}, "unknown field 'sed'; Launch has arm, headless, seed, video"),
+        ({"sed": "1"}, "unknown field 'sed'; Launch has arm, headless, seed, video; do you mean 'seed'[?]"),
     ],
 )
 def test_text_that_is_no_value_is_refused(text, message):

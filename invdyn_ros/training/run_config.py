@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import NonNegativeInt
 
-from invdyn_ros.config import FractionBelowOne, from_mapping, to_mapping
+from invdyn_ros.config import FractionBelowOne, from_mapping, similar_name, to_mapping
 from invdyn_ros.models.registry import MODELS
 from invdyn_ros.robots.robot import package_file
 from invdyn_ros.training.data_preparation import SplitConfig
@@ -123,8 +123,9 @@ def parse_run_config(
     for name, value in values.items():
         group = next((group for group, names in known.items() if name in names), None)
         if group is None:
-            choices = ", ".join(name for names in known.values() for name in names)
-            raise ValueError(f"{source}: unknown field '{name}'; {family} has {choices}")
+            names = [name for names in known.values() for name in names]
+            choices, hint = ", ".join(names), similar_name(name, names)
+            raise ValueError(f"{source}: unknown field '{name}'; {family} has {choices}{hint}")
         groups[group][name] = value
     trainer = from_mapping(TrainerConfig, groups["trainer"], source)
     model = to_mapping(from_mapping(families[family].Config, groups["model"], source))
