@@ -162,7 +162,10 @@ def test_text_is_converted_to_the_types_of_the_fields():
         ({"headless": "maybe"}, "headless is 'maybe'; it must be a valid boolean"),
         ({"seed": "2.5"}, "seed is '2.5'; it must be a valid integer"),
         ({"seed": "0"}, "seed is '0'; it must be greater than 0"),
-        ({"sed": "1"}, "unknown field 'sed'; Launch has arm, headless, seed, video; do you mean 'seed'[?]"),
+        (
+            {"sed": "1"},
+            "unknown field 'sed'; Launch has arm, headless, seed, video; do you mean 'seed'[?]",
+        ),
     ],
 )
 def test_text_that_is_no_value_is_refused(text, message):

@@ -71,6 +71,11 @@ def find_sequence_columns(
         ValueError: a column is missing, or its unit is another one than stated.
     """
     default, names = config.observations, table.contents.widths
+    if not config.position:
+        raise ValueError(
+            f"{table.source}: give --position with the columns of the joint positions, and "
+            f"--velocity, --action and --time where it has them; it has {describe(names)}"
+        )
     action = table.find(config.action, default, joints)
     position = table.find(config.position, default, joints)
     velocity = table.find(config.velocity, default, joints) if config.velocity else []

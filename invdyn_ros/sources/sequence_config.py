@@ -18,8 +18,8 @@ class SequenceConfig:
     these separated by commas. 'q_*' is q_1, q_2 and so on.
     """
 
-    position: str
-    """Column of the joint positions."""
+    position: str = ""
+    """Column of the joint positions; without it, a message lists the columns of the file."""
     unit: ActionUnit | None = None
     """Unit of the actions; 1: without unit, such as a fraction of the range. Default: that in the
     header of a CSV file, such as tau_1 [Nm]."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -247,7 +247,7 @@ class SequenceSource(Source):
 
     path: Path
     """The file, or a folder of such files."""
-    sequence: SequenceConfig
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
     """Columns and units."""
     arm: str | None = None
     """Name of the arm, or of any robot without a URDF; default: the name of the file."""

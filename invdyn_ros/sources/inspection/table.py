@@ -7,6 +7,7 @@ import numpy as np
 from invdyn_ros.data.action_units import SETPOINT, is_torque
 from invdyn_ros.data.resampling import is_even, recording_rate
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.urdf import load_urdf
 from invdyn_ros.sources.inspection.motion import CollectedMotion
 from invdyn_ros.typing import Array
 
@@ -44,10 +45,11 @@ def _timing(motion: CollectedMotion) -> str:
 def _ranges(motion: CollectedMotion) -> list[list[str]]:
     """Return the header and one row of cells per joint."""
     robot, unit = motion.robot, motion.unit
-    header = ["joint", "position [rad]"]
+    slides = robot is not None and _slides(robot)
+    header = ["joint", "position [rad or m]" if slides else "position [rad]"]
     columns = [_cells(motion.position, *_position_limits(robot))]
     if len(motion.velocity):
-        header.append("velocity [rad/s]")
+        header.append("velocity [rad/s or m/s]" if slides else "velocity [rad/s]")
         columns.append(
             _cells(motion.velocity, *_symmetric(None if robot is None else robot.velocity))
         )
@@ -60,6 +62,12 @@ def _ranges(motion: CollectedMotion) -> list[list[str]]:
     if robot is not None:
         header = [header[0], *(f"{name} (limits)" for name in header[1:])]
     return [header, *map(list, zip(motion.names, *columns, strict=True))]
+
+
+def _slides(robot: Robot) -> bool:
+    """Return whether a joint of an arm is prismatic."""
+    joints = load_urdf(robot.urdf).joints
+    return any(joints[name].type == "prismatic" for name in robot.joint_names)
 
 
 Bounds = tuple[Array | None, Array | None]
