@@ -1,5 +1,7 @@
 """Arms of URDF files with a tool of their own, several chains, and Collada meshes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_urdf_checks import BOX, forget_arms, urdf_of
@@ -89,6 +91,26 @@ def test_several_chains_without_a_trunk_need_a_tip_link(tmp_path):
         ValueError, match=r"several chains .*; give the tip_link .*left_2 or right_2"
     ):
         load_robot("two", file)
+
+
+def test_links_that_overlap_at_home_do_not_push_each_other_apart(tmp_path):
+    """As the convex hulls of bent links do, with a link between them."""
+    long = BOX.replace("0.05 0.05 0.2", "0.05 0.05 1.4")
+    (tmp_path / "arm.urdf").write_text(urdf_of(shape=long))
+    arm = load_robot("arm", tmp_path / "arm.urdf")
+    arm = replace(arm, home=np.zeros(3))  # all links above each other
+    with Simulation(arm, unit="N m") as simulation:
+        simulation.reset(0, arm.home)
+        samples = [simulation.step(np.zeros(3)) for _ in range(5)]
+        client, body = simulation.client, simulation.arm.body_id
+        assert not client.getContactPoints(body, body)
+    assert max(np.abs(sample.qd).max() for sample in samples) < 0.1
+
+
+def test_root_link_may_be_named_world(tmp_path):
+    (tmp_path / "arm.urdf").write_text(urdf_of().replace('"base"', '"world"'))
+    arm = load_robot("arm", tmp_path / "arm.urdf")
+    np.testing.assert_allclose(arm.forward_kinematics(np.ones(3), "world"), np.eye(4))
 
 
 def test_prefix_without_a_namespace_and_an_invalid_base_inertia_do_not_matter(tmp_path):

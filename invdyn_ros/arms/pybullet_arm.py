@@ -100,6 +100,7 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletA
         groups=_rigid_groups(info),
     )
     _disable_adjacent_collisions(client, arm, info)
+    _disable_collisions_at_home(client, arm, robot)
     apply_plant(client, arm, robot, plant)
     for finger in fingers:
         client.changeDynamics(
@@ -231,6 +232,26 @@ def _disable_adjacent_collisions(
             or parents.get(first) == second
             or parents.get(second) == first
         ):
+            client.setCollisionFilterPair(arm.body_id, arm.body_id, a, b, 0)
+
+
+def _disable_collisions_at_home(client: BulletClient, arm: PybulletArm, robot: Robot) -> None:
+    """Let links overlap that do so at home, as the convex hulls of bent links do.
+
+    Such pairs are left out of clearances, too; see `CollisionModel.excluded`.
+
+    Args:
+        client: the PyBullet world.
+        arm: the arm.
+        robot: description of the arm.
+    """
+    for joint, position in zip(arm.joints, robot.home, strict=True):
+        client.resetJointState(arm.body_id, joint, position)
+    client.performCollisionDetection()
+    contacts = client.getContactPoints(arm.body_id, arm.body_id)
+    touching = {frozenset((arm.groups[c[3]], arm.groups[c[4]])) for c in contacts if c[8] < 0}
+    for a, b in combinations(arm.groups, 2):
+        if frozenset((arm.groups[a], arm.groups[b])) in touching:
             client.setCollisionFilterPair(arm.body_id, arm.body_id, a, b, 0)
 
 

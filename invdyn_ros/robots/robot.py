@@ -199,7 +199,8 @@ class Robot:
     def _bodies(self) -> dict[str, int]:
         """MuJoCo body ids by link name; body 0 is the world."""
         model, _ = self._mujoco
-        return {model.body(i).name: i for i in range(1, model.nbody)}
+        bodies = {model.body(i).name: i for i in range(1, model.nbody)}
+        return {self.base_link: 0} | bodies  # a root link of the name "world" is no other body
 
     @cached_property
     def _mujoco(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
