@@ -58,15 +58,9 @@ def velocity_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
     robot = motion.robot
     if robot is None or not len(motion.velocity) or not is_within_limits(motion):
         return
-    fastest = np.quantile(np.abs(motion.velocity), QUANTILE, axis=0)
-    worst = _worst(fastest / robot.velocity)
-    if worst is not None:
-        yield Suspicion(
-            "velocities beyond those of the arm",
-            f"'{motion.names[worst]}' reaches {fastest[worst]:.4g} rad/s, its limit is "
-            f"{robot.velocity[worst]:.4g}",
-            "check that they are in rad/s",
-        )
+    what, remedy = "velocities beyond those of the arm", "check that they are in rad/s"
+    if evidence := _excess(motion, motion.velocity, robot.velocity, "rad/s"):
+        yield Suspicion(what, evidence, remedy)
 
 
 def effort_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
@@ -74,24 +68,31 @@ def effort_suspicions(motion: CollectedMotion) -> Iterator[Suspicion]:
     robot = motion.robot
     if robot is None or not len(motion.action) or not is_torque(motion.unit):
         return
-    largest = np.quantile(np.abs(motion.action), QUANTILE, axis=0)
-    worst = _worst(largest / robot.effort)
-    if worst is not None:
-        yield Suspicion(
-            "effort beyond that of the arm",
-            f"'{motion.names[worst]}' reaches {largest[worst]:.4g} N m, its limit is "
-            f"{robot.effort[worst]:.4g}",
-            "check its unit, and the effort limits of the URDF",
-        )
+    what = "effort beyond that of the arm"
+    if evidence := _excess(motion, motion.action, robot.effort, "N m"):
+        yield Suspicion(what, evidence, "check its unit, and the effort limits of the URDF")
+
+
+def _excess(motion: CollectedMotion, values: Array, limits: Array, unit: str) -> str:
+    """Return how far the joint that exceeds its limit most does so; empty if none does.
+
+    Args:
+        motion: has the names of the joints.
+        values: (N, n).
+        limits: (n,) of the absolute values.
+        unit: of both.
+    """
+    largest = np.quantile(np.abs(values), QUANTILE, axis=0)
+    worst = int(np.argmax(largest / limits))
+    if largest[worst] <= MAX_RATIO * limits[worst]:
+        return ""
+    return (
+        f"'{motion.names[worst]}' reaches {largest[worst]:.4g} {unit}, its limit is "
+        f"{limits[worst]:.4g}"
+    )
 
 
 def _beyond(values: Array, lower: Array, upper: Array) -> Array:
     """Return by how much values (N, n) exceed limits (n,), zero if they do not."""
     excess = np.maximum(lower - values.min(0), values.max(0) - upper)
     return np.asarray(np.maximum(excess, 0.0))
-
-
-def _worst(ratio: Array) -> int | None:
-    """Return the joint that exceeds its limit most, by a ratio (n,); None if none does."""
-    worst = int(np.argmax(ratio))
-    return worst if ratio[worst] > MAX_RATIO else None
