@@ -5,17 +5,21 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from invdyn_ros.config import Probability, Validated
 from invdyn_ros.data.mediapipe_models import POSE_TASK, find_task_file
 from invdyn_ros.data.mediapipe_task import ImageTask
 from invdyn_ros.native_output import suppress_native_output
 from invdyn_ros.teleop.arm_directions import ARM_LANDMARKS
+from invdyn_ros.teleop.image_view import ImageView, UprightSearch
+from invdyn_ros.teleop.person_selector import PersonSelector
 
+GREY = 90  # of an image without a person
 HIP_FROM_MEDIAPIPE = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Rotation (3, 3) from MediaPipe's axes (x right in the image, y down, z forward) to the hips."""
 
@@ -48,6 +52,13 @@ class PoseEstimatorConfig(Validated):
     """Minimum score to detect a person, 0..1."""
     min_tracking_confidence: Probability = 0.5
     """Minimum score to track the person instead of detecting again, 0..1."""
+    mirror: bool = False
+    """Whether the images are mirrored, as some programs of webcams do."""
+    rotate: Literal["0", "90", "180", "270", "auto"] = "0"
+    """Angle by which the images are turned counter-clockwise until the person is upright [deg];
+    auto: found from the person."""
+    persons: Annotated[int, Field(ge=1, le=4)] = 1
+    """Largest number of persons that are detected; one of them is followed."""
 
     def __post_init__(self) -> None:
         """Check that the model file exists."""
@@ -60,7 +71,11 @@ class PoseEstimatorConfig(Validated):
 
 
 class PoseEstimator(AbstractContextManager["PoseEstimator"]):
-    """Estimate the pose of one person in successive images."""
+    """Estimate the pose of one person in successive images.
+
+    Landmarks are those of a person who is upright and not mirrored; their positions in the image
+    are in the image as it came.
+    """
 
     def __init__(self, config: PoseEstimatorConfig | None = None) -> None:
         """Load the network and run it once, because its first call is slow.
@@ -77,8 +92,12 @@ class PoseEstimator(AbstractContextManager["PoseEstimator"]):
                 file,
                 min_pose_detection_confidence=config.min_detection_confidence,
                 min_tracking_confidence=config.min_tracking_confidence,
+                num_poses=config.persons,
             )
             self._task.detect(np.zeros((256, 256, 3), np.uint8))
+        self._search = UprightSearch() if config.rotate == "auto" else None
+        self._view = ImageView(config.mirror, 0 if self._search else int(config.rotate) // 90)
+        self._select = PersonSelector()
         self._first_detection = True  # until the first one, at which TFLite prints a warning
 
     def __call__(self, image: np.ndarray) -> Landmarks | None:
@@ -94,18 +113,37 @@ class PoseEstimator(AbstractContextManager["PoseEstimator"]):
             raise ValueError(
                 f"expected an RGB image (h, w, 3) uint8, got {image.shape} {image.dtype}"
             )
+        landmarks = self._detect(self._view.apply(image), image.shape[1], image.shape[0])
+        world = None if landmarks is None else landmarks.world
+        if self._search is not None and self._search.update(world):
+            self._view = self._view._replace(turns=self._search.turns)
+            self._task.detect(np.full((256, 256, 3), GREY, np.uint8))  # ends the tracking
+            return None
+        return landmarks
+
+    def _detect(self, view: np.ndarray, width: int, height: int) -> Landmarks | None:
+        """Return the landmarks of a person.
+
+        Args:
+            view: (h, w, 3) the image as it is looked at.
+            width: of the image as it came [px].
+            height: of the image as it came [px].
+        """
         with suppress_native_output() if self._first_detection else nullcontext():
-            result = self._task.detect(image)
+            result = self._task.detect(view)
         if not result.pose_world_landmarks:
             return None
         self._first_detection = False
+        size = view.shape[1], view.shape[0]
+        pixels = [
+            np.array([(p.x, p.y) for p in person]) * size for person in result.pose_landmarks
+        ]
+        chosen = self._select(pixels)
         world = np.array(
-            [(p.x, p.y, p.z, p.visibility) for p in result.pose_world_landmarks[0]]
+            [(p.x, p.y, p.z, p.visibility) for p in result.pose_world_landmarks[chosen]]
         )  # (33, 4)
         world[:, :3] = world[:, :3] @ HIP_FROM_MEDIAPIPE.T
-        height, width = image.shape[:2]
-        pixels = np.array([(p.x * width, p.y * height) for p in result.pose_landmarks[0]])
-        return Landmarks(world, pixels)
+        return Landmarks(world, self._view.to_source(pixels[chosen], width, height))
 
     def close(self) -> None:
         """Free the network; the estimator cannot be called afterwards."""
