@@ -67,7 +67,7 @@ def run_delay(job: tuple[Setup, float]) -> DrivenResult:
         while arm.time < START_TIME + DELAY_SECONDS:
             state = wave(arm.robot, arm.time, DELAY_WAVE)
             arm.step(Target(arm.time, state, 0.0) if arm.camera_due else None)
-        return _summary(arm, arm.samples, round(DELAY_SECONDS * TARGET_RATE))
+        return summarize(arm, arm.samples, round(DELAY_SECONDS * TARGET_RATE))
 
 
 def run_persons(job: tuple[Setup, float, int]) -> DrivenResult:
@@ -93,7 +93,7 @@ def run_persons(job: tuple[Setup, float, int]) -> DrivenResult:
                 while arm.time < min(start + JOINT_SECONDS, end):
                     n += arm.camera_due
                     arm.step(goals(arm.time) if arm.camera_due else None)
-            part = _summary(arm, arm.samples, 0)
+            part = summarize(arm, arm.samples, 0)
             result.targets = n
             _add(result, part, len(arm.samples), sums)
             if arm.controller.fault is not None:
@@ -141,7 +141,7 @@ def _add(result: DrivenResult, part: DrivenResult, ticks: int, sums: list[float]
     sums[2] += part.held * ticks
 
 
-def _summary(arm: DrivenArm, samples: list[Sample], targets: int) -> DrivenResult:
+def summarize(arm: DrivenArm, samples: list[Sample], targets: int) -> DrivenResult:
     """Measure consecutive ticks of an arm."""
     robot = arm.robot
     q, qd = (np.array([getattr(s, name) for s in samples]) for name in ("q", "qd"))

@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
 from invdyn_ros.benchmarks.gestures import PERIOD, Gesture, GesturingPerson, reach, rest, wave
-from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
+from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.benchmarks.safety_rig import DrivenArm, Setup
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.evaluation.person_errors import find_lag
@@ -70,17 +70,15 @@ def measure_teleop_lag(config: TeleopLagBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: an unknown arm, or one without a checkpoint.
     """
-    machine = machine_info(1)
-    rows: dict[str, Row] = {}
+    measured = config.begin("teleop_lag", "ms, %, mm")
+    rows = measured.rows
     for name, (gesture, size) in GESTURES.items():
         for axis, direction in zip(AXES, np.eye(3), strict=True):
             rows[f"{name} in {axis}"] = _row(name, follow(config, gesture, size * direction))
     still = follow(config, rest, np.zeros(3))
     jitter = (1e3 * still.tool.std(axis=0)).round(2).tolist()
     rows["rest"] = {f"jitter {AXES[i]} mm": jitter[i] for i in range(len(AXES))}
-    return benchmark_report(
-        "teleop_lag", unit="ms, %, mm", machine=machine, settings=settings_of(config), rows=rows
-    )
+    return measured.report()
 
 
 def follow(config: TeleopLagBenchmarkConfig, gesture: Gesture, motion: Array) -> Followed:

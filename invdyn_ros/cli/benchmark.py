@@ -41,6 +41,7 @@ BENCHMARKS = {
     "model_drift": "false alarms of the drift monitor, and its time to name load and friction",
     "multimodal": "whether a family predicts both modes of data with two actions per motion",
     "network_page": "page and film of a large network: opening, scrubbing, frames per second",
+    "persons": "violations, wrong persons and errors of arms that follow clips of many persons",
     "planning": "planner and inverse model on a pendulum whose mass changes",
     "safety": "whether any input moves an arm where it must not go: fuzz, faults, delays, persons",
     "sequence_length": "seconds and memory of time-series models against sequence length",

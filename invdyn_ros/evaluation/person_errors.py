@@ -74,7 +74,19 @@ def person_targets(recording: Recording, robot: Robot, config: RetargetConfig) -
     if not rows:
         empty = np.empty((0, 3))
         return PersonTargets(np.empty(0), empty, empty, empty)
-    return PersonTargets(*(np.array(part) for part in zip(*rows, strict=True)))
+    targets = PersonTargets(*(np.array(part) for part in zip(*rows, strict=True)))
+    if config.mode == "relative":
+        return targets._replace(hand=targets.hand + _offset(recording, retargeter, targets))
+    return targets
+
+
+def _offset(recording: Recording, retargeter: Retargeter, targets: PersonTargets) -> Array:
+    """Return the median position (3,) of the measured tool relative to the hand [m]."""
+    joints = recording.joints
+    if len(joints.time) < MIN_FRAMES:
+        return np.zeros(3)
+    time, tool = _tool_positions(joints, retargeter.robot, retargeter.links[-1])
+    return np.median(_interpolate(targets.time, time, tool) - targets.hand, axis=0)
 
 
 def measured_errors(

@@ -229,6 +229,57 @@ class TeleopArguments(CameraArguments):
         Literal["auto", "both"],
         Field(description="both: the pose node estimates both hands, for a second graph"),
     ] = "auto"
+    mode: Annotated[
+        Literal["absolute", "relative"],
+        Field(
+            description=(
+                "absolute: each place of the hand has its place of the tool; relative: the tool "
+                "moves as the hand from where both are when the arm is engaged or the person comes"
+            )
+        ),
+    ] = "absolute"
+    scale: Annotated[
+        NonNegativeFloat,
+        Field(
+            allow_inf_nan=False,
+            description=(
+                "motion of the tool over that of the hand; 0: the hand's whole reach fits into "
+                "the workspace"
+            ),
+        ),
+    ] = 0.0
+    mount: Annotated[
+        Literal["auto", "table", "wall"],
+        Field(
+            description=(
+                "how the base of the arm is mounted; auto: wall for an arm like a person's "
+                "(iiwa), else table"
+            )
+        ),
+    ] = "auto"
+    mirror: Annotated[
+        bool, Field(description="the images are mirrored, as some programs of webcams do")
+    ] = False
+    rotate: Annotated[
+        Literal["0", "90", "180", "270", "auto"],
+        Field(
+            description=(
+                "degrees by which the images are turned counter-clockwise, as of a phone; auto: "
+                "until the person in them is upright"
+            )
+        ),
+    ] = "0"
+    persons: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=4,
+            description=(
+                "persons who are detected, of whom the operator is followed; more than 1 takes "
+                "more time for each image"
+            ),
+        ),
+    ] = 1
     gripper: Annotated[
         Literal["auto", "hand", "none"],
         Field(

@@ -43,11 +43,21 @@ TELEOP_TOPICS = (
     REPORT_READY,
 )
 MAX_EPISODE_SECONDS = 120.0  # after which a person who has not placed the block gets another one
+MAPPING_PARAMETERS = ("side", "tool", "mode", "scale", "mount")  # from the person to the arm
+POSE_PARAMETERS = (
+    "model",
+    "lockstep",
+    "image_transport",
+    "hands",
+    "mirror",
+    "rotate",
+    "persons",
+    "tf_prefix",
+)
 RETARGET_PARAMETERS = (
+    *MAPPING_PARAMETERS,
     "arm",
-    "side",
     "gripper",
-    "tool",
     "lockstep",
     "target_rate",
     "obstacles",
@@ -131,11 +141,7 @@ TELEOP = Graph(
     TeleopArguments,
     (
         camera_template(),
-        NodeTemplate(
-            "pose",
-            ("model", "lockstep", "image_transport", "hands", "tf_prefix"),
-            lambda values: values["uses_pose_node"],
-        ),
+        NodeTemplate("pose", POSE_PARAMETERS, lambda values: values["uses_pose_node"]),
         NodeTemplate("retarget", RETARGET_PARAMETERS),
         NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
         NodeTemplate(
@@ -153,7 +159,7 @@ TELEOP = Graph(
         view_template("side", "scene"),
         NodeTemplate(
             "report",
-            (*REPORT_PARAMETERS, "video", "loop", "side", "tool", "scene"),
+            (*REPORT_PARAMETERS, "video", "loop", "scene", *MAPPING_PARAMETERS),
             lambda values: values["reports"],
             ends_graph=True,
         ),

@@ -27,6 +27,9 @@ class ReportNodeConfig(Validated):
         loop: whether the video starts again at its end.
         side: arm of the person that is followed.
         tool: direction of the tool in teleop, as in RetargetConfig.
+        mode: how places of the hand become places of the tool, as in RetargetConfig.
+        scale: motion of the tool over that of the hand, as in RetargetConfig.
+        mount: mounting of the arm, as in RetargetConfig.
         scene: whether teleop has a table with simulated blocks.
         lockstep: whether stamps are of simulated time.
         policy: policy of grasp_sim.
@@ -51,6 +54,9 @@ class ReportNodeConfig(Validated):
     loop: bool = False
     side: Literal["left", "right"] = "left"
     tool: Literal["free", "down"] = "free"
+    mode: Literal["absolute", "relative"] = "absolute"
+    scale: NonNegativeFloat = 0.0
+    mount: Literal["auto", "table", "wall"] = "auto"
     scene: bool = False
     lockstep: bool = False
     policy: Literal["scripted", "learned", "vision", "planned", "none"] = "scripted"

@@ -228,7 +228,14 @@ class RunReport:
         """Return the settings with which the person was followed."""
         from invdyn_ros.teleop.retarget_config import RetargetConfig
 
-        return RetargetConfig(side=self.config.side, tool=self.config.tool)
+        config = self.config
+        return RetargetConfig(
+            side=config.side,
+            tool=config.tool,
+            mode=config.mode,
+            scale=config.scale,
+            mount=config.mount,
+        )
 
     def _events(self) -> list[list[Event]]:
         """Return the events of each episode."""

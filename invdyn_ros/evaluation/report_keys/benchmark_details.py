@@ -47,6 +47,10 @@ DETAILS: Mapping[str, Keys] = {
         "failures[].phase": ReportKey("what the person did at the end", optional=True),
         "failures[].faults": ReportKey("faults of the controller", optional=True),
     },
+    "persons": {
+        "holds": ReportKey("why the first arm held, by clip"),
+        "holds.*.*": ReportKey("images for which it held for this reason", optional=True),
+    },
     "joint_state_dropout": {
         "details": ReportKey("95% interval of each tracking error", "mrad"),
         "details.*.*": ReportKey("lower and upper end at that drop rate", "mrad"),

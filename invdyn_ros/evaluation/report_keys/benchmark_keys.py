@@ -189,6 +189,24 @@ COLUMNS: Mapping[str, Keys] = {
         ),
         "peak MB": ReportKey("largest resident memory so far, median", "MB", optional=True),
     },
+    "persons": {
+        "violations": ReportKey("control steps beyond a limit, worst arm"),
+        "contacts": ReportKey("control steps with a contact, worst arm"),
+        "faults": ReportKey("faults that stopped the arm, worst arm"),
+        "phantoms": ReportKey(
+            "images in which somebody or something else than the operator was followed"
+        ),
+        "followed %": ReportKey("images in which the arm followed, worst arm", "%"),
+        "lag ms": ReportKey("of the arm behind the person, worst arm", "ms", optional=True),
+        "wrist p95 mm": ReportKey(
+            "95th percentile of the distance of the tool from the scaled hand, as the unfiltered "
+            "landmarks have it, at the time of the image, where it is reachable and not faster "
+            "than the arm; worst arm",
+            "mm",
+            optional=True,
+        ),
+        "after lag p95 mm": ReportKey("the same, one lag later", "mm", optional=True),
+    },
     "teleop_lag": {
         "lag ms": ReportKey(
             "delay of the tool behind the true hand, by cross-correlation", "ms", optional=True

@@ -1,0 +1,202 @@
+"""Benchmark of teleop with many persons: clips made from recordings, and all arms.
+
+The landmarks of each clip are estimated once. Then each simulated arm follows them in lockstep,
+driven through the motion guard with its shipped model, as in the graph of teleop.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from pydantic import Field
+from tqdm import tqdm
+
+from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
+from invdyn_ros.benchmarks.person_clips import CLIPS, Clip
+from invdyn_ros.benchmarks.report import Row
+from invdyn_ros.benchmarks.safety_rig import DrivenArm, Setup
+from invdyn_ros.benchmarks.safety_runs import summarize
+from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.evaluation.person_errors import find_lag
+from invdyn_ros.perception.camera import CameraConfig, open_camera, read_video_info
+from invdyn_ros.teleop.arm_directions import ArmDirections
+from invdyn_ros.teleop.person_check import TORSO_LANDMARKS
+from invdyn_ros.teleop.pose import PoseEstimator
+from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter, RetargetResult
+from invdyn_ros.typing import Array
+
+ARMS = ("ur5", "ur5e", "dofbot", "kuka_iiwa")
+DEFAULT_LAG = 0.09  # [s] of an arm that moved too little to measure it
+SETTLING_TIME = 1.0  # [s] of following in which the arm comes to the hand slowly
+
+
+@dataclass(frozen=True)
+class PersonsBenchmarkConfig(BenchmarkOptions):
+    """Violations, contacts, wrong persons and errors of arms that follow many persons."""
+
+    video: Path
+    """Video of one person, from which the clips are made."""
+    clips: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(CLIPS)
+    """Names of the clips."""
+    arms: Annotated[tuple[str, ...], Field(min_length=1)] = ARMS
+    """Arms with a shipped checkpoint."""
+
+    def __post_init__(self) -> None:
+        """Check the names of the clips."""
+        super().__post_init__()
+        if unknown := set(self.clips) - set(CLIPS):
+            raise ValueError(f"clips are {sorted(unknown)}; known are {', '.join(CLIPS)}")
+
+
+class Landmarks(NamedTuple):
+    """Landmarks of a clip.
+
+    Attributes:
+        clip: what is known about it.
+        points: (33, 6) of each image, None without a person.
+        rate: of the images [Hz].
+    """
+
+    clip: Clip
+    points: list[Array | None]
+    rate: float
+
+
+class Followed(NamedTuple):
+    """What one arm did in one clip.
+
+    Attributes:
+        row: figures.
+        holds: why the arm held -> number of images.
+    """
+
+    row: Row
+    holds: Counter[str]
+
+
+def measure_persons(config: PersonsBenchmarkConfig) -> dict[str, Any]:
+    """Return the report.
+
+    Raises:
+        FileNotFoundError: no such video.
+        ValueError: the file is no video, or an arm is unknown.
+    """
+    measured = config.begin("persons", "ticks, images, mm")
+    rate = read_video_info(config.video).frame_rate
+    images = [frame.image for frame in open_camera(CameraConfig(video=str(config.video)))]
+    holds: dict[str, dict[str, int]] = {}
+    measured.so_far = lambda: measured.report(holds=holds)
+    for name in tqdm(config.clips, unit="clip"):
+        landmarks = estimate(CLIPS[name](images, rate), rate)
+        runs = [follow(landmarks, arm) for arm in config.arms]
+        holds[name] = dict(runs[0].holds)
+        measured.rows[name] = _worst([run.row for run in runs])
+    return measured.so_far()
+
+
+def estimate(clip: Clip, rate: float) -> Landmarks:
+    """Estimate the landmarks in each image of a clip."""
+    with PoseEstimator(clip.config) as estimator:
+        detected = [estimator(image) for image in clip.images]
+    points = [
+        None if found is None else found.with_image_position(len(image))
+        for found, image in zip(detected, clip.images, strict=True)
+    ]
+    return Landmarks(clip, points, rate)
+
+
+def follow(landmarks: Landmarks, arm_name: str) -> Followed:
+    """Let an arm follow the landmarks of a clip."""
+    with DrivenArm(Setup(arm_name, arm_name)) as arm:
+        retargeter, start = Retargeter(arm.robot, RetargetConfig()), arm.time
+        retargeter.reset(arm.robot.home)
+        results: list[RetargetResult] = []
+        while len(results) < len(landmarks.points):
+            due, target = start + len(results) / landmarks.rate, None
+            if arm.time >= due - 1e-9:
+                moved = retargeter(
+                    landmarks.points[len(results)], due, measured=arm.simulation.state().q
+                )
+                results.append(moved)
+                state = State(moved.q, moved.qd, np.zeros(arm.robot.n))
+                target = Target(due, state, moved.horizon)
+            arm.step(target)
+        driven = summarize(arm, arm.samples, len(results))
+        time = np.array([sample.time for sample in arm.samples]) - start
+        link = retargeter.links[-1]
+        tool = np.array([arm.robot.forward_kinematics(s.q, link)[:3, 3] for s in arm.samples])
+    followed = [result.hold_reason is None for result in results]
+    places = [
+        points[TORSO_LANDMARKS, 4].mean() if is_followed and points is not None else np.nan
+        for is_followed, points in zip(followed, landmarks.points, strict=True)
+    ]
+    row: Row = {
+        "violations": sum(driven.tally.violations.values()),
+        "contacts": driven.contacts,
+        "faults": sum(driven.faults.values()),
+        "phantoms": landmarks.clip.phantoms(places),
+        "followed %": round(100 * float(np.mean(followed)), 1),
+        **_wrist_errors(landmarks, retargeter, results, time, tool),
+    }
+    return Followed(row, Counter(str(r.hold_reason) for r in results if r.hold_reason))
+
+
+def _wrist_errors(
+    landmarks: Landmarks,
+    retargeter: Retargeter,
+    results: list[RetargetResult],
+    time: Array,
+    tool: Array,
+) -> Row:
+    """Return the distance of the tool from the scaled hand, as the unfiltered landmarks have it.
+
+    Args:
+        landmarks: of the clip.
+        retargeter: that of the arm.
+        results: of each image.
+        time: (T,) of the tool's positions [s].
+        tool: (T, 3) positions of the tool [m].
+    """
+    config = retargeter.config
+    directions = ArmDirections(config.side, config.yaw_cutoff, None)
+    stamps, hands, last, since = [], [], -np.inf, np.inf
+    for k, (points, result) in enumerate(zip(landmarks.points, results, strict=True)):
+        stamp = k / landmarks.rate
+        if points is None or result.hold_reason is not None:
+            since = np.inf
+            continue
+        since = min(since, stamp)
+        if stamp - last > config.max_gap:
+            directions.reset()
+        person = directions.update(points, stamp - last, config.min_visibility)
+        last = stamp
+        within = result.target_distance <= config.tolerance  # else faster than the arm
+        if result.reachable and within and stamp - since >= SETTLING_TIME:
+            stamps.append(stamp)
+            hands.append(retargeter.targets(person)[0])
+    if not stamps:
+        return {}
+    at, hand = np.array(stamps), np.array(hands)
+    found = find_lag(at, hand, time, tool) if len(at) > 2 * landmarks.rate else None
+    lag = DEFAULT_LAG if found is None else found.seconds
+    row: Row = {"lag ms": round(1e3 * lag)}
+    for name, delay in (("wrist p95 mm", 0.0), ("after lag p95 mm", lag)):
+        there = np.column_stack([np.interp(at + delay, time, axis) for axis in tool.T])
+        distance = 1e3 * np.linalg.norm(there - hand, axis=1)
+        row[name] = round(float(np.percentile(distance, 95)), 1)
+    return row
+
+
+def _worst(rows: list[Row]) -> Row:
+    """Return the largest figures of some arms, the smallest of what was followed."""
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return {
+        column: (min if column.startswith("followed") else max)(
+            row[column] for row in rows if column in row
+        )
+        for column in columns
+    }
