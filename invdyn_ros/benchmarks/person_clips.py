@@ -157,17 +157,18 @@ def blank(images: list[Image], rate: float) -> Clip:
     """Return a person in a camera that gives no picture for some bursts of images."""
     period, shortest = round(2 * rate), round(0.15 * rate)
     gone = [k % period < shortest * (1 + k // period) for k in range(len(images))]
-    shown = [np.zeros_like(i) if g else i for i, g in zip(images, gone, strict=True)]
-    return Clip(shown, [NOWHERE if g else ANYWHERE for g in gone])
+    frames = [np.zeros_like(i) if g else i for i, g in zip(images, gone, strict=True)]
+    return Clip(frames, [NOWHERE if g else ANYWHERE for g in gone])
 
 
 def nobody(images: list[Image], rate: float) -> Clip:
-    """Return the room without the person: the median of all images, with new noise in each."""
-    del rate
-    room = np.median(images[:: max(1, len(images) // 30)], axis=0)
-    rng = np.random.default_rng(0)
-    shown = [np.clip(room + rng.normal(0, 6, room.shape), 0, 255).astype(np.uint8) for _ in images]
-    return Clip(shown, [NOWHERE] * len(shown))
+    """Return the room beside the person: the right edge of images before `AWAY_START`, tiled."""
+    width = images[0].shape[1]
+    part = images[round((AWAY_START - 2) * rate) : round(AWAY_START * rate)]
+    edges = [image[:, 2 * width // 3 :] for image in part]
+    frames = [np.hstack([e, e[:, ::-1], e])[:, :width] for e in edges]
+    repeated = [np.ascontiguousarray(frames[k % len(frames)]) for k in range(len(images))]
+    return Clip(repeated, [NOWHERE] * len(images))
 
 
 CLIPS: dict[str, MakeClip] = {

@@ -103,8 +103,8 @@ def estimate(clip: Clip, rate: float) -> Landmarks:
     with PoseEstimator(clip.config) as estimator:
         detected = [estimator(image) for image in clip.images]
     points = [
-        None if found is None else found.with_image_position(len(image))
-        for found, image in zip(detected, clip.images, strict=True)
+        None if detection is None else detection.with_image_position(len(image))
+        for detection, image in zip(detected, clip.images, strict=True)
     ]
     return Landmarks(clip, points, rate)
 
@@ -181,8 +181,8 @@ def _wrist_errors(
     if not stamps:
         return {}
     at, hand = np.array(stamps), np.array(hands)
-    found = find_lag(at, hand, time, tool) if len(at) > 2 * landmarks.rate else None
-    lag = DEFAULT_LAG if found is None else found.seconds
+    detection = find_lag(at, hand, time, tool) if len(at) > 2 * landmarks.rate else None
+    lag = DEFAULT_LAG if detection is None else detection.seconds
     row: Row = {"lag ms": round(1e3 * lag)}
     for name, delay in (("wrist p95 mm", 0.0), ("after lag p95 mm", lag)):
         there = np.column_stack([np.interp(at + delay, time, axis) for axis in tool.T])
