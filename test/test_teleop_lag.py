@@ -7,7 +7,7 @@ import pytest
 
 from invdyn_ros.benchmarks import gestures, teleop_lag
 from invdyn_ros.benchmarks.gestures import GesturingPerson
-from invdyn_ros.benchmarks.teleop_lag import Followed, TeleopLagBenchmarkConfig, follow
+from invdyn_ros.benchmarks.teleop_lag import FollowedGesture, TeleopLagBenchmarkConfig, follow
 
 
 def test_gesture_is_that_of_a_human_arm_and_noise_is_repeated_by_its_seed():
@@ -29,7 +29,7 @@ def test_delay_and_gain_of_a_shifted_motion_are_measured():
             np.array([[0.1 * size * gesture(max(t - lag, 0.0)), 0, 0] for t in time])
             for size, lag in ((1.0, 0.0), (1.1, 0.09))
         )
-        row = teleop_lag._row(name, Followed(time, hand, tool))
+        row = teleop_lag._row(name, FollowedGesture(time, hand, tool))
         assert row["lag ms"] == pytest.approx(90, abs=2)
         assert row["overshoot %"] == pytest.approx(10 if name == "wave" else 0, abs=0.5)
 

@@ -52,8 +52,8 @@ class PersonsBenchmarkConfig(BenchmarkOptions):
             raise ValueError(f"clips are {sorted(unknown)}; known are {', '.join(CLIPS)}")
 
 
-class Landmarks(NamedTuple):
-    """Landmarks of a clip.
+class ClipLandmarks(NamedTuple):
+    """ClipLandmarks of a clip.
 
     Attributes:
         clip: what is known about it.
@@ -66,7 +66,7 @@ class Landmarks(NamedTuple):
     rate: float
 
 
-class Followed(NamedTuple):
+class FollowedClip(NamedTuple):
     """What one arm did in one clip.
 
     Attributes:
@@ -98,7 +98,7 @@ def measure_persons(config: PersonsBenchmarkConfig) -> dict[str, Any]:
     return measured.so_far()
 
 
-def estimate(clip: Clip, rate: float) -> Landmarks:
+def estimate(clip: Clip, rate: float) -> ClipLandmarks:
     """Estimate the landmarks in each image of a clip."""
     with PoseEstimator(clip.config) as estimator:
         detected = [estimator(image) for image in clip.images]
@@ -106,10 +106,10 @@ def estimate(clip: Clip, rate: float) -> Landmarks:
         None if detection is None else detection.with_image_position(len(image))
         for detection, image in zip(detected, clip.images, strict=True)
     ]
-    return Landmarks(clip, points, rate)
+    return ClipLandmarks(clip, points, rate)
 
 
-def follow(landmarks: Landmarks, arm_name: str) -> Followed:
+def follow(landmarks: ClipLandmarks, arm_name: str) -> FollowedClip:
     """Let an arm follow the landmarks of a clip."""
     with DrivenArm(Setup(arm_name, arm_name)) as arm:
         retargeter, start = Retargeter(arm.robot, RetargetConfig()), arm.time
@@ -142,11 +142,11 @@ def follow(landmarks: Landmarks, arm_name: str) -> Followed:
         "followed %": round(100 * float(np.mean(followed)), 1),
         **_wrist_errors(landmarks, retargeter, results, time, tool),
     }
-    return Followed(row, Counter(str(r.hold_reason) for r in results if r.hold_reason))
+    return FollowedClip(row, Counter(str(r.hold_reason) for r in results if r.hold_reason))
 
 
 def _wrist_errors(
-    landmarks: Landmarks,
+    landmarks: ClipLandmarks,
     retargeter: Retargeter,
     results: list[RetargetResult],
     time: Array,
@@ -181,8 +181,8 @@ def _wrist_errors(
     if not stamps:
         return {}
     at, hand = np.array(stamps), np.array(hands)
-    detection = find_lag(at, hand, time, tool) if len(at) > 2 * landmarks.rate else None
-    lag = DEFAULT_LAG if detection is None else detection.seconds
+    measured = find_lag(at, hand, time, tool) if len(at) > 2 * landmarks.rate else None
+    lag = DEFAULT_LAG if measured is None else measured.seconds
     row: Row = {"lag ms": round(1e3 * lag)}
     for name, delay in (("wrist p95 mm", 0.0), ("after lag p95 mm", lag)):
         there = np.column_stack([np.interp(at + delay, time, axis) for axis in tool.T])

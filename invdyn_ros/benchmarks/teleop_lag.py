@@ -50,7 +50,7 @@ class TeleopLagBenchmarkConfig(BenchmarkOptions):
     """Seed of the noise."""
 
 
-class Followed(NamedTuple):
+class FollowedGesture(NamedTuple):
     """Motion of the person's hand, scaled to the arm, and of the tool.
 
     Attributes:
@@ -81,7 +81,7 @@ def measure_teleop_lag(config: TeleopLagBenchmarkConfig) -> dict[str, Any]:
     return measured.report()
 
 
-def follow(config: TeleopLagBenchmarkConfig, gesture: Gesture, motion: Array) -> Followed:
+def follow(config: TeleopLagBenchmarkConfig, gesture: Gesture, motion: Array) -> FollowedGesture:
     """Let an arm follow a gesture.
 
     Args:
@@ -108,10 +108,10 @@ def follow(config: TeleopLagBenchmarkConfig, gesture: Gesture, motion: Array) ->
     link = retargeter.links[-1]
     tool = [arm.robot.forward_kinematics(s.q, link)[:3, 3] for s in samples]
     hand = [retargeter.targets(person.directions(t))[0] for t in time]
-    return Followed(time - start, np.array(hand), np.array(tool))
+    return FollowedGesture(time - start, np.array(hand), np.array(tool))
 
 
-def _row(name: str, followed: Followed) -> Row:
+def _row(name: str, followed: FollowedGesture) -> Row:
     """Return lag and overshoot of a gesture."""
     time, hand, tool = followed
     axis = int(np.ptp(hand, axis=0).argmax())
