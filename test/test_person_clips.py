@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from invdyn_ros.benchmarks.person_clips import ANYWHERE, CLIPS, NOWHERE, Clip
+from invdyn_ros.benchmarks.person_clips import ANYWHERE, CLIPS, NOWHERE, PersonClip
 from invdyn_ros.benchmarks.persons import PersonsBenchmarkConfig
 
 RATE = 10.0
@@ -22,9 +22,9 @@ def test_every_clip_has_an_image_and_a_place_of_the_operator_for_each_recorded_i
 
 
 def test_whoever_is_followed_where_the_operator_is_not_is_a_phantom():
-    clip = Clip([], [ANYWHERE, (-np.inf, 0.5), NOWHERE, NOWHERE])
+    clip = PersonClip([], [ANYWHERE, (-np.inf, 0.5), NOWHERE, NOWHERE])
     assert clip.phantoms([0.7, 0.7, 0.2, np.nan]) == 2
-    two = Clip([], [ANYWHERE] * 4, middle=0.5)
+    two = PersonClip([], [ANYWHERE] * 4, middle=0.5)
     assert two.phantoms([np.nan, 0.8, 0.7, 0.2]) == 1 and two.phantoms([0.2, 0.3, 0.1, 0.2]) == 0
 
 

@@ -18,7 +18,7 @@ Region = tuple[float, float]
 AWAY_START, AWAY_END = 4.0, 6.0  # [s] between which somebody comes or goes
 
 
-class Clip(NamedTuple):
+class PersonClip(NamedTuple):
     """A clip and what is known about it.
 
     Attributes:
@@ -48,16 +48,16 @@ class Clip(NamedTuple):
         return sum(not low <= x <= high for (low, high), x in pairs if not np.isnan(x))
 
 
-MakeClip = Callable[[list[Image], float], Clip]
+MakeClip = Callable[[list[Image], float], PersonClip]
 
 
 def each(change: Callable[[Image], Any], **config: Any) -> MakeClip:
     """Return a function that makes a clip by changing each image alone."""
 
-    def make(images: list[Image], rate: float) -> Clip:
+    def make(images: list[Image], rate: float) -> PersonClip:
         del rate
         changed = [np.ascontiguousarray(change(image)) for image in images]
-        return Clip(changed, [ANYWHERE] * len(images), PoseEstimatorConfig(**config))
+        return PersonClip(changed, [ANYWHERE] * len(images), PoseEstimatorConfig(**config))
 
     return make
 
@@ -110,14 +110,14 @@ def _later(images: list[Image], rate: float) -> list[Image]:
     return [image[:, ::-1] for image in images[shift:] + images[:shift]]
 
 
-def two_persons(images: list[Image], rate: float) -> Clip:
+def two_persons(images: list[Image], rate: float) -> PersonClip:
     """Return two persons beside each other."""
     pairs = [_beside(a, b) for a, b in zip(images, _later(images, rate), strict=True)]
     middle = pairs[0].shape[1] / 2 / pairs[0].shape[0]
-    return Clip(pairs, [ANYWHERE] * len(pairs), PoseEstimatorConfig(persons=2), middle)
+    return PersonClip(pairs, [ANYWHERE] * len(pairs), PoseEstimatorConfig(persons=2), middle)
 
 
-def visitor(images: list[Image], rate: float, persons: int = 2) -> Clip:
+def visitor(images: list[Image], rate: float, persons: int = 2) -> PersonClip:
     """Return an operator beside whom another person stands for two seconds."""
     empty = np.full_like(images[0], GREY)
     others = _later(images, rate)
@@ -126,10 +126,12 @@ def visitor(images: list[Image], rate: float, persons: int = 2) -> Clip:
         for k, (image, other) in enumerate(zip(images, others, strict=True))
     ]
     middle = pairs[0].shape[1] / 2 / pairs[0].shape[0]
-    return Clip(pairs, [(-np.inf, middle)] * len(pairs), PoseEstimatorConfig(persons=persons))
+    return PersonClip(
+        pairs, [(-np.inf, middle)] * len(pairs), PoseEstimatorConfig(persons=persons)
+    )
 
 
-def replaced(images: list[Image], rate: float) -> Clip:
+def replaced(images: list[Image], rate: float) -> PersonClip:
     """Return an operator who goes away while another person stands beside the place."""
     empty = np.full_like(images[0], GREY)
     pairs, operators = [], []
@@ -138,10 +140,10 @@ def replaced(images: list[Image], rate: float) -> Clip:
         pairs.append(_beside(empty, other) if away else _beside(image, empty))
         middle = pairs[0].shape[1] / 2 / pairs[0].shape[0]
         operators.append(NOWHERE if away else (-np.inf, middle))
-    return Clip(pairs, operators)
+    return PersonClip(pairs, operators)
 
 
-def leaving(images: list[Image], rate: float) -> Clip:
+def leaving(images: list[Image], rate: float) -> PersonClip:
     """Return a person who leaves the image to the side within a second, and comes back."""
     width = images[0].shape[1]
     moved, operators = [], []
@@ -150,25 +152,25 @@ def leaving(images: list[Image], rate: float) -> Clip:
         out = np.clip(min(time - AWAY_START, AWAY_END + 1 - time), 0, 1)
         moved.append(shifted(image, 1.1 * width * float(out)))
         operators.append(NOWHERE if out >= 1 else ANYWHERE)
-    return Clip(moved, operators)
+    return PersonClip(moved, operators)
 
 
-def blank(images: list[Image], rate: float) -> Clip:
+def blank(images: list[Image], rate: float) -> PersonClip:
     """Return a person in a camera that gives no picture for some bursts of images."""
     period, shortest = round(2 * rate), round(0.15 * rate)
     gone = [k % period < shortest * (1 + k // period) for k in range(len(images))]
     frames = [np.zeros_like(i) if g else i for i, g in zip(images, gone, strict=True)]
-    return Clip(frames, [NOWHERE if g else ANYWHERE for g in gone])
+    return PersonClip(frames, [NOWHERE if g else ANYWHERE for g in gone])
 
 
-def nobody(images: list[Image], rate: float) -> Clip:
+def nobody(images: list[Image], rate: float) -> PersonClip:
     """Return the room beside the person: the right edge of images before `AWAY_START`, tiled."""
     width = images[0].shape[1]
     part = images[round((AWAY_START - 2) * rate) : round(AWAY_START * rate)]
     edges = [image[:, 2 * width // 3 :] for image in part]
     frames = [np.hstack([e, e[:, ::-1], e])[:, :width] for e in edges]
     repeated = [np.ascontiguousarray(frames[k % len(frames)]) for k in range(len(images))]
-    return Clip(repeated, [NOWHERE] * len(images))
+    return PersonClip(repeated, [NOWHERE] * len(images))
 
 
 CLIPS: dict[str, MakeClip] = {

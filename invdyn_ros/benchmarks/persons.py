@@ -16,7 +16,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
-from invdyn_ros.benchmarks.person_clips import CLIPS, Clip
+from invdyn_ros.benchmarks.person_clips import CLIPS, PersonClip
 from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.benchmarks.safety_rig import DrivenArm, Setup
 from invdyn_ros.benchmarks.safety_runs import summarize
@@ -61,7 +61,7 @@ class ClipLandmarks(NamedTuple):
         rate: of the images [Hz].
     """
 
-    clip: Clip
+    clip: PersonClip
     points: list[Array | None]
     rate: float
 
@@ -98,7 +98,7 @@ def measure_persons(config: PersonsBenchmarkConfig) -> dict[str, Any]:
     return measured.so_far()
 
 
-def estimate(clip: Clip, rate: float) -> ClipLandmarks:
+def estimate(clip: PersonClip, rate: float) -> ClipLandmarks:
     """Estimate the landmarks in each image of a clip."""
     with PoseEstimator(clip.config) as estimator:
         detected = [estimator(image) for image in clip.images]
