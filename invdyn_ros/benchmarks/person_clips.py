@@ -63,7 +63,13 @@ def each(change: Callable[[Image], Any], **config: Any) -> MakeClip:
 
 
 def resized(image: Image, width: float, height: float) -> Image:
-    """Return an image scaled about its centre, on grey or cropped."""
+    """Return an image scaled about its centre, on grey or cropped.
+
+    Args:
+        image: (H, W, 3).
+        width: factor of the width.
+        height: factor of the height.
+    """
     h, w = image.shape[:2]
     change = np.array([[width, 0, (1 - width) * w / 2], [0, height, (1 - height) * h / 2]])
     return _warped(image, change)
@@ -81,7 +87,13 @@ def shifted(image: Image, pixels: float) -> Image:
 
 
 def noisy(image: Image, light: float, std: float) -> Image:
-    """Return an image in other light, with the noise of its sensor."""
+    """Return an image in other light, with the noise of its sensor.
+
+    Args:
+        image: (H, W, 3).
+        light: factor of the brightness.
+        std: standard deviation of the noise, 0..255.
+    """
     rng = np.random.default_rng(int(image[::16, ::16].sum()))
     return np.clip(light * image + rng.normal(0, std, image.shape), 0, 255).astype(np.uint8)
 
@@ -118,7 +130,13 @@ def two_persons(images: list[Image], rate: float) -> PersonClip:
 
 
 def visitor(images: list[Image], rate: float, persons: int = 2) -> PersonClip:
-    """Return an operator beside whom another person stands for two seconds."""
+    """Return an operator beside whom another person stands for two seconds.
+
+    Args:
+        images: the recorded images.
+        rate: of the images [Hz].
+        persons: how many are detected.
+    """
     empty = np.full_like(images[0], GREY)
     others = _later(images, rate)
     pairs = [

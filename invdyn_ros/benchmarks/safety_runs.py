@@ -142,7 +142,13 @@ def _add(result: DrivenResult, part: DrivenResult, ticks: int, sums: list[float]
 
 
 def summarize(arm: DrivenArm, samples: list[Sample], targets: int) -> DrivenResult:
-    """Measure consecutive ticks of an arm."""
+    """Measure consecutive ticks of an arm.
+
+    Args:
+        arm: the arm.
+        samples: the ticks.
+        targets: number of targets that were sent.
+    """
     robot = arm.robot
     q, qd = (np.array([getattr(s, name) for s in samples]) for name in ("q", "qd"))
     desired = np.array([s.reference for s in samples])  # (T, 3n)
