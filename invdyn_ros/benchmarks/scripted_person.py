@@ -24,6 +24,7 @@ REACH = 0.97 * ARM_LENGTH  # an arm is never quite straight
 GRIP_TIME = 0.15  # [s] to close or open the hand
 FITTS_OFFSET, FITTS_SLOPE = 0.25, 0.12
 """Duration of a submovement [s]: offset + slope * log2(distance / tolerance + 1), Fitts' law."""
+DROP_HEIGHT = 0.004  # [m] above the table from which the block is released, not pressed on it
 CARE = 2.0  # factor of the duration near the block and near the table
 MAX_CLOSING_TIME = 1.5  # [s] for which the person waits for the gripper
 CLEARANCES = 0.08, 0.045  # [m] above the block before the descent, of a large and a small arm
@@ -180,7 +181,7 @@ class ScriptedPerson:
             "descend": np.array([block[0], block[1], max(block[2], self._lowest)]),
             "lift": np.array([*view.tool[:2], self._grasp_height + 1.2 * self._clearance]),
             "carry": np.array([*(goal + held)[:2], self._grasp_height + self._clearance]),
-            "lower": np.array([*(goal + held)[:2], self._grasp_height]),
+            "lower": np.array([*(goal + held)[:2], self._grasp_height + DROP_HEIGHT]),
             "retreat": view.tool * [1, 1, 0] + [0, 0, self._grasp_height + self._clearance],
         }[name]
 
