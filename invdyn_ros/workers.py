@@ -167,7 +167,7 @@ def dask_executor(address: str) -> Iterator[JobExecutor]:
 
 def run_in_new_process(function: Callable[..., R], *args: object) -> R:
     """Return `function(*args)`, computed in a new process that ends afterwards."""
-    with _context_with(function).Pool(1) as pool:
+    with _context_with(function).Pool(1, _end_silently) as pool:
         return pool.apply(function, args)
 
 
@@ -278,9 +278,14 @@ def _context_with(function: Callable[..., Any]) -> ForkServerContext:
     return context
 
 
-def _start_worker() -> None:
-    """Use a single thread, and exit silently at Ctrl-C, which the parent process reports."""
+def _end_silently() -> None:
+    """Let Ctrl-C end this process without words; the parent process reports it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _start_worker() -> None:
+    """Use a single thread, and end silently at Ctrl-C."""
+    _end_silently()
     _use_one_thread()
     Thread(target=_end_with_parent, daemon=True).start()
 

@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
@@ -102,6 +103,7 @@ class Worker:
 
 def _serve(connection: Connection, folder: Path, settings: WorkerSettings) -> None:
     """Read the damaged files that arrive."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C would count as a crash; the parent ends
     for category in (RuntimeWarning, UserWarning, FutureWarning):
         warnings.simplefilter("always", category)  # else printed once per process
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
