@@ -7,13 +7,20 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.benchmarks.lens_images import render_cube
+from invdyn_ros.benchmarks.photographed_blocks import photograph_blocks
 from invdyn_ros.perception.aruco_cube import marker_corners
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockDetectorConfig,
 )
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
-from invdyn_ros.perception.rigid_transforms import rigid_transform, rotation_angle
+from invdyn_ros.perception.face_pattern import blurred_image, face_patterns
+from invdyn_ros.perception.rigid_transforms import (
+    pose_difference,
+    rigid_transform,
+    rotation_angle,
+)
+from invdyn_ros.robots.block_markers import BlockMarkers
 
 LENSES = {
     "plumb_bob": [-0.3, 0.1, 0.001, -0.002, 0.0],
@@ -50,3 +57,44 @@ def test_block_far_from_the_axis_of_a_fisheye_lens_is_located() -> None:
     (pose,) = BlockDetector(BlockDetectorConfig(), lens).detect(render_cube(T_true, lens))
     assert np.linalg.norm((pose.T_camera_block - T_true)[:3, 3]) < 1e-3
     assert rotation_angle(pose.T_camera_block, T_true) < np.radians(1)
+
+
+@pytest.mark.parametrize(
+    "condition", ["k1 -0.38", "equidistant", "defocus 1.5 px", "motion 1.5 px"]
+)
+def test_covariance_holds_through_lens_and_blur(condition: str) -> None:
+    """And the error across the line of sight is below a pixel."""
+    found = 0
+    for sample in photograph_blocks(condition, 5, seed=11):
+        detector = BlockDetector(BlockDetectorConfig(), sample.lens)
+        for pose in detector.detect(sample.image):
+            error = pose_difference(pose.T_camera_block[None], sample.T_camera_block[None])[0]
+            assert error @ np.linalg.solve(pose.covariance, error) < 30
+            lateral = np.linalg.norm(error[:2]) / sample.T_camera_block[2, 3]
+            assert lateral * sample.lens.camera_matrix[0, 0] < 1.0
+            found += 1
+    assert found >= 3
+
+
+def test_image_of_a_face_has_the_derivatives_that_it_says() -> None:
+    """With respect to position, blur and grey levels."""
+    pattern, rng = face_patterns(BlockMarkers())[3], np.random.default_rng(0)
+    points = rng.uniform(0.02, 0.98, (2, 200))
+    blur = np.broadcast_to(np.array([[2e-3], [5e-4], [3e-3]]), (3, 200))
+    levels = np.array([200.0, 30, 90, 120, 40, 180])
+
+    def grey(points: np.ndarray, shape: float = 0.0, levels: np.ndarray = levels) -> np.ndarray:
+        return blurred_image(pattern, points, blur, shape, levels, np.empty(0))[0].grey
+
+    image = blurred_image(pattern, points, blur, 0.0, levels, np.empty(0))[0]
+    assert (image.grey > 25).all() and (image.grey < 205).all()
+    for axis in range(2):
+        step = np.zeros((2, 1))
+        step[axis] = 1e-5
+        slope = (grey(points + step) - grey(points - step)) / 2e-5
+        # those of the mixed terms are left out
+        assert np.corrcoef(slope, image.gradient[:, axis])[0, 1] > 0.97
+    np.testing.assert_allclose(grey(points, 0.01) - grey(points), 0.01 * image.shape, atol=1e-9)
+    brighter = grey(points, levels=levels + 1.0)
+    np.testing.assert_allclose(brighter - image.grey, 1.0, atol=1e-9)
+    np.testing.assert_allclose(image.basis.sum(axis=1), 1.0, atol=1e-9)

@@ -26,10 +26,10 @@ from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.scripted import BLOCK_NOT_DETECTED, ScriptedGrasp
 from invdyn_ros.grasp.policies.time_scaling import RAMP_TIME
+from invdyn_ros.perception.block_detections import describe_duplicate
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockDetectorConfig,
-    describe_duplicate,
 )
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot

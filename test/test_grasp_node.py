@@ -20,7 +20,7 @@ from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.nodes.grasp import GraspNode
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import REJECTED, block_to_message, to_stamp
-from invdyn_ros.perception.block_detector import describe_duplicate
+from invdyn_ros.perception.block_detections import describe_duplicate
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.scene import block_pose
 

@@ -30,12 +30,12 @@ from invdyn_ros.nodes.messages import (
 )
 from invdyn_ros.nodes.robot_names import CameraNamesConfig
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.perception.block_detections import describe_duplicate
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockDetectorConfig,
     BlockPose,
     DetectionResult,
-    describe_duplicate,
 )
 from invdyn_ros.perception.hand_eye.camera_pose import nominal_scene
 from invdyn_ros.robots.block_markers import BlockMarkers

@@ -3,106 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-from pydantic import PositiveFloat
 
-from invdyn_ros.config import Validated
-from invdyn_ros.perception.aruco_cube import (
-    MarkerDetections,
-    detect_markers,
-    detect_markers_opencv,
+from invdyn_ros.perception.aruco_cube import MarkerDetections, detect_markers, marker_corners
+from invdyn_ros.perception.block_alignment import (
+    FACE_COST,
+    AlignedBlock,
+    BlockAligner,
+    alignment_costs,
+)
+from invdyn_ros.perception.block_detections import (
+    BlockDetectorConfig,
+    BlockPose,
+    DetectionResult,
 )
 from invdyn_ros.perception.block_overlay import draw_block
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.perception.duplicate_markers import are_separate_blocks
+from invdyn_ros.perception.face_pattern import face_patterns
 from invdyn_ros.perception.lens_view import LensView
 from invdyn_ros.perception.photometric_alignment import align_poses
 from invdyn_ros.perception.pose_disambiguation import (
     PoseHypothesis,
     rank_hypotheses,
     tracking_costs,
-    transform_hypotheses,
 )
-from invdyn_ros.perception.pose_from_edges import PoseFit, fit_block_poses
-from invdyn_ros.robots.block_markers import FACES, BlockMarkers, check_blocks
+from invdyn_ros.perception.pose_from_edges import (
+    DUPLICATE_POSE_ANGLE,
+    PoseFit,
+    fit_block_poses,
+)
+from invdyn_ros.perception.rigid_transforms import rotation_angle
+from invdyn_ros.robots.block_markers import FACES
 
 UNAMBIGUOUS_COST_GAP = 25.0  # above it, the corners alone determine which pose is correct
-MAX_ROTATION_STD = np.radians(1.0)  # [rad] less certain poses are aligned with the image
-
-
-@dataclass(frozen=True)
-class BlockDetectorConfig(Validated):
-    """Geometry of the blocks and accuracy of the detected corners."""
-
-    block_size: PositiveFloat = 0.04
-    """Side of a block [m]; the side of its markers is 0.8 times as long."""
-    markers: tuple[BlockMarkers, ...] = (BlockMarkers(),)
-    """Markers of each block; others are ignored."""
-    edge_noise_std: PositiveFloat = 0.07
-    """Standard deviation across a side of a large marker [px]."""
-    max_reprojection_error: PositiveFloat = 2.0
-    """Maximum RMS error of the corners of a marker and of a pose [px]."""
-
-    def __post_init__(self) -> None:
-        """Check that the blocks have one dictionary and different markers."""
-        super().__post_init__()
-        check_blocks(self.markers)
-
-    @property
-    def num_blocks(self) -> int:
-        """Number of blocks."""
-        return len(self.markers)
-
-
-@dataclass(frozen=True, eq=False)
-class BlockPose:
-    """Pose of one block: its frame is at its center, z out of the top face."""
-
-    block_id: int
-    T_camera_block: np.ndarray
-    """(4, 4) in the optical frame: x right, y down, z forward [m]."""
-    covariance: np.ndarray
-    """(6, 6) of x, y, z [m] and of rotations about the camera's x, y, z [rad]."""
-    marker_ids: np.ndarray
-    """(k,) ids of the markers that the pose is fitted to."""
-    corners: np.ndarray
-    """(k, 4, 2) their observed corners [px]."""
-    hypotheses: tuple[PoseHypothesis, ...] = ()
-    """Poses that explain the corners, the most likely first; one marker may give several."""
-
-
-class DetectionResult(NamedTuple):
-    """Blocks detected in an image."""
-
-    poses: list[BlockPose]
-    """Pose of each block with a visible marker, in order of block id."""
-    duplicate_ids: tuple[int, ...]
-    """Ids that several visible blocks share; these blocks have no pose."""
-    unknown_markers: tuple[int, ...]
-    """Ids of visible markers that are not in the config."""
-
-    def describe_problem(self, config: BlockDetectorConfig) -> str | None:
-        """Return what is wrong with an image of the blocks of a config, or None."""
-        if self.duplicate_ids:
-            return describe_duplicate(self.duplicate_ids[0])
-        if self.poses:
-            return None
-        if not self.unknown_markers:
-            return "no block in the image"
-        expected = ", or ".join(map(str, config.markers))
-        return (
-            f"no configured block in the image, only marker {self.unknown_markers[0]}; use a "
-            f"block with markers {expected} of {config.markers[0].dictionary}, or blocks:="
-        )
-
-
-def describe_duplicate(block_id: int) -> str:
-    """Return the message for two blocks with one id."""
-    return f"two blocks with id {block_id} in the image, both are ignored; remove one"
+MAX_RELATIVE_ERROR = 0.06  # of the corners of a blurred marker, over its side
+MAX_ROTATION_STD = np.radians(1.0)  # [rad] of a pose that needs the outline of the block
+UNALIGNED_STD_FACTOR = 10.0  # of a pose that is not aligned with the image
 
 
 class BlockDetector:
@@ -129,6 +68,7 @@ class BlockDetector:
             camera = CameraIntrinsics(camera)
         self.intrinsics = camera
         self.camera_matrix = camera.camera_matrix
+        self._patterns = [face_patterns(markers) for markers in config.markers]
 
     def detect(self, image: np.ndarray, previous: Sequence[BlockPose] = ()) -> list[BlockPose]:
         """Detect the blocks in an image.
@@ -150,8 +90,7 @@ class BlockDetector:
         check_image(image)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         before = {pose.block_id: pose.hypotheses for pose in previous}
-        detect = detect_markers_opencv if self.intrinsics.is_distorted else detect_markers
-        markers, unknown = self._select_known(detect(gray, dictionary=self._dictionary))
+        markers, unknown = self._select_known(detect_markers(gray, self._dictionary))
         poses, duplicates = [], []
         for block_id in range(self.config.num_blocks):
             pose, is_duplicate = self._detect_block(
@@ -178,70 +117,134 @@ class BlockDetector:
         gray: np.ndarray,
         previous: tuple[PoseHypothesis, ...],
     ) -> tuple[BlockPose | None, bool]:
-        """Return the pose of a block, and whether there are two of it.
-
-        An image with distortion is first freed from it around the block.
-        """
-        ids, corners = markers
-        of_block = ids // FACES == block_id
-        if self.intrinsics.is_distorted:
-            if (view := LensView.around(self.intrinsics, corners[of_block])) is None:
-                return None, False
-            rectified = view.rectify(gray)
-            before = transform_hypotheses(previous, view.pose_in_view)
-            detections, _ = self._select_known(detect_markers(rectified, self._dictionary))
-            pose, is_duplicate = BlockDetector(self.config, view.camera_matrix)._detect_block(
-                block_id, detections, rectified, before
-            )
-            return pose and _pose_in_camera(pose, view), is_duplicate
-        if self._is_duplicate(ids[of_block], corners[of_block]):
+        """Return the pose of a block, and whether there are two of it."""
+        of_block = markers.ids // FACES == block_id
+        faces, corners = markers.ids[of_block] % FACES, markers.corners[of_block]
+        view = LensView.around(self.intrinsics, corners)
+        if view is None:
+            return None, False
+        if not self.intrinsics.is_distorted:
+            view = LensView.whole(self.intrinsics, (gray.shape[1], gray.shape[0]))
+        # as a pinhole camera would see them
+        quads = view.from_camera_pixels(corners)
+        size, k = self.config.block_size, view.camera_matrix
+        if len(faces) > 1 and are_separate_blocks(faces, quads, size, k):
             return None, True
-        of_block &= np.bincount(ids, minlength=1)[ids] == 1  # one of two equal markers is wrong
-        fits = self._fit_poses(ids[of_block], corners[of_block]) if of_block.any() else []
+        single = np.bincount(faces, minlength=FACES)[faces] == 1  # one of two is wrong
+        fits = self._fit_poses(faces[single], quads[single], k) if single.any() else []
         if not fits:
             return None, False
-        observed = ids[of_block][fits[0].inliers], corners[of_block][fits[0].inliers]
-        best, ranked = self._select_pose(fits, observed[0], gray, previous)
-        ids = np.array([self.config.markers[block_id].ids[face] for face in observed[0] % FACES])
-        T, covariance = best.T_camera_block, best.covariance
-        return BlockPose(block_id, T, covariance, ids, observed[1], ranked), False
+        seen = faces[single][fits[0].inliers]
+        fits = [
+            fit._replace(
+                T_camera_block=view.pose_in_camera(fit.T_camera_block),
+                covariance=view.covariance_in_camera(fit.covariance),
+            )
+            for fit in fits
+        ]
+        aligner = BlockAligner(gray, self.intrinsics, size, self._patterns[block_id])
+        best, ranked, used = self._align(fits, seen, aligner, view, previous, block_id)
+        return self._pose(block_id, best, ranked, used), False
 
-    def _fit_poses(self, ids: np.ndarray, corners: np.ndarray) -> list[PoseFit]:
-        """Return poses of a block that explain the corners (k, 4, 2) [px] of its markers."""
-        c, k = self.config, self.camera_matrix
-        return fit_block_poses(
-            ids % FACES, corners, c.block_size, k, c.edge_noise_std, c.max_reprojection_error
-        )
+    def _fit_poses(self, faces: np.ndarray, quads: np.ndarray, k: np.ndarray) -> list[PoseFit]:
+        """Return poses of a block that explain the corners (m, 4, 2) [px] of its markers.
 
-    def _is_duplicate(self, ids: np.ndarray, corners: np.ndarray) -> bool:
-        """Return whether markers with corners (k, 4, 2) [px] belong to more than one block."""
-        if len(ids) < 2:
-            return False
-        size, k = self.config.block_size, self.camera_matrix
-        return are_separate_blocks(ids % FACES, corners, size, k)
+        The corners of a large blurred marker are far off.
+        """
+        c = self.config
+        longest = np.linalg.norm(quads - np.roll(quads, 1, axis=1), axis=2).max()
+        max_error = max(c.max_reprojection_error, MAX_RELATIVE_ERROR * longest)
+        return fit_block_poses(faces, quads, c.block_size, k, c.edge_noise_std, max_error)
 
-    def _select_pose(
+    def _align(
         self,
         fits: list[PoseFit],
-        ids: np.ndarray,
-        gray: np.ndarray,
+        faces: np.ndarray,
+        aligner: BlockAligner,
+        view: LensView,
         previous: tuple[PoseHypothesis, ...],
-    ) -> tuple[PoseFit, tuple[PoseHypothesis, ...]]:
-        """Return the most likely pose and all hypotheses given corners, image and previous poses.
+        block_id: int,
+    ) -> tuple[PoseFit, tuple[PoseHypothesis, ...], tuple[int, ...]]:
+        """Return the most likely pose, all hypotheses, and the faces that they are fitted to.
 
-        The corners of several markers determine the pose; those of a single one may not.
+        Args:
+            fits: poses that explain the corners, in the frame of the camera.
+            faces: faces with these corners.
+            aligner: the image.
+            view: part of the image without distortion.
+            previous: hypotheses of the previous image.
+            block_id: index of the block.
         """
         costs = np.array([fit.cost for fit in fits])
-        ambiguous = len(fits) > 1 and np.diff(np.sort(costs))[0] < UNAMBIGUOUS_COST_GAP
-        variance = np.linalg.eigvalsh(fits[0].covariance[3:, 3:])[-1]  # of the rotation
-        if len(ids) == 1 and (ambiguous or variance > MAX_ROTATION_STD**2):
-            previous_hypotheses = [hypothesis.T_camera_block for hypothesis in previous]
-            size, k = self.config.block_size, self.camera_matrix
-            block, face = divmod(int(ids[0]), FACES)
-            markers = self.config.markers[block]
-            fits = align_poses(fits, previous_hypotheses, face, gray, size, k, markers)
-            costs = np.array([fit.cost for fit in fits]) + tracking_costs(fits, previous)
-        return rank_hypotheses(fits, costs)
+        likely = [
+            f for f in fits if f.cost - costs.min() < UNAMBIGUOUS_COST_GAP or len(faces) == 1
+        ]
+        aligned = [a for f in likely if (a := aligner.align(f.T_camera_block, faces.tolist()))]
+        if not aligned:
+            factor = UNALIGNED_STD_FACTOR**2
+            fits = [f._replace(covariance=factor * f.covariance) for f in fits]
+            costs = costs / factor + tracking_costs(fits, previous)
+            return *rank_hypotheses(fits, costs), tuple(faces.tolist())
+        aligned, costs = _distinct(aligned)
+        if len(aligned[0].faces) == 1 and _is_uncertain(aligned, costs):
+            aligned, costs = self._compare_whole_block(aligned, aligner, view, block_id)
+        results = [
+            PoseFit(a.T_camera_block, a.covariance, fits[0].inliers, cost)
+            for a, cost in zip(aligned, costs.tolist(), strict=True)
+        ]
+        costs = costs + tracking_costs(results, previous)
+        best = int(np.argmin(costs))
+        return *rank_hypotheses(results, costs), aligned[best].faces
+
+    def _compare_whole_block(
+        self,
+        aligned: list[AlignedBlock],
+        aligner: BlockAligner,
+        view: LensView,
+        block_id: int,
+    ) -> tuple[list[AlignedBlock], np.ndarray]:
+        """Return poses that a single marker allows, and their costs (m,).
+
+        The outline of the block and slivers of other faces tell more than the marker.
+
+        Args:
+            aligned: poses with one visible face.
+            aligner: the image.
+            view: part of it without distortion.
+            block_id: index of the block.
+        """
+        face = aligned[0].faces[0]
+        starts = [
+            PoseFit(view.pose_in_view(a.T_camera_block), a.covariance, np.zeros(1, int), 0.0)
+            for a in aligned
+        ]
+        size, markers = self.config.block_size, self.config.markers[block_id]
+        gray, k = view.rectify(aligner.gray), view.camera_matrix
+        found = align_poses(starts, [], face, gray, size, k, markers)
+        whole = [view.pose_in_camera(pose.T_camera_block) for pose in found]
+        more = [a for T in whole if (a := aligner.align(T, [face], aligned[0].blur))]
+        poses = _distinct([*aligned, *more])[0]
+        costs = np.full(len(poses), np.inf)
+        for T, pose in zip(whole, found, strict=True):
+            angles = [rotation_angle(T, other.T_camera_block) for other in poses]
+            nearest = int(np.argmin(angles))
+            costs[nearest] = min(costs[nearest], pose.cost)
+        known = np.isfinite(costs)
+        return poses, np.where(known, costs, costs[known].max() + FACE_COST)
+
+    def _pose(
+        self,
+        block_id: int,
+        fit: PoseFit,
+        hypotheses: tuple[PoseHypothesis, ...],
+        faces: tuple[int, ...],
+    ) -> BlockPose:
+        """Return a pose with the markers of some faces."""
+        T, ids = fit.T_camera_block, self.config.markers[block_id].ids
+        corners = marker_corners(self.config.block_size)[list(faces)] @ T[:3, :3].T + T[:3, 3]
+        marker_ids = np.array([ids[face] for face in faces])
+        pixels = self.intrinsics.project(corners)
+        return BlockPose(block_id, T, fit.covariance, marker_ids, pixels, hypotheses)
 
     def draw(self, image: np.ndarray, poses: list[BlockPose]) -> np.ndarray:
         """Draw marker outlines, edges, axes and position of each block on a copy of an image.
@@ -261,15 +264,24 @@ class BlockDetector:
         return canvas
 
 
-def _pose_in_camera(pose: BlockPose, view: LensView) -> BlockPose:
-    """Transform a pose in a view without distortion to the camera with distortion."""
-    return replace(
-        pose,
-        T_camera_block=view.pose_in_camera(pose.T_camera_block),
-        covariance=view.covariance_in_camera(pose.covariance),
-        corners=view.to_camera_pixels(pose.corners),
-        hypotheses=transform_hypotheses(pose.hypotheses, view.pose_in_camera),
-    )
+def _is_uncertain(aligned: list[AlignedBlock], costs: np.ndarray) -> bool:
+    """Return whether poses with costs (m,) are ambiguous or the tilt of the best one is."""
+    variance = np.linalg.eigvalsh(aligned[0].covariance[3:, 3:])[-1]
+    ambiguous = len(costs) > 1 and costs[1] - costs[0] < UNAMBIGUOUS_COST_GAP
+    return bool(ambiguous or variance > MAX_ROTATION_STD**2)
+
+
+def _distinct(aligned: list[AlignedBlock]) -> tuple[list[AlignedBlock], np.ndarray]:
+    """Return different poses and their costs (m,), the most likely first."""
+    costs = alignment_costs(aligned)
+    distinct: list[int] = []
+    for i in np.argsort(costs):
+        T = aligned[i].T_camera_block
+        if all(
+            rotation_angle(T, aligned[j].T_camera_block) > DUPLICATE_POSE_ANGLE for j in distinct
+        ):
+            distinct.append(int(i))
+    return [aligned[i] for i in distinct], costs[distinct]
 
 
 def check_image(image: np.ndarray) -> None:

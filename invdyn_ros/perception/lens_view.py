@@ -35,6 +35,11 @@ class LensView:
     """Width and height of the view [px]."""
 
     @classmethod
+    def whole(cls, intrinsics: CameraIntrinsics, size: tuple[int, int]) -> LensView:
+        """Create the view of a camera without distortion: its own image of a size."""
+        return cls(intrinsics, np.eye(3), intrinsics.camera_matrix, size)
+
+    @classmethod
     def around(cls, intrinsics: CameraIntrinsics, quads: Array) -> LensView | None:
         """Create a view that contains markers with corners (k, 4, 2) [px]; None if none does."""
         rays = intrinsics.undistort(quads)  # (k, 4, 3)
@@ -56,6 +61,12 @@ class LensView:
         width, height = (high - low + 1).astype(int).tolist()
         return cls(intrinsics, R, K, (width, height))
 
+    def from_camera_pixels(self, pixels: Array) -> Array:
+        """Return the pixels (..., 2) of the view for pixels (..., 2) of the camera's image."""
+        homogeneous = self.intrinsics.undistort(pixels) @ self.R_view_camera.T
+        homogeneous = homogeneous @ self.camera_matrix.T
+        return np.asarray(homogeneous[..., :2] / homogeneous[..., 2:])
+
     def to_camera_pixels(self, pixels: Array) -> Array:
         """Return the pixels (..., 2) of the camera's image for pixels (..., 2) of the view."""
         homogeneous = np.concatenate([pixels, np.ones((*np.shape(pixels)[:-1], 1))], axis=-1)
@@ -65,6 +76,8 @@ class LensView:
     def rectify(self, image: np.ndarray) -> np.ndarray:
         """Return the view of an image (H, W) of the camera; grey outside of it."""
         lens = self.intrinsics
+        if self.camera_matrix is lens.camera_matrix:
+            return image
         create_maps = (
             cv2.fisheye.initUndistortRectifyMap
             if lens.distortion_model == EQUIDISTANT

@@ -6,7 +6,7 @@ import numpy as np
 
 from invdyn_ros.grasp.envs.block_sensor import BlockSensor
 from invdyn_ros.grasp.envs.grasp_simulation import GraspSimulation
-from invdyn_ros.perception.block_detector import describe_duplicate
+from invdyn_ros.perception.block_detections import describe_duplicate
 from invdyn_ros.robots.scene import block_pose
 from invdyn_ros.typing import Array
 

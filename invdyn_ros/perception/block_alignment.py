@@ -1,0 +1,255 @@
+"""Pose of a block from the pixels of all faces that can be seen, and its covariance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from invdyn_ros.perception.aruco_cube import face_corners, face_normals
+from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
+from invdyn_ros.perception.face_pattern import FacePattern
+from invdyn_ros.perception.pixel_alignment import (
+    OUTSIDE_ERROR,
+    ImageModel,
+    PixelAlignment,
+    PixelErrors,
+)
+
+COARSE_PIXELS, FINE_PIXELS = 500, 1200  # of the detected faces, of all faces
+COARSE_ITERATIONS, FINE_ITERATIONS = 10, 4
+MIN_COSINE = 0.2  # of the angle between a face and the line of sight
+MIN_THICKNESS = 10.0  # of the image of a face [standard deviations of the blur]
+USUAL_BLUR_STD = 0.7  # [px]
+NOISE_LIMIT = 2.5  # of the errors of a visible face, over the noise
+CONTRAST_LIMIT, INITIAL_CONTRAST_LIMIT = 0.1, 0.3  # of other errors, aligned and before
+MIN_VISIBLE = 0.35  # fraction of the pixels of a face
+NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+MIN_EXPLAINED = 0.5  # fraction of the variance of the pixels of a face
+MIN_TILE, TILE_BLURS = 8.0, 1.5  # side of a tile [px], and in standard deviations of the blur
+BLUR_MODEL_ERROR = 0.7  # increase of the model error with the blur [1/px]
+NOISE_FACTOR = 1.1  # on the variance, for what a linearized model leaves out
+MODEL_ERROR = 0.003  # of the predicted grey levels, correlated in a tile, over the contrast
+CORRELATED_PIXELS = 4.0  # with correlated errors
+FACE_COST = 50.0  # of a pose that another face in the image contradicts, or does not support
+MIN_VARIANCE = 0.05  # of weighted pixels
+
+
+class AlignedBlock(NamedTuple):
+    """A pose of a block that is aligned with an image."""
+
+    T_camera_block: np.ndarray
+    """(4, 4)."""
+    covariance: np.ndarray
+    """(6, 6) of x, y, z [m] and of rotations about the camera's x, y, z [rad]."""
+    mean_square: float
+    """Mean squared error of the pixels of the detected faces [grey levels^2]."""
+    faces: tuple[int, ...]
+    """Faces whose pixels were compared."""
+    blur: np.ndarray
+    """(4,) see `ImageModel.blur`."""
+    explained: float
+    """Least fraction of the variance of the pixels of a face that the model explains."""
+
+
+class BlockAligner(NamedTuple):
+    """What the alignments of one block in one image have in common."""
+
+    gray: np.ndarray
+    """(H, W) uint8."""
+    lens: CameraIntrinsics
+    """Intrinsics of the camera."""
+    block_size: float
+    """Side of the block [m]."""
+    patterns: Mapping[int, FacePattern]
+    """Pattern of each face with a marker."""
+
+    def align(
+        self, T: np.ndarray, detected: Sequence[int], blur: np.ndarray | None = None
+    ) -> AlignedBlock | None:
+        """Align a pose: first with the detected faces, then with all that can be seen.
+
+        Args:
+            T: (4, 4) initial pose.
+            detected: faces whose markers were detected.
+            blur: (4,) initial blur; None: it is estimated.
+
+        Returns:
+            The pose, or None if the image does not show the block there.
+        """
+        std = USUAL_BLUR_STD
+        coarse = self._align(
+            T, self._thick(T, detected, std), COARSE_PIXELS, blur, COARSE_ITERATIONS
+        )
+        if coarse is None:
+            return None
+        model = coarse[1].model
+        std = max(model.blur_std, std)
+        faces = self._visible(model, detected, std)
+        while faces:
+            fine = self._align(
+                model.T_camera_block, faces, FINE_PIXELS, model.blur, FINE_ITERATIONS
+            )
+            if fine is None:
+                return None
+            noise_std = _noise_std(self.gray, fine[0].pixels)
+            explained = _explained(*fine, noise_std, CONTRAST_LIMIT)
+            if explained.min() > MIN_EXPLAINED:
+                return self._result(*fine, coarse[0].mean_square, float(explained.min()))
+            # a face that was not detected is the first to go
+            worst = min(range(len(faces)), key=lambda i: (faces[i] in detected, explained[i]))
+            del faces[worst]
+        return None
+
+    def _visible(self, model: ImageModel, detected: Sequence[int], blur_std: float) -> list[int]:
+        """Return the detected faces, and others that the image shows about where they must be."""
+        T = model.T_camera_block
+        faces = []
+        for face in self._thick(T, list(self.patterns), blur_std):
+            if face not in detected:
+                alignment = self._select(T, [face], COARSE_PIXELS)
+                if not alignment.is_determined:
+                    continue
+                errors = alignment.evaluate(model._replace(levels=None))
+                noise_std = _noise_std(self.gray, alignment.pixels)
+                if not _explained(alignment, errors, noise_std, INITIAL_CONTRAST_LIMIT)[0]:
+                    continue
+            faces.append(face)
+        return faces or self._thick(T, detected, blur_std)
+
+    def _select(self, T: np.ndarray, faces: Sequence[int], max_pixels: int) -> PixelAlignment:
+        patterns = [self.patterns[face] for face in faces]
+        return PixelAlignment(self.gray, self.lens, self.block_size, patterns, T, max_pixels)
+
+    def _align(
+        self,
+        T: np.ndarray,
+        faces: Sequence[int],
+        max_pixels: int,
+        blur: np.ndarray | None,
+        max_iterations: int,
+    ) -> tuple[PixelAlignment, PixelErrors] | None:
+        """Return the alignment of some faces and its errors."""
+        alignment = self._select(T, faces, max_pixels)
+        if not alignment.is_determined:
+            return None
+        try:
+            return alignment, alignment.align(T, blur, max_iterations)
+        except np.linalg.LinAlgError:
+            return None
+
+    def _thick(self, T: np.ndarray, faces: Sequence[int], blur_std: float) -> list[int]:
+        """Return the faces of a block at T (4, 4) whose cells are distinct, one at least."""
+        normals = face_normals()[faces] @ T[:3, :3].T
+        centers = normals * self.block_size / 2 + T[:3, 3]
+        cosine = -np.sum(normals * centers, axis=1) / np.linalg.norm(centers, axis=1)
+        corners = face_corners(self.block_size)[faces] @ T[:3, :3].T + T[:3, 3]
+        quads = self.lens.project(corners)
+        longest = np.linalg.norm(quads - np.roll(quads, 1, axis=1), axis=2).max(axis=1)
+        thickness = np.abs(np.linalg.det(quads[:, 2:] - quads[:, :2])) / 2 / longest
+        clear = (cosine > MIN_COSINE) & (thickness > MIN_THICKNESS * blur_std)
+        if not clear.any():
+            clear = np.arange(len(faces)) == np.argmax(cosine)
+        return [face for face, is_clear in zip(faces, clear, strict=True) if is_clear]
+
+    @staticmethod
+    def _result(
+        alignment: PixelAlignment, errors: PixelErrors, mean_square: float, explained: float
+    ) -> AlignedBlock:
+        free = max(alignment.visible.sum() - alignment.num_parameters, 1)
+        variance = max(float(errors.residual @ errors.residual) / free, MIN_VARIANCE)
+        inverse = np.linalg.inv(alignment.normal_equations(errors)[0])
+        inflation = _inflation(alignment, errors, inverse[:, :6], variance)
+        covariance = inflation * variance * inverse[:6, :6]
+        return AlignedBlock(
+            errors.model.T_camera_block,
+            (covariance + covariance.T) / 2,
+            mean_square,
+            tuple(pattern.face for pattern in alignment.patterns),
+            errors.model.blur,
+            explained,
+        )
+
+
+def alignment_costs(aligned: Sequence[AlignedBlock]) -> np.ndarray:
+    """Return the costs (m,), -2 log likelihoods, of several poses of a block in one image."""
+    squares = np.array([pose.mean_square for pose in aligned])
+    faces = np.array([len(pose.faces) for pose in aligned])
+    fit = (squares / squares.min() - 1) * COARSE_PIXELS / CORRELATED_PIXELS
+    return np.asarray(fit + FACE_COST * (faces.max() - faces))
+
+
+def _explained(
+    alignment: PixelAlignment, errors: PixelErrors, noise_std: float, contrast_limit: float
+) -> np.ndarray:
+    """Return the fraction (f,) of the variance of the pixels of each face that a model explains.
+
+    It is 0 for a face whose errors are larger than those of noise and model, for one that is
+    mostly hidden, and for one whose black cells are not darker than its white ones.
+
+    Args:
+        alignment: the compared pixels.
+        errors: of the aligned model.
+        noise_std: standard deviation of the noise of a pixel [grey levels].
+        contrast_limit: largest standard deviation of other errors, over the contrast.
+    """
+    levels = errors.model.levels
+    assert levels is not None
+    fractions = []
+    for part, (white, black, *_) in zip(alignment.parts, levels, strict=True):
+        visible = alignment.visible[part]
+        weights = 1 / np.hypot(1.0, OUTSIDE_ERROR * alignment.beyond[part]) * visible
+        residual = errors.residual[part] / np.maximum(alignment.weights[part], 1e-9) * weights
+        observed = alignment.observed[part]
+        total = max(float(weights @ weights), 1e-9)
+        mean = (weights**2) @ observed / total
+        spread = np.sum((weights * (observed - mean)) ** 2)
+        error = residual @ residual
+        limit = (NOISE_LIMIT * noise_std) ** 2 + (contrast_limit * (white - black)) ** 2
+        good = (
+            white > black and spread > 0 and error < limit * total and visible.mean() > MIN_VISIBLE
+        )
+        fractions.append(1 - error / spread if good else 0.0)
+    return np.array(fractions)
+
+
+def _noise_std(gray: np.ndarray, pixels: np.ndarray) -> float:
+    """Return the standard deviation of the noise around pixels (n, 2), Immerkaer (1996)."""
+    (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0) + 1
+    crop = gray[top:bottom, left:right].astype(np.float32)
+    response = cv2.filter2D(crop, -1, NOISE_KERNEL)
+    return float(np.median(np.abs(response)) * 1.4826 / np.linalg.norm(NOISE_KERNEL))
+
+
+def _inflation(
+    alignment: PixelAlignment, errors: PixelErrors, inverse: np.ndarray, variance: float
+) -> float:
+    """Return the factor on the covariance for errors that neighbouring pixels have in common.
+
+    The sums of the errors in tiles of the image show it: those of independent errors grow with
+    the root of the number of pixels (White 1980; clusters as in Liang and Zeger 1986). To this
+    are added errors of the model that every edge of the pattern has.
+
+    Args:
+        alignment: the compared pixels.
+        errors: of the aligned model.
+        inverse: (p, 6) columns of the pose of the inverse of the normal matrix.
+        variance: of a weighted pixel.
+    """
+    side = max(MIN_TILE, TILE_BLURS * MIN_TILE * errors.model.blur_std / 2)
+    tiles = (alignment.pixels // side).astype(int) @ [1, 1 << 16]
+    for face, part in enumerate(alignment.parts):
+        tiles[part] += face << 32
+    _, index = np.unique(tiles, return_inverse=True)
+    scores = (errors.jacobian @ inverse) * errors.residual[:, None]
+    sums = np.stack([np.bincount(index.ravel(), column) for column in scores.T])
+    root = np.linalg.cholesky(inverse[:6] * variance)
+    common = float(np.sum(np.linalg.solve(root, sums) ** 2)) / 6
+    levels = errors.model.levels
+    assert levels is not None
+    contrast = max((levels[:, 0] - levels[:, 1]).min(), 0.0) * alignment.weights.max()
+    blurred = 1 + BLUR_MODEL_ERROR * max(errors.model.blur_std - USUAL_BLUR_STD, 0.0)
+    model_error = len(index) / (index.max() + 1) * (MODEL_ERROR * blurred * contrast) ** 2
+    return NOISE_FACTOR * max(common, 1.0) + model_error
