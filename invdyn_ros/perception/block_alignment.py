@@ -18,8 +18,8 @@ from invdyn_ros.perception.pixel_alignment import (
     PixelErrors,
 )
 
-COARSE_PIXELS, FINE_PIXELS = 500, 1200  # of the detected faces, of all faces
-COARSE_ITERATIONS, FINE_ITERATIONS = 10, 4
+COARSE_PIXELS, FINE_PIXELS = 300, 750  # of the detected faces, of all faces
+COARSE_ITERATIONS, FINE_ITERATIONS = 5, 3
 MIN_COSINE = 0.2  # of the angle between a face and the line of sight
 MIN_THICKNESS = 10.0  # of the image of a face [standard deviations of the blur]
 USUAL_BLUR_STD = 0.7  # [px]
@@ -30,6 +30,7 @@ NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 MIN_EXPLAINED = 0.5  # fraction of the variance of the pixels of a face
 MIN_TILE, TILE_BLURS = 8.0, 1.5  # side of a tile [px], and in standard deviations of the blur
 BLUR_MODEL_ERROR = 0.7  # increase of the model error with the blur [1/px]
+MAX_NOISE_RATIO, EXCESS_FACTOR = 2.0, 0.6  # of the variance to that of the noise
 NOISE_FACTOR = 1.1  # on the variance, for what a linearized model leaves out
 MODEL_ERROR = 0.003  # of the predicted grey levels, correlated in a tile, over the contrast
 CORRELATED_PIXELS = 4.0  # with correlated errors
@@ -97,7 +98,9 @@ class BlockAligner(NamedTuple):
             noise_std = _noise_std(self.gray, fine[0].pixels)
             explained = _explained(*fine, noise_std, CONTRAST_LIMIT)
             if explained.min() > MIN_EXPLAINED:
-                return self._result(*fine, coarse[0].mean_square, float(explained.min()))
+                return self._result(
+                    *fine, coarse[0].mean_square, float(explained.min()), noise_std
+                )
             # a face that was not detected is the first to go
             worst = min(range(len(faces)), key=lambda i: (faces[i] in detected, explained[i]))
             del faces[worst]
@@ -136,7 +139,8 @@ class BlockAligner(NamedTuple):
         if not alignment.is_determined:
             return None
         try:
-            return alignment, alignment.align(T, blur, max_iterations)
+            is_last = max_pixels == FINE_PIXELS
+            return alignment, alignment.align(T, blur, max_iterations, is_last)
         except np.linalg.LinAlgError:
             return None
 
@@ -156,12 +160,16 @@ class BlockAligner(NamedTuple):
 
     @staticmethod
     def _result(
-        alignment: PixelAlignment, errors: PixelErrors, mean_square: float, explained: float
+        alignment: PixelAlignment,
+        errors: PixelErrors,
+        mean_square: float,
+        explained: float,
+        noise_std: float,
     ) -> AlignedBlock:
         free = max(alignment.visible.sum() - alignment.num_parameters, 1)
         variance = max(float(errors.residual @ errors.residual) / free, MIN_VARIANCE)
         inverse = np.linalg.inv(alignment.normal_equations(errors)[0])
-        inflation = _inflation(alignment, errors, inverse[:, :6], variance)
+        inflation = _inflation(alignment, errors, inverse[:, :6], variance, noise_std)
         covariance = inflation * variance * inverse[:6, :6]
         return AlignedBlock(
             errors.model.T_camera_block,
@@ -224,7 +232,11 @@ def _noise_std(gray: np.ndarray, pixels: np.ndarray) -> float:
 
 
 def _inflation(
-    alignment: PixelAlignment, errors: PixelErrors, inverse: np.ndarray, variance: float
+    alignment: PixelAlignment,
+    errors: PixelErrors,
+    inverse: np.ndarray,
+    variance: float,
+    noise_std: float,
 ) -> float:
     """Return the factor on the covariance for errors that neighbouring pixels have in common.
 
@@ -237,6 +249,8 @@ def _inflation(
         errors: of the aligned model.
         inverse: (p, 6) columns of the pose of the inverse of the normal matrix.
         variance: of a weighted pixel.
+        noise_std: standard deviation of the noise of a pixel [grey levels]. Larger errors are
+            those of edges, jagged ones for example, and correlated along them.
     """
     side = max(MIN_TILE, TILE_BLURS * MIN_TILE * errors.model.blur_std / 2)
     tiles = (alignment.pixels // side).astype(int) @ [1, 1 << 16]
@@ -251,5 +265,8 @@ def _inflation(
     assert levels is not None
     contrast = max((levels[:, 0] - levels[:, 1]).min(), 0.0) * alignment.weights.max()
     blurred = 1 + BLUR_MODEL_ERROR * max(errors.model.blur_std - USUAL_BLUR_STD, 0.0)
+    plain = np.maximum(alignment.weights.max(), 1e-9)
+    excess = variance / (noise_std * plain) ** 2 - MAX_NOISE_RATIO
+    common = max(common, 1.0) + EXCESS_FACTOR * max(excess, 0.0)
     model_error = len(index) / (index.max() + 1) * (MODEL_ERROR * blurred * contrast) ** 2
-    return NOISE_FACTOR * max(common, 1.0) + model_error
+    return NOISE_FACTOR * common + model_error

@@ -26,8 +26,9 @@ OUTSIDE_ERROR = 12.0  # of the levels beside a face, which is not uniform, over 
 MIN_PIXEL_STD = 0.5  # [grey levels], that of rounding and more
 HIDDEN_TILE, HIDDEN_FACTOR, HIDDEN_CONTRAST = 8, 3.0, 0.1  # side [px]; RMS error of a hidden one
 MAX_HIDDEN, MAX_REJECTIONS = 0.6, 3  # fraction of the pixels; number of times
-REWEIGHTED_ITERATIONS = 4
-STEP_TOLERANCE = 0.03  # of the last step [standard deviations]
+MIN_FACE_PIXELS = 60
+REWEIGHTED_ITERATIONS = 1
+STEP_TOLERANCE = 0.1  # of the last step [standard deviations]
 MAX_DAMPING = 1e3
 BLUR, NUM_SHARED = slice(6, 10), 10  # parameters: pose, blur, then the levels of each face
 
@@ -109,7 +110,8 @@ class PixelAlignment:
     @property
     def is_determined(self) -> bool:
         """Whether there are enough pixels on each face."""
-        return min(part.stop - part.start for part in self.parts) > 4 * self.num_parameters
+        fewest = min(part.stop - part.start for part in self.parts)
+        return fewest > MIN_FACE_PIXELS and len(self.pixels) > 3 * self.num_parameters
 
     def evaluate(self, model: ImageModel) -> PixelErrors:
         """Return the errors of a model; without levels, those that fit best are used."""
@@ -171,28 +173,36 @@ class PixelAlignment:
         rows[:, 3:6] = np.cross(rays / depth[:, None] - t, rows[:, :3])
         return levels
 
-    def align(self, T: np.ndarray, blur: np.ndarray | None, max_iterations: int) -> PixelErrors:
+    def align(
+        self, T: np.ndarray, blur: np.ndarray | None, max_iterations: int, is_last: bool = True
+    ) -> PixelErrors:
         """Optimize a model from a pose; each face is weighted by the noise of its pixels.
 
         Args:
             T: (4, 4) initial pose.
             blur: (4,) initial blur; None: the best of several.
             max_iterations: maximum number of steps.
+            is_last: whether to weight the faces.
         """
         blurs = (
             [np.array([s**2, 0.0, s**2, 0.0]) for s in INITIAL_BLURS] if blur is None else [blur]
         )
-        starts = [self.evaluate(ImageModel(T, blur, None)) for blur in blurs]
-        start = min(starts, key=lambda errors: errors.squared_error)
-        self.evaluate(start.model)  # of which `beyond` is needed
+        start = self.evaluate(ImageModel(T, blurs[0], None))
+        for blur in blurs[1:]:
+            other = self.evaluate(ImageModel(T, blur, None))
+            if other.squared_error > start.squared_error:
+                break
+            start = other
         self.weights = 1 / np.hypot(1.0, OUTSIDE_ERROR * self.beyond)
         self.shape_precision = 1 / SHAPE_STD**2
-        errors = self._minimize(start.model._replace(levels=None), max_iterations)
+        errors = self._minimize(start.model, max_iterations)
         for _ in range(MAX_REJECTIONS):
             if not self._reject_hidden(errors):
                 break
             errors = self._minimize(errors.model, max_iterations)
         self.mean_square = float(errors.residual @ errors.residual) / self.visible.sum()
+        if not is_last:
+            return errors
         for part in self.parts:
             free = max(self.visible[part].sum() - self.num_parameters, 1)
             std = np.sqrt(errors.residual[part] @ errors.residual[part] / free)
@@ -207,8 +217,7 @@ class PixelAlignment:
         """
         levels = errors.model.levels
         assert levels is not None
-        before = self.visible.copy()
-        hidden = np.zeros(len(self.pixels), bool)
+        before, hidden = self.visible, np.zeros(len(self.pixels), bool)
         for part, (white, black, *_) in zip(self.parts, levels, strict=True):
             tiles = (self.pixels[part] // HIDDEN_TILE) @ [1, 1 << 16]
             _, index = np.unique(tiles, return_inverse=True)
