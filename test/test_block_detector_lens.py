@@ -64,7 +64,7 @@ def test_block_far_from_the_axis_of_a_fisheye_lens_is_located() -> None:
 )
 def test_covariance_holds_through_lens_and_blur(condition: str) -> None:
     """And the error across the line of sight is below a pixel."""
-    found = 0
+    num_detected = 0
     for sample in photograph_blocks(condition, 5, seed=11):
         detector = BlockDetector(BlockDetectorConfig(), sample.lens)
         for pose in detector.detect(sample.image):
@@ -72,8 +72,8 @@ def test_covariance_holds_through_lens_and_blur(condition: str) -> None:
             assert error @ np.linalg.solve(pose.covariance, error) < 30
             lateral = np.linalg.norm(error[:2]) / sample.T_camera_block[2, 3]
             assert lateral * sample.lens.camera_matrix[0, 0] < 1.0
-            found += 1
-    assert found >= 3
+            num_detected += 1
+    assert num_detected >= 3
 
 
 def test_image_of_a_face_has_the_derivatives_that_it_says() -> None:

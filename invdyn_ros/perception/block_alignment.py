@@ -213,13 +213,16 @@ def _explained(
         observed = alignment.observed[part]
         total = max(float(weights @ weights), 1e-9)
         mean = (weights**2) @ observed / total
-        spread = np.sum((weights * (observed - mean)) ** 2)
+        total_square = np.sum((weights * (observed - mean)) ** 2)
         error = residual @ residual
         limit = (NOISE_LIMIT * noise_std) ** 2 + (contrast_limit * (white - black)) ** 2
         good = (
-            white > black and spread > 0 and error < limit * total and visible.mean() > MIN_VISIBLE
+            white > black
+            and total_square > 0
+            and error < limit * total
+            and visible.mean() > MIN_VISIBLE
         )
-        fractions.append(1 - error / spread if good else 0.0)
+        fractions.append(1 - error / total_square if good else 0.0)
     return np.array(fractions)
 
 

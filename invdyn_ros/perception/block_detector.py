@@ -134,7 +134,7 @@ class BlockDetector:
         fits = self._fit_poses(faces[single], quads[single], k) if single.any() else []
         if not fits:
             return None, False
-        seen = faces[single][fits[0].inliers]
+        seen_faces = faces[single][fits[0].inliers]
         fits = [
             fit._replace(
                 T_camera_block=view.pose_in_camera(fit.T_camera_block),
@@ -143,7 +143,7 @@ class BlockDetector:
             for fit in fits
         ]
         aligner = BlockAligner(gray, self.intrinsics, size, self._patterns[block_id])
-        best, ranked, used = self._align(fits, seen, aligner, view, previous, block_id)
+        best, ranked, used = self._align(fits, seen_faces, aligner, view, previous, block_id)
         return self._pose(block_id, best, ranked, used), False
 
     def _fit_poses(self, faces: np.ndarray, quads: np.ndarray, k: np.ndarray) -> list[PoseFit]:
@@ -220,12 +220,12 @@ class BlockDetector:
         ]
         size, markers = self.config.block_size, self.config.markers[block_id]
         gray, k = view.rectify(aligner.gray), view.camera_matrix
-        found = align_poses(starts, [], face, gray, size, k, markers)
-        whole = [view.pose_in_camera(pose.T_camera_block) for pose in found]
+        whole_poses = align_poses(starts, [], face, gray, size, k, markers)
+        whole = [view.pose_in_camera(pose.T_camera_block) for pose in whole_poses]
         more = [a for T in whole if (a := aligner.align(T, [face], aligned[0].blur))]
         poses = _distinct([*aligned, *more])[0]
         costs = np.full(len(poses), np.inf)
-        for T, pose in zip(whole, found, strict=True):
+        for T, pose in zip(whole, whole_poses, strict=True):
             angles = [rotation_angle(T, other.T_camera_block) for other in poses]
             nearest = int(np.argmin(angles))
             costs[nearest] = min(costs[nearest], pose.cost)

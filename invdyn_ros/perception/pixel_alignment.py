@@ -151,9 +151,9 @@ class PixelAlignment:
         by_pixel = np.einsum("ani,nij->anj", by_ray, slopes)
         xx, xy, yy, shape = model.blur
         S = np.array([[xx, xy], [xy, yy]])
-        spread = by_pixel @ S
+        smeared = by_pixel @ S
         blur = np.stack(
-            [np.sum(spread[i] * by_pixel[j], axis=1) for i, j in ((0, 0), (0, 1), (1, 1))]
+            [np.sum(smeared[i] * by_pixel[j], axis=1) for i, j in ((0, 0), (0, 1), (1, 1))]
         )
         image, levels = blurred_image(self.patterns[face], points, blur, shape, levels, observed)
         residual[part] = observed - image.grey
@@ -184,11 +184,11 @@ class PixelAlignment:
             max_iterations: maximum number of steps.
             is_last: whether to weight the faces.
         """
-        blurs = (
+        initial_blurs = (
             [np.array([s**2, 0.0, s**2, 0.0]) for s in INITIAL_BLURS] if blur is None else [blur]
         )
-        start = self.evaluate(ImageModel(T, blurs[0], None))
-        for blur in blurs[1:]:
+        start = self.evaluate(ImageModel(T, initial_blurs[0], None))
+        for blur in initial_blurs[1:]:
             other = self.evaluate(ImageModel(T, blur, None))
             if other.squared_error > start.squared_error:
                 break
