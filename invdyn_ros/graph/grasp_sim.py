@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from invdyn_ros.graph.arguments import BOOLEAN_VALUES, GraspSimArguments
+from invdyn_ros.graph.arguments import BOOLEAN_VALUES
 from invdyn_ros.graph.block_checks import check_camera, find_blocks
+from invdyn_ros.graph.camera_arguments import GraspSimArguments
 from invdyn_ros.graph.image_source import camera_template, resolve_images
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.graph.templates import (

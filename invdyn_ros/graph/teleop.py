@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from invdyn_ros.data.mediapipe_models import HAND_TASK, POSE_TASK, find_task_file
-from invdyn_ros.graph.arguments import TeleopArguments
+from invdyn_ros.graph.camera_arguments import TeleopArguments
 from invdyn_ros.graph.image_source import camera_template, resolve_images
 from invdyn_ros.graph.names import in_namespace
 from invdyn_ros.graph.templates import (
