@@ -79,9 +79,10 @@ def test_one_of_two_arms_is_chosen_by_its_links(tmp_path):
         ("base_link: left_0\ntip_link: right_2", "'right_2' is not behind 'left_0'"),
         ("base_link: torso\ntip_link: torso", "no joint moves 'torso'"),
     ):
-        file.write_text(f"urdf: two.urdf\n{text}\n")
+        wrong = tmp_path / "wrong.yaml"  # workers read the file of the last arm again
+        wrong.write_text(f"urdf: two.urdf\n{text}\n")
         with pytest.raises(ValueError, match=message):
-            load_robot(str(file))
+            load_robot(str(wrong))
 
 
 def test_several_chains_without_a_trunk_need_a_tip_link(tmp_path):

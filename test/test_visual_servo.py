@@ -73,4 +73,4 @@ def test_expert_places_the_block(arm: str, control_mode: str) -> None:
         while not over:
             _, _, terminated, truncated, info = env.step(env.expert_action())
             over = terminated or truncated
-        assert info["is_success"] and info["time"] < 8
+        assert info["is_success"] and info["time"] < 12  # [s] of 16

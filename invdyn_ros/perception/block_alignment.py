@@ -18,7 +18,8 @@ from invdyn_ros.perception.pixel_alignment import (
     PixelErrors,
 )
 
-COARSE_PIXELS, FINE_PIXELS = 300, 750  # of the detected faces, of all faces
+ROUNDING_STD = 12**-0.5  # [grey levels] of the error of rounding
+COARSE_PIXELS, FINE_PIXELS = 500, 1200  # of the detected faces, of all faces
 COARSE_ITERATIONS, FINE_ITERATIONS = 5, 3
 MIN_COSINE = 0.2  # of the angle between a face and the line of sight
 MIN_THICKNESS = 10.0  # of the image of a face [standard deviations of the blur]
@@ -227,11 +228,15 @@ def _explained(
 
 
 def _noise_std(gray: np.ndarray, pixels: np.ndarray) -> float:
-    """Return the standard deviation of the noise around pixels (n, 2), Immerkaer (1996)."""
+    """Return the standard deviation of the noise around pixels (n, 2), Immerkaer (1996).
+
+    Rounding to grey levels makes it at least ROUNDING_STD, also in a picture without noise.
+    """
     (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0) + 1
     crop = gray[top:bottom, left:right].astype(np.float32)
     response = cv2.filter2D(crop, -1, NOISE_KERNEL)
-    return float(np.median(np.abs(response)) * 1.4826 / np.linalg.norm(NOISE_KERNEL))
+    noise_std = np.median(np.abs(response)) * 1.4826 / np.linalg.norm(NOISE_KERNEL)
+    return max(float(noise_std), ROUNDING_STD)
 
 
 def _inflation(

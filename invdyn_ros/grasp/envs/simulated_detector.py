@@ -21,7 +21,7 @@ from invdyn_ros.perception.pose_from_edges import linearize, project
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.typing import Array, Mask
 
-ERROR_SCALE = np.array([0.74, 0.74, 0.74, 1.0, 1.0, 1.0])  # true over estimated std
+ERROR_SCALE = np.array([0.74, 0.74, 0.74, 0.8, 0.8, 0.8])  # true over estimated std
 JITTER_FRACTION = 0.5  # fraction of the error that is independent in each image
 MIN_MARKER_THICKNESS = 9.0  # [px] thinner markers are not detected
 MOTION_THRESHOLD = 3e-4  # [m, rad] beyond it, the pixels and the constant error change
