@@ -62,8 +62,7 @@ def test_ideal_tool_is_brought_to_the_block_and_the_block_to_its_goal():
 @pytest.mark.slow
 def test_person_places_a_block_through_retargeting_guard_and_physics():
     episode = run_episode("ur5", load_randomization("none"), seed=0)
-    assert episode.lifted and episode.placed
-    assert len(episode.faults) <= 1, "the person engages again after a contact"
+    assert episode.lifted and episode.placed and not episode.faults
     assert episode.violations == episode.contacts == 0
     (grasp,) = teleop_grasps(episode.recording, SCENE)
     assert grasp.lifted and grasp.placed_time is not None

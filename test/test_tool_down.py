@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic_person import follow_until_settled, person_landmarks, unit
+from synthetic_person import follow_until_settled, person_landmarks, unit, with_noise
 
 from invdyn_ros.robots.inverse_kinematics import DirectionTask, PositionIKSolver
 from invdyn_ros.robots.registry import load_scene
@@ -69,3 +69,23 @@ def test_jacobian_of_the_direction_is_its_derivative():
             errors.append(task.compute_error(configuration).copy())
         columns.append((errors[0] - errors[1]) / 2e-6)
     np.testing.assert_allclose(jacobian, np.column_stack(columns), atol=1e-7)
+
+
+def test_tool_comes_down_slowly_where_it_may_meet_a_block():
+    """As far as the hand drops at once; it rises as fast as the arm can."""
+    robot, scene, dt = load_robot("ur5"), load_scene("ur5"), 1 / 30
+    retargeter = Retargeter(robot, RetargetConfig(tool="down"))
+    low, high = (
+        person_with_hand_at(
+            (np.array([*scene.goal[:2], height]) - retargeter.shoulder) / retargeter.scale
+        )
+        for height in (0.02, 0.25)
+    )
+    heights = []
+    for k in range(300):
+        person = with_noise(low if k < 200 else high, k)
+        heights.append(robot.forward_kinematics(retargeter(person, k * dt).q)[2, 3])
+    speed = np.gradient(heights, dt)
+    near = np.array(heights) < 0.06
+    assert near.any() and speed[near].min() > -0.13
+    assert speed[~near].min() < -0.2 and speed[200:].max() > 0.2

@@ -246,6 +246,8 @@ class Retargeter:
                 self._offset = self._tip() - hand
             hand = hand + self._offset
         projected, reason = self.workspace.project(hand)
+        if self.config.tool == "down":
+            projected = self.workspace.limit_descent(projected, self._tip(), dt)
         targets = np.array([elbow, projected])[-len(self.links) :]
         obstruction = self._tracker.follow(targets, dt)
         if obstruction and np.linalg.norm(projected - self.workspace.shoulder) > self._reach:

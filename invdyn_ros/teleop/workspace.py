@@ -15,6 +15,11 @@ NEUTRAL_HAND = np.array([0.6, 0.0, -0.18])
 shoulder, as fractions of the length of the person's arm."""
 DOWNWARD_FRACTION = 0.32
 """Way of the hand from there down to the table, as a fraction of the length of the arm."""
+CONTACT_HEIGHT, CONTACT_SPEED = 0.06, 0.1
+"""Height above the base plane [m] under which a tool that points down may meet something, and its
+largest downward speed there [m/s]."""
+DESCENT_GAIN = 5.0
+"""Downward speed over the height above that [1/s]."""
 BISECTION_STEPS = 40  # for the radius of the hand sphere
 
 
@@ -47,6 +52,17 @@ class Workspace:
             outward = offset / distance if distance > 1e-6 else np.array([1.0, 0.0, 0.0])
             projected, reason = on_axis + self.radius * outward, "inside the base"
         return projected, reason
+
+    def limit_descent(self, target: np.ndarray, tool: np.ndarray, dt: float) -> np.ndarray:
+        """Return a target (3,) [m] to which a tool comes down slowly where it may meet something.
+
+        Args:
+            target: (3,) [m].
+            tool: present position of the tool (3,) [m].
+            dt: time until the next target [s].
+        """
+        speed = CONTACT_SPEED + DESCENT_GAIN * max(tool[2] - CONTACT_HEIGHT, 0.0)
+        return np.array([*target[:2], max(target[2], tool[2] - speed * dt)])
 
     def hand_sphere(self, reach: float) -> tuple[np.ndarray, float]:
         """Place the sphere of the positions of the person's hand in front of the arm.
