@@ -22,15 +22,10 @@ from invdyn_ros.evaluation.plots.success_map import (
     plot_success_map,
     success_counts,
 )
-from invdyn_ros.grasp.envs import rollouts
+from invdyn_ros.grasp.envs import episode_jobs
 from invdyn_ros.grasp.envs.agents import SCRIPTED, load_policy_spec
-from invdyn_ros.grasp.envs.rollouts import (
-    EpisodeResult,
-    RolloutJob,
-    rollout,
-    rollout_all,
-    split_job,
-)
+from invdyn_ros.grasp.envs.episode_jobs import run_jobs, split_job
+from invdyn_ros.grasp.envs.rollouts import EpisodeResult, RolloutJob, rollout
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.failure_causes import (
     FAILURE_CAUSES,
@@ -71,14 +66,14 @@ def test_scripted_policy_succeeds_without_noise():
 @pytest.mark.slow
 def test_seed_and_index_determine_an_episode_in_any_process(monkeypatch):
     """Neither the episodes that ran before nor the number of processes have an effect."""
-    monkeypatch.setattr(rollouts, "EPISODES_PER_JOB", 1)
+    monkeypatch.setattr(episode_jobs, "EPISODES_PER_JOB", 1)
     policy = load_policy_spec(SCRIPTED, "ur5")
     policy.env_kwargs["max_episode_seconds"] = 4.0
     jobs = [RolloutJob(policy, "hard", 9, part) for part in ((0, 2), (1,))]
     one, two = (
         [
             (index, episode._replace(wall_time=0.0))
-            for index, episode in rollout_all(jobs, executor)
+            for index, episode in run_jobs(jobs, rollout, executor)
         ]
         for executor in (None, LocalProcesses(2))
     )
@@ -94,7 +89,7 @@ def test_split_job_keeps_all_episodes():
     job = RolloutJob(load_policy_spec(SCRIPTED, "ur5"), "none", 0, tuple(range(47)))
     parts = split_job(job)
     assert sum((part.episodes for part in parts), ()) == job.episodes
-    assert max(len(part.episodes) for part in parts) == rollouts.EPISODES_PER_JOB
+    assert max(len(part.episodes) for part in parts) == episode_jobs.EPISODES_PER_JOB
 
 
 @pytest.mark.parametrize(("grip", "cause"), [(1.0, "timeout"), (-1.0, "missed_grasp")])

@@ -25,7 +25,8 @@ from invdyn_ros.evaluation.plots.success_map import plot_success_map
 from invdyn_ros.graph.shipped_weights import find_policy
 from invdyn_ros.grasp.envs.agents import SCRIPTED, PolicySpec, load_policy_spec
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
-from invdyn_ros.grasp.envs.rollouts import EpisodeResult, RolloutJob, rollout_all
+from invdyn_ros.grasp.envs.episode_jobs import run_jobs
+from invdyn_ros.grasp.envs.rollouts import EpisodeResult, RolloutJob, rollout
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
 from invdyn_ros.grasp.policies.failure_causes import FAILURE_CAUSES
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
@@ -156,24 +157,24 @@ def _run(
             total=len(jobs) * config.episodes, unit="episode", desc="grasping", file=sys.stderr
         ) as bar,
     ):
-        for index, result in rollout_all(jobs, executor):
+        for index, result in run_jobs(jobs, rollout, executor):
             results[index].append(result)
             bar.update()
     return named()
 
 
+def success_row(successes: int, n: int) -> dict[str, Any]:
+    """Return the success rate of n episodes and its 95% interval [%]."""
+    low, high = success_interval(successes, n)
+    rate = 100 * successes / n
+    return {"n": n, "success": rate, "ci_low": 100 * low, "ci_high": 100 * high}
+
+
 def _row(episodes: Sequence[EpisodeResult]) -> Row:
     """Return the statistics of one policy at one level."""
-    successes, n = sum(e.success for e in episodes), len(episodes)
-    low, high = success_interval(successes, n)
-    row: dict[str, Any] = {
-        "n": n,
-        "success": 100 * successes / n,
-        "ci_low": 100 * low,
-        "ci_high": 100 * high,
-        "lifted": 100 * np.mean([e.lifted for e in episodes]),
-    }
-    count = Counter(e.failure_cause for e in episodes)
+    n, count = len(episodes), Counter(e.failure_cause for e in episodes)
+    row = success_row(sum(e.success for e in episodes), n)
+    row["lifted"] = 100 * np.mean([e.lifted for e in episodes])
     row |= {cause: count[cause] * 100 / n for cause in FAILURE_CAUSES}
     times = [e.success_time for e in episodes if e.success_time is not None]
     row |= {"median_success_time_s": np.median(times)} if times else {}

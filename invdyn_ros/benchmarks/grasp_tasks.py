@@ -19,17 +19,18 @@ from tqdm import tqdm
 
 from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.benchmarks.benchmark_options import BenchmarkOptions
+from invdyn_ros.benchmarks.grasp_success import success_row
 from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.graph.block_checks import find_blocks
 from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES, find_policy
+from invdyn_ros.grasp.envs.episode_jobs import run_jobs
 from invdyn_ros.grasp.envs.task_rollouts import (
     SCRIPTED,
     TaskJob,
     TaskResult,
     make_policy,
-    run_all_tasks,
+    run_tasks,
 )
-from invdyn_ros.grasp.policies.success_rate import success_interval
 from invdyn_ros.grasp.policies.tasks import GRASP
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.workers import WorkerOptions
@@ -106,7 +107,7 @@ def measure_grasp_tasks(config: GraspTasksBenchmarkConfig) -> dict[str, Any]:
         config.executor() as executor,
         tqdm(total=total, unit="episode", desc="tasks", file=sys.stderr) as bar,
     ):
-        for index, result in run_all_tasks(list(jobs.values()), executor):
+        for index, result in run_jobs(list(jobs.values()), run_tasks, executor):
             results[names[index]].append(result)
             measurement.rows[names[index]] = _row(results[names[index]])
             bar.update()
@@ -115,15 +116,8 @@ def measure_grasp_tasks(config: GraspTasksBenchmarkConfig) -> dict[str, Any]:
 
 def _row(episodes: Sequence[TaskResult]) -> Row:
     """Return the statistics of one task or disturbance."""
-    successes, n = sum(e.success for e in episodes), len(episodes)
-    low, high = success_interval(successes, n)
-    row: dict[str, Any] = {
-        "n": n,
-        "success": 100 * successes / n,
-        "ci_low": 100 * low,
-        "ci_high": 100 * high,
-        "disturbed": 100 * np.mean([e.was_disturbed for e in episodes]),
-    }
+    row = success_row(sum(e.success for e in episodes), len(episodes))
+    row["disturbed"] = 100 * np.mean([e.was_disturbed for e in episodes])
     times = [e.seconds for e in episodes if e.success]
     row |= {"median_success_time_s": np.median(times)} if times else {}
     row["wall_time_s"] = np.mean([e.wall_time for e in episodes])

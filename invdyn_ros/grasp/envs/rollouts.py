@@ -7,19 +7,18 @@ the executor does not change the results.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from invdyn_ros.grasp.envs.agents import GraspAgent, PolicySpec
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.policies.failure_causes import EpisodeTrace, classify_failure
-from invdyn_ros.workers import JobExecutor, parallel_map
-
-EPISODES_PER_JOB = 20  # maximum for one worker process, which creates an environment per job
 
 
-class RolloutJob(NamedTuple):
+@dataclass(frozen=True)
+class RolloutJob:
     """Episodes to run.
 
     Attributes:
@@ -101,36 +100,3 @@ def rollout_episode(env: GraspEnv, agent: GraspAgent, seed: int, episode: int) -
         cause,
         time.perf_counter() - start_time,
     )
-
-
-def rollout_all(
-    jobs: Sequence[RolloutJob], executor: JobExecutor | None = None
-) -> Iterator[tuple[int, EpisodeResult]]:
-    """Run the episodes of several jobs in order.
-
-    Args:
-        jobs: the jobs.
-        executor: runs parts of the jobs; None: this process, which yields after each episode.
-
-    Yields:
-        Index of the job and result of one of its episodes.
-    """
-    if executor is None:
-        for index, job in enumerate(jobs):
-            yield from ((index, result) for result in rollout(job))
-        return
-    parts = [(index, part) for index, job in enumerate(jobs) for part in split_job(job)]
-    outcomes = parallel_map(_rollout_list, [part for _, part in parts], executor)
-    for (index, _), results in zip(parts, outcomes, strict=True):
-        yield from ((index, result) for result in results)
-
-
-def split_job(job: RolloutJob) -> list[RolloutJob]:
-    """Split a job into jobs of at most `EPISODES_PER_JOB` episodes."""
-    episodes = job.episodes
-    starts = range(0, len(episodes), EPISODES_PER_JOB)
-    return [job._replace(episodes=episodes[start : start + EPISODES_PER_JOB]) for start in starts]
-
-
-def _rollout_list(job: RolloutJob) -> list[EpisodeResult]:
-    return list(rollout(job))

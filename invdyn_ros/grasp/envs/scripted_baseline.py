@@ -7,7 +7,8 @@ import sys
 from tqdm import tqdm
 
 from invdyn_ros.grasp.envs.agents import SCRIPTED, load_policy_spec
-from invdyn_ros.grasp.envs.rollouts import RolloutJob, rollout_all
+from invdyn_ros.grasp.envs.episode_jobs import run_jobs
+from invdyn_ros.grasp.envs.rollouts import RolloutJob, rollout
 
 
 def scripted_successes(
@@ -34,5 +35,7 @@ def scripted_successes(
     env_kwargs = {"checkpoint": checkpoint, "block_pose_model": block_pose_model}
     script = load_policy_spec(SCRIPTED, arm)._replace(env_kwargs=env_kwargs)
     job = RolloutJob(script, noise, seed, tuple(range(episodes)))
-    bar = tqdm(rollout_all([job]), total=episodes, unit="episode", desc="script", file=sys.stderr)
+    bar = tqdm(
+        run_jobs([job], rollout), total=episodes, unit="episode", desc="script", file=sys.stderr
+    )
     return [result.success for _, result in bar]

@@ -7,7 +7,7 @@ not rendered.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,13 +28,11 @@ from invdyn_ros.models.nominal_checkpoint import simulation_checkpoint
 from invdyn_ros.robots.registry import load_grasp_spec, load_scene
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene
-from invdyn_ros.workers import JobExecutor, parallel_map
 
 if TYPE_CHECKING:
     from invdyn_ros.grasp.policies.learned import LearnedGrasp
 
 SCRIPTED = "scripted"
-EPISODES_PER_JOB = 10  # of one worker process
 DISTURBED_SECONDS = 40.0  # time limit of an episode with one [s]
 
 
@@ -195,33 +193,3 @@ def run_episode(
         disturbance is not None and disturbance.has_begun,
         time.perf_counter() - started,
     )
-
-
-def run_all_tasks(
-    jobs: Sequence[TaskJob], executor: JobExecutor | None = None
-) -> Iterator[tuple[int, TaskResult]]:
-    """Run the episodes of several jobs in order.
-
-    Args:
-        jobs: the jobs.
-        executor: runs parts of the jobs; None: this process, which yields after each episode.
-
-    Yields:
-        Index of the job and result of one of its episodes.
-    """
-    if executor is None:
-        for index, job in enumerate(jobs):
-            yield from ((index, result) for result in run_tasks(job))
-        return
-    parts = [
-        (index, replace(job, episodes=job.episodes[first : first + EPISODES_PER_JOB]))
-        for index, job in enumerate(jobs)
-        for first in range(0, len(job.episodes), EPISODES_PER_JOB)
-    ]
-    outcomes = parallel_map(_task_list, [part for _, part in parts], executor)
-    for (index, _), results in zip(parts, outcomes, strict=True):
-        yield from ((index, result) for result in results)
-
-
-def _task_list(job: TaskJob) -> list[TaskResult]:
-    return list(run_tasks(job))
