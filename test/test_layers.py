@@ -6,7 +6,8 @@ ROOT = Path(__file__).parents[1] / "invdyn_ros"
 
 # lowest first; a package imports from itself and from those on floors below
 LAYERS = (
-    "config native_output typing workers",
+    "config dask_cluster native_output typing",
+    "workers",
     "robots data",
     "models perception teleop",
     "arms control training",
@@ -17,7 +18,7 @@ LAYERS = (
     "cli",
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
-LOOSE = {"config", "native_output", "typing", "workers", "__main__"}
+LOOSE = {"config", "dask_cluster", "native_output", "typing", "workers", "__main__"}
 MAX_PACKAGES = 15
 ROS = {
     "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs", "launch", "launch_ros",

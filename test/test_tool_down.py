@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from synthetic_person import follow_until_settled, person_landmarks, unit, with_noise
 
-from invdyn_ros.robots.inverse_kinematics import DirectionTask, PositionIKSolver
+from invdyn_ros.robots.ik_tasks import DirectionTask
+from invdyn_ros.robots.inverse_kinematics import PositionIKSolver
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.teleop.retarget_config import RetargetConfig

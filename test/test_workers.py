@@ -10,7 +10,7 @@ import threading
 import pytest
 from test_processes import has_ended
 
-from invdyn_ros import workers
+from invdyn_ros import dask_cluster
 from invdyn_ros.workers import LocalProcesses, WorkerOptions, parallel_map
 
 SCRIPT = """
@@ -82,7 +82,7 @@ def test_worker_that_always_dies_and_absent_clusters_are_one_line():
 @pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_program_that_is_no_scheduler_is_one_line(greeting, monkeypatch):
     pytest.importorskip("distributed", reason="the extra 'cluster' is missing")
-    monkeypatch.setattr(workers, "CONNECT_TIMEOUT", 1.0)
+    monkeypatch.setattr(dask_cluster, "CONNECT_TIMEOUT", 1.0)
     connections = []
 
     def serve():

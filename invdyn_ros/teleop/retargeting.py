@@ -20,11 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
-from invdyn_ros.robots.inverse_kinematics import (
-    ClearanceLimit,
-    DirectionTask,
-    PositionIKSolver,
-)
+from invdyn_ros.robots.ik_tasks import ClearanceLimit, DirectionTask
+from invdyn_ros.robots.inverse_kinematics import PositionIKSolver
 from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
