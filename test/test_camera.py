@@ -1,5 +1,7 @@
+import queue
 import struct
 import subprocess
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -7,8 +9,10 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from mjpeg_server import serve_mjpeg
 
 from invdyn_ros.perception.camera import CameraConfig, open_camera, read_video_info
+from invdyn_ros.perception.network_camera import NetworkCamera
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 RATE, FRAMES = 20.0, 12
@@ -25,6 +29,21 @@ def video(tmp_path):
         writer.write(image)
     writer.release()
     return str(path)
+
+
+@pytest.fixture
+def network_camera():
+    """Return the URL of a network camera, and the queue of the grey levels that it sends."""
+    levels = queue.Queue()
+
+    def next_jpeg():
+        level = levels.get()
+        if level is None:
+            return None
+        return cv2.imencode(".jpg", np.full((120, 160, 3), level, np.uint8))[1].tobytes()
+
+    with serve_mjpeg(next_jpeg) as url:
+        yield url, levels
 
 
 def test_frames_are_in_order_with_time_stamps_of_the_file(video):
@@ -164,11 +183,48 @@ def test_missing_camera_is_one_error_line(capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_busy_reader_gets_the_newest_image_of_a_network_camera_and_then_its_end(network_camera):
+    url, levels = network_camera
+    for level in (0, 0, 0, 40, 80, 120, None):
+        levels.put(level)
+    before = time.time()
+    camera = NetworkCamera(url)
+    camera._thread.join(20)
+    stamp, image = camera.read()
+    assert np.allclose(image, 120, atol=3) and before < stamp < time.time()
+    assert camera.read() is None
+    camera.release()
+
+
+def test_network_camera_that_ends_is_named(network_camera):
+    url, levels = network_camera
+    for level in (60, 60, 60, None):
+        levels.put(level)
+    frames = open_camera(CameraConfig(camera=url, max_size=80))
+    assert next(frames).image.shape == (60, 80, 3)
+    with pytest.raises(ValueError, match=r"stream.mjpg sends no more images, after \d"):
+        list(frames)
+
+
+@pytest.mark.parametrize(
+    ("camera", "message"),
+    [
+        ("http://127.0.0.1:1/stream", "no images from http://127.0.0.1:1/stream; give"),
+        ("/dev/video97", "no camera /dev/video97; this machine has"),
+    ],
+)
+def test_camera_that_does_not_answer_is_one_error_line(capfd, camera, message):
+    with pytest.raises(FileNotFoundError, match=message):
+        open_camera(CameraConfig(camera=camera))
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({}, "either a video or a camera"),
         ({"video": "a.mp4", "camera": 0}, "either a video or a camera"),
+        ({"video": "a.mp4", "camera": "http://phone"}, "either a video or a camera"),
         ({"camera": 0, "max_size": 8}, "max_size is 8"),
         ({"camera": 0, "rate": -1.0}, "rate is -1.0"),
     ],

@@ -56,7 +56,7 @@ def test_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
         ("teleop", {"video": "no.mp4"}, "no.mp4"),
         ("teleop", {"video": "a.mp4", "camera": "0"}, "are both given; give one"),
         ("teleop", {"pose_model": "no.task"}, "pose_model:=no.task is not a file"),
-        ("teleop", {"camera": "front"}, "camera:=front is not the index"),
+        ("teleop", {"camera": "front"}, "camera:=front is not the index of a camera"),
         ("teleop", {"camera": "-1"}, "camera:=-1 is not the index"),
         ("teleop", {"lockstep": "true"}, "lockstep:=true needs video:=FILE"),
         ("teleop", {"duration": "-1"}, "duration is '-1'; it must be greater than or equal to 0"),

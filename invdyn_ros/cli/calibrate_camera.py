@@ -46,8 +46,9 @@ class CalibrateCameraOptions(OutputOptions, Validated):
     """YAML file to write."""
     path: tyro.conf.Positional[Path | None] = None
     """Folder of PNG or JPEG images, or a video."""
-    camera: int | None = None
-    """Index of a camera, as in /dev/video0, instead of images; Ctrl-C ends the recording."""
+    camera: int | str | None = None
+    """Index of a camera, as of /dev/video0, its device file, or the URL of a network camera,
+    instead of images; Ctrl-C ends the recording."""
     views: Annotated[int, Field(ge=MIN_VIEWS, le=200)] = 40
     """Largest number of different views that are used; the recording of a camera ends with it."""
     model: Literal["plumb_bob", "rational_polynomial", "equidistant"] = "plumb_bob"
@@ -149,8 +150,8 @@ def _named_frames(options: CalibrateCameraOptions) -> Iterator[tuple[str, Frame]
         for index, file in enumerate(files):
             yield file.name, Frame(decode_image(file.read_bytes(), str(file)), 0.0, index)
         return
-    index = -1 if options.camera is None else options.camera
-    config = CameraConfig(str(path or ""), index, max_size=FULL_SIZE)
+    camera = -1 if options.camera is None else options.camera
+    config = CameraConfig(str(path or ""), camera, max_size=FULL_SIZE)
     for frame in open_camera(config):
         yield f"{frame.time:.2f} s" if path else f"image {frame.index}", frame
 

@@ -22,8 +22,9 @@ class CameraArguments(CommonArguments):
         str,
         Field(
             description=(
-                "index of the camera, such as 0, or none: images from camera/image_raw; default: "
-                "0 in teleop, none in grasp_sim, whose simulated arm has a simulated camera"
+                "index of the camera, such as 0, its device file, the URL of a network camera, or "
+                "none: images from camera/image_raw; default: 0 in teleop, none in grasp_sim, "
+                "whose simulated arm has a simulated camera"
             )
         ),
     ] = ""

@@ -37,8 +37,12 @@ def resolve_images(values: ArgumentValues, default: str) -> None:
     video, camera, transport = values["video"], values["camera"], values["image_transport"]
     if video and camera:
         raise ValueError(f"video:={video} and camera:={camera} are both given; give one")
-    if camera not in ("", "none") and not camera.isdecimal():
-        raise ValueError(f"camera:={camera} is not the index of a camera (0, 1, ...) or none")
+    is_file = camera.startswith("/") or "://" in camera
+    if camera not in ("", "none") and not (camera.isdecimal() or is_file):
+        raise ValueError(
+            f"camera:={camera} is not the index of a camera (0, 1, ...), a device such as "
+            "/dev/video0, a URL (http://, rtsp://) or none"
+        )
     camera = camera or ("" if video else default)
     values["uses_camera_node"] = camera != "none"
     if transport != "raw" and values["uses_camera_node"]:
@@ -51,7 +55,7 @@ def resolve_images(values: ArgumentValues, default: str) -> None:
     if video:
         values["video"] = str(Path(video).absolute())
     elif values["uses_camera_node"]:
-        values["camera"] = int(camera)
+        values["camera"] = camera if is_file else int(camera)
 
 
 def _resolve_camera_info(values: ArgumentValues) -> None:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from invdyn_ros.config import Validated
 from invdyn_ros.native_output import suppress_native_output
+from invdyn_ros.perception.network_camera import NetworkCamera, is_url
 from invdyn_ros.perception.video_orientation import Orientation, read_orientation
 from invdyn_ros.typing import MAX_RATE, Image
 
@@ -54,8 +55,8 @@ class CameraConfig(Validated):
 
     video: str = ""
     """Video file; empty for none."""
-    camera: int = -1
-    """Device index, as in /dev/video0; -1 for none."""
+    camera: int | str = -1
+    """Index, as of /dev/video0, device file, or URL of a network camera; -1 for none."""
     max_size: Annotated[int, Field(ge=32)] = 480
     """Longer side to which larger images are scaled down [px]; pose estimation uses 256 px."""
     loop: bool = False
@@ -66,11 +67,16 @@ class CameraConfig(Validated):
     def __post_init__(self) -> None:
         """Check that exactly one source is given."""
         super().__post_init__()
-        if bool(self.video) == (self.camera >= 0):
+        if bool(self.video) == self.has_camera:
             raise ValueError(
                 "give either a video or a camera, "
                 f"got video {self.video!r} and camera {self.camera}"
             )
+
+    @property
+    def has_camera(self) -> bool:
+        """Whether the source is a camera."""
+        return self.camera >= 0 if isinstance(self.camera, int) else bool(self.camera)
 
 
 def open_camera(config: CameraConfig) -> Iterator[Frame]:
@@ -85,6 +91,8 @@ def open_camera(config: CameraConfig) -> Iterator[Frame]:
     """
     if config.video:
         return _video_frames(_open_video(config.video), read_video_info(config.video), config)
+    if isinstance(config.camera, str) and is_url(config.camera):
+        return _network_frames(NetworkCamera(config.camera), config)
     return _device_frames(_open_device(config), config)
 
 
@@ -138,7 +146,9 @@ def _open_video(video: str | Path) -> cv2.VideoCapture:
 
 def _open_device(config: CameraConfig) -> cv2.VideoCapture:
     with suppress_native_output():
-        capture = cv2.VideoCapture(config.camera)
+        camera = config.camera
+        options = (camera, cv2.CAP_V4L2) if isinstance(camera, str) else (camera,)
+        capture = cv2.VideoCapture(*options)
     if not capture.isOpened():
         devices = ", ".join(
             sorted(p.name.removeprefix("video") for p in Path("/dev").glob("video[0-9]*"))
@@ -198,6 +208,19 @@ def _device_frames(capture: cv2.VideoCapture, config: CameraConfig) -> Iterator[
             index += 1
     finally:
         capture.release()
+
+
+def _network_frames(camera: NetworkCamera, config: CameraConfig) -> Iterator[Frame]:
+    """Yield the newest image of a stream, each once."""
+    index = 0
+    try:
+        while (newest := camera.read()) is not None:
+            stamp, bgr = newest
+            yield _frame(bgr, stamp, index, config.max_size)
+            index += 1
+        raise ValueError(f"{config.camera} sends no more images, after {index}")
+    finally:
+        camera.release()
 
 
 def _frame(bgr: np.ndarray, stamp: float, index: int, max_size: int) -> Frame:
