@@ -16,11 +16,11 @@ from synthetic_person import (
 
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.teleop.arm_geometry import human_like_arm
+from invdyn_ros.teleop.hand_mapping import MOUNT_ROTATIONS
 from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.retarget_errors import retarget_errors
 from invdyn_ros.teleop.retargeting import (
     HOLD_REASONS,
-    MOUNT_ROTATIONS,
     UNREACHABLE_REASONS,
     Retargeter,
 )
@@ -204,7 +204,7 @@ def test_scale_of_human_like_arm_is_refused():
 
 def test_defaults_are_ros_parameter_types():
     for field in dataclasses.fields(RetargetConfig):
-        assert isinstance(getattr(RetargetConfig(), field.name), (str, float))
+        assert isinstance(getattr(RetargetConfig(), field.name), (str, float, bool))
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def test_tool_reaches_all_places_of_blocks_and_the_goal_upright(arm):
     places = [(x, y) for x in scene.area_x for y in scene.area_y]
     for place in (*places, scene.goal[:2]):
         tool = np.array([*place, retargeter.config.min_tool_height])
-        hand = (tool - retargeter.shoulder) / retargeter.scale
+        hand = (tool - retargeter.mapping.shoulder) / retargeter.mapping.scale
         assert np.linalg.norm(hand) < 0.97 * (UPPER + FORE), "within reach of the person"
         retargeter.reset()
         result = follow_until_settled(retargeter, person_with_hand_at(hand), seconds=4)
@@ -43,12 +43,16 @@ def test_tool_reaches_all_places_of_blocks_and_the_goal_upright(arm):
 def test_hand_before_the_chest_is_where_the_tool_is_at_home():
     robot = load_robot("ur5")
     retargeter = Retargeter(robot, RetargetConfig(tool="down"))
-    hand = (robot.forward_kinematics(robot.home)[:3, 3] - retargeter.shoulder) / retargeter.scale
+    hand = (
+        robot.forward_kinematics(robot.home)[:3, 3] - retargeter.mapping.shoulder
+    ) / retargeter.mapping.scale
     np.testing.assert_allclose(hand, [0.33, 0.0, -0.1], atol=0.01)
 
 
 def test_scale_can_be_chosen_also_for_a_tool_that_points_down():
-    assert Retargeter(load_robot("ur5"), RetargetConfig(tool="down", scale=0.7)).scale == 0.7
+    assert (
+        Retargeter(load_robot("ur5"), RetargetConfig(tool="down", scale=0.7)).mapping.scale == 0.7
+    )
 
 
 def test_tool_of_a_human_like_arm_cannot_point_down():
@@ -78,7 +82,8 @@ def test_tool_comes_down_slowly_where_it_may_meet_a_block():
     retargeter = Retargeter(robot, RetargetConfig(tool="down"))
     low, high = (
         person_with_hand_at(
-            (np.array([*scene.goal[:2], height]) - retargeter.shoulder) / retargeter.scale
+            (np.array([*scene.goal[:2], height]) - retargeter.mapping.shoulder)
+            / retargeter.mapping.scale
         )
         for height in (0.02, 0.25)
     )

@@ -117,8 +117,10 @@ class TeleopRun:
         self.rng = np.random.default_rng([seed, PERSON_STREAM])
         self.body, self.grip = PersonBody("left", landmark_noise, self.rng), HandGrip()
         tool = self.robot.forward_kinematics(self.robot.home)[:3, 3]
-        hand = (tool - self.retargeter.shoulder) / self.retargeter.scale
-        self.person = ScriptedPerson(self.scene, self.retargeter.scale, hand, person, self.rng)
+        hand = (tool - self.retargeter.mapping.shoulder) / self.retargeter.mapping.scale
+        self.person = ScriptedPerson(
+            self.scene, self.retargeter.mapping.scale, hand, person, self.rng
+        )
         self.targets: deque[tuple[float, RetargetResult, float]] = deque()  # with the opening
         self.opening = self.max_opening
         self.landmarks: list[tuple[float, Array | None]] = []

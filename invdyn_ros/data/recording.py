@@ -129,6 +129,7 @@ class Recording:
         hold_counts: how often the arm was held, by reason.
         ignored_counts: number of recorded messages that could not be read, by topic.
         contact_counts: number of contacts of the simulated arm, by pair of bodies.
+        calibration: `teleop.hand_calibration.HandCalibration` of the person; None: proportions.
         obstacles: `robots.obstacles.Obstacles` around the arm; None: those of its entry.
     """
 
@@ -148,6 +149,7 @@ class Recording:
     hold_counts: dict[str, int] = field(default_factory=dict)
     ignored_counts: dict[str, int] = field(default_factory=dict)
     contact_counts: dict[str, int] = field(default_factory=dict)
+    calibration: Any = None
     obstacles: Any = None
 
     def shifted(self, offset: float) -> "Recording":

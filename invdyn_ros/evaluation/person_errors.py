@@ -60,7 +60,7 @@ def person_targets(recording: Recording, robot: Robot, config: RetargetConfig) -
         robot: the arm.
         config: settings with which the person was followed.
     """
-    retargeter = Retargeter(robot, config)
+    retargeter = Retargeter(robot, config, calibration=recording.calibration)
     directions = ArmDirections(config.side, config.yaw_cutoff, None)
     rows, last = [], -np.inf
     for time, landmarks in recording.landmarks:

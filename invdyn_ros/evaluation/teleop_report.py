@@ -67,6 +67,7 @@ def teleop_report(
             k: None if v is None else round(v.correlation, 4) for k, v in lags.items()
         },
         "after_lag": None if after_lag is None else _error_quantiles(after_lag),
+        **_calibration(recording),
         "tracking_rms_rad": {"inverse_dynamics": _rounded(plan.rms)},
         "tracking_max_rad": _rounded(plan.max),
         "plan_jumps": len(plan.jumps),
@@ -180,6 +181,15 @@ def retargeting_errors(
         else:
             followed.append(row)
     return _errors(robot, followed), _errors(robot, rate_limited), dict(reasons)
+
+
+def _calibration(recording: Recording) -> dict[str, Any]:
+    """Return what the gesture of the person has shown, nothing without one."""
+    if recording.calibration is None:
+        return {}
+    calibration = recording.calibration
+    neutral = [round(place, 3) for place in calibration.neutral]
+    return {"hand_calibration": {"arm_length_m": round(calibration.length, 4), "neutral": neutral}}
 
 
 def _errors(robot: Robot, rows: list[tuple[Array, ...]]) -> RetargetErrors:

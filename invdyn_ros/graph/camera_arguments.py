@@ -78,6 +78,15 @@ class TeleopArguments(CameraArguments):
             ),
         ),
     ] = 0.0
+    calibrate: Annotated[
+        bool,
+        Field(
+            description=(
+                "when the arm is engaged, the person reaches out once within 5 s: the tool is at "
+                "home where the hand rested, and the stretched arm is the reach of the tool"
+            )
+        ),
+    ] = False
     mount: Annotated[
         Literal["auto", "table", "wall"],
         Field(

@@ -43,7 +43,14 @@ TELEOP_TOPICS = (
     REPORT_READY,
 )
 MAX_EPISODE_SECONDS = 120.0  # after which a person who has not placed the block gets another one
-MAPPING_PARAMETERS = ("side", "tool", "mode", "scale", "mount")  # from the person to the arm
+MAPPING_PARAMETERS = (
+    "side",
+    "tool",
+    "mode",
+    "scale",
+    "mount",
+    "calibrate",
+)  # from the person to the arm
 POSE_PARAMETERS = (
     "model",
     "lockstep",

@@ -39,6 +39,7 @@ from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX
 from invdyn_ros.nodes.statuses import own_statuses
 from invdyn_ros.nodes.wrench import message_to_wrench
 from invdyn_ros.robots.scene import quaternion_pose
+from invdyn_ros.teleop.hand_calibration import CALIBRATION_KEY, HandCalibration
 
 MAX_REORDERING = 100_000_000  # [ns] by which stamps may decrease without a restart of time
 IMAGE_STAGE = "image"  # source in /timing of the images that the camera published
@@ -163,6 +164,7 @@ class _RunReader:
             statuses = [(time, status) for p, time, status in self.statuses if p == part]
             recording.statuses.extend(status_intervals(statuses, recording.joints.time))
         all_statuses = [status for _, _, status in self.statuses]
+        recordings[0].calibration = last_calibration(all_statuses)
         for reason, count in counts_by_reason(all_statuses).items():
             _, _, contact = reason.partition(CONTACT)
             if contact:
@@ -251,6 +253,12 @@ def counts_by_reason(statuses: list[Any]) -> dict[str, int]:
                     value.value
                 )
     return counts
+
+
+def last_calibration(statuses: list[Any]) -> HandCalibration | None:
+    """Return how the person was calibrated in the end, None if there was no gesture."""
+    texts = [v.value for s in statuses for v in s.values if v.key == CALIBRATION_KEY]
+    return HandCalibration.from_json(texts[-1]) if texts else None
 
 
 def _poses(message: Any, target: int) -> list[tuple[Any, Any]]:

@@ -30,6 +30,7 @@ class ReportNodeConfig(Validated):
         mode: how places of the hand become places of the tool, as in RetargetConfig.
         scale: motion of the tool over that of the hand, as in RetargetConfig.
         mount: mounting of the arm, as in RetargetConfig.
+        calibrate: whether the person makes a calibration gesture, as in RetargetConfig.
         scene: whether teleop has a table with simulated blocks.
         lockstep: whether stamps are of simulated time.
         policy: policy of grasp_sim.
@@ -57,6 +58,7 @@ class ReportNodeConfig(Validated):
     mode: Literal["absolute", "relative"] = "absolute"
     scale: NonNegativeFloat = 0.0
     mount: Literal["auto", "table", "wall"] = "auto"
+    calibrate: bool = False
     scene: bool = False
     lockstep: bool = False
     policy: Literal["scripted", "learned", "vision", "planned", "none"] = "scripted"

@@ -28,6 +28,7 @@ from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.nodes.target_queue import TOLERANCE
 from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.hand_calibration import CALIBRATION_KEY, INSTRUCTION
 from invdyn_ros.teleop.hand_grip import HandGripConfig
 from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.retargeting import Retargeter
@@ -76,6 +77,7 @@ class RetargetNode(DiagnosticNode):
         self.measured_time = -np.inf  # [s]
         self.pending: PointCloud2 | None = None  # landmarks whose joint state has not arrived
         self.last_target: JointTrajectory | None = None
+        self.is_calibrating = False
         self.hand_gripper = self.create_hand_gripper()
         self.create_subscription(
             PointCloud2,
@@ -153,6 +155,7 @@ class RetargetNode(DiagnosticNode):
         time = to_seconds(stamp)
         now = None if lockstep else self.get_clock().now().nanoseconds * 1e-9
         result = self.retargeter(cloud_to_landmarks(message), time, now, self.measured)
+        self.report_calibration()
         self.hold(result.hold_reason)
         state = State(result.q, result.qd, np.zeros_like(result.q))
         target = Target(time, state, result.horizon)
@@ -160,6 +163,25 @@ class RetargetNode(DiagnosticNode):
         self.target_publisher.publish(self.last_target)
         if self.hand_gripper is not None:
             self.hand_gripper.on_landmarks(to_nanoseconds(stamp), result.hold_reason is None)
+
+    def report_calibration(self) -> None:
+        """Tell the person what to do, and what came of it."""
+        was_calibrating, self.is_calibrating = self.is_calibrating, self.retargeter.is_calibrating
+        if self.is_calibrating and not was_calibrating:
+            self.get_logger().info(INSTRUCTION)
+        if self.is_calibrating or not was_calibrating:
+            return
+        calibration = self.retargeter.calibration
+        if calibration is None:
+            problem = self.retargeter.calibration_problem or "time has restarted"
+            self.get_logger().warning(
+                f"not calibrated: {problem}; 'invdyn engage' repeats it, until then the arm "
+                "follows usual proportions"
+            )
+            return
+        self.diagnostic_values[CALIBRATION_KEY] = calibration.to_json()
+        scale = self.retargeter.mapping.scale
+        self.get_logger().info(f"calibrated: {calibration}, scale {scale:.2f}")
 
 
 def main() -> None:

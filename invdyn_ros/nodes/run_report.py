@@ -235,6 +235,7 @@ class RunReport:
             mode=config.mode,
             scale=config.scale,
             mount=config.mount,
+            calibrate=config.calibrate,
         )
 
     def _events(self) -> list[list[Event]]:

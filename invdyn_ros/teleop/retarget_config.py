@@ -27,6 +27,9 @@ class RetargetConfig(Validated):
     """Length of the person's forearm, elbow to wrist [m]."""
     scale: NonNegativeFloat = 0.0
     """Motion of the robot's hand over that of the person's; 0: computed from the workspace."""
+    calibrate: bool = False
+    """Whether the person reaches out once before the arm follows, which measures the lengths of
+    upper arm and forearm and the neutral place of the hand."""
     min_visibility: Probability = 0.5
     """Minimum visibility of shoulder, elbow and wrist, 0..1; below it, the arm holds."""
     max_age: PositiveFloat = field(default=0.25, metadata=RECONFIGURABLE)

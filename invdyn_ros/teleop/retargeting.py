@@ -10,7 +10,8 @@ be mounted on a wall behind the person's shoulder, base z forward and base x dow
 person's upper arm mostly hangs down, which an upright arm cannot reproduce. The hand of any other
 arm follows the position of the person's hand, scaled so that the sphere of all its positions fits
 into the workspace in front of the arm; with a tool that points down to the table, so that the
-hand before the chest is where the tool is at home, and the table somewhat above the waist.
+hand before the chest is where the tool is at home, and the table somewhat above the waist. A
+calibration gesture replaces the assumed proportions of the person by measured ones.
 """
 
 from __future__ import annotations
@@ -28,16 +29,12 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.arm_directions import NUM_LANDMARKS, ArmDirections
 from invdyn_ros.teleop.arm_geometry import human_like_arm, measure_reach
 from invdyn_ros.teleop.filters import JointBounds, RateLimiter
+from invdyn_ros.teleop.hand_calibration import CALIBRATING, CalibrationGesture, HandCalibration
+from invdyn_ros.teleop.hand_mapping import HandMapping, map_hand
 from invdyn_ros.teleop.person_check import PERSON_HOLD_REASONS, PersonCheck
 from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.target_tracker import OBSTRUCTIONS, OUT_OF_REACH, TargetTracker
-from invdyn_ros.teleop.workspace import NEUTRAL_HAND, Workspace
-
-MOUNT_ROTATIONS = {
-    "table": np.eye(3),
-    "wall": np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]),
-}
-"""R_base_person (3, 3): rotation from the person's frame (forward, left, up) to the base frame."""
+from invdyn_ros.teleop.workspace import Workspace
 
 MARGINS = CollisionConfig(
     self_margin=0.015, obstacle_margin=0.03, gripper_margin=0.008, range=0.05
@@ -46,7 +43,13 @@ MARGINS = CollisionConfig(
 DIRECTION_COST = 0.05
 """Cost of an error of one radian of a tool that points down, as a fraction of the arm's reach."""
 LANDMARK_SHAPES = ((NUM_LANDMARKS, 4), (NUM_LANDMARKS, 6))
-HOLD_REASONS = (*PERSON_HOLD_REASONS, "repeated time", "stale time", "arm is elsewhere")
+HOLD_REASONS = (
+    *PERSON_HOLD_REASONS,
+    "repeated time",
+    "stale time",
+    "arm is elsewhere",
+    CALIBRATING,
+)
 UNREACHABLE_REASONS = ("below the base", "inside the base", *OBSTRUCTIONS)
 
 
@@ -83,6 +86,11 @@ class Retargeter:
     """Map landmarks to joint positions within limits, clear of obstacles and of the arm itself.
 
     Only a plausible person is followed, and slowly at first.
+
+    Attributes:
+        mapping: where the places of the person's elbow and hand lie.
+        calibration: what the gesture of the person has shown; None: there was none.
+        calibration_problem: why the last gesture gave no calibration; None if it did.
     """
 
     def __init__(
@@ -90,6 +98,7 @@ class Retargeter:
         robot: Robot,
         config: RetargetConfig | None = None,
         obstacles: Obstacles | None = None,
+        calibration: HandCalibration | None = None,
     ) -> None:
         """Compute the scale from the geometry of the arm and start at the home position.
 
@@ -97,6 +106,7 @@ class Retargeter:
             robot: the arm.
             config: settings.
             obstacles: table and boxes around the arm; None: those of its entry.
+            calibration: of the person, from an earlier gesture.
 
         Raises:
             ValueError: a scale is given for a human-like arm, whose link lengths determine it,
@@ -112,11 +122,7 @@ class Retargeter:
         height = self.config.min_tool_height if is_down else self.config.min_height
         radius = (0.3 if is_down else 0.2) * length  # a tool that points down needs more room
         self.workspace = Workspace(shoulder, radius, height)
-        auto = "wall" if self.human_like_arm else "table"
-        self._R_base_person = MOUNT_ROTATIONS[
-            auto if self.config.mount == "auto" else self.config.mount
-        ]
-        self._place_person(length)
+        self.calibrate(calibration)
         noise = self.config.depth_noise, self.config.image_noise
         self._directions = ArmDirections(
             self.config.side, self.config.yaw_cutoff, noise, self.config.prediction
@@ -146,44 +152,26 @@ class Retargeter:
         )
         return TargetTracker(solver, RateLimiter(bounds, robot.home), collision, config.tolerance)
 
-    def _place_person(self, length: float) -> None:
-        """Determine the person's shoulder in the base frame and the scaled bone lengths."""
-        bones = np.array([self.config.upper_arm, self.config.forearm])
-        if self.human_like_arm and self.config.mode == "relative":
-            raise ValueError(
-                f"mode is 'relative'; it must be 'absolute' for the human-like arm "
-                f"'{self.robot.name}', whose links have the directions of the person's arm"
-            )
-        if self.human_like_arm and self.config.scale:
-            raise ValueError(
-                f"scale is {self.config.scale}; it must be 0, because the link lengths of the "
-                f"human-like arm '{self.robot.name}' determine the scale"
-            )
-        if self.human_like_arm and self.config.tool == "down":
-            raise ValueError(
-                f"tool is 'down'; it must be 'free' for the human-like arm '{self.robot.name}', "
-                "whose elbow follows the person's"
-            )
-        if self.human_like_arm:
-            self.shoulder = self.workspace.shoulder
-            lengths = [self.human_like_arm.upper_arm, self.human_like_arm.forearm]
-            self.bones = np.array(lengths)  # (2,) [m]
-        elif self.config.tool == "down":
-            tool = self.robot.forward_kinematics(self.robot.home)[:3, 3]
-            length = float(bones.sum())
-            scale = self.config.scale or self.workspace.scale_over_table(tool[2], length)
-            self.shoulder = tool - scale * length * self._R_base_person @ NEUTRAL_HAND
-            self.bones = bones * scale
-        else:
-            self.shoulder, radius = self.workspace.hand_sphere(length)
-            self.bones = bones * (self.config.scale or radius / bones.sum())
-        self.scale = float(self.bones.sum() / bones.sum())
+    def calibrate(self, calibration: HandCalibration | None) -> None:
+        """Map the person as a gesture has shown; None: by the proportions of the settings."""
+        arm = self.robot, self.human_like_arm, self.workspace, self._reach
+        self.mapping: HandMapping = map_hand(*arm, self.config, calibration)
+        self.calibration = calibration
+        self.calibration_problem: str | None = None
+        self._await_gesture()
+
+    def _await_gesture(self) -> None:
+        """Let the next person who is followed make the gesture, if one is needed."""
+        is_needed = self.config.calibrate and self.calibration is None
+        self._gesture = CalibrationGesture(self.config.side) if is_needed else None
 
     def reset(self, q: np.ndarray | None = None) -> None:
         """Forget the person and start at rest at q (n,) [rad]; None: at the home position."""
         self._tracker.reset(self.robot.home if q is None else q)
         self._directions.reset()
         self._person.reset()
+        if self._gesture is not None:
+            self._await_gesture()
         self._offset: np.ndarray | None = None  # (3,) of the hand in relative mode [m]
         self._time = self._followed_time = -np.inf  # [s] last landmarks, last followed ones
 
@@ -191,6 +179,7 @@ class Retargeter:
         """Take whoever is followed next as the operator, and where the hand is as the start."""
         self._person.operator.reset()
         self._followed_time = -np.inf
+        self._await_gesture()
 
     def __call__(
         self,
@@ -228,16 +217,41 @@ class Retargeter:
         if self._tracker.is_elsewhere(measured):
             reason = reason or "arm is elsewhere"
         if reason is None and landmarks is not None:
-            return self._follow(landmarks, dt)
+            person = self._update_directions(landmarks)
+            reason = self._watch_gesture(landmarks, person)
+            if reason is None:
+                return self._follow(person, dt)
+        else:
+            self._watch_gesture(None)
         return self._hold(str(reason), dt)
 
-    def _follow(self, landmarks: np.ndarray, dt: float) -> RetargetResult:
+    def _update_directions(self, landmarks: np.ndarray) -> np.ndarray:
+        """Return the filtered directions (2, 3) of a person who is to be followed."""
         if self._time - self._followed_time > self.config.max_gap:
             self._directions.reset()
             self._offset = None
         elapsed, self._followed_time = self._time - self._followed_time, self._time
-        person = self._directions.update(landmarks, elapsed, self.config.min_visibility)
-        elbow, hand, directions = self._place(person)
+        return self._directions.update(landmarks, elapsed, self.config.min_visibility)
+
+    def _watch_gesture(
+        self, landmarks: np.ndarray | None, person: np.ndarray | None = None
+    ) -> str | None:
+        """Return why the arm holds during the gesture, None without one."""
+        if self._gesture is None:
+            return None
+        if landmarks is not None and person is not None:
+            self._gesture.add(landmarks, person, self._time)
+        if not self._gesture.is_over(self._time):
+            return CALIBRATING
+        try:
+            self.calibrate(self._gesture.result(self.config.max_gap))
+        except ValueError as error:
+            self.calibration_problem, self._gesture = str(error), None
+        self._offset = None
+        return None
+
+    def _follow(self, person: np.ndarray, dt: float) -> RetargetResult:
+        elbow, hand, directions = self.mapping.place(person)
         if self.config.mode == "relative":
             if self._offset is None:
                 self._offset = self._tip() - hand
@@ -254,6 +268,11 @@ class Retargeter:
         reason, horizon = reason or obstruction, self.config.horizon
         return RetargetResult(q, qd, hand, upper, fore, distance, reason, None, horizon)
 
+    @property
+    def is_calibrating(self) -> bool:
+        """Whether the person makes the gesture."""
+        return self._gesture is not None and self._gesture.has_begun
+
     def _tip(self) -> np.ndarray:
         """Return the position (3,) of the tool at the desired state [m]."""
         return np.asarray(self.robot.forward_kinematics(self._limiter.q, self.links[-1])[:3, 3])
@@ -266,14 +285,8 @@ class Retargeter:
         Args:
             person: (2, 3) unit directions of upper arm and forearm in the person's frame.
         """
-        _, hand, directions = self._place(person)
+        _, hand, directions = self.mapping.place(person)
         return hand, directions[0], directions[1]
-
-    def _place(self, person: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return elbow (3,), hand (3,) [m] and directions (2, 3) in the base frame."""
-        directions = person @ self._R_base_person.T  # (2, 3) in the base frame
-        elbow, hand = self.shoulder + np.cumsum(self.bones[:, None] * directions, axis=0)
-        return elbow, hand, directions
 
     def _hold(self, reason: str, dt: float) -> RetargetResult:
         if dt > 0:

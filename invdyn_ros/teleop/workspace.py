@@ -85,6 +85,24 @@ class Workspace:
             low, high = (radius, high) if farthest < REACH_FRACTION * reach else (low, radius)
         return self._center(low), low
 
+    def neutral_radius(self, reach: float, home: np.ndarray, neutral: np.ndarray) -> float:
+        """Return the radius of the sphere of the positions of a hand that is at home at rest.
+
+        It is the largest one within REACH_FRACTION of the reach.
+
+        Args:
+            reach: maximum distance of the arm's hand from its shoulder [m].
+            home: (3,) position of the arm's hand at home [m].
+            neutral: (3,) resting hand in the sphere of radius one, along the axes of the base.
+        """
+        low, high = 0.0, REACH_FRACTION * reach / (1 - float(np.linalg.norm(neutral)))
+        for _ in range(BISECTION_STEPS):
+            radius = (low + high) / 2
+            center = home - radius * neutral
+            farthest = float(np.linalg.norm(center - self.shoulder)) + radius
+            low, high = (radius, high) if farthest < REACH_FRACTION * reach else (low, radius)
+        return low
+
     def scale_over_table(self, height: float, length: float) -> float:
         """Return the scale with which the hand brings a tool from home down to the minimum height.
 

@@ -112,6 +112,14 @@ TELEOP_KEYS = {
     **{f"lag_ms.{axis}": ReportKey(text, "ms") for axis, text in AXES.items()},
     "lag_correlation": ReportKey("correlation at that delay; 1 is the same motion"),
     **{f"lag_correlation.{axis}": ReportKey(text) for axis, text in AXES.items()},
+    "hand_calibration": ReportKey("what the gesture of calibrate:=true has shown", optional=True),
+    "hand_calibration.arm_length_m": ReportKey(
+        "length of the person's arm, shoulder to wrist", "m", optional=True
+    ),
+    "hand_calibration.neutral": ReportKey(
+        "where the hand rested: forward, left and up from the shoulder, in lengths of the arm",
+        optional=True,
+    ),
     "grasps": ReportKey("blocks on the simulated table, with scene:=blocks", optional=True),
     "grasps.episodes": ReportKey("blocks that were placed or given up", optional=True),
     "grasps.lifted": ReportKey("blocks that were lifted by 40 mm", optional=True),
