@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -79,6 +80,9 @@ def init_process_group(device: torch.device) -> Iterator[ProcessGroup]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # Its functions have the present group as a default argument. If torch imports it later, they
+    # keep the group, whose threads then abort the process as it exits.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group(BACKENDS[device.type])
     try:
         yield group
