@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.benchmarks.rendered_blocks import block_scene
+from invdyn_ros.perception.levenberg_marquardt import minimize_pose
 from invdyn_ros.perception.photometric_alignment import (
     BlockImage,
     align_poses,
@@ -130,3 +131,16 @@ def test_tilted_poses_keep_the_position_of_the_face() -> None:
         np.testing.assert_allclose(*centres, atol=1e-12)
     assert tilt_angle(T, 0, SIZE) == pytest.approx(np.hypot(0.1, 0.05), abs=0.04)
     assert cv2.norm(tilted_poses(T, 0, SIZE)[12][:3, :3] - T[:3, :3]) < 0.2
+
+
+def test_start_beside_the_block_gives_finite_poses() -> None:
+    """A rendering that covers no compared pixel does not depend on the pose."""
+    T_true, away = frontal_pose(0.05, 0.05), frontal_pose(0.3, 0.05, x=-0.1)
+    starts = [fit(T_true), fit(away), fit(frontal_pose(0.05, 0.05, x=5.0))]
+    aligned = align_poses(starts, [], 0, image_of(T_true), SIZE, camera_matrix())
+    assert all(np.isfinite(fit_.T_camera_block).all() for fit_ in aligned)
+    assert rotation_angle(aligned[0].T_camera_block, T_true) < np.radians(1)
+    image = BlockImage(image_of(T_true), [T_true], BlockMarkers(), SIZE, camera_matrix())
+    beside = frontal_pose(0.05, 0.05, x=5.0)
+    end, _ = minimize_pose(beside, image.render, image.jacobian, 3)
+    np.testing.assert_array_equal(end, beside)

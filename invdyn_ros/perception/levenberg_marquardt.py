@@ -50,13 +50,17 @@ def minimize_pose(
         is_valid: whether a pose may be the solution; steps to other poses are rejected.
 
     Returns:
-        The pose (4, 4) and its evaluation.
+        The pose (4, 4) and its evaluation; the initial one where the residual does not depend on
+        the pose.
     """
     damping, current = INITIAL_DAMPING, evaluate(T)
     J = jacobian(T, current)
     for _ in range(max_iterations):
         H = J.T @ J
-        step = -np.linalg.solve(H + damping * np.diag(np.diag(H)), J.T @ current.residual)
+        try:
+            step = -np.linalg.solve(H + damping * np.diag(np.diag(H)), J.T @ current.residual)
+        except np.linalg.LinAlgError:  # the residual does not depend on the pose
+            break
         T_new = apply_step(T, step)
         new = evaluate(T_new)
         converged = np.abs(step).max() < step_tolerance

@@ -39,6 +39,7 @@ FRONTAL_TILT = np.radians(16)  # [rad] below it, the direction of the tilt is un
 INITIAL_TILTS = np.radians([-8.0, -4.0, 0.0, 4.0, 8.0])  # [rad] of such a face, about two axes
 NUM_STARTS = 2  # number of initial poses to align, the best of all
 MAX_ITERATIONS = 12
+RANK_TOLERANCE = 1e-6  # relative, of the grey levels of faces that hardly cover a pixel
 MIN_RELATIVE_GAIN = 1e-3  # a step with a smaller relative reduction of the error is the last
 
 
@@ -103,8 +104,10 @@ class BlockImage:
         layers = [self._render_face(T, face) for face in faces]
         fractions = np.array([self._apply_lens(layer)[self.mask] for layer in layers])
         white, covered = fractions[..., 0], fractions[..., 1].sum(axis=0)
-        basis, observed = np.column_stack([*white, covered, 1 - covered]), self.crop[self.mask]
-        levels = np.linalg.lstsq(basis, observed, rcond=None)[0]
+        # in double precision: faces of a few pixels make the basis nearly singular
+        basis = np.column_stack([*white, covered, 1 - covered]).astype(float)
+        observed = self.crop[self.mask].astype(float)
+        levels = np.linalg.lstsq(basis, observed, rcond=RANK_TOLERANCE)[0]
         return RenderedBlock(faces, layers, basis, levels, observed - basis @ levels)
 
     def jacobian(self, T: np.ndarray, rendered: RenderedBlock) -> np.ndarray:
@@ -116,7 +119,7 @@ class BlockImage:
             T: (4, 4) pose of the block in the camera.
             rendered: the rendering at this pose.
         """
-        *whites, black, background = rendered.levels
+        *whites, black, background = rendered.levels.astype(np.float32)
         J = np.zeros((len(self.pixels), 6))
         for face, layer, white in zip(rendered.faces, rendered.layers, whites, strict=True):
             image = white * layer[..., 0] + (black - background) * layer[..., 1]
@@ -221,11 +224,14 @@ def align_poses(
     aligned = []
     for T, rendered in results:
         J = image.jacobian(T, rendered)
-        covariance = NOISE_CORRELATION_PIXELS * variance * np.linalg.inv(J.T @ J)
+        H = J.T @ J
+        if np.linalg.matrix_rank(H, hermitian=True) < len(H):  # the block is out of the image
+            continue
+        covariance = NOISE_CORRELATION_PIXELS * variance * np.linalg.inv(H)
         cost = rendered.squared_error / (NOISE_CORRELATION_PIXELS * variance)
         symmetric = (covariance + covariance.T) / 2
         aligned.append(fits[0]._replace(T_camera_block=T, covariance=symmetric, cost=cost))
-    return aligned
+    return aligned or fits
 
 
 def tilt_angle(T: np.ndarray, face: int, block_size: float) -> float:
