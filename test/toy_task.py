@@ -50,6 +50,12 @@ class ReachEnv(gymnasium.Env):
     def expert_action(self, expert):
         return np.clip((self.target - self.position) / 0.2, -1, 1)
 
+    def relabel(self, count):
+        target = self.np_random.uniform(-self.area, self.area, (count, 2))
+        position = np.tile(self.position, (count, 1))
+        observations = np.hstack([position, target - position]).astype(np.float32)
+        return observations, np.clip((target - position) / 0.2, -1, 1)
+
     def _observation(self):
         return np.concatenate([self.position, self.target - self.position]).astype(np.float32)
 

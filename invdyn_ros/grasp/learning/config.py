@@ -93,6 +93,8 @@ class DaggerConfig(Validated):
         beta: fraction of later episodes in which the expert acts.
         action_noise_std: standard deviation of the action noise in half of the episodes; it is
             correlated over half a second.
+        relabeled: observations per environment step with another block, goal and gripper opening
+            that the expert labels, too; an expert with privileged state can label none.
         net_arch: units of each hidden layer.
     """
 
@@ -103,7 +105,17 @@ class DaggerConfig(Validated):
     expert: Literal["privileged", "detections"] = "detections"
     beta: Probability = 0.1
     action_noise_std: NonNegativeFloat = 0.3
+    relabeled: NonNegativeInt = 4
     net_arch: PositiveInts = (256, 256)
+
+    def __post_init__(self) -> None:
+        """Check that the expert can label other observations."""
+        super().__post_init__()
+        if self.relabeled and self.expert == "privileged":
+            raise ValueError(
+                f"relabeled is {self.relabeled}; it must be 0 for an expert with privileged "
+                "state, which does not act on observations"
+            )
 
 
 LEARNER_CONFIGS: dict[str, type[Any]] = {

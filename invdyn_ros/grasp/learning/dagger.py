@@ -1,7 +1,7 @@
 """Dataset aggregation (DAgger; Ross, Gordon and Bagnell 2011, arXiv:1011.0686).
 
 The learner acts on its delayed and noisy observations. The expert labels every visited state with
-its own action, and the learner is trained on all labels so far.
+its own action, also with other blocks and goals, and the learner is trained on all labels so far.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ class DaggerTraining(GraspTraining):
             learning_rate=learner_config.learning_rate, max_grad_norm=0.0
         )
         self.optimizer = Optimizer(self.learner.parameters(), optimizer_config, fused=False)
-        self.observations = np.zeros((config.total_timesteps, observation_size), np.float32)
-        self.expert_actions = np.zeros((config.total_timesteps, action_size), np.float32)
+        shape = config.total_timesteps, 1 + learner_config.relabeled
+        self.observations = np.zeros((*shape, observation_size), np.float32)
+        self.expert_actions = np.zeros((*shape, action_size), np.float32)
         self.num_timesteps = self.num_updates = 0
 
     def _rollout(self, env: VecEnv) -> None:
@@ -122,7 +123,7 @@ class DaggerTraining(GraspTraining):
         mixing = ExpertMixing(
             self.learner_config,
             env.num_envs,
-            self.expert_actions.shape[1],
+            self.expert_actions.shape[-1],
             config.seed + self.num_timesteps,
         )
         observation = np.asarray(env.reset())
@@ -132,8 +133,15 @@ class DaggerTraining(GraspTraining):
             start = self.num_timesteps
             rows = slice(start, min(start + env.num_envs, config.total_timesteps))
             count = rows.stop - rows.start
-            self.observations[rows] = observation[:count]
-            self.expert_actions[rows] = expert_action[:count]
+            self.observations[rows, 0] = observation[:count]
+            self.expert_actions[rows, 0] = expert_action[:count]
+            if self.learner_config.relabeled:
+                relabeled = env.env_method("relabel", self.learner_config.relabeled)
+                for row, (other_observations, other_actions) in enumerate(
+                    relabeled[:count], start
+                ):
+                    self.observations[row, 1:] = other_observations
+                    self.expert_actions[row, 1:] = other_actions
             learner_started = rows.stop >= self.learner_config.learning_starts
             action = mixing.mix(self.learner.act(observation), expert_action)
             next_observation, _, dones, infos = env.step(action)
@@ -152,7 +160,7 @@ class DaggerTraining(GraspTraining):
         if num_timesteps < learner_config.learning_starts:
             return
         if not self.num_updates:
-            first = torch.from_numpy(self.observations[:num_timesteps])
+            first = torch.from_numpy(self.observations[:num_timesteps]).flatten(0, 1)
             self.learner.mean.copy_(first.mean(0))
             self.learner.scale.copy_(first.std(0).clamp(min=MIN_OBSERVATION_STD))
         lr_fraction = 1 - (1 - FINAL_LR_FRACTION) * num_timesteps / self.config.total_timesteps
@@ -160,15 +168,20 @@ class DaggerTraining(GraspTraining):
         self.optimizer.minimize(self._loss, self._batches(), on_step=self._on_update)
 
     def _batches(self) -> Iterator[tuple[NDArray[np.int64]]]:
-        """Yield the rows of a random batch for each gradient step that is due."""
-        config = self.learner_config
+        """Yield the steps and columns of a random batch for each gradient step that is due."""
+        config, shape = (
+            self.learner_config,
+            (self.num_timesteps, 1 + self.learner_config.relabeled),
+        )
         while self.num_updates < config.gradient_steps * self.num_timesteps:
-            yield (torch.randint(self.num_timesteps, (config.batch_size,)).numpy(),)
+            index = torch.randint(shape[0] * shape[1], (config.batch_size,)).numpy()
+            yield (np.stack(np.unravel_index(index, shape)),)
 
     def _loss(self, index: NDArray[np.int64]) -> torch.Tensor:
-        """Return the mean squared error of the learner's actions in a batch of rows."""
-        output = self.learner(torch.from_numpy(self.observations[index]))
-        return nn.functional.mse_loss(output, torch.from_numpy(self.expert_actions[index]))
+        """Return the mean squared error of the learner's actions in a batch of samples (2, B)."""
+        rows = tuple(index)
+        output = self.learner(torch.from_numpy(self.observations[rows]))
+        return nn.functional.mse_loss(output, torch.from_numpy(self.expert_actions[rows]))
 
     def _on_update(self, loss: float) -> None:
         self.num_updates += 1

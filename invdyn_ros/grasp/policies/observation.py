@@ -134,21 +134,33 @@ class ObservationBuilder:
 
     def block_features(self, time: float) -> NDArray[np.float32]:
         """Return the block's part of the observation (10,), after `proprioception`."""
-        estimate, T = self.estimate, self.tool_pose
-        detected = estimate.count > 0
-        position = self._block_position
-        yaw = 4 * relative_yaw(T, estimate.yaw) if detected else 0.0
+        estimate, state = self.estimate, self.estimated_state()
         age = min(time - estimate.time, MAX_DETECTION_AGE)
         entries = np.array(
             [
-                *((position - T[:3, 3]) / DISTANCE_SCALE if detected else np.zeros(3)),
-                *((self.goal - position) / DISTANCE_SCALE if detected else np.zeros(3)),
-                *((np.cos(yaw), np.sin(yaw)) if detected else (0.0, 0.0)),
+                *(_block_entries(state, self.goal) if state is not None else np.zeros(8)),
                 float(age < RECENT_DETECTION_AGE) - age / MAX_DETECTION_AGE,
                 min(estimate.count, MAX_DETECTION_COUNT) / MAX_DETECTION_COUNT,
             ]
         )
         return entries.clip(-OBSERVATION_LIMIT, OBSERVATION_LIMIT).astype(np.float32)
+
+    def replace_block(
+        self, observation: NDArray[np.float32], state: PrivilegedState, goal: Array
+    ) -> NDArray[np.float32]:
+        """Return an observation (size,) with another block, gripper opening and goal.
+
+        Args:
+            observation: (size,) an observation with a block.
+            state: the tool of the observation, and the other block and opening.
+            goal: (3,) the other goal [m].
+        """
+        observation, opening = observation.copy(), 3 * self.robot.n + self.action_size
+        to_goal = (goal - state.tool_pose[:3, 3]) / DISTANCE_SCALE
+        observation[opening] = state.opening / self.max_opening
+        observation[opening + 7 : opening + 10] = to_goal
+        observation[opening + 10 : opening + 18] = _block_entries(state, goal)
+        return observation.clip(-OBSERVATION_LIMIT, OBSERVATION_LIMIT)
 
     def estimated_state(self) -> PrivilegedState | None:
         """Return the estimated state of tool and block; None before the first detection."""
@@ -217,3 +229,10 @@ class ObservationBuilder:
             offset = position[:2] - self.estimate.position[:2]
             self.offset_filter.update_grasped(offset, self._closing_direction)
         self.grasped = closed and near
+
+
+def _block_entries(state: PrivilegedState, goal: Array) -> Array:
+    """Return the entries (8,) of the place of a block: from the tool, to the goal, and yaw."""
+    position, yaw = state.block_position, 4 * state.yaw_error
+    to_block = (position - state.tool_pose[:3, 3]) / DISTANCE_SCALE
+    return np.array([*to_block, *(goal - position) / DISTANCE_SCALE, np.cos(yaw), np.sin(yaw)])
