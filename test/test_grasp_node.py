@@ -7,14 +7,17 @@ import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from lifecycle_msgs.msg import State, TransitionEvent
 from node_probe import START, STATES, TARGETS, TICK, UR5, UR5_NAMES
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
+from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.graph.names import CAMERA_FRAME
+from invdyn_ros.grasp.policies.grasp_command import DONE
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.nodes.grasp import GraspNode
@@ -136,3 +139,39 @@ def test_policy_of_another_size_ends_the_node(run_until_error, tmp_path):
         f"grasp: {tmp_path} is a policy with 40 observations and 7 actions; 'ur5' has "
         "45 and 7; train one with 'invdyn train_grasp --arm ur5'"
     )
+
+
+def test_person_starts_the_next_episode_of_a_real_arm(start_node, policies):
+    """The result is published, the arm disengaged, and engaging it starts the next episode."""
+    inputs = SimulatedInputs(start_node, "scripted", {"target": "real"})
+    node, probe, requests = inputs.node, inputs.probe, []
+    messages = probe.subscribe("/grasp/episode", DiagnosticArray)
+
+    def on_engage(request, response):
+        requests.append(request.data)
+        return response
+
+    probe.node.create_service(SetBool, "/inverse_dynamics/engage", on_engage)
+    probe.wait_until(node.episodes.engage_client.service_is_ready)
+    inputs.publish_block(0.45, 0.0)
+    inputs.publish_joints()
+    node.policy.phase, node.policy.hold_reason = DONE, None  # as after a grasp
+    goal = SCENE.goal[0] + 0.005, SCENE.goal[1]
+    while not node.episodes.is_over:
+        inputs.publish_block(*goal)
+        inputs.publish_joints()
+    probe.wait_until(lambda: requests == [False] and messages)
+    status = messages[-1].status[0]
+    assert (status.message, status.level, status.values[0].value) == ("placed", b"\0", "1")
+    assert status.values[1].value == "5.0", "distance from the goal [mm]"
+    assert node.hold_reason == "move the block to a new place, then 'invdyn engage'"
+    transitions = probe.advertise("/inverse_dynamics/transition_event", TransitionEvent)
+    transitions.publish(TransitionEvent(goal_state=State(id=State.PRIMARY_STATE_ACTIVE)))
+    probe.wait_until(lambda: node.episodes.number == 2)
+    inputs.publish_joints()
+    inputs.publish_block(*goal)
+    assert not inputs.moves() and "lies at its goal; move it" in node.hold_reason
+    for _ in range(10):
+        inputs.publish_block(0.45, 0.1)
+        inputs.publish_joints()
+    assert inputs.moves(), "away from home, though this arm does not follow"

@@ -153,7 +153,7 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
     with pytest.raises(runner.NodeFinished):
         probe.wait_until(lambda: False, 60)
     report = json.loads(file.read_text())
-    assert report["ignored_messages"] == {} and probe.tested_node.resets == 0
+    assert report["ignored_messages"] == {} and probe.tested_node.num_episodes == 0
     assert report["frames"] == report["detected"] == 11
     assert report["tracking_rms_rad"]["inverse_dynamics"] == pytest.approx(1e-3, abs=1e-5)
     (found_fault,) = report["faults"]

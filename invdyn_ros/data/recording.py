@@ -46,7 +46,11 @@ class JointSamples(NamedTuple):
 
     def since(self, start: float) -> "JointSamples":
         """Return the samples from a start time [s] on."""
-        mask = self.time >= start
+        return self.between(start, np.inf)
+
+    def between(self, start: float, end: float) -> "JointSamples":
+        """Return the samples from a start time to an end time [s]."""
+        mask = (self.time >= start) & (self.time <= end)
         return JointSamples(*(part[mask] for part in self))
 
 
@@ -107,6 +111,18 @@ class StatusInterval(NamedTuple):
     kind: str
 
 
+class EpisodeStatus(NamedTuple):
+    """What the grasp node said of an episode.
+
+    Attributes:
+        success: whether the block was placed, as the camera saw it; None: the episode starts.
+        text: placed, or why it failed.
+    """
+
+    success: bool | None
+    text: str
+
+
 @dataclass
 class Recording:
     """One run or one episode.
@@ -130,6 +146,8 @@ class Recording:
         ignored_counts: number of recorded messages that could not be read, by topic.
         contact_counts: number of contacts of the simulated arm, by pair of bodies.
         calibration: `teleop.hand_calibration.HandCalibration` of the person; None: proportions.
+        episodes: (stamp [s], status) of each start and result of an episode.
+        result: result of the only episode, if the camera judged it; None: true poses tell.
         obstacles: `robots.obstacles.Obstacles` around the arm; None: those of its entry.
     """
 
@@ -150,7 +168,35 @@ class Recording:
     ignored_counts: dict[str, int] = field(default_factory=dict)
     contact_counts: dict[str, int] = field(default_factory=dict)
     calibration: Any = None
+    episodes: list[tuple[float, EpisodeStatus]] = field(default_factory=list)
+    result: EpisodeStatus | None = None
     obstacles: Any = None
+
+    def between(self, start: float, end: float) -> "Recording":
+        """Return the part from a start time to an end time [s], with the counts of the whole."""
+
+        def cut(rows: Any) -> Any:
+            if isinstance(rows, dict):
+                return {t: value for t, value in rows.items() if start <= t <= end}
+            return [row for row in rows if start <= row[0] <= end]
+
+        names = [
+            *("targets", "landmarks", "pushes", "block_poses", "all_block_poses", "images"),
+            *("camera_detections", "base_detections", "episodes"),
+        ]
+        return replace(
+            self,
+            joints=self.joints.between(start, end),
+            desired=self.desired.between(start, end),
+            stages=[stage for stage in self.stages if start <= stage[1] <= end],
+            image_stamps=[t for t in self.image_stamps if start <= t <= end],
+            statuses=[
+                s._replace(start=max(s.start, start), end=min(s.end, end))
+                for s in self.statuses
+                if s.end > start and s.start < end
+            ],
+            **{name: cut(getattr(self, name)) for name in names},
+        )
 
     def shifted(self, offset: float) -> "Recording":
         """Return the recording with all stamps shifted by an offset [s]."""
@@ -168,10 +214,34 @@ class Recording:
             stages=[(name, stamp + offset, t + offset) for name, stamp, t in self.stages],
             images=[image._replace(time=image.time + offset) for image in self.images],
             image_stamps=[t + offset for t in self.image_stamps],
+            episodes=[(t + offset, status) for t, status in self.episodes],
             statuses=[
                 s._replace(start=s.start + offset, end=s.end + offset) for s in self.statuses
             ],
         )
+
+
+def split_episodes(recording: Recording) -> tuple[list[Recording], list[Recording]]:
+    """Return the episodes of a real arm, complete and unfinished ones, each with its result.
+
+    An episode lasts from its start, or the first desired state after it, to its result. What
+    happened between two episodes belongs to none.
+    """
+    complete: list[Recording] = []
+    start: float | None = None
+    for time, status in sorted(recording.episodes, key=lambda pair: pair[0]):
+        if status.success is None:
+            start = time
+        elif start is not None:
+            complete.append(replace(_engaged(recording, start, time), result=status))
+            start = None
+    return complete, [] if start is None else [_engaged(recording, start, np.inf)]
+
+
+def _engaged(recording: Recording, start: float, end: float) -> Recording:
+    """Return the part of a recording from its first desired state on, between two times [s]."""
+    engaged = [t for t in recording.desired.time if start <= t <= end]
+    return recording.between(engaged[0] if engaged else start, end)
 
 
 def join_recordings(parts: list[Recording]) -> Recording:

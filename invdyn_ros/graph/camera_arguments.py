@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from invdyn_ros.graph.arguments import CommonArguments
 from invdyn_ros.graph.names import Namespace
@@ -198,7 +198,15 @@ class GraspSimArguments(CameraArguments):
             )
         ),
     ] = ""
-    episodes: Annotated[PositiveInt, Field(description="number of episodes")] = 1
+    episodes: Annotated[
+        NonNegativeInt,
+        Field(
+            description=(
+                "number of episodes, after which the run ends; 0: one in simulation, with a real "
+                "arm until Ctrl-C"
+            )
+        ),
+    ] = 0
     camera_pose: Annotated[
         str,
         Field(

@@ -49,6 +49,7 @@ GRASP_PARAMETERS = (
     "arm",
     "blocks",
     "task",
+    "target",
     "policy",
     "policy_checkpoint",
     "noise",
@@ -80,6 +81,7 @@ BLOCKS_PARAMETERS = (
     "camera_frame",
 )
 GRASP_REPORT_PARAMETERS = (
+    "target",
     "policy",
     "noise",
     "seed",
@@ -130,7 +132,9 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
         if values["task"] != GRASP:
             seconds = SECONDS_PER_BLOCK * load_scene(arm, blocks).num_blocks
             values["max_episode_seconds"] = seconds
-    values["wait_for_topics"] = " ".join(topics)
+    # a real arm and its camera do not wait
+    values["wait_for_topics"] = "" if real else " ".join(topics)
+    values["episodes"] = values["episodes"] or (0 if real else 1)
 
 
 def _resolve_camera(values: ArgumentValues) -> None:

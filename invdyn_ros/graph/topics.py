@@ -20,6 +20,7 @@ COMMANDS = {
 GRIPPER_COMMAND = "gripper/command"
 IMAGE, CAMERA_INFO = "camera/image_raw", "camera/camera_info"
 COMPRESSED_IMAGE = f"{IMAGE}/compressed"  # named as image_transport does
+EPISODE = "grasp/episode"
 LANDMARKS, POSE_OVERLAY = "pose/landmarks", "pose/overlay"
 LEFT_HAND, RIGHT_HAND = "pose/left_hand", "pose/right_hand"
 MARKERS, BLOCKS_OVERLAY = "blocks/markers", "blocks/overlay"

@@ -31,6 +31,7 @@ from invdyn_ros.grasp.estimation.block_estimate import (
     detection_on_table,
     upright_yaw,
 )
+from invdyn_ros.grasp.policies.episode_monitor import EpisodeMonitor
 from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
 from invdyn_ros.grasp.policies.scripted_config import default_config
 from invdyn_ros.grasp.policies.scripted_task import ScriptedTask, pass_image
@@ -40,6 +41,7 @@ from invdyn_ros.nodes.detection_buffer import (
     ImageResult,
     message_to_covariance,
 )
+from invdyn_ros.nodes.episodes import Episodes
 from invdyn_ros.nodes.joint_history import JointHistory
 from invdyn_ros.nodes.joint_states import ArmState, JointStateReader
 from invdyn_ros.nodes.messages import (
@@ -70,6 +72,7 @@ class GraspNodeConfig(Validated):
         arm: name of the arm, or FILE.yaml of one; its scene has the size of the blocks.
         blocks: file of the blocks; empty: the block of the arm's entry.
         task: grasp: one block; sort: every block to its goal; stack: all on top of each other.
+        target: sim: the simulator starts the episodes; real: a person does, by engaging the arm.
         policy: name of the policy.
         policy_checkpoint: folder of a learned policy or planner.
         noise: domain randomization level, whose image latency is simulated in lockstep; a change
@@ -83,6 +86,7 @@ class GraspNodeConfig(Validated):
     arm: str = "ur5"
     blocks: str = ""
     task: Task = "grasp"
+    target: Literal["sim", "real"] = "sim"
     policy: Literal["scripted", "learned", "vision", "planned"] = "scripted"
     policy_checkpoint: str = ""
     noise: Literal["none", "default", "hard"] = field(default="default", metadata=RECONFIGURABLE)
@@ -137,8 +141,10 @@ class GraspNode(DiagnosticNode):
         is_task = isinstance(self.policy, ScriptedTask)
         self.blocks = frozenset(range(self.scene.num_blocks) if is_task else [self.scene.target])
         self.size = self.scene.block_size  # [m]
-        self.randomization, self.episode = load_randomization(config.noise), -1
+        self.randomization = load_randomization(config.noise)
         self.read_joint_state = JointStateReader(self.names)
+        monitor = EpisodeMonitor(self.scene, config.task)
+        self.episodes = Episodes(self, monitor, config.target == "real", self.reset)
         self.reset()
         qos = QoSProfile(depth=10)
         self.target_publisher = self.create_publisher(JointTrajectory, JOINT_TARGET, qos)
@@ -154,10 +160,11 @@ class GraspNode(DiagnosticNode):
         self.config, self.randomization = config, load_randomization(config.noise)
 
     def reset(self) -> None:
-        """Start an episode, after the simulation was reset."""
+        """Start an episode, after the simulation was reset or a person has engaged the arm."""
         self.policy.reset()
-        self.episode += 1
-        self.latency = sample_latency(self.randomization, self.config.seed, self.episode)
+        self.episodes.reset()
+        index = self.episodes.number - 1
+        self.latency = sample_latency(self.randomization, self.config.seed, index)
         self.arm_state: ArmState | None = None
         self.detections = DetectionBuffer(self.blocks)
         self.joint_history = JointHistory()
@@ -223,7 +230,8 @@ class GraspNode(DiagnosticNode):
     def process_images(self, available: int) -> None:
         """Pass the results of all images up to a stamp [ns] to the policy, in their order."""
         for image in self.detections.pop_until(available):
-            pass_image(self.policy, image, self.scene.target)
+            if self.episodes.takes(image):
+                pass_image(self.policy, image, self.scene.target)
 
     def to_detection(self, block: int, message: PoseWithCovarianceStamped) -> BlockDetection:
         """Convert the pose of a block to position and yaw on the table in the base frame."""
@@ -266,7 +274,8 @@ class GraspNode(DiagnosticNode):
         self.policy.update_joints(state.q, state.qd)
         command = self.policy.command(now, state.opening, control_period)
         self.diagnostic_values["phase"] = command.phase
-        self.hold(command.hold_reason)
+        self.episodes.update(state, command)
+        self.hold(self.episodes.hold_reason or command.hold_reason)
         target = Target(now, command.state, command.horizon or control_period)
         self.output = (
             stamp,

@@ -7,15 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from invdyn_ros.control.command import MODEL_DRIFT, SOFT_STOP
-from invdyn_ros.data.recording import EncodedImage, JointSamples, Recording, StatusInterval
+from invdyn_ros.data.recording import (
+    EncodedImage,
+    EpisodeStatus,
+    JointSamples,
+    Recording,
+    StatusInterval,
+)
 from invdyn_ros.graph.topics import (
     BLOCKS_OVERLAY,
     DESIRED_JOINT_STATE,
     DIAGNOSTICS,
+    EPISODE,
     JOINT_STATES,
     JOINT_TARGET,
     LANDMARKS,
@@ -25,6 +33,7 @@ from invdyn_ros.graph.topics import (
     TIMING,
     block_topic,
 )
+from invdyn_ros.nodes.episodes import RUNNING
 from invdyn_ros.nodes.joint_states import ArmJoints, gripper_opening, joints_by_name
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import (
@@ -129,6 +138,7 @@ class _RunReader:
             POSE_OVERLAY: lambda m: bytes(m.data),
             BLOCKS_OVERLAY: lambda m: bytes(m.data),
             PUSH: lambda m: message_to_wrench(m, names)[:3],
+            EPISODE: episode_status,
         }
 
     def add(self, topic: str, message: Any, raw: bytes) -> None:
@@ -184,6 +194,7 @@ class _RunReader:
             targets=dict(rows.get(JOINT_TARGET, [])),
             landmarks=rows.get(LANDMARKS, []),
             pushes=rows.get(PUSH, []),
+            episodes=rows.get(EPISODE, []),
             block_poses={t: poses[self.target] for t, poses in rows.get(OBJECTS, [])},
             all_block_poses=dict(rows.get(OBJECTS, [])),
         )
@@ -265,6 +276,14 @@ def _poses(message: Any, target: int) -> list[tuple[Any, Any]]:
     """Return the poses of all blocks; IndexError if there are too few."""
     poses = [pose_to_arrays(pose) for pose in message.poses]
     return [poses[target]] and poses
+
+
+def episode_status(message: Any) -> EpisodeStatus:
+    """Return what the grasp node says of an episode; IndexError without a status."""
+    status = message.status[0]
+    if status.message == RUNNING:
+        return EpisodeStatus(None, status.message)
+    return EpisodeStatus(status.level in (DiagnosticStatus.OK, 0), status.message)
 
 
 def _first(pair: tuple[float, Any]) -> float:

@@ -6,27 +6,31 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Empty
 from std_srvs.srv import SetBool
 
 from invdyn_ros.graph.extras import missing_module
 from invdyn_ros.graph.topics import (
+    EPISODE,
     IMAGE,
     JOINT_STATES,
     LANDMARKS,
     PAUSE,
     REPORT_READY,
 )
+from invdyn_ros.nodes.frames import LATCHED_QOS
 from invdyn_ros.nodes.messages import latest_qos
 from invdyn_ros.nodes.node_loop import Spin
-from invdyn_ros.nodes.recordings import is_restart, names_joint, serialized_stamp
+from invdyn_ros.nodes.recordings import episode_status, is_restart, names_joint, serialized_stamp
 from invdyn_ros.nodes.report_config import ReportNodeConfig
 from invdyn_ros.nodes.robot_names import NamesConfig, RobotNames
 from invdyn_ros.nodes.run_end import mute_closed_output, read_end_reason
 from invdyn_ros.nodes.run_recorder import RELIABLE_QOS, RunRecorder
 from invdyn_ros.nodes.run_report import NUM_VIDEO_EPISODES, Parts, RunReport
-from invdyn_ros.nodes.run_topics import OVERLAY_TOPICS, run_topics
+from invdyn_ros.nodes.run_topics import LATCHED_TOPICS, OVERLAY_TOPICS, run_topics
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFailed, NodeFinished, load_parameters, run
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
@@ -60,14 +64,19 @@ class ReportNode(DiagnosticNode):
         self.failures: list[str] = []
         self.start_time: float | None = None
         self.last_image_time = 0.0
-        self.resets = 0
+        self.num_episodes = 0  # that are over
         self.last_stamp = -1
         self.ready = False
         self.pause_client = self.create_client(SetBool, PAUSE)
-        callbacks = {JOINT_STATES: self.on_joint_state, LANDMARKS: self.on_landmarks}
+        callbacks = {
+            JOINT_STATES: self.on_joint_state,
+            LANDMARKS: self.on_landmarks,
+            EPISODE: self.on_episode,
+        }
         scene = load_scene(config.arm, config.blocks) if config.has_blocks else None
         for topic, msg_type in run_topics(config.graph, scene).items():
-            self.recorder.record(topic, msg_type, callbacks.get(topic))
+            qos = LATCHED_QOS if topic in LATCHED_TOPICS else None
+            self.recorder.record(topic, msg_type, callbacks.get(topic), qos)
         self.recorder.record_to_bag_only()
         if config.report:
             overlay = OVERLAY_TOPICS.get(config.graph)
@@ -102,18 +111,28 @@ class ReportNode(DiagnosticNode):
         stamp = serialized_stamp(raw)
         if self.start_time is None:
             self.start_time = time.monotonic()
-        if is_restart(stamp, self.last_stamp):
-            self.on_reset()
+        is_simulated = self.config.graph == "grasp_sim" and self.config.target == "sim"
+        if is_simulated and is_restart(stamp, self.last_stamp):
+            self.end_episode()
         self.last_stamp = stamp
 
-    def on_reset(self) -> None:
-        """Count an episode of grasp_sim."""
-        self.resets += 1
-        if self.config.graph != "grasp_sim":
+    def on_episode(self, raw: bytes) -> None:
+        """Count an episode of a real arm when its result comes."""
+        if self.config.target == "sim":
             return
-        if self.resets == NUM_VIDEO_EPISODES and self.config.report:
+        with suppress(IndexError):  # a foreign message
+            if episode_status(deserialize_message(raw, DiagnosticArray)).success is None:
+                self.recorder.keep_images()
+            else:
+                self.end_episode()
+
+    def end_episode(self) -> None:
+        """Count an episode of grasp_sim."""
+        self.num_episodes += 1
+        if self.num_episodes == NUM_VIDEO_EPISODES and self.config.report:
             self.destroy_subscription(self.overlay_subscription)
-        self.get_logger().info(f"episode {self.resets} of {self.config.episodes} is over")
+        if limit := self.config.episodes:
+            self.get_logger().info(f"episode {self.num_episodes} of {limit} is over")
 
     def on_landmarks(self, _: bytes) -> None:
         """Store the time of the last image."""
@@ -158,7 +177,7 @@ class ReportNode(DiagnosticNode):
         if config.duration > 0 and run_time > config.duration:
             return "duration"
         if config.graph == "grasp_sim":
-            return "episodes" if self.resets >= config.episodes else None
+            return "episodes" if 0 < config.episodes <= self.num_episodes else None
         has_ended = config.video and self.ready and not self.count_publishers(IMAGE)
         if has_ended and time.monotonic() - self.last_image_time > VIDEO_END_DELAY:
             return "end of the video"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt
 
 from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.grasp.policies.tasks import Task
@@ -33,10 +33,11 @@ class ReportNodeConfig(Validated):
         calibrate: whether the person makes a calibration gesture, as in RetargetConfig.
         scene: whether teleop has a table with simulated blocks.
         lockstep: whether stamps are of simulated time.
+        target: sim: episodes end where simulated time starts again; real: with their results.
         policy: policy of grasp_sim.
         noise: domain randomization level of the simulation.
         seed: seed of the run.
-        episodes: number of episodes of the run.
+        episodes: number of episodes of the run; zero: no limit.
         obstacles: YAML file of the obstacles around the arm; empty: those of its entry.
         block_pose_model: folder of the block pose network; empty: blocks have markers.
         camera_pose: file of the calibrated camera; empty: the simulated camera's pose.
@@ -61,10 +62,11 @@ class ReportNodeConfig(Validated):
     calibrate: bool = False
     scene: bool = False
     lockstep: bool = False
+    target: Literal["sim", "real"] = "sim"
     policy: Literal["scripted", "learned", "vision", "planned", "none"] = "scripted"
     noise: Literal["none", "default", "hard"] = "default"
     seed: NonNegativeInt = 0
-    episodes: PositiveInt = field(default=1, metadata=RECONFIGURABLE)
+    episodes: NonNegativeInt = field(default=1, metadata=RECONFIGURABLE)
     obstacles: str = ""
     block_pose_model: str = ""
     camera_pose: str = ""

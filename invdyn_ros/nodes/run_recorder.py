@@ -17,7 +17,7 @@ from invdyn_ros.nodes.images import image_to_array
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.recordings import is_restart, serialized_stamp
 from invdyn_ros.nodes.report_config import ReportNodeConfig
-from invdyn_ros.nodes.run_topics import BAG_TOPICS, LATCHED_TOPICS
+from invdyn_ros.nodes.run_topics import BAG_TOPICS, LATCHED_TOPICS, OPTIONAL_TOPICS
 from invdyn_ros.nodes.runner import DiagnosticNode
 
 RELIABLE_QOS = QoSProfile(depth=2000)  # deep: a reader that falls behind loses no message
@@ -94,6 +94,10 @@ class RunRecorder:
             msg_type, topic, on_message, qos or self.qos, is_input=topic == JOINT_STATES, raw=True
         )
 
+    def keep_images(self) -> None:
+        """Keep every image again for the first time after now, for the film of an episode."""
+        self.first_image_time = self.next_image_time = self.last_image_stamp * 1e-9
+
     def record_to_bag_only(self) -> None:
         """Record what a report does not need, if there is a recording."""
         for topic, msg_type in BAG_TOPICS.items() if self.bag is not None else ():
@@ -102,8 +106,9 @@ class RunRecorder:
             self.node.create_subscription(msg_type, topic, write, qos, raw=True)
 
     def has_publishers(self) -> bool:
-        """Return whether every topic of the log, and one of the commands, has a publisher."""
-        topics = [*self.log.types, *([IMAGE] if self.config.video else [])]
+        """Return whether each needed topic of the log, and one of the commands, is published."""
+        topics = [topic for topic in self.log.types if topic not in OPTIONAL_TOPICS]
+        topics += [IMAGE] if self.config.video else []
         is_complete = all(self.node.count_publishers(topic) for topic in topics)
         if self.bag is not None:
             is_complete &= any(self.node.count_publishers(topic) for topic in COMMANDS.values())

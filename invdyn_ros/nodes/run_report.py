@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdyn_ros.data.atomic_file import write_json
-from invdyn_ros.data.recording import JointSamples, Recording, join_recordings
+from invdyn_ros.data.recording import JointSamples, Recording, join_recordings, split_episodes
 from invdyn_ros.evaluation.run_info import COMMAND_VARIABLE, run_info
 from invdyn_ros.graph.checkpoints import read_command_unit
 from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
@@ -175,9 +175,12 @@ class RunReport:
         from invdyn_ros.evaluation.grasp_report import grasp_report
         from invdyn_ros.perception.hand_eye.camera_pose import nominal_scene
 
-        # the episode after the last one has begun meanwhile
-        complete, unfinished = parts[:-1][: config.episodes], parts[-1:]
-        self.episodes = complete or unfinished
+        if config.target == "real":
+            complete, unfinished = split_episodes(join_recordings(parts))
+        else:  # the episode after the last one has begun meanwhile
+            complete = parts[:-1][: config.episodes]
+            unfinished = parts[-1:] if len(complete) < config.episodes else []
+        self.episodes = complete or unfinished or parts
         settings: dict[str, Any] = {
             "policy": config.policy,
             "noise": config.noise,
@@ -186,9 +189,8 @@ class RunReport:
         if config.block_pose_model:
             settings |= {"block_pose_model": config.block_pose_model}
         self.complete = complete
-        self.unfinished = unfinished if len(complete) < config.episodes else []
         scene = nominal_scene(config.arm, config.camera_pose, config.blocks)
-        self.values |= grasp_report(complete, robot, scene, unit, settings, self.unfinished)
+        self.values |= grasp_report(complete, robot, scene, unit, settings, unfinished)
         if config.task != GRASP:
             from invdyn_ros.evaluation.task_report import task_report
 

@@ -16,6 +16,7 @@ from invdyn_ros.graph.topics import (
     COMMANDS,
     DESIRED_JOINT_STATE,
     DIAGNOSTICS,
+    EPISODE,
     GRIPPER_COMMAND,
     JOINT_STATES,
     JOINT_TARGET,
@@ -46,6 +47,7 @@ RUN_TOPICS: dict[str, dict[str, Any]] = {
         **_ARM_TOPICS,
         OBJECTS: PoseArray,
         GRIPPER_COMMAND: Float64MultiArray,
+        EPISODE: DiagnosticArray,
     },
     "play_motion": {
         JOINT_STATES: JointState,
@@ -71,8 +73,10 @@ BAG_TOPICS: dict[str, Any] = {
     **({} if TFMessage is None else {TF: TFMessage, TF_STATIC: TFMessage}),
 }
 """Message type of each topic that recordings have, too, if somebody publishes on it."""
-LATCHED_TOPICS = (ROBOT_DESCRIPTION, TF_STATIC)
-"""Topics of a recording whose last message later subscribers get, too."""
+OPTIONAL_TOPICS = (EPISODE,)
+"""Topics of a graph that nobody publishes on in some of its runs, as without a policy."""
+LATCHED_TOPICS = (ROBOT_DESCRIPTION, TF_STATIC, EPISODE)
+"""Topics whose last message later subscribers get, too."""
 OVERLAY_TOPICS = {"teleop": POSE_OVERLAY, "grasp_sim": BLOCKS_OVERLAY}
 """Topic of the images with what was detected, by graph; drawn only for a subscriber."""
 

@@ -10,6 +10,8 @@ from invdyn_ros.evaluation.headlines import Finding
 from invdyn_ros.evaluation.pages.model_sections import bar_chart
 from invdyn_ros.evaluation.pages.report_page import Cell, PageTable, Section, number_text
 
+UNKNOWN = "\u2013"
+
 Report = Mapping[str, Any]
 
 
@@ -159,12 +161,12 @@ def safety_section(report: Report) -> Section:
 
 def _success(report: Report) -> Section:
     causes = {
-        "stopped": "a fault or the motion guard stopped the arm",
-        "not_detected": "the camera never detected the block",
-        "missed_grasp": "the block was never held",
-        "slipped": "the block was held and lost",
-        "misplaced": "the block was released off its goal",
-        "timeout": "the time was over",
+        "stopped": ("a fault or the motion guard stopped the arm",),
+        "not_detected": ("the camera never detected the block",),
+        "missed_grasp": ("the block was never held",),
+        "slipped": ("the block was held and lost",),
+        "misplaced": ("the block was released off its goal",),
+        "timeout": ("the time was over",),
     }
     scripted, error = report["baseline_scripted"], report["block_error_mm"]
     episodes, successes = report["episodes"], report["successes"]
@@ -172,7 +174,7 @@ def _success(report: Report) -> Section:
     rows: list[list[Cell]] = [
         ["episodes", str(episodes)],
         ["placed at the goal", Finding(f"{successes} ({_interval(report)})", failed)],
-        ["lifted by 40 mm", str(report["lifted"])],
+        ["lifted by 40 mm", UNKNOWN if report["lifted"] is None else str(report["lifted"])],
         ["cut off by the end of the run", _count(report["unfinished_episodes"])],
         ["scripted policy in the same episodes", _interval(scripted) if scripted else "not run"],
         ["block error, median [mm]", number_text(error["p50"], 3)],
@@ -180,13 +182,13 @@ def _success(report: Report) -> Section:
         ["mean duration of an episode [s]", number_text(report["seconds_per_episode"], 3)],
     ]
     rows += [
-        [f"failed: {name.replace('_', ' ')}, {causes[name]}", _count(n)]
+        [", ".join([f"failed: {name.replace('_', ' ')}", *causes.get(name, ())]), _count(n)]
         for name, n in report["failures"].items()
     ]
     text = (
         f"Policy {report.get('policy')}, noise {report.get('noise')}, seed {report.get('seed')}. "
-        "An episode is a success if the block is released within 25 mm of the goal, by its true "
-        "pose; block error: distance of the detected from the true centre."
+        "An episode is a success if the block is released within 25 mm of the goal, by "
+        f"{report['judged_by']}; block error: distance of the detected from the true centre."
     )
     return Section("Grasps", text, [PageTable(("", "value"), rows)])
 

@@ -56,6 +56,8 @@ def episode_events(recording: Recording, scene: Scene) -> EpisodeEvents:
         return EpisodeEvents(detected, np.inf, np.inf)
     samples = recording.joints
     lifted = placed = np.inf
+    if recording.result is not None and outcome.placed and len(samples.time):
+        placed = float(samples.time[-1])  # a real arm's result comes at the end
     for time, (centre, _) in sorted(recording.block_poses.items()):
         if outcome.lifted and centre[2] - outcome.initial_position[2] >= LIFT_HEIGHT:
             lifted = min(lifted, time)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from invdyn_ros.control.motion_profile import State
 
 BLOCK_NOT_DETECTED = "block not detected"
+DONE = "done"  # phase of a policy that has ended its task, or given up
 
 
 class GraspCommand(NamedTuple):

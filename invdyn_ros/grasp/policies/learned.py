@@ -2,7 +2,8 @@
 
 Observation and action space are those of the training environment. The policy acts only on
 inputs as in training: exactly one detected block, of the right size and within the area of the
-training. Otherwise the arm stops or moves home.
+training. Otherwise the arm stops or moves home. Once the camera sees that the block is placed, or
+after the time limit, the arm retreats and goes home.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from invdyn_ros.control.motion_profile import State
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, training_area
 from invdyn_ros.grasp.policies.action_space import JointTarget
-from invdyn_ros.grasp.policies.grasp_command import BLOCK_NOT_DETECTED, GraspCommand
+from invdyn_ros.grasp.policies.grasp_command import BLOCK_NOT_DETECTED, DONE, GraspCommand
 from invdyn_ros.grasp.policies.network import Policy, PolicyMetadata, load_policy
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.planned import load_planned_policy
+from invdyn_ros.grasp.policies.retreat import Retreat
+from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, OPEN_WIDTH_RATIO, STATIC_JOINT_SPEED
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.models.checkpoint_files import is_checkpoint
 from invdyn_ros.models.planner.planner import PLANNER
@@ -27,7 +30,13 @@ from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 DETECTION_TIMEOUT = 5.0  # [s] for a block that is not grasped; a gripper hides it for up to 3 s
+MAX_SECONDS = 16.0  # without a placed block since it was first detected; as in simulation
+PLACED_TIME = (
+    1.0  # [s] for which the released block lies at its goal; simulated episodes end before
+)
 HOMING_SPEED_FRACTION = 0.3  # speed on the way home over that of the fastest action
+MAX_START_SPEED = 1e-6  # [rad/s] of an arm at rest
+TIME_OVER = f"gave up: the block was not placed within {MAX_SECONDS:.0f} s"
 STAMP_TOLERANCE = 1e-4  # [s] by which rounding may move a joint state before a period's end
 
 
@@ -46,7 +55,7 @@ class LearnedGrasp:
             ValueError: the policy is for another arm, observation or action space.
         """
         meta = policy.meta
-        self.robot, self.policy = robot, policy
+        self.robot, self.policy, self.scene = robot, policy, scene
         self.action_space = make_action_space(meta.control_mode, robot, meta.action_space)
         self.observation_builder = ObservationBuilder(robot, scene, self.action_space.size)
         check_policy_spaces(
@@ -64,6 +73,9 @@ class LearnedGrasp:
         self.target_time = 0.0
         self.hold_reason: str | None = BLOCK_NOT_DETECTED
         self.last_detection_time = -np.inf  # [s]
+        self.start_time: float | None = None  # [s] of the first detection
+        self.placed_since: float | None = None  # [s]
+        self.retreat: Retreat | None = None
 
     def on_detection(self, detection: BlockDetection) -> None:
         """Process a detection of the block, which is ignored while the block is grasped."""
@@ -101,6 +113,10 @@ class LearnedGrasp:
             opening: measured distance between the finger pads [m].
             control_period: control period of the arm [s].
         """
+        if self.retreat is not None:
+            phase = DONE if time >= self.retreat.end else "retreat"
+            state, opening = self.retreat.at(time + control_period)
+            return GraspCommand(state, opening, phase, self.hold_reason)
         period = self.action_space.config.action_period
         if self.target is None:
             self.action_space.reset(self.q)
@@ -124,11 +140,38 @@ class LearnedGrasp:
             self.policy.reset()  # discards the present plan of a planner
         if rejection is not None:
             return self._stop(self.target.opening if self.target else opening)
+        if self._is_over(time, opening):
+            return self._end(time)
         if self.hold_reason is not None:
             return self._move_home()
         observation = np.concatenate([proprioception, builder.block_features(time)])
         builder.previous_action = self.policy.act(observation).astype(float)
         return action_space(builder.previous_action, self.q)
+
+    def _is_over(self, time: float, opening: float) -> bool:
+        """Return whether the block is placed, as the camera sees it, or the time is over."""
+        builder, goal = self.observation_builder, np.array(self.scene.goal)
+        if builder.estimate.count and self.start_time is None:
+            self.start_time = time
+        near = np.linalg.norm(builder.estimate.position - goal) <= GOAL_TOLERANCE
+        is_open = opening > OPEN_WIDTH_RATIO * self.scene.block_size
+        is_static = np.abs(self.action_space.target.qd).max() < STATIC_JOINT_SPEED
+        if not (builder.estimate.count and near and is_open and is_static) or builder.grasped:
+            self.placed_since = None
+        elif self.placed_since is None:
+            self.placed_since = time
+        if self.placed_since is not None and time - self.placed_since >= PLACED_TIME:
+            return True
+        return self.start_time is not None and time - self.start_time >= MAX_SECONDS
+
+    def _end(self, time: float) -> JointTarget:
+        """Brake, and retreat once the arm is at rest."""
+        opening = self.action_space.max_opening
+        target = self.action_space.stop(opening, self.q)
+        if np.abs(target.state.qd).max() < MAX_START_SPEED:
+            self.retreat = Retreat(self.robot, target.state.q, self.target_time)
+            self.hold_reason = None if self.placed_since is not None else TIME_OVER
+        return target
 
     def _detection_problem(self, time: float) -> str | None:
         """Return why the position of the block is unknown, None if it is known."""

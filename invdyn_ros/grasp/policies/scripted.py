@@ -6,7 +6,7 @@ from invdyn_ros.control.motion_profile import State
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.grasp.estimation.detection_gating import DetectionGate
 from invdyn_ros.grasp.policies.follow_check import NOT_FOLLOWED, FollowCheck
-from invdyn_ros.grasp.policies.grasp_command import BLOCK_NOT_DETECTED, GraspCommand
+from invdyn_ros.grasp.policies.grasp_command import BLOCK_NOT_DETECTED, DONE, GraspCommand
 from invdyn_ros.grasp.policies.held_block import HeldBlockCheck
 from invdyn_ros.grasp.policies.scripted_config import ScriptedGraspConfig
 from invdyn_ros.grasp.policies.scripted_motion import (
@@ -22,7 +22,7 @@ from invdyn_ros.typing import Array
 
 PHASES = (
     *("detect", "approach", "verify", "descend", "close", "lift", "hold", "carry", "lower"),
-    *("open", "retreat", "home", "check", "done"),
+    *("open", "retreat", "home", "check", DONE),
 )
 VERIFY_TIME = 0.25  # [s] for further detections after the approach
 HOLDING_PHASES = ("hold", "carry", "lower")  # a block that is lost in these is noticed
@@ -241,7 +241,7 @@ class ScriptedGrasp(ScriptedMotion):
             if self.losses >= self.config.max_attempts:
                 self._give_up(f"gave up: the block {self.losses} times did not stay at its goal")
         elif is_seen or elapsed >= CHECK_TIME:
-            self.phase = "done"
+            self.phase = DONE
             self.hold_reason = None if is_seen else "the block is not visible at its goal"
 
     def _recover(self, time: float) -> None:
@@ -257,7 +257,7 @@ class ScriptedGrasp(ScriptedMotion):
         self._after_home = "detect"
         if self.losses >= self.config.max_attempts:
             self._give_up(f"gave up: the block was lost {self.losses} times")
-            self._after_home = "done"
+            self._after_home = DONE
         pose = self._pose_above_tool(self.config.clearance) if self.phase == "lower" else None
         if pose is None:
             self._enter_phase("home", time)
@@ -267,7 +267,7 @@ class ScriptedGrasp(ScriptedMotion):
         self.hold_reason = reason
 
     def _give_up(self, reason: str) -> None:
-        self.phase, self.hold_reason, self.gave_up = "done", reason, True
+        self.phase, self.hold_reason, self.gave_up = DONE, reason, True
 
     def _retry(self, time: float) -> None:
         """Detect the block again after an empty grasp; give up after the last attempt."""
@@ -277,7 +277,7 @@ class ScriptedGrasp(ScriptedMotion):
         self.hold_reason = "empty grasp, detecting the block again"
         if self.attempts >= self.config.max_attempts:
             self._give_up(f"gave up after {self.attempts} empty grasps")
-            self._go_home(time, "done")
+            self._go_home(time, DONE)
             return
         self.phase, self.phase_start = "detect", time
         self.segment = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdyn_ros.grasp.estimation.block_estimate import BlockEstimate, ImageDetections
-from invdyn_ros.grasp.policies.grasp_command import GraspCommand
+from invdyn_ros.grasp.policies.grasp_command import DONE, GraspCommand
 from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
 from invdyn_ros.grasp.policies.scripted_config import ScriptedGraspConfig
 from invdyn_ros.grasp.policies.tasks import STACK, Placement, plan_placements
@@ -40,6 +40,7 @@ class ScriptedTask:
         placements: goal of each block, in order.
         script: grasp of the present block.
         current: index of the present block; None while the arm waits or all is done.
+        is_over: whether every block is placed, or was given up.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class ScriptedTask:
         for estimate in self.estimates:
             estimate.clear()
         self.current: int | None = None
+        self.is_over = False
         self.failures, self.starts = [0] * len(self.names), [0] * len(self.names)
         self.levels = [0] * len(self.names)
         self.rejections: dict[int, str] = {}
@@ -111,7 +113,8 @@ class ScriptedTask:
             self._choose_next()
         command = self.script.command(time, opening, control_period)
         if self.current is None:
-            return command._replace(phase="wait", hold_reason=self.hold_reason)
+            phase = DONE if self.is_over else "wait"
+            return command._replace(phase=phase, hold_reason=self.hold_reason)
         reason = command.hold_reason
         named = None if reason is None else f"block '{self.names[self.current]}': {reason}"
         return command._replace(hold_reason=named)
@@ -119,12 +122,12 @@ class ScriptedTask:
     @property
     def _is_idle(self) -> bool:
         """Whether the arm is at home, after a grasp or before the first one."""
-        return self.current is None or self.script.phase in ("check", "done")
+        return self.current is None or self.script.phase in ("check", DONE)
 
     def _finish(self, block: int) -> None:
         """End the grasp of a block; all blocks are looked at again."""
         self.failures[block] += self.script.gave_up
-        self.script.phase = "done"
+        self.script.phase = DONE
         self.current, self.idle_since = None, self.time
         for estimate in self.estimates:
             estimate.clear()
@@ -132,6 +135,7 @@ class ScriptedTask:
     def _choose_next(self) -> None:
         """Start the next grasp, or say why there is none."""
         waits: list[str] = []
+        missing = self.is_over = False
         placed = [k for k, placement in enumerate(self.placements) if self._is_placed(*placement)]
         highest = max(placed, default=-1) if self.task == STACK else -1
         for k, (block, goal) in enumerate(self.placements):
@@ -140,6 +144,7 @@ class ScriptedTask:
             if where is None and k < highest:
                 continue  # a block of a stack may hide those below
             if where is None:
+                missing = True
                 waits.append(self._missing_reason(block))
                 if self.task == STACK or self.time - self.idle_since < PATIENCE:
                     break
@@ -157,6 +162,7 @@ class ScriptedTask:
             else:
                 self._put_aside(obstacle)
             return
+        self.is_over = not missing
         self.hold_reason = waits[0] if waits else None
 
     def _start(self, block: int, goal: Array, yaw: float | None = None) -> None:
