@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from scipy.stats import norm
 
 from invdyn_ros.benchmarks.lens_images import render_cube
 from invdyn_ros.benchmarks.photographed_blocks import photograph_blocks
@@ -14,7 +15,12 @@ from invdyn_ros.perception.block_detector import (
     BlockDetectorConfig,
 )
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
-from invdyn_ros.perception.face_pattern import blurred_image, face_patterns
+from invdyn_ros.perception.face_pattern import (
+    FaceImage,
+    blurred_image,
+    edge_profiles,
+    face_patterns,
+)
 from invdyn_ros.perception.rigid_transforms import (
     pose_difference,
     rigid_transform,
@@ -83,18 +89,36 @@ def test_image_of_a_face_has_the_derivatives_that_it_says() -> None:
     blur = np.broadcast_to(np.array([[2e-3], [5e-4], [3e-3]]), (3, 200))
     levels = np.array([200.0, 30, 90, 120, 40, 180])
 
-    def grey(points: np.ndarray, shape: float = 0.0, levels: np.ndarray = levels) -> np.ndarray:
-        return blurred_image(pattern, points, blur, shape, levels, np.empty(0))[0].grey
+    def image_at(
+        points: np.ndarray, shape: float = 0.0, levels: np.ndarray = levels
+    ) -> FaceImage:
+        profiles = edge_profiles(*np.float32([points, blur[::2]]), pattern.edges)
+        return blurred_image(pattern, profiles, blur, shape, levels, np.empty(0))[0]
 
-    image = blurred_image(pattern, points, blur, 0.0, levels, np.empty(0))[0]
+    image = image_at(points)
     assert (image.grey > 25).all() and (image.grey < 205).all()
     for axis in range(2):
         step = np.zeros((2, 1))
-        step[axis] = 1e-5
-        slope = (grey(points + step) - grey(points - step)) / 2e-5
+        step[axis] = 1e-3
+        slope = (image_at(points + step).grey - image_at(points - step).grey) / 2e-3
         # those of the mixed terms are left out
-        assert np.corrcoef(slope, image.gradient[:, axis])[0, 1] > 0.97
-    np.testing.assert_allclose(grey(points, 0.01) - grey(points), 0.01 * image.shape, atol=1e-9)
-    brighter = grey(points, levels=levels + 1.0)
-    np.testing.assert_allclose(brighter - image.grey, 1.0, atol=1e-9)
-    np.testing.assert_allclose(image.basis.sum(axis=1), 1.0, atol=1e-9)
+        assert np.corrcoef(slope, image.gradient[axis])[0, 1] > 0.97
+    shaped = image_at(points, 0.01)
+    np.testing.assert_allclose(shaped.grey - image.grey, 0.01 * image.shape, atol=1e-3)
+    brighter = image_at(points, levels=levels + 1.0)
+    np.testing.assert_allclose(brighter.grey - image.grey, 1.0, atol=1e-3)
+    np.testing.assert_allclose(image.basis.sum(axis=0), 1.0, atol=1e-5)
+
+
+def test_edge_profiles_are_normal_distributions_and_their_derivatives() -> None:
+    edges, points = np.float32([[0.0], [0.3], [1.0]]), np.linspace(0, 1, 200, dtype=np.float32)
+    variances = np.full((2, 200), 4e-3, np.float32)
+    profiles = edge_profiles(np.stack([points, points]), variances, edges)[:, 0, 1:]
+    std = np.sqrt(4e-3)
+    z = (points - edges) / std
+    np.testing.assert_allclose(profiles[0], norm.cdf(z), atol=1e-6)
+    np.testing.assert_allclose(profiles[1] * std, norm.pdf(z), atol=1e-5)
+    for order in range(1, 4):
+        slope = np.gradient(profiles[order], points, axis=1)[:, 1:-1]
+        scale = np.abs(slope).max()
+        np.testing.assert_allclose(profiles[order + 1][:, 1:-1], slope, atol=0.01 * scale)

@@ -217,9 +217,9 @@ def _background(rng: np.random.Generator) -> np.ndarray:
 def disc_kernel(std: float) -> np.ndarray:
     """Return the image (k, k) of a point out of focus: a disc of a standard deviation [px]."""
     radius, fine = 2 * std, 8
-    half = int(np.ceil(radius))
+    half = int(np.ceil(radius)) + 1
     axis = (np.arange((2 * half + 1) * fine) + 0.5) / fine - 0.5 - half
-    inside = (np.hypot(*np.meshgrid(axis, axis)) < radius).astype(np.float32)
+    inside = (np.hypot(*np.meshgrid(axis, axis)) < max(radius, 1 / fine)).astype(np.float32)
     kernel = cv2.resize(inside, (2 * half + 1,) * 2, interpolation=cv2.INTER_AREA)
     return np.asarray(kernel / kernel.sum())
 
@@ -237,6 +237,7 @@ def line_kernel(std: float, angle: float) -> np.ndarray:
     x, y = np.meshgrid(axis, axis)
     along = x * np.cos(angle) + y * np.sin(angle)
     across = y * np.cos(angle) - x * np.sin(angle)
-    inside = ((np.abs(along) < half_length) & (np.abs(across) < 0.5)).astype(np.float32)
+    long_enough = max(half_length, 1 / fine)
+    inside = ((np.abs(along) < long_enough) & (np.abs(across) < 0.5)).astype(np.float32)
     kernel = cv2.resize(inside, (2 * half + 1,) * 2, interpolation=cv2.INTER_AREA)
     return np.asarray(kernel / kernel.sum())

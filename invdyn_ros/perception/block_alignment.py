@@ -87,7 +87,7 @@ class BlockAligner(NamedTuple):
         )
         if coarse is None:
             return None
-        model = coarse[1].model
+        model, mean_square = coarse[1].model, coarse[0].mean_square(coarse[1])
         std = max(model.blur_std, std)
         faces = self._visible(model, detected, std)
         while faces:
@@ -99,13 +99,31 @@ class BlockAligner(NamedTuple):
             noise_std = _noise_std(self.gray, fine[0].pixels)
             explained = _explained(*fine, noise_std, CONTRAST_LIMIT)
             if explained.min() > MIN_EXPLAINED:
-                return self._result(
-                    *fine, coarse[0].mean_square, float(explained.min()), noise_std
-                )
+                return self._result(*fine, mean_square, float(explained.min()), noise_std)
             # a face that was not detected is the first to go
             worst = min(range(len(faces)), key=lambda i: (faces[i] in detected, explained[i]))
             del faces[worst]
         return None
+
+    def align_directly(self, T: np.ndarray, blur: np.ndarray | None = None) -> AlignedBlock | None:
+        """Align a pose that is nearly right with all faces that can be seen from it.
+
+        Args:
+            T: (4, 4) initial pose.
+            blur: (4,) initial blur; None: it is estimated.
+
+        Returns:
+            The pose, or None if the image does not show all these faces.
+        """
+        faces = self._thick(T, list(self.patterns), USUAL_BLUR_STD)
+        fine = self._align(T, faces, FINE_PIXELS, blur, FINE_ITERATIONS)
+        if fine is None:
+            return None
+        noise_std = _noise_std(self.gray, fine[0].pixels)
+        explained = float(_explained(*fine, noise_std, CONTRAST_LIMIT).min())
+        if explained < MIN_EXPLAINED:
+            return None
+        return self._result(*fine, fine[0].mean_square(fine[1]), explained, noise_std)
 
     def _visible(self, model: ImageModel, detected: Sequence[int], blur_std: float) -> list[int]:
         """Return the detected faces, and others that the image shows about where they must be."""
@@ -168,7 +186,8 @@ class BlockAligner(NamedTuple):
         noise_std: float,
     ) -> AlignedBlock:
         free = max(alignment.visible.sum() - alignment.num_parameters, 1)
-        variance = max(float(errors.residual @ errors.residual) / free, MIN_VARIANCE)
+        residual = alignment.weighted(errors)
+        variance = max(float(residual @ residual) / free, MIN_VARIANCE)
         inverse = np.linalg.inv(alignment.normal_equations(errors)[0])
         inflation = _inflation(alignment, errors, inverse[:, :6], variance, noise_std)
         covariance = inflation * variance * inverse[:6, :6]
@@ -210,7 +229,7 @@ def _explained(
     for part, (white, black, *_) in zip(alignment.parts, levels, strict=True):
         visible = alignment.visible[part]
         weights = 1 / np.hypot(1.0, OUTSIDE_ERROR * alignment.beyond[part]) * visible
-        residual = errors.residual[part] / np.maximum(alignment.weights[part], 1e-9) * weights
+        residual = errors.residual[part] * weights
         observed = alignment.observed[part]
         total = max(float(weights @ weights), 1e-9)
         mean = (weights**2) @ observed / total
@@ -265,8 +284,9 @@ def _inflation(
     for face, part in enumerate(alignment.parts):
         tiles[part] += face << 32
     _, index = np.unique(tiles, return_inverse=True)
-    scores = (errors.jacobian @ inverse) * errors.residual[:, None]
-    sums = np.stack([np.bincount(index.ravel(), column) for column in scores.T])
+    weights = alignment.weights * alignment.visible
+    scores = (inverse.T @ errors.jacobian) * (errors.residual * weights**2)
+    sums = np.stack([np.bincount(index.ravel(), row) for row in scores])
     root = np.linalg.cholesky(inverse[:6] * variance)
     common = float(np.sum(np.linalg.solve(root, sums) ** 2)) / 6
     levels = errors.model.levels

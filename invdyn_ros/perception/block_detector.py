@@ -179,7 +179,9 @@ class BlockDetector:
         likely = [
             f for f in fits if f.cost - costs.min() < UNAMBIGUOUS_COST_GAP or len(faces) == 1
         ]
-        aligned = [a for f in likely if (a := aligner.align(f.T_camera_block, faces.tolist()))]
+        aligned = self._align_directly(likely, aligner) or [
+            a for f in likely if (a := aligner.align(f.T_camera_block, faces.tolist()))
+        ]
         if not aligned:
             factor = UNALIGNED_STD_FACTOR**2
             fits = [f._replace(covariance=factor * f.covariance) for f in fits]
@@ -195,6 +197,16 @@ class BlockDetector:
         costs = costs + tracking_costs(results, previous)
         best = int(np.argmin(costs))
         return *rank_hypotheses(results, costs), aligned[best].faces
+
+    @staticmethod
+    def _align_directly(fits: list[PoseFit], aligner: BlockAligner) -> list[AlignedBlock]:
+        """Return the pose if there is no other one and the image shows all of its faces."""
+        if len(fits) > 1:
+            return []
+        aligned = aligner.align_directly(fits[0].T_camera_block)
+        if aligned is None or _is_uncertain([aligned], np.zeros(1)):
+            return []
+        return [aligned]
 
     def _compare_whole_block(
         self,

@@ -12,13 +12,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
 
 from invdyn_ros.perception.aruco_cube import MARKER_FRACTION, face_image, face_pixels
 from invdyn_ros.robots.block_markers import BlockMarkers, load_dictionary
 
 INV_SQRT_2PI = 1 / np.sqrt(2 * np.pi)
 NUM_LEVELS = 6  # of a face: white, black, and beyond its left, right, upper and lower side
+RANK_TOLERANCE = 1e-8  # relative, of squared singular values
+# of an approximation of the error function, Abramowitz and Stegun (1964), eq. 7.1.26
+ERF_SCALE = 0.3275911 / np.sqrt(2)
+ERF_COEFFICIENTS = 1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592
 
 
 class FacePattern(NamedTuple):
@@ -26,10 +29,12 @@ class FacePattern(NamedTuple):
 
     face: int
     """Index of the face."""
-    white: np.ndarray
-    """(k, k) 1 for a white cell, 0 for a black one, along x (to the right) and y (down)."""
     edges: np.ndarray
-    """(k + 1,) edges between the cells, from 0 to 1 side of the block."""
+    """(k + 1, 1) edges between the cells, from 0 to 1 side of the block, float32."""
+    jumps: np.ndarray
+    """(NUM_LEVELS, k + 2, k + 2) of the image of each level with that level 1 and the others 0:
+    the first row and column hold it beyond the upper left corner, others how much it rises at an
+    edge along x (to the right) and y (down), float32."""
 
 
 class FaceImage(NamedTuple):
@@ -38,11 +43,11 @@ class FaceImage(NamedTuple):
     grey: np.ndarray
     """(n,) grey levels."""
     basis: np.ndarray
-    """(n, NUM_LEVELS) derivative with respect to the levels."""
+    """(NUM_LEVELS, n) derivative with respect to the levels."""
     gradient: np.ndarray
-    """(n, 2) derivative with respect to x and y."""
+    """(2, n) derivative with respect to x and y."""
     curvature: np.ndarray
-    """(n, 2) derivative with respect to the variances of the blur along x and y."""
+    """(2, n) derivative with respect to the variances of the blur along x and y."""
     shape: np.ndarray
     """(n,) derivative with respect to the shape of the blur."""
 
@@ -56,20 +61,69 @@ def face_patterns(markers: BlockMarkers) -> dict[int, FacePattern]:
         0.5 - MARKER_FRACTION / 2 + MARKER_FRACTION * (np.arange(cells) + 0.5) / cells
     )
     inner = 0.5 - MARKER_FRACTION / 2 + MARKER_FRACTION * np.arange(cells + 1) / cells
-    edges = np.concatenate([[0.0], inner, [1.0]])
+    edges = np.concatenate([[0.0], inner, [1.0]]).astype(np.float32)[:, None]
     patterns = {}
     for face, marker in enumerate(markers.ids):
         if marker is not None:
             image = face_image(marker, pixels, markers.dictionary)
             bits = image[np.ix_(centers.astype(int), centers.astype(int))].T > 127
             white = np.pad(bits.astype(float), 1, constant_values=1.0)
-            patterns[face] = FacePattern(face, white, edges)
+            patterns[face] = FacePattern(face, edges, _jumps(white))
     return patterns
+
+
+def _jumps(white: np.ndarray) -> np.ndarray:
+    """Return the jumps, see `FacePattern`, for white cells (k, k)."""
+    grids = np.zeros((NUM_LEVELS, len(white) + 2, len(white) + 2))
+    grids[0, 1:-1, 1:-1], grids[1, 1:-1, 1:-1] = white, 1 - white
+    grids[2, 0], grids[3, -1] = 1.0, 1.0
+    grids[4, 1:-1, 0], grids[5, 1:-1, -1] = 1.0, 1.0
+    jumps = np.diff(np.diff(grids, axis=1, prepend=0.0), axis=2, prepend=0.0)
+    return jumps.astype(np.float32)
+
+
+def edge_profiles(points: np.ndarray, variances: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return how much of each edge lies before points, and four derivatives, (5, 2, k + 2, n).
+
+    The first edge, before all, is that of the image.
+
+    Args:
+        points: (2, n) x and y on the face [sides of the block], float32.
+        variances: (2, n) of the blur along x and y [sides^2], float32.
+        edges: (k + 1, 1) between the cells [sides], float32.
+    """
+    profiles = np.empty((5, 2, len(edges) + 1, points.shape[1]), np.float32)
+    profiles[0, :, 0], profiles[1:, :, 0] = 1.0, 0.0
+    inner = profiles[:, :, 1:]
+    scale = (1 / np.sqrt(variances))[:, None]
+    z = (points[:, None] - edges) * scale
+    square = z * z
+    bell = np.exp(-0.5 * square)
+    t = 1 / (1 + np.float32(ERF_SCALE) * np.abs(z))
+    tail = np.float32(ERF_COEFFICIENTS[0]) * t
+    for coefficient in ERF_COEFFICIENTS[1:]:
+        tail += np.float32(coefficient)
+        tail *= t
+    tail *= bell
+    tail -= 1
+    np.copysign(tail, z, out=tail)
+    np.multiply(tail, np.float32(0.5), out=inner[0])
+    inner[0] += np.float32(0.5)
+    bell *= np.float32(INV_SQRT_2PI) * scale
+    inner[1] = bell
+    bell *= scale
+    np.multiply(-z, bell, out=inner[2])
+    bell *= scale
+    np.multiply(square - 1, bell, out=inner[3])
+    bell *= scale
+    bell *= z
+    np.multiply(3 - square, bell, out=inner[4])
+    return profiles
 
 
 def blurred_image(
     pattern: FacePattern,
-    points: np.ndarray,
+    profiles: np.ndarray,
     blur: np.ndarray,
     shape: float,
     levels: np.ndarray | None,
@@ -79,71 +133,44 @@ def blurred_image(
 
     Args:
         pattern: the face.
-        points: (2, n) x and y on the face [sides of the block].
+        profiles: (5, 2, k + 2, n) of its edges at n points, see `edge_profiles`.
         blur: (3, n) variance along x, covariance, and variance along y [sides^2].
         shape: factor of the fourth derivative: -0.05 for a line, 0 for a Gaussian.
         levels: (NUM_LEVELS,) grey levels; None: those that fit best to the observed ones.
         observed: (n,) grey levels.
     """
-    xx, xy, yy = blur
-    u, v = _cell_weights(points[0], xx, pattern.edges), _cell_weights(points[1], yy, pattern.edges)
+    u, v = profiles[:, 0], profiles[:, 1]
     basis = _basis(pattern, u[0], v[0])
     if levels is None:
-        levels = np.linalg.lstsq(basis, observed, rcond=1e-4)[0]
-    U = u @ _grid(pattern, levels)  # (5, n, k + 2)
-
-    def term(i: int, j: int) -> np.ndarray:
-        return np.asarray(np.einsum("nk,nk->n", U[i], v[j]))
-
-    mixed = term(2, 2)
-    fourth = xx**2 * term(4, 0) + yy**2 * term(0, 4) + (2 * xx * yy + 4 * xy**2) * mixed
-    fourth += 4 * xy * (xx * term(3, 1) + yy * term(1, 3))
-    grey = term(0, 0) + xy * (term(1, 1) + xy / 2 * (mixed + xy / 3 * term(3, 3)))
-    gradient = np.column_stack([term(1, 0), term(0, 1)])
-    curvature = np.column_stack([term(2, 0), term(0, 2)]) / 2
+        levels = _fit_levels(basis, observed)
+    jumps = np.tensordot(levels.astype(np.float32), pattern.jumps, 1)
+    U = jumps.T @ u  # (5, k + 2, n)
+    along_x = (U[1:] * v[0]).sum(axis=1)  # derivatives of order 1 to 4
+    along_y = (v[1:] * U[0]).sum(axis=1)
+    both = (U[1:4] * v[1:4]).sum(axis=1)
+    across = (U[3:0:-2] * v[1:4:2]).sum(axis=1)  # of order 3 along one axis, 1 along the other
+    xx, xy, yy = blur
+    fourth = xx**2 * along_x[3] + yy**2 * along_y[3] + (2 * xx * yy + 4 * xy**2) * both[1]
+    fourth += 4 * xy * (xx * across[0] + yy * across[1])
+    grey = levels @ basis + xy * (both[0] + xy / 2 * (both[1] + xy / 3 * both[2]))
+    gradient = np.stack([along_x[0], along_y[0]])
+    curvature = np.stack([along_x[1], along_y[1]]) / 2
     return FaceImage(grey + shape * fourth, basis, gradient, curvature, fourth), levels
 
 
 def _basis(pattern: FacePattern, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the weights (n, NUM_LEVELS) of the levels from those of the columns and rows."""
-    basis = np.empty((len(u), NUM_LEVELS))
-    inside_u, inside_v = 1 - u[:, 0] - u[:, -1], 1 - v[:, 0] - v[:, -1]
-    basis[:, 0] = np.einsum("nk,nk->n", u[:, 1:-1] @ pattern.white, v[:, 1:-1])
-    basis[:, 1] = inside_u * inside_v - basis[:, 0]
-    basis[:, 2], basis[:, 3] = u[:, 0], u[:, -1]
-    basis[:, 4], basis[:, 5] = inside_u * v[:, 0], inside_u * v[:, -1]
+    """Return the weights (NUM_LEVELS, n) of the levels from the profiles (k + 2, n) of edges."""
+    basis = np.empty((NUM_LEVELS, u.shape[1]))
+    inside_u, inside_v = u[1] - u[-1], v[1] - v[-1]
+    basis[0] = ((pattern.jumps[0].T @ u) * v).sum(axis=0)
+    basis[1] = inside_u * inside_v - basis[0]
+    basis[2], basis[3] = 1 - u[1], u[-1]
+    basis[4], basis[5] = inside_u * (1 - v[1]), inside_u * v[-1]
     return basis
 
 
-def _grid(pattern: FacePattern, levels: np.ndarray) -> np.ndarray:
-    """Return the grey levels (k + 2, k + 2) of the cells and of what is beyond the face."""
-    white, black, left, right, above, below = levels
-    grid = np.pad(black + (white - black) * pattern.white, 1)
-    grid[0], grid[-1] = left, right
-    grid[1:-1, 0], grid[1:-1, -1] = above, below
-    return grid
-
-
-def _cell_weights(position: np.ndarray, variance: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Return the weights of cells along an axis and four derivatives, (5, n, k + 2).
-
-    Args:
-        position: (n,) on the face [sides].
-        variance: (n,) of the blur [sides^2].
-        edges: (k + 1,) between the cells [sides].
-    """
-    scale = (1 / np.sqrt(variance))[:, None]
-    z = (position[:, None] - edges) * scale
-    beyond = np.zeros((5, len(position), len(edges) + 2))
-    beyond[0, :, 0] = 1.0
-    inner = beyond[:, :, 1:-1]
-    ndtr(z, out=inner[0])
-    square = z * z
-    density = np.exp(-0.5 * square) * (INV_SQRT_2PI * scale)
-    inner[1] = density
-    density = density * scale
-    inner[2] = -z * density
-    density = density * scale
-    inner[3] = (square - 1) * density
-    inner[4] = z * (3 - square) * density * scale
-    return np.asarray(beyond[:, :, :-1] - beyond[:, :, 1:])
+def _fit_levels(basis: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Return the levels (NUM_LEVELS,) that fit best; 0 for those that no pixel shows."""
+    values, vectors = np.linalg.eigh(basis @ basis.T)
+    inverse = np.where(values > RANK_TOLERANCE * values[-1], 1 / np.maximum(values, 1e-12), 0.0)
+    return np.asarray(vectors @ (inverse * (vectors.T @ (basis @ observed))))

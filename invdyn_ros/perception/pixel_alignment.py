@@ -16,10 +16,16 @@ import numpy as np
 
 from invdyn_ros.perception.aruco_cube import face_corners
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
-from invdyn_ros.perception.face_pattern import NUM_LEVELS, FacePattern, blurred_image
+from invdyn_ros.perception.face_pattern import (
+    NUM_LEVELS,
+    FacePattern,
+    blurred_image,
+    edge_profiles,
+)
 from invdyn_ros.perception.rigid_transforms import apply_step
 
 INITIAL_BLURS = (1.0, 2.5, 5.0)  # standard deviations [px]; the one with the least error is used
+MAX_UNEXPLAINED = 0.2  # fraction of the variance of the pixels with a blur that is not far off
 MIN_BLUR_VARIANCE = 0.12  # of the image of a point; that of a pixel is 1/12 [px^2]
 SHAPE_STD, SHAPE_LIMITS = 0.04, (-0.08, 0.04)  # of the shape of a blur
 OUTSIDE_ERROR = 12.0  # of the levels beside a face, which is not uniform, over the pixel noise
@@ -28,9 +34,9 @@ HIDDEN_TILE, HIDDEN_FACTOR, HIDDEN_CONTRAST = 8, 3.0, 0.1  # side [px]; RMS erro
 MAX_HIDDEN, MAX_REJECTIONS = 0.6, 3  # fraction of the pixels; number of times
 MIN_FACE_PIXELS = 60
 REWEIGHTED_ITERATIONS = 1
-STEP_TOLERANCE = 0.1  # of the last step [standard deviations]
+STEP_TOLERANCE = 1.0  # of the last step, which is linear [standard deviations]
 MAX_DAMPING = 1e3
-BLUR, NUM_SHARED = slice(6, 10), 10  # parameters: pose, blur, then the levels of each face
+BLUR, SHAPE, NUM_SHARED = slice(6, 10), 9, 10  # parameters: pose, blur, then the levels of each face
 
 
 class ImageModel(NamedTuple):
@@ -57,16 +63,14 @@ class ImageModel(NamedTuple):
 
 
 class PixelErrors(NamedTuple):
-    """Weighted differences of n pixels from a model, and their derivative."""
+    """Differences of n pixels from a model, and their derivative; both without weights."""
 
     residual: np.ndarray
-    """(n,) observed minus predicted."""
+    """(n,) observed minus predicted [grey levels]."""
     jacobian: np.ndarray
-    """(n, p) derivative of the prediction."""
+    """(p, n) derivative of the prediction."""
     model: ImageModel
     """The model, with its levels."""
-    squared_error: float
-    """Sum of squares, with that of the prior of the shape."""
 
 
 class PixelAlignment:
@@ -104,7 +108,7 @@ class PixelAlignment:
         self.weights = np.ones(len(self.pixels))
         self.visible = np.ones(len(self.pixels), bool)
         self.beyond = np.zeros(len(self.pixels))
-        self.shape_precision = self.mean_square = 0.0
+        self.shape_precision = 0.0
         self.num_parameters = NUM_SHARED + NUM_LEVELS * len(patterns)
 
     @property
@@ -113,65 +117,81 @@ class PixelAlignment:
         fewest = min(part.stop - part.start for part in self.parts)
         return fewest > MIN_FACE_PIXELS and len(self.pixels) > 3 * self.num_parameters
 
+    def weighted(self, errors: PixelErrors) -> np.ndarray:
+        """Return the weighted residual (n,); 0 for hidden pixels."""
+        return errors.residual * (self.weights * self.visible)
+
+    def squared_error(self, errors: PixelErrors) -> float:
+        """Return the sum of squares of the weighted residual, with that of the prior."""
+        residual = self.weighted(errors)
+        return float(residual @ residual) + self.shape_precision * errors.model.blur[3] ** 2
+
+    def mean_square(self, errors: PixelErrors) -> float:
+        """Return the mean square of the weighted residual of a visible pixel."""
+        residual = self.weighted(errors)
+        return float(residual @ residual) / max(self.visible.sum(), 1)
+
     def evaluate(self, model: ImageModel) -> PixelErrors:
         """Return the errors of a model; without levels, those that fit best are used."""
-        J = np.zeros((len(self.pixels), self.num_parameters))
-        residual = np.empty(len(self.pixels))
-        levels = np.empty((len(self.patterns), NUM_LEVELS))
-        for face in range(len(self.patterns)):
-            given = None if model.levels is None else model.levels[face]
-            levels[face] = self._evaluate_face(face, model, given, residual, J)
-        weights = self.weights * self.visible
-        self.raw = residual * self.weights
-        residual = residual * weights
-        J *= weights[:, None]
-        error = float(residual @ residual) + self.shape_precision * model.blur[3] ** 2
-        return PixelErrors(residual, J, model._replace(levels=levels), error)
-
-    def _evaluate_face(
-        self,
-        face: int,
-        model: ImageModel,
-        levels: np.ndarray | None,
-        residual: np.ndarray,
-        J: np.ndarray,
-    ) -> np.ndarray:
-        """Fill the rows of a face of the residual (n,) and of J (n, p); return its levels."""
-        part, side = self.parts[face], self.block_size
-        rays, slopes, observed = self.rays[part], self.ray_slopes[part], self.observed[part]
+        side, n = self.block_size, len(self.pixels)
         R, t = model.T_camera_block[:3, :3], model.T_camera_block[:3, 3]
-        top_left, top_right, _, bottom_left = self.corners[face] @ R.T + t
-        x, y = top_right - top_left, bottom_left - top_left
+        corners = self.corners @ R.T + t  # (f, 4, 3)
+        origins = corners[:, 0]
+        x, y = corners[:, 1] - origins, corners[:, 3] - origins
         # a ray meets the face where it is a combination of x, y and the top left corner
-        H = np.linalg.inv(np.column_stack([x, y, top_left]))
-        *scaled, depth = H @ rays.T
-        points = np.array(scaled) / depth  # (2, n)
-        # derivative (2, n, 2) of the point on the face with respect to the pixel
-        by_ray = (H[:2, None] - points[..., None] * H[2]) / depth[:, None]
-        by_pixel = np.einsum("ani,nij->anj", by_ray, slopes)
+        inverses = np.linalg.inv(np.stack([x, y, origins], axis=2))
+        points, depth = np.empty((2, n)), np.empty(n)
+        slopes = np.empty((2, 2, n))  # of the point on the face, by x and y of the pixel
+        for part, H in zip(self.parts, inverses, strict=True):
+            scaled = H @ self.rays[:, part]
+            np.divide(scaled[:2], scaled[2], out=points[:, part])
+            depth[part] = scaled[2]
+            by_pixel = np.tensordot(H, self.ray_slopes[..., part], 1)  # (3, 2, n or 1)
+            np.multiply(points[:, None, part], by_pixel[2], out=slopes[..., part])
+            np.subtract(by_pixel[:2], slopes[..., part], out=slopes[..., part])
+        slopes /= depth
+        along, across = slopes[:, 0], slopes[:, 1]  # by x and y of the pixel
+        square, product = slopes**2, along * across  # (2, 2, n), (2, n)
         xx, xy, yy, shape = model.blur
-        S = np.array([[xx, xy], [xy, yy]])
-        smeared = by_pixel @ S
-        blur = np.stack(
-            [np.sum(smeared[i] * by_pixel[j], axis=1) for i, j in ((0, 0), (0, 1), (1, 1))]
+        variances = xx * square[:, 0] + yy * square[:, 1] + 2 * xy * product  # (2, n)
+        covariance = xx * along[0] * along[1] + yy * across[0] * across[1]
+        covariance += xy * (along[0] * across[1] + along[1] * across[0])
+        blur = np.stack([variances[0], covariance, variances[1]])
+        profiles = edge_profiles(
+            points.astype(np.float32), variances.astype(np.float32), self.patterns[0].edges
         )
-        image, levels = blurred_image(self.patterns[face], points, blur, shape, levels, observed)
-        residual[part] = observed - image.grey
-        self.beyond[part] = image.basis[:, 2:].sum(axis=1)
-        rows = J[part]
-        square = by_pixel**2 * image.curvature.T[..., None]
-        rows[:, 6], rows[:, 8] = square[..., 0].sum(axis=0), square[..., 1].sum(axis=0)
-        product = by_pixel[..., 0] * by_pixel[..., 1]
-        rows[:, 7] = 2 * np.einsum("an,na->n", product, image.curvature)
-        rows[:, 9] = image.shape
-        column = NUM_SHARED + NUM_LEVELS * face
-        rows[:, column : column + NUM_LEVELS] = image.basis
-        # when the face moves, a pixel sees another point of it
-        axes, normal = np.stack([x, y]) / side**2, np.cross(x, y)
-        along_ray = np.einsum("na,na->n", image.gradient, rays @ axes.T) / (rays @ normal)
-        rows[:, :3] = along_ray[:, None] * normal - image.gradient @ axes
-        rows[:, 3:6] = np.cross(rays / depth[:, None] - t, rows[:, :3])
-        return levels
+        J, residual = np.zeros((self.num_parameters, n)), np.empty(n)
+        levels = np.empty((len(self.patterns), NUM_LEVELS))
+        gradient, curvature = np.empty((2, n)), np.empty((2, n))
+        for face, part in enumerate(self.parts):
+            given = None if model.levels is None else model.levels[face]
+            image, levels[face] = blurred_image(
+                self.patterns[face],
+                profiles[..., part],
+                blur[:, part],
+                shape,
+                given,
+                self.observed[part],
+            )
+            residual[part] = self.observed[part] - image.grey
+            gradient[:, part], curvature[:, part] = image.gradient, image.curvature
+            J[SHAPE, part] = image.shape
+            row = NUM_SHARED + NUM_LEVELS * face
+            J[row : row + NUM_LEVELS, part] = image.basis
+            # when the face moves, a pixel sees another point of it
+            normal = np.cross(x[face], y[face])
+            axes = np.stack([x[face], y[face], side**2 * normal]) / side**2
+            x_ray, y_ray, normal_ray = axes @ self.rays[:, part]
+            g = image.gradient
+            along_ray = (g[0] * x_ray + g[1] * y_ray) / normal_ray
+            moves = np.column_stack([normal, -axes[0], -axes[1]])
+            J[:3, part] = moves @ np.stack([along_ray, g[0], g[1]])
+        J[6], J[8] = (square * curvature[:, None]).sum(axis=0)
+        J[7] = 2 * (product * curvature).sum(axis=0)
+        a, b, c = self.rays / depth - t[:, None]
+        u, v, w = J[:3]
+        J[3], J[4], J[5] = b * w - c * v, c * u - a * w, a * v - b * u
+        return PixelErrors(residual, J, model._replace(levels=levels))
 
     def align(
         self, T: np.ndarray, blur: np.ndarray | None, max_iterations: int, is_last: bool = True
@@ -184,30 +204,44 @@ class PixelAlignment:
             max_iterations: maximum number of steps.
             is_last: whether to weight the faces.
         """
-        initial_blurs = (
-            [np.array([s**2, 0.0, s**2, 0.0]) for s in INITIAL_BLURS] if blur is None else [blur]
-        )
-        start = self.evaluate(ImageModel(T, initial_blurs[0], None))
-        for blur in initial_blurs[1:]:
-            other = self.evaluate(ImageModel(T, blur, None))
-            if other.squared_error > start.squared_error:
-                break
-            start = other
-        self.weights = 1 / np.hypot(1.0, OUTSIDE_ERROR * self.beyond)
+        start = self._start(T, blur)
+        self._weight_inside(start)
         self.shape_precision = 1 / SHAPE_STD**2
-        errors = self._minimize(start.model, max_iterations)
+        errors = self._minimize(start, max_iterations)
+        self._weight_inside(errors)
         for _ in range(MAX_REJECTIONS):
             if not self._reject_hidden(errors):
                 break
-            errors = self._minimize(errors.model, max_iterations)
-        self.mean_square = float(errors.residual @ errors.residual) / self.visible.sum()
+            errors = self._minimize(errors, max_iterations)
         if not is_last:
             return errors
+        residual = self.weighted(errors)
         for part in self.parts:
             free = max(self.visible[part].sum() - self.num_parameters, 1)
-            std = np.sqrt(errors.residual[part] @ errors.residual[part] / free)
+            std = np.sqrt(residual[part] @ residual[part] / free)
             self.weights[part] /= max(std, MIN_PIXEL_STD)
-        return self._minimize(errors.model, REWEIGHTED_ITERATIONS)
+        return self._small_step(self._minimize(errors, REWEIGHTED_ITERATIONS))
+
+    def _weight_inside(self, errors: PixelErrors) -> None:
+        """Give pixels less weight the more of what is beyond the face they show."""
+        shares = errors.jacobian[NUM_SHARED:].reshape(-1, NUM_LEVELS, len(self.pixels))
+        self.beyond = shares[:, 2:].sum(axis=(0, 1))
+        self.weights = 1 / np.hypot(1.0, OUTSIDE_ERROR * self.beyond)
+
+    def _start(self, T: np.ndarray, blur: np.ndarray | None) -> PixelErrors:
+        """Return the errors of a pose with a blur, or with the best of several."""
+        if blur is not None:
+            return self.evaluate(ImageModel(T, blur, None))
+        variance, best = float(np.var(self.observed)), None
+        for std in INITIAL_BLURS:
+            errors = self.evaluate(ImageModel(T, np.array([std**2, 0.0, std**2, 0.0]), None))
+            if best is not None and self.squared_error(errors) > self.squared_error(best):
+                break
+            best = errors
+            if self.mean_square(errors) < MAX_UNEXPLAINED * variance:
+                break
+        assert best is not None
+        return best
 
     def _reject_hidden(self, errors: PixelErrors) -> bool:
         """Give tiles with large errors no weight, as something is in front of them.
@@ -224,7 +258,7 @@ class PixelAlignment:
             index = index.ravel()
             count = np.bincount(index)
             # also of the pixels without weight, which may be visible after all
-            square = np.bincount(index, self.raw[part] ** 2)
+            square = np.bincount(index, (errors.residual[part] * self.weights[part]) ** 2)
             rms = np.sqrt(square / count)
             limit = max(
                 HIDDEN_FACTOR * np.median(rms[index]), HIDDEN_CONTRAST * abs(white - black)
@@ -235,33 +269,58 @@ class PixelAlignment:
         self.visible = ~hidden
         return bool((self.visible != before).any())
 
-    def _minimize(self, model: ImageModel, max_iterations: int) -> PixelErrors:
-        current, damping = self.evaluate(model), 1e-3
+    def _minimize(self, current: PixelErrors, max_iterations: int) -> PixelErrors:
+        """Return the errors after some Levenberg-Marquardt steps (Marquardt 1963)."""
+        damping, error = 1e-3, self.squared_error(current)
         free = max(self.visible.sum() - self.num_parameters, 1)
         for _ in range(max_iterations):
             H, g = self.normal_equations(current)
             H[np.diag_indices_from(H)] *= 1 + damping
-            step = np.linalg.solve(H, g)
+            step = _bounded_step(H, g, current.model)
+            if step @ g < STEP_TOLERANCE**2 * error / free or damping > MAX_DAMPING:
+                break
             new = self.evaluate(current.model.moved(step))
-            if new.squared_error < current.squared_error:
-                current, damping = new, damping / 10
+            new_error = self.squared_error(new)
+            if new_error < error:
+                current, error, damping = new, new_error, damping / 10
             else:
                 damping *= 10
-            if (
-                step @ g < STEP_TOLERANCE**2 * current.squared_error / free
-                or damping > MAX_DAMPING
-            ):
-                break
         return current
+
+    def _small_step(self, errors: PixelErrors) -> PixelErrors:
+        """Return the errors after a step so small that they change linearly."""
+        H, g = self.normal_equations(errors)
+        step = _bounded_step(H, g, errors.model)
+        model = errors.model.moved(step)
+        return errors._replace(residual=errors.residual - step @ errors.jacobian, model=model)
 
     def normal_equations(self, errors: PixelErrors) -> tuple[np.ndarray, np.ndarray]:
         """Return the matrix (p, p) and the right side (p,) of a Gauss-Newton step."""
-        J = errors.jacobian
-        H, g = J.T @ J, J.T @ errors.residual
-        H[9, 9] += self.shape_precision
-        g[9] -= self.shape_precision * errors.model.blur[3]
+        weights = self.weights * self.visible
+        J = errors.jacobian * weights
+        H, g = J @ J.T, J @ (errors.residual * weights)
+        H[SHAPE, SHAPE] += self.shape_precision
+        g[SHAPE] -= self.shape_precision * errors.model.blur[3]
         H[np.diag_indices_from(H)] += 1e-12
         return H, g
+
+
+def _bounded_step(H: np.ndarray, g: np.ndarray, model: ImageModel) -> np.ndarray:
+    """Return the step (p,) that solves H step = g and keeps the shape of the blur in its limits.
+
+    Args:
+        H: (p, p) normal matrix.
+        g: (p,) right side.
+        model: from which the step starts.
+    """
+    step = np.linalg.solve(H, g)
+    shape = float(np.clip(model.blur[3] + step[SHAPE], *SHAPE_LIMITS)) - model.blur[3]
+    if shape != step[SHAPE]:  # the other parameters then move differently
+        others = np.arange(len(g)) != SHAPE
+        step[SHAPE] = shape
+        g_others = g[others] - shape * H[others, SHAPE]
+        step[others] = np.linalg.solve(H[np.ix_(others, others)], g_others)
+    return step
 
 
 def _pixels_in(quad: np.ndarray, shape: tuple[int, ...], count: int) -> np.ndarray:
@@ -282,14 +341,14 @@ def _pixels_in(quad: np.ndarray, shape: tuple[int, ...], count: int) -> np.ndarr
 
 
 def _rays(lens: CameraIntrinsics, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rays (n, 3) of pixels (n, 2), and their derivative (n, 3, 2)."""
+    """Return the rays (3, n) of pixels (n, 2), and their derivative (3, 2, n)."""
     if not lens.is_distorted:
         inverse = np.linalg.inv(lens.camera_matrix)
-        rays = pixels @ inverse[:, :2].T + inverse[:, 2]
-        return rays, np.broadcast_to(inverse[:, :2], (len(pixels), 3, 2))
+        rays = inverse[:, :2] @ pixels.T + inverse[:, 2:]
+        return rays, np.broadcast_to(inverse[:, :2, None], (3, 2, len(pixels)))
     shifted = pixels[:, None] + np.array([[0, 0], [0.5, 0], [0, 0.5]])
-    rays = lens.undistort(shifted)  # (n, 3, 3)
-    return rays[:, 0], np.swapaxes((rays[:, 1:] - rays[:, :1]) / 0.5, 1, 2)
+    rays = lens.undistort(shifted).T  # (3, 3, n)
+    return np.ascontiguousarray(rays[:, 0]), (rays[:, 1:] - rays[:, :1]) / 0.5
 
 
 def _valid_blur(blur: np.ndarray) -> np.ndarray:
