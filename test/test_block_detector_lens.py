@@ -16,7 +16,7 @@ from invdyn_ros.perception.block_detector import (
 )
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.perception.face_pattern import (
-    FaceImage,
+    FacesImage,
     blurred_image,
     edge_profiles,
     face_patterns,
@@ -91,9 +91,10 @@ def test_image_of_a_face_has_the_derivatives_that_it_says() -> None:
 
     def image_at(
         points: np.ndarray, shape: float = 0.0, levels: np.ndarray = levels
-    ) -> FaceImage:
+    ) -> FacesImage:
         profiles = edge_profiles(*np.float32([points, blur[::2]]), pattern.edges)
-        return blurred_image(pattern, profiles, blur, shape, levels, np.empty(0))[0]
+        parts, nothing = [slice(200)], np.zeros(200)
+        return blurred_image([pattern], parts, profiles, blur, shape, levels[None], nothing)
 
     image = image_at(points)
     assert (image.grey > 25).all() and (image.grey < 205).all()

@@ -11,12 +11,8 @@ import numpy as np
 from invdyn_ros.perception.aruco_cube import face_corners, face_normals
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.perception.face_pattern import FacePattern
-from invdyn_ros.perception.pixel_alignment import (
-    OUTSIDE_ERROR,
-    ImageModel,
-    PixelAlignment,
-    PixelErrors,
-)
+from invdyn_ros.perception.face_pixels import ImageModel, PixelErrors
+from invdyn_ros.perception.pixel_alignment import OUTSIDE_ERROR, PixelAlignment, tile_indices
 
 ROUNDING_STD = 12**-0.5  # [grey levels] of the error of rounding
 COARSE_PIXELS, FINE_PIXELS = 500, 1200  # of the detected faces, of all faces
@@ -32,7 +28,7 @@ MIN_EXPLAINED = 0.5  # fraction of the variance of the pixels of a face
 MIN_TILE, TILE_BLURS = 8.0, 1.5  # side of a tile [px], and in standard deviations of the blur
 BLUR_MODEL_ERROR = 0.7  # increase of the model error with the blur [1/px]
 MAX_NOISE_RATIO, EXCESS_FACTOR = 2.0, 0.6  # of the variance to that of the noise
-NOISE_FACTOR = 1.1  # on the variance, for what a linearized model leaves out
+NOISE_FACTOR = 1.25  # on the variance, for what a linearized model leaves out
 MODEL_ERROR = 0.003  # of the predicted grey levels, correlated in a tile, over the contrast
 CORRELATED_PIXELS = 4.0  # with correlated errors
 FACE_COST = 50.0  # of a pose that another face in the image contradicts, or does not support
@@ -280,13 +276,12 @@ def _inflation(
             those of edges, jagged ones for example, and correlated along them.
     """
     side = max(MIN_TILE, TILE_BLURS * MIN_TILE * errors.model.blur_std / 2)
-    tiles = (alignment.pixels // side).astype(int) @ [1, 1 << 16]
-    for face, part in enumerate(alignment.parts):
-        tiles[part] += face << 32
-    _, index = np.unique(tiles, return_inverse=True)
+    index = tile_indices(alignment.pixels, side)
+    index += (index.max() + 1) * alignment.face_indices
+    num_tiles = np.count_nonzero(np.bincount(index))
     weights = alignment.weights * alignment.visible
     scores = (inverse.T @ errors.jacobian) * (errors.residual * weights**2)
-    sums = np.stack([np.bincount(index.ravel(), row) for row in scores])
+    sums = np.stack([np.bincount(index, row) for row in scores])
     root = np.linalg.cholesky(inverse[:6] * variance)
     common = float(np.sum(np.linalg.solve(root, sums) ** 2)) / 6
     levels = errors.model.levels
@@ -296,5 +291,5 @@ def _inflation(
     plain = np.maximum(alignment.weights.max(), 1e-9)
     excess = variance / (noise_std * plain) ** 2 - MAX_NOISE_RATIO
     common = max(common, 1.0) + EXCESS_FACTOR * max(excess, 0.0)
-    model_error = len(index) / (index.max() + 1) * (MODEL_ERROR * blurred * contrast) ** 2
+    model_error = len(index) / num_tiles * (MODEL_ERROR * blurred * contrast) ** 2
     return NOISE_FACTOR * common + model_error

@@ -201,12 +201,8 @@ class BlockDetector:
     @staticmethod
     def _align_directly(fits: list[PoseFit], aligner: BlockAligner) -> list[AlignedBlock]:
         """Return the pose if there is no other one and the image shows all of its faces."""
-        if len(fits) > 1:
-            return []
-        aligned = aligner.align_directly(fits[0].T_camera_block)
-        if aligned is None or _is_uncertain([aligned], np.zeros(1)):
-            return []
-        return [aligned]
+        aligned = aligner.align_directly(fits[0].T_camera_block) if len(fits) == 1 else None
+        return [] if aligned is None or _is_uncertain([aligned], np.zeros(1)) else [aligned]
 
     def _compare_whole_block(
         self,

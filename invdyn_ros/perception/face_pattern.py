@@ -8,6 +8,7 @@ a sum of products of functions of x and of y, without rendering.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from invdyn_ros.robots.block_markers import BlockMarkers, load_dictionary
 
 INV_SQRT_2PI = 1 / np.sqrt(2 * np.pi)
 NUM_LEVELS = 6  # of a face: white, black, and beyond its left, right, upper and lower side
+MAX_DEVIATIONS = np.float32(7.0)  # beyond, an edge is not blurred; products would be denormal
 RANK_TOLERANCE = 1e-8  # relative, of squared singular values
 # of an approximation of the error function, Abramowitz and Stegun (1964), eq. 7.1.26
 ERF_SCALE = 0.3275911 / np.sqrt(2)
@@ -37,19 +39,21 @@ class FacePattern(NamedTuple):
     edge along x (to the right) and y (down), float32."""
 
 
-class FaceImage(NamedTuple):
-    """Grey levels of n points of a face and their derivatives."""
+class FacesImage(NamedTuple):
+    """Grey levels of n points of f faces and their derivatives."""
 
     grey: np.ndarray
     """(n,) grey levels."""
     basis: np.ndarray
-    """(NUM_LEVELS, n) derivative with respect to the levels."""
+    """(NUM_LEVELS, n) derivative with respect to the levels of the face."""
     gradient: np.ndarray
     """(2, n) derivative with respect to x and y."""
     curvature: np.ndarray
     """(2, n) derivative with respect to the variances of the blur along x and y."""
     shape: np.ndarray
     """(n,) derivative with respect to the shape of the blur."""
+    levels: np.ndarray
+    """(f, NUM_LEVELS) grey levels of the parts of each face."""
 
 
 @lru_cache
@@ -97,6 +101,7 @@ def edge_profiles(points: np.ndarray, variances: np.ndarray, edges: np.ndarray) 
     inner = profiles[:, :, 1:]
     scale = (1 / np.sqrt(variances))[:, None]
     z = (points[:, None] - edges) * scale
+    np.clip(z, -MAX_DEVIATIONS, MAX_DEVIATIONS, out=z)
     square = z * z
     bell = np.exp(-0.5 * square)
     t = 1 / (1 + np.float32(ERF_SCALE) * np.abs(z))
@@ -122,47 +127,59 @@ def edge_profiles(points: np.ndarray, variances: np.ndarray, edges: np.ndarray) 
 
 
 def blurred_image(
-    pattern: FacePattern,
+    patterns: Sequence[FacePattern],
+    parts: Sequence[slice],
     profiles: np.ndarray,
     blur: np.ndarray,
     shape: float,
     levels: np.ndarray | None,
     observed: np.ndarray,
-) -> tuple[FaceImage, np.ndarray]:
-    """Return the image of a face, and the grey levels of its parts (NUM_LEVELS,).
+) -> FacesImage:
+    """Return the image of points of faces.
 
     Args:
-        pattern: the face.
-        profiles: (5, 2, k + 2, n) of its edges at n points, see `edge_profiles`.
+        patterns: of f faces.
+        parts: points of each face.
+        profiles: (5, 2, k + 2, n) of the edges at the points, see `edge_profiles`.
         blur: (3, n) variance along x, covariance, and variance along y [sides^2].
         shape: factor of the fourth derivative: -0.05 for a line, 0 for a Gaussian.
-        levels: (NUM_LEVELS,) grey levels; None: those that fit best to the observed ones.
+        levels: (f, NUM_LEVELS) grey levels; None: those that fit best to the observed ones.
         observed: (n,) grey levels.
     """
     u, v = profiles[:, 0], profiles[:, 1]
-    basis = _basis(pattern, u[0], v[0])
+    basis = _basis(patterns, parts, u[0], v[0])
     if levels is None:
-        levels = _fit_levels(basis, observed)
-    jumps = np.tensordot(levels.astype(np.float32), pattern.jumps, 1)
-    U = jumps.T @ u  # (5, k + 2, n)
-    along_x = (U[1:] * v[0]).sum(axis=1)  # derivatives of order 1 to 4
-    along_y = (v[1:] * U[0]).sum(axis=1)
-    both = (U[1:4] * v[1:4]).sum(axis=1)
-    across = (U[3:0:-2] * v[1:4:2]).sum(axis=1)  # of order 3 along one axis, 1 along the other
+        levels = np.array([_fit_levels(basis[:, part], observed[part]) for part in parts])
+    U, grey = np.empty_like(u), np.empty(len(observed))  # (5, k + 2, n)
+    for pattern, part, of_face in zip(patterns, parts, levels, strict=True):
+        jumps = (of_face.astype(np.float32) @ pattern.jumps.reshape(NUM_LEVELS, -1)).reshape(
+            pattern.jumps.shape[1:]
+        )
+        np.matmul(jumps.T, u[..., part], out=U[..., part])
+        np.matmul(of_face, basis[:, part], out=grey[part])
+    along_x = np.einsum("ikn,kn->in", U[1:], v[0])  # derivatives of order 1 to 4
+    along_y = np.einsum("ikn,kn->in", v[1:], U[0])
+    both = np.einsum("ikn,ikn->in", U[1:4], v[1:4])
+    # of order 3 along one axis and 1 along the other
+    across = np.einsum("ikn,ikn->in", U[3:0:-2], v[1:4:2])
     xx, xy, yy = blur
     fourth = xx**2 * along_x[3] + yy**2 * along_y[3] + (2 * xx * yy + 4 * xy**2) * both[1]
     fourth += 4 * xy * (xx * across[0] + yy * across[1])
-    grey = levels @ basis + xy * (both[0] + xy / 2 * (both[1] + xy / 3 * both[2]))
+    grey += xy * (both[0] + xy / 2 * (both[1] + xy / 3 * both[2])) + shape * fourth
     gradient = np.stack([along_x[0], along_y[0]])
     curvature = np.stack([along_x[1], along_y[1]]) / 2
-    return FaceImage(grey + shape * fourth, basis, gradient, curvature, fourth), levels
+    return FacesImage(grey, basis, gradient, curvature, fourth, levels)
 
 
-def _basis(pattern: FacePattern, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _basis(
+    patterns: Sequence[FacePattern], parts: Sequence[slice], u: np.ndarray, v: np.ndarray
+) -> np.ndarray:
     """Return the weights (NUM_LEVELS, n) of the levels from the profiles (k + 2, n) of edges."""
     basis = np.empty((NUM_LEVELS, u.shape[1]))
     inside_u, inside_v = u[1] - u[-1], v[1] - v[-1]
-    basis[0] = ((pattern.jumps[0].T @ u) * v).sum(axis=0)
+    for pattern, part in zip(patterns, parts, strict=True):
+        white = pattern.jumps[0].T @ u[:, part]
+        np.einsum("kn,kn->n", white, v[:, part], out=basis[0, part])
     basis[1] = inside_u * inside_v - basis[0]
     basis[2], basis[3] = 1 - u[1], u[-1]
     basis[4], basis[5] = inside_u * (1 - v[1]), inside_u * v[-1]

@@ -8,26 +8,23 @@ sensor, and the residual tells how much of it there is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from invdyn_ros.perception.aruco_cube import face_corners
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
-from invdyn_ros.perception.face_pattern import (
-    NUM_LEVELS,
-    FacePattern,
-    blurred_image,
-    edge_profiles,
+from invdyn_ros.perception.face_pattern import NUM_LEVELS, FacePattern
+from invdyn_ros.perception.face_pixels import (
+    NUM_SHARED,
+    SHAPE,
+    SHAPE_LIMITS,
+    FacePixels,
+    ImageModel,
+    PixelErrors,
 )
-from invdyn_ros.perception.rigid_transforms import apply_step
 
-INITIAL_BLURS = (1.0, 2.5, 5.0)  # standard deviations [px]; the one with the least error is used
+INITIAL_BLURS = (0.7, 2.5, 5.0)  # standard deviations [px]; the one with the least error is used
 MAX_UNEXPLAINED = 0.2  # fraction of the variance of the pixels with a blur that is not far off
-MIN_BLUR_VARIANCE = 0.12  # of the image of a point; that of a pixel is 1/12 [px^2]
-SHAPE_STD, SHAPE_LIMITS = 0.04, (-0.08, 0.04)  # of the shape of a blur
+SHAPE_STD = 0.04  # of the shape of a blur, before the image is seen
 OUTSIDE_ERROR = 12.0  # of the levels beside a face, which is not uniform, over the pixel noise
 MIN_PIXEL_STD = 0.5  # [grey levels], that of rounding and more
 HIDDEN_TILE, HIDDEN_FACTOR, HIDDEN_CONTRAST = 8, 3.0, 0.1  # side [px]; RMS error of a hidden one
@@ -35,46 +32,12 @@ MAX_HIDDEN, MAX_REJECTIONS = 0.6, 3  # fraction of the pixels; number of times
 MIN_FACE_PIXELS = 60
 REWEIGHTED_ITERATIONS = 1
 STEP_TOLERANCE = 1.0  # of the last step, which is linear [standard deviations]
+LINEAR_CHANGE = 0.01  # RMS change of the grey levels by a last step, over the contrast
 MAX_DAMPING = 1e3
-BLUR, SHAPE, NUM_SHARED = slice(6, 10), 9, 10  # parameters: pose, blur, then the levels of each face
 
 
-class ImageModel(NamedTuple):
-    """Parameters of the image of a block."""
-
-    T_camera_block: np.ndarray
-    """(4, 4)."""
-    blur: np.ndarray
-    """(4,) covariance xx, xy, yy of the image of a point [px^2], and shape [-]."""
-    levels: np.ndarray | None
-    """(f, NUM_LEVELS) grey levels of each face."""
-
-    @property
-    def blur_std(self) -> float:
-        """Standard deviation of the image of a point, the mean over directions [px]."""
-        return float(np.sqrt((self.blur[0] + self.blur[2]) / 2))
-
-    def moved(self, step: np.ndarray) -> ImageModel:
-        """Return the model after a step (p,) of all parameters."""
-        assert self.levels is not None
-        levels = self.levels + step[NUM_SHARED:].reshape(-1, NUM_LEVELS)
-        blur = _valid_blur(self.blur + step[BLUR])
-        return ImageModel(apply_step(self.T_camera_block, step[:6]), blur, levels)
-
-
-class PixelErrors(NamedTuple):
-    """Differences of n pixels from a model, and their derivative; both without weights."""
-
-    residual: np.ndarray
-    """(n,) observed minus predicted [grey levels]."""
-    jacobian: np.ndarray
-    """(p, n) derivative of the prediction."""
-    model: ImageModel
-    """The model, with its levels."""
-
-
-class PixelAlignment:
-    """Pixels of some faces of a block near one pose."""
+class PixelAlignment(FacePixels):
+    """Pixels of some faces of a block with their weights, and the model that fits to them."""
 
     def __init__(
         self,
@@ -85,31 +48,12 @@ class PixelAlignment:
         T: np.ndarray,
         max_pixels: int,
     ) -> None:
-        """Select the pixels.
-
-        Args:
-            gray: (H, W) uint8.
-            lens: the camera.
-            block_size: side of the block [m].
-            patterns: of the faces, one at least.
-            T: (4, 4) pose near the true one.
-            max_pixels: number of pixels to compare, spread evenly.
-        """
-        self.patterns, self.block_size = patterns, block_size
-        self.corners = face_corners(block_size)[[pattern.face for pattern in patterns]]
-        quads = lens.project(self.corners @ T[:3, :3].T + T[:3, 3])
-        count = max_pixels // len(patterns)
-        pixels = [_pixels_in(quad, gray.shape, count) for quad in quads]
-        ends = np.cumsum([0, *map(len, pixels)])
-        self.parts = [slice(*bounds) for bounds in pairwise(ends.tolist())]
-        self.pixels = np.concatenate(pixels)
-        self.observed = gray[self.pixels[:, 1], self.pixels[:, 0]].astype(float)
-        self.rays, self.ray_slopes = _rays(lens, self.pixels)
+        """Select the pixels; see `FacePixels` for the arguments."""
+        super().__init__(gray, lens, block_size, patterns, T, max_pixels)
         self.weights = np.ones(len(self.pixels))
         self.visible = np.ones(len(self.pixels), bool)
         self.beyond = np.zeros(len(self.pixels))
         self.shape_precision = 0.0
-        self.num_parameters = NUM_SHARED + NUM_LEVELS * len(patterns)
 
     @property
     def is_determined(self) -> bool:
@@ -130,68 +74,6 @@ class PixelAlignment:
         """Return the mean square of the weighted residual of a visible pixel."""
         residual = self.weighted(errors)
         return float(residual @ residual) / max(self.visible.sum(), 1)
-
-    def evaluate(self, model: ImageModel) -> PixelErrors:
-        """Return the errors of a model; without levels, those that fit best are used."""
-        side, n = self.block_size, len(self.pixels)
-        R, t = model.T_camera_block[:3, :3], model.T_camera_block[:3, 3]
-        corners = self.corners @ R.T + t  # (f, 4, 3)
-        origins = corners[:, 0]
-        x, y = corners[:, 1] - origins, corners[:, 3] - origins
-        # a ray meets the face where it is a combination of x, y and the top left corner
-        inverses = np.linalg.inv(np.stack([x, y, origins], axis=2))
-        points, depth = np.empty((2, n)), np.empty(n)
-        slopes = np.empty((2, 2, n))  # of the point on the face, by x and y of the pixel
-        for part, H in zip(self.parts, inverses, strict=True):
-            scaled = H @ self.rays[:, part]
-            np.divide(scaled[:2], scaled[2], out=points[:, part])
-            depth[part] = scaled[2]
-            by_pixel = np.tensordot(H, self.ray_slopes[..., part], 1)  # (3, 2, n or 1)
-            np.multiply(points[:, None, part], by_pixel[2], out=slopes[..., part])
-            np.subtract(by_pixel[:2], slopes[..., part], out=slopes[..., part])
-        slopes /= depth
-        along, across = slopes[:, 0], slopes[:, 1]  # by x and y of the pixel
-        square, product = slopes**2, along * across  # (2, 2, n), (2, n)
-        xx, xy, yy, shape = model.blur
-        variances = xx * square[:, 0] + yy * square[:, 1] + 2 * xy * product  # (2, n)
-        covariance = xx * along[0] * along[1] + yy * across[0] * across[1]
-        covariance += xy * (along[0] * across[1] + along[1] * across[0])
-        blur = np.stack([variances[0], covariance, variances[1]])
-        profiles = edge_profiles(
-            points.astype(np.float32), variances.astype(np.float32), self.patterns[0].edges
-        )
-        J, residual = np.zeros((self.num_parameters, n)), np.empty(n)
-        levels = np.empty((len(self.patterns), NUM_LEVELS))
-        gradient, curvature = np.empty((2, n)), np.empty((2, n))
-        for face, part in enumerate(self.parts):
-            given = None if model.levels is None else model.levels[face]
-            image, levels[face] = blurred_image(
-                self.patterns[face],
-                profiles[..., part],
-                blur[:, part],
-                shape,
-                given,
-                self.observed[part],
-            )
-            residual[part] = self.observed[part] - image.grey
-            gradient[:, part], curvature[:, part] = image.gradient, image.curvature
-            J[SHAPE, part] = image.shape
-            row = NUM_SHARED + NUM_LEVELS * face
-            J[row : row + NUM_LEVELS, part] = image.basis
-            # when the face moves, a pixel sees another point of it
-            normal = np.cross(x[face], y[face])
-            axes = np.stack([x[face], y[face], side**2 * normal]) / side**2
-            x_ray, y_ray, normal_ray = axes @ self.rays[:, part]
-            g = image.gradient
-            along_ray = (g[0] * x_ray + g[1] * y_ray) / normal_ray
-            moves = np.column_stack([normal, -axes[0], -axes[1]])
-            J[:3, part] = moves @ np.stack([along_ray, g[0], g[1]])
-        J[6], J[8] = (square * curvature[:, None]).sum(axis=0)
-        J[7] = 2 * (product * curvature).sum(axis=0)
-        a, b, c = self.rays / depth - t[:, None]
-        u, v, w = J[:3]
-        J[3], J[4], J[5] = b * w - c * v, c * u - a * w, a * v - b * u
-        return PixelErrors(residual, J, model._replace(levels=levels))
 
     def align(
         self, T: np.ndarray, blur: np.ndarray | None, max_iterations: int, is_last: bool = True
@@ -224,8 +106,8 @@ class PixelAlignment:
 
     def _weight_inside(self, errors: PixelErrors) -> None:
         """Give pixels less weight the more of what is beyond the face they show."""
-        shares = errors.jacobian[NUM_SHARED:].reshape(-1, NUM_LEVELS, len(self.pixels))
-        self.beyond = shares[:, 2:].sum(axis=(0, 1))
+        of_levels = errors.jacobian[NUM_SHARED:].reshape(-1, NUM_LEVELS, len(self.pixels))
+        self.beyond = of_levels[:, 2:].sum(axis=(0, 1))
         self.weights = 1 / np.hypot(1.0, OUTSIDE_ERROR * self.beyond)
 
     def _start(self, T: np.ndarray, blur: np.ndarray | None) -> PixelErrors:
@@ -253,13 +135,11 @@ class PixelAlignment:
         assert levels is not None
         before, hidden = self.visible, np.zeros(len(self.pixels), bool)
         for part, (white, black, *_) in zip(self.parts, levels, strict=True):
-            tiles = (self.pixels[part] // HIDDEN_TILE) @ [1, 1 << 16]
-            _, index = np.unique(tiles, return_inverse=True)
-            index = index.ravel()
+            index = tile_indices(self.pixels[part], HIDDEN_TILE)
             count = np.bincount(index)
             # also of the pixels without weight, which may be visible after all
             square = np.bincount(index, (errors.residual[part] * self.weights[part]) ** 2)
-            rms = np.sqrt(square / count)
+            rms = np.sqrt(square / np.maximum(count, 1))
             limit = max(
                 HIDDEN_FACTOR * np.median(rms[index]), HIDDEN_CONTRAST * abs(white - black)
             )
@@ -277,7 +157,10 @@ class PixelAlignment:
             H, g = self.normal_equations(current)
             H[np.diag_indices_from(H)] *= 1 + damping
             step = _bounded_step(H, g, current.model)
-            if step @ g < STEP_TOLERANCE**2 * error / free or damping > MAX_DAMPING:
+            gain = step @ g
+            if gain < STEP_TOLERANCE**2 * error / free or damping > MAX_DAMPING:
+                break
+            if gain < self._linear_gain(current):
                 break
             new = self.evaluate(current.model.moved(step))
             new_error = self.squared_error(new)
@@ -286,6 +169,13 @@ class PixelAlignment:
             else:
                 damping *= 10
         return current
+
+    def _linear_gain(self, errors: PixelErrors) -> float:
+        """Return the squared change of the weighted grey levels by a step that is linear."""
+        levels, weights = errors.model.levels, self.weights * self.visible
+        assert levels is not None
+        change = LINEAR_CHANGE * np.abs(levels[:, 0] - levels[:, 1])[self.face_indices] * weights
+        return float(change @ change)
 
     def _small_step(self, errors: PixelErrors) -> PixelErrors:
         """Return the errors after a step so small that they change linearly."""
@@ -323,37 +213,9 @@ def _bounded_step(H: np.ndarray, g: np.ndarray, model: ImageModel) -> np.ndarray
     return step
 
 
-def _pixels_in(quad: np.ndarray, shape: tuple[int, ...], count: int) -> np.ndarray:
-    """Return about `count` pixels (n, 2), x and y, evenly spread in a quadrangle (4, 2)."""
-    if not np.isfinite(quad).all():
-        return np.empty((0, 2), int)
-    size = np.array([shape[1], shape[0]])
-    low = np.clip(np.floor(quad.min(axis=0)), 0, size).astype(int)
-    high = np.clip(np.ceil(quad.max(axis=0)) + 1, 0, size).astype(int)
-    if (high <= low).any():
-        return np.empty((0, 2), int)
-    mask = np.zeros((high - low)[::-1], np.uint8)
-    cv2.fillConvexPoly(mask, np.round((quad - low) * 16).astype(np.int32), (1,), shift=4)
-    y, x = np.nonzero(mask)
-    step = max(len(x) / count, 1.0)
-    chosen = (np.arange(min(count, len(x))) * step).astype(int)
-    return np.asarray(np.column_stack([x, y])[chosen] + low)
-
-
-def _rays(lens: CameraIntrinsics, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rays (3, n) of pixels (n, 2), and their derivative (3, 2, n)."""
-    if not lens.is_distorted:
-        inverse = np.linalg.inv(lens.camera_matrix)
-        rays = inverse[:, :2] @ pixels.T + inverse[:, 2:]
-        return rays, np.broadcast_to(inverse[:, :2, None], (3, 2, len(pixels)))
-    shifted = pixels[:, None] + np.array([[0, 0], [0.5, 0], [0, 0.5]])
-    rays = lens.undistort(shifted).T  # (3, 3, n)
-    return np.ascontiguousarray(rays[:, 0]), (rays[:, 1:] - rays[:, :1]) / 0.5
-
-
-def _valid_blur(blur: np.ndarray) -> np.ndarray:
-    """Return the nearest blur (4,) whose smallest variance is MIN_BLUR_VARIANCE."""
-    xx, xy, yy, shape = blur
-    values, vectors = np.linalg.eigh([[xx, xy], [xy, yy]])
-    M = vectors * np.maximum(values, MIN_BLUR_VARIANCE) @ vectors.T
-    return np.array([M[0, 0], M[0, 1], M[1, 1], np.clip(shape, *SHAPE_LIMITS)])
+def tile_indices(pixels: np.ndarray, side: float) -> np.ndarray:
+    """Return the index (n,) of the square tile with a side [px] in which each pixel (n, 2) is."""
+    tiles = (pixels // side).astype(int)
+    tiles -= tiles.min(axis=0)
+    columns = int(tiles[:, 0].max()) + 1
+    return np.asarray(tiles[:, 1] * columns + tiles[:, 0])

@@ -7,16 +7,16 @@ a short side hardly constrains its corners along the neighbouring sides.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from invdyn_ros.perception.aruco_cube import MARKER_FRACTION, face_normals, marker_corners
-from invdyn_ros.perception.levenberg_marquardt import minimize_pose
+from invdyn_ros.perception.levenberg_marquardt import DAMPING_FACTOR, INITIAL_DAMPING
 from invdyn_ros.perception.marker_edges import EdgeSamples, edge_samples
-from invdyn_ros.perception.rigid_transforms import rigid_transform, rotation_angle
+from invdyn_ros.perception.rigid_transforms import apply_step, rigid_transform, rotation_angle
 from invdyn_ros.robots.rotation import skew
 
 OUTLIER_THRESHOLD = 4.0  # markers with a larger error are rejected [standard deviations]
@@ -24,7 +24,7 @@ PRIOR_DEGREES_OF_FREEDOM = 4  # weight of the expected variance relative to the 
 NUM_STARTS = 3  # initial poses to refine: the two of one marker, and one more
 MAX_ITERATIONS = 30
 SYMMETRY_BREAK = 1e-3  # shift of a corner [px]
-STEP_TOLERANCE = 1e-6  # [m, rad]
+STEP_TOLERANCE = 1e-4  # of the last step, after which the error is far smaller [m, rad]
 DUPLICATE_POSE_ANGLE = 0.02  # [rad] minima with a smaller angle between them are the same
 
 
@@ -113,10 +113,11 @@ def _local_minima(
 
     Only the best of the initial poses are refined.
     """
-    key = partial(_cost, samples=samples, camera_matrix=camera_matrix)
-    best = sorted(starts, key=key)[:NUM_STARTS]
+    poses = np.array(starts)
+    costs = (_residuals(poses, samples, camera_matrix)[0] ** 2).sum(axis=1)
+    poses, costs = _refine(poses[np.argsort(costs)[:NUM_STARTS]], samples, camera_matrix)
     minima: list[np.ndarray] = []
-    for T in sorted((_refine(start, samples, camera_matrix) for start in best), key=key):
+    for T in poses[np.argsort(costs)]:
         if all(rotation_angle(T, other) > DUPLICATE_POSE_ANGLE for other in minima):
             minima.append(T)
     return minima
@@ -139,10 +140,33 @@ def linearize(T: np.ndarray, samples: EdgeSamples, camera_matrix: np.ndarray) ->
         samples: the observed sides.
         camera_matrix: (3, 3) pinhole matrix [px].
     """
-    pixels, J = project(T, samples.points, camera_matrix)
-    residual = np.sum(samples.weighted_normals * (pixels - samples.pixels), axis=1)
-    jacobian = (samples.weighted_normals[:, None] @ J.reshape(-1, 2, 6))[:, 0]
-    return LinearizedErrors(residual, jacobian)
+    residual, jacobian = _residuals(T[None], samples, camera_matrix)
+    return LinearizedErrors(residual[0], jacobian[0])
+
+
+def _residuals(
+    T: np.ndarray, samples: EdgeSamples, camera_matrix: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the errors (p, 2 m) of poses and their derivatives (p, 2 m, 6).
+
+    Args:
+        T: (p, 4, 4) poses of the block in the camera.
+        samples: the observed sides.
+        camera_matrix: (3, 3) pinhole matrix [px].
+    """
+    offsets = samples.points @ np.swapaxes(T[:, :3, :3], 1, 2)  # (p, 2 m, 3)
+    x, y, z = np.moveaxis(offsets + T[:, None, :3, 3], 2, 0)
+    normals = samples.weighted_normals * camera_matrix.diagonal()[:2]  # over the distance
+    nx, ny = normals.T
+    depth = 1 / z
+    across = (nx * x + ny * y) * depth
+    offset = ((samples.pixels - camera_matrix[:2, 2]) * samples.weighted_normals).sum(axis=1)
+    J = np.empty((*z.shape, 6))
+    J[..., 0], J[..., 1], J[..., 2] = nx * depth, ny * depth, -across * depth
+    u, v, w = np.moveaxis(J[..., :3], 2, 0)
+    a, b, c = np.moveaxis(offsets, 2, 0)
+    J[..., 3], J[..., 4], J[..., 5] = b * w - c * v, c * u - a * w, a * v - b * u
+    return across - offset, J
 
 
 def corner_errors(
@@ -180,14 +204,21 @@ def single_marker_poses(
         )
         if np.isfinite(tvecs).all():
             break
-    top_left, top_right, bottom_right, _ = marker_corners(block_size)[face]
-    x, y = (top_right - top_left) / (2 * half), (top_right - bottom_right) / (2 * half)
-    R_block_face = np.column_stack([x, y, np.cross(x, y)])
-    T_face_block = np.linalg.inv(rigid_transform(R_block_face, (top_left + bottom_right) / 2))
+    T_face_block = _face_transform(int(face), block_size)
     return [
         rigid_transform(cv2.Rodrigues(rvec)[0], tvec.ravel()) @ T_face_block
         for rvec, tvec in zip(rvecs, tvecs, strict=True)
     ]
+
+
+@lru_cache
+def _face_transform(face: int, block_size: float) -> np.ndarray:
+    """Return the pose (4, 4) of a block in the frame of the middle of a face, x right, y up."""
+    side = block_size * MARKER_FRACTION
+    top_left, top_right, bottom_right, _ = marker_corners(block_size)[face]
+    x, y = (top_right - top_left) / side, (top_right - bottom_right) / side
+    R_block_face = np.column_stack([x, y, np.cross(x, y)])
+    return np.linalg.inv(rigid_transform(R_block_face, (top_left + bottom_right) / 2))
 
 
 def _faces_camera(T: np.ndarray, faces: np.ndarray, block_size: float) -> bool:
@@ -232,18 +263,40 @@ def project(
     return pixels, np.concatenate([D, -D @ skew(offsets)], axis=2).reshape(-1, 6)
 
 
-def _refine(T: np.ndarray, samples: EdgeSamples, camera_matrix: np.ndarray) -> np.ndarray:
-    """Minimize the weighted squared error in the image from an initial pose (4, 4).
+def _refine(
+    T: np.ndarray, samples: EdgeSamples, camera_matrix: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Minimize the weighted squared errors in the image (Marquardt 1963) from several poses.
 
     From a flipped initial pose, the block may move away to infinity. Therefore steps to less than
     half or more than twice the initial distance are rejected.
+
+    Args:
+        T: (p, 4, 4) initial poses.
+        samples: the observed sides.
+        camera_matrix: (3, 3) pinhole matrix [px].
+
+    Returns:
+        Poses (p, 4, 4) and their squared errors (p,).
     """
-    nearest, farthest = 0.5 * T[2, 3], 2.0 * T[2, 3]
-    return minimize_pose(
-        T,
-        lambda T: linearize(T, samples, camera_matrix),
-        lambda _, linearized: linearized.jacobian,
-        MAX_ITERATIONS,
-        step_tolerance=STEP_TOLERANCE,
-        is_valid=lambda T: nearest < T[2, 3] < farthest,
-    )[0]
+    nearest, farthest = 0.5 * T[:, 2, 3], 2.0 * T[:, 2, 3]
+    damping, identity = np.full(len(T), INITIAL_DAMPING), np.eye(6)
+    residual, J = _residuals(T, samples, camera_matrix)
+    costs = (residual**2).sum(axis=1)
+    for _ in range(MAX_ITERATIONS):
+        J_T = np.swapaxes(J, 1, 2)
+        H = J_T @ J
+        H += damping[:, None, None] * H * identity
+        steps = -np.linalg.solve(H, J_T @ residual[..., None])[..., 0]
+        moved = np.array([apply_step(pose, step) for pose, step in zip(T, steps, strict=True)])
+        new_residual, new_J = _residuals(moved, samples, camera_matrix)
+        new_costs = (new_residual**2).sum(axis=1)
+        distance = moved[:, 2, 3]
+        better = (new_costs < costs) & (nearest < distance) & (distance < farthest)
+        damping = np.where(better, damping / DAMPING_FACTOR, damping * DAMPING_FACTOR)
+        T, costs = np.where(better[:, None, None], moved, T), np.where(better, new_costs, costs)
+        residual = np.where(better[:, None], new_residual, residual)
+        J = np.where(better[:, None, None], new_J, J)
+        if np.abs(steps).max() < STEP_TOLERANCE:
+            break
+    return T, costs
