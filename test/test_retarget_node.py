@@ -11,6 +11,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.nodes.messages import landmarks_to_cloud, to_stamp
 from invdyn_ros.nodes.retarget import RetargetNode
+from invdyn_ros.teleop.target_tracker import TargetTracker
 
 
 def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(start_node):
@@ -41,7 +42,7 @@ def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(s
         and "person" in node.hold_reason
     )
     # the arm has not moved, so that following starts there again
-    np.testing.assert_allclose(targets_on_hold[-1], UR5.home, atol=1e-9)
+    np.testing.assert_allclose(targets_on_hold[-1], UR5.home, atol=TargetTracker.MAX_DRIFT)
     count = len(targets)
     publish_landmarks(49, FORWARD)
     probe.wait_until(lambda: len(targets) > count)

@@ -119,6 +119,34 @@ def test_arm_that_stands_still_is_waited_for_and_then_followed_from_where_it_is(
     assert np.abs(first.q - moved).max() < 0.02
 
 
+def test_tool_is_no_faster_than_the_limit_and_arrives_without_overshoot():
+    robot = load_robot("ur5")
+    retargeter = Retargeter(robot, RetargetConfig(tool_speed=0.5))
+    low, high = (person_landmarks([0.2, 0, -1], [1, 0, z]) for z in (-0.4, 0.9))
+    follow_until_settled(retargeter, low, seconds=5)
+    tips = []
+    for k in range(60):
+        result = retargeter(with_noise(high, k), 5 + k * DT)
+        tips.append(robot.forward_kinematics(result.q)[:3, 3])
+    moved = np.linalg.norm(np.diff(tips, axis=0), axis=1)
+    limit = TargetTracker.SPEED_FRACTION * 0.5
+    assert moved.max() < 1.5 * limit * DT, "but for a moment, when the target jumps"
+    assert 0.9 * limit * DT < np.sort(moved)[-4] < 1.02 * limit * DT
+    way = (np.array(tips) - tips[0]) @ unit(result.hand_target - tips[0])
+    assert way[-1] > 0.15 and way.max() < way[-1] + 0.005
+
+
+def test_arm_that_is_blocked_is_led_on_from_where_it_stands():
+    robot = load_robot("ur5")
+    retargeter, person = Retargeter(robot), person_landmarks([0.2, 0.3, -1], [1, 0.3, 0.3])
+    leads = []
+    for k in range(40):
+        q = retargeter(with_noise(person, k), k * DT, measured=robot.home).q
+        leads.append(np.abs(q - robot.home).max())
+    assert 0.05 < max(leads) < 0.3, "it is led a little, again and again"
+    assert sum(lead < 0.05 for lead in leads[20:]) > 3
+
+
 def test_target_of_the_hand_does_not_jump_at_the_edges_of_the_workspace():
     """The projection is continuous but for the axis of the column on the base."""
     workspace = Retargeter(load_robot("ur5")).workspace

@@ -43,14 +43,8 @@ TELEOP_TOPICS = (
     REPORT_READY,
 )
 MAX_EPISODE_SECONDS = 120.0  # after which a person who has not placed the block gets another one
-MAPPING_PARAMETERS = (
-    "side",
-    "tool",
-    "mode",
-    "scale",
-    "mount",
-    "calibrate",
-)  # from the person to the arm
+# from the person to the arm
+MAPPING_PARAMETERS = ("side", "tool", "mode", "scale", "mount", "calibrate", "tool_speed")
 POSE_PARAMETERS = (
     "model",
     "lockstep",

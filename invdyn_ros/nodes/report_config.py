@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from invdyn_ros.config import RECONFIGURABLE, Validated
 from invdyn_ros.grasp.policies.tasks import Task
@@ -31,6 +31,7 @@ class ReportNodeConfig(Validated):
         scale: motion of the tool over that of the hand, as in RetargetConfig.
         mount: mounting of the arm, as in RetargetConfig.
         calibrate: whether the person makes a calibration gesture, as in RetargetConfig.
+        tool_speed: speed limit of the tool in teleop, as in RetargetConfig [m/s].
         scene: whether teleop has a table with simulated blocks.
         lockstep: whether stamps are of simulated time.
         target: sim: episodes end where simulated time starts again; real: with their results.
@@ -60,6 +61,7 @@ class ReportNodeConfig(Validated):
     scale: NonNegativeFloat = 0.0
     mount: Literal["auto", "table", "wall"] = "auto"
     calibrate: bool = False
+    tool_speed: PositiveFloat = 1.0
     scene: bool = False
     lockstep: bool = False
     target: Literal["sim", "real"] = "sim"

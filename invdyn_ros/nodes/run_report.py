@@ -238,6 +238,7 @@ class RunReport:
             scale=config.scale,
             mount=config.mount,
             calibrate=config.calibrate,
+            tool_speed=config.tool_speed,
         )
 
     def _events(self) -> list[list[Event]]:

@@ -182,6 +182,11 @@ class PositionIKSolver(DifferentialIK):
         self._set(targets, q)
         return self._residual()
 
+    def positions(self, q: np.ndarray) -> np.ndarray:
+        """Return the positions (k, 3) of the links at q (n,) [m]."""
+        self.configuration.update(q)
+        return np.array([self.configuration.data.xpos[task.body_id] for task in self.points])
+
     def descent(self, targets: np.ndarray, q: np.ndarray) -> np.ndarray:
         """Return the direction (n,) of steepest descent of the distances at q (n,)."""
         self._set(targets, q)

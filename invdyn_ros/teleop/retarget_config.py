@@ -60,7 +60,10 @@ class RetargetConfig(Validated):
     a table, as far as the arm can, and comes down to `min_tool_height`."""
     min_tool_height: NonNegativeFloat = 0.02
     """Minimum height of a tool that points down, above the base plane [m]."""
+    tool_speed: PositiveFloat = 1.0
+    """Largest speed of the tool [m/s], as of the motion guard; it is late behind a faster one."""
     velocity_fraction: Fraction = 0.95
     """Fraction of the joint velocity limits to use."""
-    acceleration_fraction: Fraction = 0.9
-    """Fraction of the joint acceleration limits to use."""
+    acceleration_fraction: Fraction = 0.5
+    """Fraction of the joint acceleration limits to use; the plan, whose jerk is limited, too,
+    overshoots what takes more."""

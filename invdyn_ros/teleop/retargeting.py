@@ -150,7 +150,10 @@ class Retargeter:
             config.velocity_fraction * robot.velocity,
             config.acceleration_fraction * robot.acceleration,
         )
-        return TargetTracker(solver, RateLimiter(bounds, robot.home), collision, config.tolerance)
+        limiter = RateLimiter(bounds, robot.home)
+        # the joints of human-like arms are slower, and elbow and wrist move on spheres
+        speed = np.inf if self.human_like_arm else config.tool_speed
+        return TargetTracker(solver, limiter, collision, config.tolerance, speed)
 
     def calibrate(self, calibration: HandCalibration | None) -> None:
         """Map the person as a gesture has shown; None: by the proportions of the settings."""

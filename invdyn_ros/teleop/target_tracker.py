@@ -40,6 +40,11 @@ class TargetTracker:
     """Distance from a measured joint that is kept while holding [rad]."""
     MAX_REST_STEP = 0.01
     """Largest motion of a joint at rest between two images [rad]."""
+    BLOCKED_STEP, BLOCKED_IMAGES = 0.002, 4
+    """Likewise of an arm that is blocked, and for how many images it is, while the state moves
+    away from it: the motion guard then refuses the way to the state."""
+    SPEED_FRACTION = 0.8
+    """Fraction of the tool's speed limit with which targets move, so that the plan keeps up."""
     NEAR = 0.004
     """Clearance at which something counts as near [m]."""
 
@@ -49,6 +54,7 @@ class TargetTracker:
         limiter: RateLimiter,
         collision: CollisionModel,
         tolerance: float,
+        tool_speed: float = np.inf,
     ) -> None:
         """Create a tracker at the state of the limiter.
 
@@ -57,9 +63,10 @@ class TargetTracker:
             limiter: state of the arm.
             collision: clearances of the arm.
             tolerance: distance of a link from its target below which it counts as reached [m].
+            tool_speed: largest speed of the tool, which the motion guard allows [m/s].
         """
         self.solver, self.limiter, self.collision = solver, limiter, collision
-        self.tolerance = tolerance
+        self.tolerance, self._target_speed = tolerance, self.SPEED_FRACTION * tool_speed
         self.robot = collision.robot
         self._human_like = human_like_arm(self.robot) is not None
         self._links = {shape.link for shape in load_shapes(self.robot)}
@@ -72,6 +79,8 @@ class TargetTracker:
         self._slow_in = 0.0  # progress, 0..1
         self._closest = 0  # index of the pair that was last found too close
         self._measured: np.ndarray | None = None
+        self._aims: np.ndarray | None = None  # (k, 3) targets of limited speed [m]
+        self._num_blocked = 0  # images in a row in which the arm did not move to the state
 
     def is_elsewhere(self, measured: np.ndarray | None) -> bool:
         """Note where the arm is, and return whether that is far from the state.
@@ -80,18 +89,27 @@ class TargetTracker:
             measured: (n,) measured joint positions [rad]; None: the arm follows exactly.
         """
         self._last_measured, self._measured = self._measured, measured
+        is_away = measured is not None and self._lead(measured) > self.MAX_DRIFT
+        is_blocked = is_away and self._max_step() < self.BLOCKED_STEP
+        self._num_blocked = self._num_blocked + 1 if is_blocked else 0
         return measured is not None and self._lead(measured) > 1.5 * self.MAX_LEAD
 
     def hold(self, dt: float) -> None:
         """Brake for `dt` [s]; at rest, return to the arm if that rests elsewhere."""
         self.limiter.brake(dt)
+        self._aims = None
         self._slow_in = max(self._slow_in - dt / self.SLOW_OUT_TIME, 0.0)
-        last, measured = self._last_measured, self._measured
-        if measured is None or last is None or self.limiter.qd.any():
+        measured = self._measured
+        if measured is None or self.limiter.qd.any():
             return
-        at_rest = np.abs(measured - last).max() < self.MAX_REST_STEP
-        if at_rest and self._lead(measured) > self.MAX_DRIFT:
+        if self._max_step() < self.MAX_REST_STEP and self._lead(measured) > self.MAX_DRIFT:
             self.reset(measured)
+
+    def _max_step(self) -> float:
+        """Return the largest motion of a joint since the last image [rad]; inf if not known."""
+        if self._measured is None or self._last_measured is None:
+            return np.inf
+        return float(np.abs(self._measured - self._last_measured).max())
 
     def _lead(self, measured: np.ndarray) -> float:
         """Return the largest distance of a joint from where it is measured [rad]."""
@@ -107,9 +125,12 @@ class TargetTracker:
         Returns:
             Why the arm cannot reach the targets, None if it can.
         """
+        if self._num_blocked >= self.BLOCKED_IMAGES and self._measured is not None:
+            self.reset(self._measured)
         self._slow_in = min(self._slow_in + dt / self.SLOW_IN_TIME, 1.0)
         # an arm that is too close to something may not get closer to it
         self._required = np.minimum(self.collision.clearances(self.limiter.q), 0.0)  # (P,) [m]
+        targets = self._limit_speed(targets, dt)
         solution, continuous = self._solve(targets)
         if dt > 0:
             bounds = self._bounds(solution.q, dt)
@@ -124,6 +145,19 @@ class TargetTracker:
         if approach.max(initial=0.0) <= 0:
             return OUT_OF_REACH
         return self._describe(int(pairs[approach.argmax()]))
+
+    def _limit_speed(self, targets: np.ndarray, dt: float) -> np.ndarray:
+        """Return targets (k, 3) on the way to others (k, 3) that move as fast as the tool may."""
+        if np.isinf(self._target_speed):
+            return targets
+        aims = self.solver.positions(self.limiter.q) if self._aims is None else self._aims
+        way = targets - aims
+        length = float(np.linalg.norm(way, axis=1).max())
+        if length <= self._target_speed * dt:
+            self._aims = targets
+            return targets
+        self._aims = aims + way * (self._target_speed * dt / length)
+        return self._aims
 
     def distance(self, targets: np.ndarray) -> float:
         """Return the largest distance of a link from its target (k, 3) at the state [m]."""
