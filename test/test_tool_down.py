@@ -95,3 +95,25 @@ def test_tool_comes_down_slowly_where_it_may_meet_a_block():
     near = np.array(heights) < 0.06
     assert near.any() and speed[near].min() > -0.13
     assert speed[~near].min() < -0.2 and speed[200:].max() > 0.2
+
+
+@pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa"])
+def test_tool_points_where_the_hand_does_and_its_place_matters_more(arm):
+    robot = load_robot(arm)
+    retargeter = Retargeter(robot, RetargetConfig(tool="hand"))
+    free = Retargeter(robot)
+    for k, hand in enumerate(([1, 0.2, 0.1], [0.8, -0.4, -0.5])):
+        person = person_landmarks([0.3, 0.2, -1], [1, 0.1, -0.2])
+        for knuckle, side in ((17, 0.02), (19, -0.02)):
+            person[knuckle, :3] = person[15, :3] + 0.09 * unit(hand) + [0, side, 0]
+        result = follow_until_settled(retargeter, person, 10.0 * k)
+        unaimed = follow_until_settled(free, person, 10.0 * k)
+        assert result.target_distance < unaimed.target_distance + 1e-3
+        R_base_person = retargeter.mapping.R_base_person
+        axis = robot.forward_kinematics(result.q)[:3, 2]
+        angle = np.degrees(np.arccos(axis @ R_base_person @ unit(hand)))
+        assert angle < 20, angle
+    person[[17, 19], 3] = 0.1  # hidden: the tool keeps its direction
+    person[[17, 19], :3] = person[15, :3] - 0.09 * unit(hand)
+    kept = follow_until_settled(retargeter, person, 16.0)
+    assert axis @ robot.forward_kinematics(kept.q)[:3, 2] > 0.99

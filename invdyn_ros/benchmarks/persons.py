@@ -89,12 +89,17 @@ def measure_persons(config: PersonsBenchmarkConfig) -> dict[str, Any]:
     rate = read_video_info(config.video).frame_rate
     images = [frame.image for frame in open_camera(CameraConfig(video=str(config.video)))]
     holds: dict[str, dict[str, int]] = {}
+    of_arms: dict[str, list[Row]] = {arm: [] for arm in config.arms}
     measured.so_far = lambda: measured.report(holds=holds)
     for name in tqdm(config.clips, unit="clip"):
         landmarks = estimate(CLIPS[name](images, rate), rate)
         runs = [follow(landmarks, arm) for arm in config.arms]
         holds[name] = dict(runs[0].holds)
         measured.rows[name] = _worst([run.row for run in runs])
+        for rows, run in zip(of_arms.values(), runs, strict=True):
+            rows.append(run.row)
+    for arm, rows in of_arms.items():
+        measured.rows[f"all clips, {arm}"] = _worst(rows)
     return measured.so_far()
 
 
@@ -154,6 +159,8 @@ def _wrist_errors(
 ) -> Row:
     """Return the distance of the tool from the scaled hand, as the unfiltered landmarks have it.
 
+    Images are compared in which the arm can reach the hand and is as fast as it.
+
     Args:
         landmarks: of the clip.
         retargeter: that of the arm.
@@ -163,7 +170,7 @@ def _wrist_errors(
     """
     config = retargeter.config
     directions = ArmDirections(config.side, config.yaw_cutoff, None)
-    stamps, hands, last, since = [], [], -np.inf, np.inf
+    stamps, hands, last, since, count = [], [], -np.inf, np.inf, 0
     for k, (points, result) in enumerate(zip(landmarks.points, results, strict=True)):
         stamp = k / landmarks.rate
         if points is None or result.hold_reason is not None:
@@ -174,16 +181,19 @@ def _wrist_errors(
             directions.reset()
         person = directions.update(points, stamp - last, config.min_visibility)
         last = stamp
+        if stamp - since < SETTLING_TIME:
+            continue
+        count += 1
         within = result.target_distance <= config.tolerance  # else faster than the arm
-        if result.reachable and within and stamp - since >= SETTLING_TIME:
+        if result.reachable and within:
             stamps.append(stamp)
             hands.append(retargeter.targets(person)[0])
     if not stamps:
-        return {}
+        return {"compared %": 0.0} if count else {}
     at, hand = np.array(stamps), np.array(hands)
     measured = find_lag(at, hand, time, tool) if len(at) > 2 * landmarks.rate else None
     lag = DEFAULT_LAG if measured is None else measured.seconds
-    row: Row = {"lag ms": round(1e3 * lag)}
+    row: Row = {"compared %": round(100 * len(at) / count, 1), "lag ms": round(1e3 * lag)}
     for name, delay in (("wrist p95 mm", 0.0), ("after lag p95 mm", lag)):
         there = np.column_stack([np.interp(at + delay, time, axis) for axis in tool.T])
         distance = 1e3 * np.linalg.norm(there - hand, axis=1)
@@ -192,10 +202,10 @@ def _wrist_errors(
 
 
 def _worst(rows: list[Row]) -> Row:
-    """Return the largest figures of some arms, the smallest of what was followed."""
+    """Return the largest figures, the smallest of how much was followed and compared."""
     columns = dict.fromkeys(column for row in rows for column in row)
     return {
-        column: (min if column.startswith("followed") else max)(
+        column: (min if column.endswith("%") else max)(
             row[column] for row in rows if column in row
         )
         for column in columns

@@ -129,11 +129,12 @@ class TeleopArguments(CameraArguments):
         ),
     ] = "auto"
     tool: Annotated[
-        Literal["auto", "free", "down"],
+        Literal["auto", "free", "down", "hand"],
         Field(
             description=(
-                "down: the tool points down, to grasp from a table; free: only its position "
-                "follows; auto: down with scene:=blocks, else free"
+                "down: the tool points down, to grasp from a table; hand: where the person's hand "
+                "points, as far as its position allows; free: only its position follows; auto: "
+                "down with scene:=blocks, else free"
             )
         ),
     ] = "auto"

@@ -56,7 +56,7 @@ class ReportNodeConfig(Validated):
     video: str = ""
     loop: bool = False
     side: Literal["left", "right"] = "left"
-    tool: Literal["free", "down"] = "free"
+    tool: Literal["free", "down", "hand"] = "free"
     mode: Literal["absolute", "relative"] = "absolute"
     scale: NonNegativeFloat = 0.0
     mount: Literal["auto", "table", "wall"] = "auto"

@@ -1,4 +1,4 @@
-"""Directions of a person's upper arm and forearm from pose landmarks."""
+"""Directions of a person's upper arm, forearm and hand from pose landmarks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ NUM_LANDMARKS = 33
 ARM_LANDMARKS = {"left": (11, 13, 15), "right": (12, 14, 16)}
 """Landmark indices of shoulder, elbow and wrist of the person's left and right arm."""
 
+KNUCKLES = {"left": (17, 19), "right": (18, 20)}
+"""Landmark indices of the knuckles of little finger and index finger."""
+HAND_NOISE = np.array([0.12, 0.06, 0.06])
+"""Standard deviation of the direction of a hand in depth and across [rad] until it was estimated:
+it is three to four times as short as a forearm."""
+
 
 class ArmDirections:
     """Filtered directions of upper arm and forearm in the person's frame: forward, left, up.
@@ -18,6 +24,10 @@ class ArmDirections:
     Only directions are used, because the bone lengths of MediaPipe vary by a quarter between
     views. Forward is perpendicular to the line through the shoulders; up is upward in the
     image. The directions are filtered in the frame of the camera, whose depth is the noisiest.
+
+    Attributes:
+        hand: (3,) unit direction from the wrist to the knuckles in the person's frame, filtered;
+            None until they were visible.
     """
 
     def __init__(
@@ -41,6 +51,7 @@ class ArmDirections:
         if noise is not None:
             axes = np.array([noise[0], noise[1], noise[1]])
             self._filters = (MotionFilter(axes), MotionFilter(axes))
+        self._knuckles, self._hand_filter = list(KNUCKLES[side]), MotionFilter(HAND_NOISE)
         self._prediction = prediction
         self._heading_filter = OneEuroFilter(yaw_cutoff, 0.0)
         self.reset()
@@ -51,6 +62,9 @@ class ArmDirections:
             motion_filter.reset()
         self._heading_filter.reset()
         self._heading = np.array([1.0, 0.0])
+        self._hand_filter.reset()
+        self.hand: np.ndarray | None = None
+        self._hand_gap = 0.0  # [s] since the knuckles were visible
 
     def visibility(self, world: np.ndarray) -> float:
         """Return the lowest visibility of shoulder, elbow and wrist; 0 if one is not finite."""
@@ -79,7 +93,21 @@ class ArmDirections:
         for i, motion_filter in enumerate(self._filters):
             motion_filter.update(directions[i], dt)
             directions[i] = unit(motion_filter.predict(self._prediction))
+        self._update_hand(world, dt, min_visibility, R_person_hip)
         return np.array(directions) @ R_person_hip.T
+
+    def _update_hand(
+        self, world: np.ndarray, dt: float, min_visibility: float, R_person_hip: np.ndarray
+    ) -> None:
+        """Update the direction of the hand; one whose knuckles are hidden keeps it."""
+        knuckles = world[self._knuckles]  # (2, 4)
+        self._hand_gap += dt
+        if not np.isfinite(knuckles).all() or knuckles[:, 3].min() < min_visibility:
+            return
+        sample = unit(knuckles[:, :3].mean(axis=0) - world[self._arm[-1], :3])
+        self._hand_filter.update(sample, self._hand_gap)
+        self._hand_gap = 0.0
+        self.hand = R_person_hip @ unit(self._hand_filter.predict(self._prediction))
 
 
 def unit(vector: np.ndarray) -> np.ndarray:

@@ -55,9 +55,10 @@ class RetargetConfig(Validated):
     """Margin to each joint limit [rad]."""
     min_height: float = 0.05
     """Minimum height of the hand above the base plane [m]."""
-    tool: Literal["free", "down"] = "free"
+    tool: Literal["free", "down", "hand"] = "free"
     """free: only the position of the tool follows the person; down: it points down to grasp from
-    a table, as far as the arm can, and comes down to `min_tool_height`."""
+    a table, as far as the arm can, and comes down to `min_tool_height`; hand: it points where the
+    person's hand does, as far as its position allows."""
     min_tool_height: NonNegativeFloat = 0.02
     """Minimum height of a tool that points down, above the base plane [m]."""
     tool_speed: PositiveFloat = 1.0

@@ -16,8 +16,6 @@ calibration gesture replaces the assumed proportions of the person by measured o
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
@@ -33,6 +31,7 @@ from invdyn_ros.teleop.hand_calibration import CALIBRATING, CalibrationGesture, 
 from invdyn_ros.teleop.hand_mapping import HandMapping, map_hand
 from invdyn_ros.teleop.person_check import PERSON_HOLD_REASONS, PersonCheck
 from invdyn_ros.teleop.retarget_config import RetargetConfig
+from invdyn_ros.teleop.retarget_result import RetargetResult
 from invdyn_ros.teleop.target_tracker import OBSTRUCTIONS, OUT_OF_REACH, TargetTracker
 from invdyn_ros.teleop.workspace import Workspace
 
@@ -51,35 +50,6 @@ HOLD_REASONS = (
     CALIBRATING,
 )
 UNREACHABLE_REASONS = ("below the base", "inside the base", *OBSTRUCTIONS)
-
-
-class RetargetResult(NamedTuple):
-    """Desired state of the arm and its targets, which are NaN while the arm holds."""
-
-    q: np.ndarray
-    """(n,) desired joint positions [rad]."""
-    qd: np.ndarray
-    """(n,) desired joint velocities [rad/s]."""
-    hand_target: np.ndarray
-    """(3,) target of the wrist of a human-like arm, else of the tip, in the base frame [m]."""
-    upper_arm_direction: np.ndarray
-    """(3,) unit vector from shoulder to elbow in the base frame."""
-    forearm_direction: np.ndarray
-    """(3,) unit vector from elbow to wrist in the base frame."""
-    target_distance: float
-    """Largest distance of wrist and elbow from their targets at the desired state [m]."""
-    unreachable_reason: str | None
-    """Why no configuration within limits reaches the target, one of UNREACHABLE_REASONS; None
-    if one does."""
-    hold_reason: str | None
-    """Why the arm holds, one of HOLD_REASONS; None if it moves."""
-    horizon: float
-    """Time from the image to the desired state [s]."""
-
-    @property
-    def reachable(self) -> bool:
-        """Whether there is a target and a configuration within limits that reaches it."""
-        return self.hold_reason is None and self.unreachable_reason is None
 
 
 class Retargeter:
@@ -140,8 +110,9 @@ class Retargeter:
         """Return the tracker of the arm, whose reach is `length` [m]."""
         robot, config = self.robot, self.config
         limits, down = (ClearanceLimit(collision),), np.array([0.0, 0.0, -1.0])
-        aims = [DirectionTask(robot.model(), robot.tip_link, down, DIRECTION_COST * length)]
-        aims = aims if config.tool == "down" else []
+        cost = DIRECTION_COST * length
+        self._axis = DirectionTask(robot.model(), robot.tip_link, down, cost)
+        aims = [] if config.tool == "free" else [self._axis]
         margin = config.joint_limit_margin
         solver = PositionIKSolver(robot, self.links, length, margin, limits, aims)
         bounds = JointBounds(
@@ -262,6 +233,8 @@ class Retargeter:
         projected, reason = self.workspace.project(hand)
         if self.config.tool == "down":
             projected = self.workspace.limit_descent(projected, self._tip(), dt)
+        if self.config.tool == "hand":
+            self._point_tool()
         targets = np.array([elbow, projected])[-len(self.links) :]
         obstruction = self._tracker.follow(targets, dt)
         if obstruction and np.linalg.norm(projected - self.workspace.shoulder) > self._reach:
@@ -270,6 +243,15 @@ class Retargeter:
         distance = self._tracker.distance(targets)
         reason, horizon = reason or obstruction, self.config.horizon
         return RetargetResult(q, qd, hand, upper, fore, distance, reason, None, horizon)
+
+    def _point_tool(self) -> None:
+        """Let the tool point where the person's hand does, or as it does if none was visible."""
+        hand = self._directions.hand
+        if hand is not None:
+            self._axis.direction = self.mapping.R_base_person @ hand
+            return
+        T = self.robot.forward_kinematics(self._limiter.q, self.robot.tip_link)
+        self._axis.direction = T[:3, 2]
 
     @property
     def is_calibrating(self) -> bool:
