@@ -28,6 +28,12 @@ _FACE_AXES = np.array([
 ], dtype=float)  # fmt: skip
 # Corners of a square of side 1, clockwise from the top left, (4, 2).
 _CORNERS = np.array([[-0.5, 0.5], [0.5, 0.5], [0.5, -0.5], [-0.5, -0.5]])
+# of the faces of a block of side 1, (6, 4, 3)
+_UNIT_CORNERS = (
+    _FACE_AXES[:, None, 0] / 2
+    + _CORNERS[:, :1] * _FACE_AXES[:, None, 1]
+    + _CORNERS[:, 1:] * np.cross(_FACE_AXES[:, 0], _FACE_AXES[:, 1])[:, None]
+)
 
 DUPLICATE_DISTANCE = 1.5  # [px] detections whose corners are all nearer are duplicates
 MIN_QUAD_DISTANCE = 0.01  # between two candidate quads, over their perimeter
@@ -64,16 +70,13 @@ def face_corners(side: float) -> np.ndarray:
     Returns:
         (6, 4, 3) [m], clockwise from the top left when looking at the face from outside.
     """
-    normal, x = _FACE_AXES[:, 0], _FACE_AXES[:, 1]
-    y = np.cross(normal, x)
-    u, v = _CORNERS[:, :1], _CORNERS[:, 1:]
-    return side * (normal[:, None] / 2 + u * x[:, None] + v * y[:, None])
+    return side * _UNIT_CORNERS
 
 
 def marker_corners(block_size: float) -> np.ndarray:
     """Return the corners of the markers of a block, in the block frame, (6, 4, 3) [m]."""
-    normal = _FACE_AXES[:, None, 0] * block_size / 2
-    return normal + (face_corners(block_size) - normal) * MARKER_FRACTION
+    normal = _FACE_AXES[:, None, 0] / 2
+    return block_size * (normal + (_UNIT_CORNERS - normal) * MARKER_FRACTION)
 
 
 def face_pixels(dictionary: str, at_least: int) -> int:

@@ -120,11 +120,12 @@ class BlockDetector:
         """Return the pose of a block, and whether there are two of it."""
         of_block = markers.ids // FACES == block_id
         faces, corners = markers.ids[of_block] % FACES, markers.corners[of_block]
-        view = LensView.around(self.intrinsics, corners)
-        if view is None:
-            return None, False
-        if not self.intrinsics.is_distorted:
+        if self.intrinsics.is_distorted:
+            view = LensView.around(self.intrinsics, corners)
+        else:
             view = LensView.whole(self.intrinsics, (gray.shape[1], gray.shape[0]))
+        if view is None or not len(faces):
+            return None, False
         # as a pinhole camera would see them
         quads = view.from_camera_pixels(corners)
         size, k = self.config.block_size, view.camera_matrix

@@ -37,7 +37,7 @@ def refine_corners(gray: np.ndarray, quads: np.ndarray) -> np.ndarray:
     for iteration, fractions in enumerate(SEARCH_DEPTHS):
         along, across = _side_points(corners, fractions, bounded=iteration > 0)
         pixels = (corners[:, :, None] + along)[:, :, :, None] + across[:, :, None]
-        x, y = np.moveaxis(pixels, -1, 0).reshape(2, -1, SEARCH_SAMPLES).astype(np.float32)
+        x, y = pixels.transpose(4, 0, 1, 2, 3).reshape(2, -1, SEARCH_SAMPLES).astype(np.float32)
         levels = cv2.remap(gray, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         levels = np.asarray(levels, np.float32).reshape(pixels.shape[:4])  # (k, 4, p, s)
         rise = np.maximum(levels[..., 1:] - levels[..., :-1], 0.0)

@@ -23,6 +23,11 @@ SHAPE_LIMITS = -0.08, 0.04  # of a blur
 MIN_BLUR_VARIANCE = 0.12  # of the image of a point; that of a pixel is 1/12 [px^2]
 BLUR, SHAPE, NUM_SHARED = slice(6, 10), 9, 10  # parameters: pose, blur, then levels of each face
 
+INWARD_AXES = np.stack(
+    [face_axes()[:, 1], np.cross(face_axes()[:, 1], face_axes()[:, 0]), -face_axes()[:, 0]],
+    axis=1,
+)
+
 
 class ImageModel(NamedTuple):
     """Parameters of the image of a block."""
@@ -83,10 +88,8 @@ class FacePixels:
         self.patterns, self.block_size = patterns, block_size
         faces = [pattern.face for pattern in patterns]
         corners = face_corners(block_size)[faces]
-        outward, right = np.swapaxes(face_axes()[faces], 0, 1)
         # right, down and into each face, (f, 3, 3), and its upper left corner, (f, 3)
-        self.axes = np.stack([right, -np.cross(outward, right), -outward], axis=1)
-        self.origins = corners[:, 0]
+        self.axes, self.origins = INWARD_AXES[faces], corners[:, 0]
         quads = lens.project(corners @ T[:3, :3].T + T[:3, 3])
         count = max_pixels // len(patterns)
         pixels = [_pixels_in(quad, gray.shape, count) for quad in quads]

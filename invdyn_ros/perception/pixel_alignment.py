@@ -30,7 +30,7 @@ MIN_PIXEL_STD = 0.5  # [grey levels], that of rounding and more
 HIDDEN_TILE, HIDDEN_FACTOR, HIDDEN_CONTRAST = 8, 3.0, 0.1  # side [px]; RMS error of a hidden one
 MAX_HIDDEN, MAX_REJECTIONS = 0.6, 3  # fraction of the pixels; number of times
 MIN_FACE_PIXELS = 60
-REWEIGHTED_ITERATIONS = 1
+REWEIGHTED_ITERATIONS = 2
 STEP_TOLERANCE = 1.0  # of the last step, which is linear [standard deviations]
 LINEAR_CHANGE = 0.01  # RMS change of the grey levels by a last step, over the contrast
 MAX_DAMPING = 1e3
@@ -102,7 +102,7 @@ class PixelAlignment(FacePixels):
             free = max(self.visible[part].sum() - self.num_parameters, 1)
             std = np.sqrt(residual[part] @ residual[part] / free)
             self.weights[part] /= max(std, MIN_PIXEL_STD)
-        return self._small_step(self._minimize(errors, REWEIGHTED_ITERATIONS))
+        return self._minimize(errors, REWEIGHTED_ITERATIONS, finish=True)
 
     def _weight_inside(self, errors: PixelErrors) -> None:
         """Give pixels less weight the more of what is beyond the face they show."""
@@ -149,8 +149,16 @@ class PixelAlignment(FacePixels):
         self.visible = ~hidden
         return bool((self.visible != before).any())
 
-    def _minimize(self, current: PixelErrors, max_iterations: int) -> PixelErrors:
-        """Return the errors after some Levenberg-Marquardt steps (Marquardt 1963)."""
+    def _minimize(
+        self, current: PixelErrors, max_iterations: int, finish: bool = False
+    ) -> PixelErrors:
+        """Return the errors after some Levenberg-Marquardt steps (Marquardt 1963).
+
+        Args:
+            current: errors of the initial model.
+            max_iterations: maximum number of steps.
+            finish: whether to take also a last step so small that the errors change linearly.
+        """
         damping, error = 1e-3, self.squared_error(current)
         free = max(self.visible.sum() - self.num_parameters, 1)
         for _ in range(max_iterations):
@@ -158,9 +166,11 @@ class PixelAlignment(FacePixels):
             H[np.diag_indices_from(H)] *= 1 + damping
             step = _bounded_step(H, g, current.model)
             gain = step @ g
-            if gain < STEP_TOLERANCE**2 * error / free or damping > MAX_DAMPING:
-                break
-            if gain < self._linear_gain(current):
+            if gain < max(STEP_TOLERANCE**2 * error / free, self._linear_gain(current)):
+                if finish:
+                    residual = current.residual - step @ current.jacobian
+                    model = current.model.moved(step)
+                    return current._replace(residual=residual, model=model)
                 break
             new = self.evaluate(current.model.moved(step))
             new_error = self.squared_error(new)
@@ -168,6 +178,8 @@ class PixelAlignment(FacePixels):
                 current, error, damping = new, new_error, damping / 10
             else:
                 damping *= 10
+            if damping > MAX_DAMPING:
+                break
         return current
 
     def _linear_gain(self, errors: PixelErrors) -> float:
@@ -176,13 +188,6 @@ class PixelAlignment(FacePixels):
         assert levels is not None
         change = LINEAR_CHANGE * np.abs(levels[:, 0] - levels[:, 1])[self.face_indices] * weights
         return float(change @ change)
-
-    def _small_step(self, errors: PixelErrors) -> PixelErrors:
-        """Return the errors after a step so small that they change linearly."""
-        H, g = self.normal_equations(errors)
-        step = _bounded_step(H, g, errors.model)
-        model = errors.model.moved(step)
-        return errors._replace(residual=errors.residual - step @ errors.jacobian, model=model)
 
     def normal_equations(self, errors: PixelErrors) -> tuple[np.ndarray, np.ndarray]:
         """Return the matrix (p, p) and the right side (p,) of a Gauss-Newton step."""

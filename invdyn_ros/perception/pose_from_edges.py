@@ -155,7 +155,8 @@ def _residuals(
         camera_matrix: (3, 3) pinhole matrix [px].
     """
     offsets = samples.points @ np.swapaxes(T[:, :3, :3], 1, 2)  # (p, 2 m, 3)
-    x, y, z = np.moveaxis(offsets + T[:, None, :3, 3], 2, 0)
+    a, b, c = offsets.transpose(2, 0, 1)
+    x, y, z = (offsets + T[:, None, :3, 3]).transpose(2, 0, 1)
     normals = samples.weighted_normals * camera_matrix.diagonal()[:2]  # over the distance
     nx, ny = normals.T
     depth = 1 / z
@@ -163,8 +164,7 @@ def _residuals(
     offset = ((samples.pixels - camera_matrix[:2, 2]) * samples.weighted_normals).sum(axis=1)
     J = np.empty((*z.shape, 6))
     J[..., 0], J[..., 1], J[..., 2] = nx * depth, ny * depth, -across * depth
-    u, v, w = np.moveaxis(J[..., :3], 2, 0)
-    a, b, c = np.moveaxis(offsets, 2, 0)
+    u, v, w = J[..., :3].transpose(2, 0, 1)
     J[..., 3], J[..., 4], J[..., 5] = b * w - c * v, c * u - a * w, a * v - b * u
     return across - offset, J
 
