@@ -123,3 +123,22 @@ def test_edge_profiles_are_normal_distributions_and_their_derivatives() -> None:
         slope = np.gradient(profiles[order], points, axis=1)[:, 1:-1]
         scale = np.abs(slope).max()
         np.testing.assert_allclose(profiles[order + 1][:, 1:-1], slope, atol=0.01 * scale)
+
+
+@pytest.mark.slow
+def test_dark_blocks_are_found_by_a_longer_search_and_others_are_not() -> None:
+    num_found = num_found_at_once = 0
+    others = BlockDetectorConfig(markers=(BlockMarkers(ids=(6, 7, 8, 9, 10, 11)),))
+    for sample in photograph_blocks("light 0.1", 5, seed=12):
+        (pose, *_) = BlockDetector(BlockDetectorConfig(), sample.lens).detect(sample.image) or [
+            None
+        ]
+        if pose is not None:
+            num_found += 1
+            assert pose.is_aligned
+            error = pose_difference(pose.T_camera_block[None], sample.T_camera_block[None])[0]
+            assert np.linalg.norm(error[:2]) < 0.01 * sample.T_camera_block[2, 3]
+        at_once = BlockDetectorConfig(search=False)
+        num_found_at_once += bool(BlockDetector(at_once, sample.lens).detect(sample.image))
+        assert not BlockDetector(others, sample.lens).detect(sample.image)
+    assert num_found >= 4 > 1 >= num_found_at_once

@@ -36,6 +36,10 @@ _UNIT_CORNERS = (
 )
 
 DUPLICATE_DISTANCE = 1.5  # [px] detections whose corners are all nearer are duplicates
+STRETCHED_PERCENTILES, STRETCHED_RANGE, MAX_STRETCH = (1, 99), 220.0, 12.0  # [grey levels]
+# of searches in difficult images: a threshold far below the mean of the neighbourhood, and cells
+# whose middle alone is read
+SEARCH_THRESHOLD, SEARCH_CELL, SEARCH_CELL_MARGIN = 14.0, 8, 0.3  # [grey levels], [px], fraction
 MIN_QUAD_DISTANCE = 0.01  # between two candidate quads, over their perimeter
 
 
@@ -46,6 +50,19 @@ class MarkerDetections(NamedTuple):
     """(k,) id of each marker in its dictionary."""
     corners: np.ndarray
     """(k, 4, 2) corners [px], clockwise from the top left of the marker."""
+
+
+class MarkerSearch(NamedTuple):
+    """Neighbourhoods with whose mean a pixel is compared in the search for markers."""
+
+    windows: tuple[int, int]
+    """Smallest and largest side [px]."""
+    window_step: int
+    """Step between sides [px]."""
+
+
+SEARCHES = MarkerSearch((5, 65), 15), MarkerSearch((3, 23), 5)
+"""Searches for markers that the defaults of OpenCV do not find, in this order."""
 
 
 def face_axes() -> np.ndarray:
@@ -127,14 +144,18 @@ def face_image(
     return np.pad(draw(_dictionary(dictionary), marker_id, side), margin, constant_values=255)
 
 
-def detect_markers(gray: np.ndarray, dictionary: str = DEFAULT_DICTIONARY) -> MarkerDetections:
+def detect_markers(
+    gray: np.ndarray, dictionary: str = DEFAULT_DICTIONARY, search: MarkerSearch | None = None
+) -> MarkerDetections:
     """Detect the markers in a grey image, with subpixel corners.
 
     Args:
         gray: (H, W) uint8.
         dictionary: name of the dictionary.
+        search: how to search; None: with the defaults of OpenCV.
     """
-    ids, quads = detect_markers_opencv(gray, dictionary=dictionary)
+    searched = gray if search is None else stretch_contrast(gray)
+    ids, quads = detect_markers_opencv(searched, dictionary=dictionary, search=search)
     corners = refine_corners(gray, quads)
     distance = np.abs(corners[:, None] - corners[None]).max(axis=(2, 3))  # (k, k)
     apart = distance > DUPLICATE_DISTANCE
@@ -142,8 +163,19 @@ def detect_markers(gray: np.ndarray, dictionary: str = DEFAULT_DICTIONARY) -> Ma
     return MarkerDetections(ids[~duplicate], corners[~duplicate])
 
 
+def stretch_contrast(gray: np.ndarray) -> np.ndarray:
+    """Return a grey image (H, W) with nearly all of the range of grey levels."""
+    low, high = np.percentile(gray[::4, ::4], STRETCHED_PERCENTILES)
+    factor = min(STRETCHED_RANGE / max(high - low, 1.0), MAX_STRETCH)
+    table = np.clip((np.arange(256) - low) * factor, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(gray, table))
+
+
 def detect_markers_opencv(
-    gray: np.ndarray, subpixel: bool = False, dictionary: str = DEFAULT_DICTIONARY
+    gray: np.ndarray,
+    subpixel: bool = False,
+    dictionary: str = DEFAULT_DICTIONARY,
+    search: MarkerSearch | None = None,
 ) -> MarkerDetections:
     """Detect the markers in a grey image with OpenCV alone.
 
@@ -151,6 +183,7 @@ def detect_markers_opencv(
         gray: (H, W) uint8.
         subpixel: whether to refine the corners with cornerSubPix.
         dictionary: name of the dictionary.
+        search: how to search; None: with the defaults of OpenCV.
     """
     modern = hasattr(cv2.aruco, "ArucoDetector")
     # up to 4.6, DetectorParameters() returns an object that crashes on use
@@ -158,6 +191,12 @@ def detect_markers_opencv(
     parameters = create()
     if subpixel:
         parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
+    if search is not None:
+        parameters.adaptiveThreshWinSizeMin, parameters.adaptiveThreshWinSizeMax = search.windows
+        parameters.adaptiveThreshWinSizeStep = search.window_step
+        parameters.adaptiveThreshConstant = SEARCH_THRESHOLD
+        parameters.perspectiveRemovePixelPerCell = SEARCH_CELL
+        parameters.perspectiveRemoveIgnoredMarginPerCell = SEARCH_CELL_MARGIN
     if modern:
         detector = cv2.aruco.ArucoDetector(_dictionary(dictionary), parameters)
         quads, ids, _ = detector.detectMarkers(gray)

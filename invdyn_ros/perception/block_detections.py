@@ -25,6 +25,8 @@ class BlockDetectorConfig(Validated):
     """Standard deviation across a side of a large marker [px]."""
     max_reprojection_error: PositiveFloat = 2.0
     """Maximum RMS error of the corners of a marker and of a pose [px]."""
+    search: bool = True
+    """Whether to search longer for blocks that are not found, in dark and blurred images."""
 
     def __post_init__(self) -> None:
         """Check that the blocks have one dictionary and different markers."""
@@ -52,6 +54,8 @@ class BlockPose:
     """(k, 4, 2) their corners in the image [px]."""
     hypotheses: tuple[PoseHypothesis, ...] = ()
     """Poses that explain the corners, the most likely first; one marker may give several."""
+    is_aligned: bool = True
+    """Whether the pixels of the faces confirm the pose; else it is that of the corners."""
 
 
 class DetectionResult(NamedTuple):

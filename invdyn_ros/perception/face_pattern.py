@@ -33,6 +33,8 @@ class FacePattern(NamedTuple):
     """Index of the face."""
     edges: np.ndarray
     """(k + 1, 1) edges between the cells, from 0 to 1 side of the block, float32."""
+    white: np.ndarray
+    """(k, k) whether each cell is white, along x (to the right) and y (down)."""
     jumps: np.ndarray
     """(NUM_LEVELS, k + 2, k + 2) of the image of each level with that level 1 and the others 0:
     the first row and column hold it beyond the upper left corner, others how much it rises at an
@@ -72,7 +74,7 @@ def face_patterns(markers: BlockMarkers) -> dict[int, FacePattern]:
             image = face_image(marker, pixels, markers.dictionary)
             bits = image[np.ix_(centers.astype(int), centers.astype(int))].T > 127
             white = np.pad(bits.astype(float), 1, constant_values=1.0)
-            patterns[face] = FacePattern(face, edges, _jumps(white))
+            patterns[face] = FacePattern(face, edges, white > 0, _jumps(white))
     return patterns
 
 

@@ -63,6 +63,21 @@ class PixelErrors(NamedTuple):
     """The model, with its levels."""
 
 
+class FacePoints(NamedTuple):
+    """Points of f faces that n pixels show."""
+
+    axes: np.ndarray
+    """(f, 3, 3) of each face in the camera: right, down and inward."""
+    rays: np.ndarray
+    """(3, n) of the pixels in the axes of the face that they meet."""
+    distance: np.ndarray
+    """(n,) of the points, along the rays."""
+    points: np.ndarray
+    """(2, n) x and y on the face [sides of the block]."""
+    slopes: np.ndarray
+    """(2, 2, n) derivative of the points by x and y of the pixel [sides/px]."""
+
+
 class FacePixels:
     """Pixels of some faces of a block near one pose."""
 
@@ -104,34 +119,20 @@ class FacePixels:
 
     def evaluate(self, model: ImageModel) -> PixelErrors:
         """Return the errors of a model; without levels, those that fit best are used."""
-        R, t = model.T_camera_block[:3, :3], model.T_camera_block[:3, 3]
-        side, n = self.block_size, len(self.pixels)
-        axes = self.axes @ R.T  # (f, 3, 3)
-        # rays (3, n) and their derivative (3, 2, n) in the axes of the face that they meet
-        rays, slopes = np.empty((3, n)), np.empty((3, 2, n))
-        for part, A in zip(self.parts, axes, strict=True):
-            np.matmul(A, self.rays[:, part], out=rays[:, part])
-            slopes[..., part] = np.tensordot(A, self.ray_slopes[..., part], 1)
-        corner = np.einsum("fij,fj->if", axes, self.origins @ R.T + t)[:, self.face_indices]
-        distance = corner[2] / rays[2]  # of the face along the ray
-        points = (rays[:2] * distance - corner[:2]) / side
-        # by the pixel, of the point on the face [sides/px]
-        slopes = (slopes[:2] - (rays[:2] / rays[2])[:, None] * slopes[2]) * (distance / side)
-        xx, xy, yy, shape = model.blur
-        (a, b), (c, d) = slopes  # of x and y on the face, by x and y of the pixel
-        squares, products = slopes * slopes, slopes[:, 0] * slopes[:, 1]
-        variances = xx * squares[:, 0] + yy * squares[:, 1] + 2 * xy * products
-        blur = np.stack(
-            [variances[0], xx * a * c + yy * b * d + xy * (a * d + b * c), variances[1]]
-        )
-        profiles = edge_profiles(
-            points.astype(np.float32), variances.astype(np.float32), self.patterns[0].edges
-        )
+        on_faces = self.face_points(model)
+        squares, products, blur, profiles = self._blur(model, on_faces)
         image = blurred_image(
-            self.patterns, self.parts, profiles, blur, shape, model.levels, self.observed
+            self.patterns,
+            self.parts,
+            profiles,
+            blur,
+            model.blur[3],
+            model.levels,
+            self.observed,
         )
-        J = np.zeros((self.num_parameters, n))
-        self._fill_pose_rows(J[:6], axes, rays, distance, image.gradient / side, t)
+        J = np.zeros((self.num_parameters, len(self.pixels)))
+        t = model.T_camera_block[:3, 3]
+        self._fill_pose_rows(J[:6], on_faces, image.gradient / self.block_size, t)
         J[6], J[8] = np.einsum("ijn,in->jn", squares, image.curvature)
         J[7] = 2 * np.einsum("in,in->n", products, image.curvature)
         J[SHAPE] = image.shape
@@ -140,25 +141,57 @@ class FacePixels:
             J[row : row + NUM_LEVELS, part] = image.basis[:, part]
         return PixelErrors(self.observed - image.grey, J, model._replace(levels=image.levels))
 
+    def face_points(self, model: ImageModel) -> FacePoints:
+        """Return the points of the faces that the pixels show."""
+        R, t = model.T_camera_block[:3, :3], model.T_camera_block[:3, 3]
+        side, n = self.block_size, len(self.pixels)
+        axes = self.axes @ R.T  # (f, 3, 3)
+        rays, slopes = np.empty((3, n)), np.empty((3, 2, n))
+        for part, A in zip(self.parts, axes, strict=True):
+            np.matmul(A, self.rays[:, part], out=rays[:, part])
+            slopes[..., part] = np.tensordot(A, self.ray_slopes[..., part], 1)
+        corner = np.einsum("fij,fj->if", axes, self.origins @ R.T + t)[:, self.face_indices]
+        distance = corner[2] / rays[2]
+        points = (rays[:2] * distance - corner[:2]) / side
+        slopes = (slopes[:2] - (rays[:2] / rays[2])[:, None] * slopes[2]) * (distance / side)
+        return FacePoints(axes, rays, distance, points, slopes)
+
+    def profiles(self, model: ImageModel) -> np.ndarray:
+        """Return the profiles of the edges at the pixels, see `edge_profiles`."""
+        return self._blur(model, self.face_points(model))[3]
+
+    def _blur(
+        self, model: ImageModel, on_faces: FacePoints
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the blur (3, n) on the face, of what it is composed, and profiles of edges."""
+        (a, b), (c, d) = on_faces.slopes  # of x and y on the face, by x and y of the pixel
+        squares, products = (
+            on_faces.slopes * on_faces.slopes,
+            on_faces.slopes[:, 0] * on_faces.slopes[:, 1],
+        )
+        xx, xy, yy, _ = model.blur
+        variances = xx * squares[:, 0] + yy * squares[:, 1] + 2 * xy * products
+        covariance = xx * a * c + yy * b * d + xy * (a * d + b * c)
+        blur = np.stack([variances[0], covariance, variances[1]])
+        profiles = edge_profiles(
+            on_faces.points.astype(np.float32),
+            variances.astype(np.float32),
+            self.patterns[0].edges,
+        )
+        return squares, products, blur, profiles
+
     def _fill_pose_rows(
-        self,
-        J: np.ndarray,
-        axes: np.ndarray,
-        rays: np.ndarray,
-        distance: np.ndarray,
-        gradient: np.ndarray,
-        t: np.ndarray,
+        self, J: np.ndarray, on_faces: FacePoints, gradient: np.ndarray, t: np.ndarray
     ) -> None:
         """Fill the derivatives with respect to the pose: a pixel sees another point of the face.
 
         Args:
             J: (6, n) to fill.
-            axes: (f, 3, 3) of the faces.
-            rays: (3, n) in these axes.
-            distance: (n,) along the rays to the faces.
+            on_faces: points that the pixels show.
             gradient: (2, n) by the place on the face [1/m].
             t: (3,) position of the block.
         """
+        axes, rays, distance = on_faces.axes, on_faces.rays, on_faces.distance
         moves = np.empty((3, len(distance)))  # derivative by a movement of the face in its axes
         np.negative(gradient, out=moves[:2])
         moves[2] = (gradient[0] * rays[0] + gradient[1] * rays[1]) / rays[2]
