@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from invdyn_ros.control.faults import MeasurementMonitorConfig
 from invdyn_ros.data.action_units import TORQUE
 from invdyn_ros.data.output_options import RUN_MEDIA
 from invdyn_ros.graph.arguments import BOOLEAN_VALUES
@@ -18,7 +19,13 @@ from invdyn_ros.graph.drivers import resolve_driver
 from invdyn_ros.graph.templates import ArgumentValues
 from invdyn_ros.graph.topics import CLOCK
 from invdyn_ros.robots.obstacles import load_obstacles
+from invdyn_ros.robots.robot import ROBOTS
+from invdyn_ros.robots.robot_spec import RobotSpec
 
+MISSED_READINGS = (
+    4  # periods without a joint state that are a fault: one servo that does not answer
+)
+# costs a reading
 TOOL_SPEEDS = {"sim": 1.0, "real": 0.25}  # [m/s]; 0.25 is the limit of ISO 10218 beside a person
 
 
@@ -30,6 +37,8 @@ def resolve_common(values: ArgumentValues) -> None:
     values["joint_map"], values["remappings"] = driver.joint_map, driver.remappings()
     if real and values["lockstep"] == "true":
         raise ValueError("lockstep:=true needs target:=sim; a real arm does not wait")
+    if real and not values["driver"]:
+        values |= _slow_readings(ROBOTS[arm])
     values["tool_speed"] = values["tool_speed"] or TOOL_SPEEDS[values["target"]]
     if values["obstacles"]:
         file = Path(values["obstacles"]).absolute()
@@ -65,6 +74,20 @@ def resolve_common(values: ArgumentValues) -> None:
         _check_new(Path(report))
     if record and Path(record).exists():
         raise ValueError(f"record:={record} exists already; a recording needs a new directory")
+
+
+def _slow_readings(spec: RobotSpec) -> dict[str, float]:
+    """Return thresholds of the faults for a driver that reads the joints at less than the rate."""
+    rate, defaults = spec.driver_rate, MeasurementMonitorConfig()
+    if rate is None:
+        return {}
+    return {
+        "joint_state_timeout": MISSED_READINGS / rate,
+        "max_gap": (MISSED_READINGS + 1) / rate,
+        # an arm goes farther between two joint states, and gets its commands later
+        "position_jump": defaults.position_jump * spec.rate / rate,
+        "servo_lag": defaults.servo_lag + 1 / rate,
+    }
 
 
 def _check_new(report: Path) -> None:

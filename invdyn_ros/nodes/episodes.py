@@ -14,6 +14,7 @@ from invdyn_ros.graph.names import option_of_namespace
 from invdyn_ros.graph.topics import ENGAGE, EPISODE, TRANSITIONS
 from invdyn_ros.grasp.estimation.block_estimate import ImageDetections
 from invdyn_ros.grasp.policies.episode_monitor import EpisodeMonitor, EpisodeOutcome
+from invdyn_ros.grasp.policies.follow_check import NOT_FOLLOWED
 from invdyn_ros.grasp.policies.grasp_command import GraspCommand
 from invdyn_ros.nodes.frames import LATCHED_QOS
 from invdyn_ros.nodes.joint_states import ArmState
@@ -21,6 +22,8 @@ from invdyn_ros.nodes.messages import to_stamp
 from invdyn_ros.nodes.runner import DiagnosticNode
 
 RUNNING = "running"  # message of an episode without a result
+MAX_WAIT = 15.0  # [s] for an engaged arm that does not follow
+STUCK = f"gave up: the arm did not follow for {MAX_WAIT:.0f} s"
 
 
 class Episodes:
@@ -51,6 +54,8 @@ class Episodes:
         """
         self.node, self.monitor, self.is_real, self.start = node, monitor, is_real, start
         self.number, self.is_over, self.is_announced = 0, False, False
+        self._is_engaged = False
+        self._waiting_since: float | None = None  # [s] of an arm that does not follow
         self.publisher = node.create_publisher(DiagnosticArray, EPISODE, LATCHED_QOS)
         command = f"invdyn engage{option_of_namespace(node.get_namespace())}"
         self.request = f"move the block to a new place, then '{command}'"
@@ -62,6 +67,7 @@ class Episodes:
         """Start an episode."""
         self.number += 1
         self.is_over = self.is_announced = False
+        self._waiting_since = None
         self.monitor.reset()
 
     @property
@@ -82,10 +88,22 @@ class Episodes:
             self.is_announced = True
             self.publish(state.stamp, DiagnosticStatus.OK, RUNNING)
         now = state.stamp * 1e-9
-        result = self.monitor.update(now, state.q, state.opening, command)
+        result = self.monitor.update(now, state.q, state.opening, command) or self._stuck(
+            now, command
+        )
         if result is not None and not self.is_over:
             self.is_over = True
             self.end(state.stamp, result)
+
+    def _stuck(self, now: float, command: GraspCommand) -> EpisodeOutcome | None:
+        """Return the result of an engaged arm that something holds for long, or None."""
+        if command.hold_reason != NOT_FOLLOWED or not self._is_engaged:
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = now
+        if self._waiting_since is None or now - self._waiting_since < MAX_WAIT:
+            return None
+        return EpisodeOutcome(False, STUCK, math.nan)
 
     def end(self, stamp: int, result: EpisodeOutcome) -> None:
         """Publish a result, and ask a person to prepare the next episode of a real arm.
@@ -122,5 +140,6 @@ class Episodes:
 
     def on_transition(self, message: TransitionEvent) -> None:
         """Start the next episode when the arm is engaged after the last one."""
-        if self.is_over and message.goal_state.id == LifecycleState.PRIMARY_STATE_ACTIVE:
+        self._is_engaged = message.goal_state.id == LifecycleState.PRIMARY_STATE_ACTIVE
+        if self.is_over and self._is_engaged:
             self.start()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 FIRST_TIMEOUT = 15.0  # [s] for a simulation to start
 MAX_DURATION = 30.0  # [s] of a move
 TOLERANCE = 1e-3  # [rad] of the plan at the goal
+GRIPPER_TIME, GRIPPER_PERIOD = 2.0, 0.05  # [s] of commands, and between two
 RESTING = 0.01  # [rad/s] of a plan at rest
 
 
@@ -30,7 +31,8 @@ class JointJog:
 
         self._client, self._topic, node = client, client.name(JOINT_TARGET), client.node
         self._publisher = node.create_publisher(JointTrajectory, self._topic, 10)
-        node.create_publisher(Float64MultiArray, client.name(GRIPPER_COMMAND), 10)
+        self._opening_type = Float64MultiArray
+        self._gripper = node.create_publisher(Float64MultiArray, client.name(GRIPPER_COMMAND), 10)
         self._planned: list[JointState] = []
         topic = client.name(DESIRED_JOINT_STATE)
         node.create_subscription(JointState, topic, self._planned.append, QoSProfile(depth=10))
@@ -64,6 +66,25 @@ class JointJog:
             f"'{joint}' is at {state.position[index]:.3f} rad after {MAX_DURATION:.0f} s, not at "
             f"{goal[index]:.3f}; inverse_dynamics: {level} {message}"
         )
+
+    def open_gripper(self, opening: float) -> None:
+        """Command an opening of the gripper [m], for as long as it may need to get there.
+
+        Raises:
+            ValueError: the opening is negative, or no gripper listens.
+        """
+        if opening < 0:
+            raise ValueError(f"gripper {opening} m: an opening is not negative")
+        start, publisher = time.monotonic(), self._gripper
+        while not publisher.get_subscription_count() and time.monotonic() - start < TIMEOUT:
+            self._client.spin(GRIPPER_PERIOD)
+        if not publisher.get_subscription_count():
+            raise ValueError(
+                f"no gripper listens on {publisher.topic_name} in domain {self._client.domain}"
+            )
+        for _ in range(round(GRIPPER_TIME / GRIPPER_PERIOD)):
+            publisher.publish(self._opening_type(data=[opening]))
+            self._client.spin(GRIPPER_PERIOD)
 
     def _publish(self, state: JointState, goal: list[float]) -> None:
         """Publish a goal (n,) [rad] as the target for a planned state."""

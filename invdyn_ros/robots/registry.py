@@ -114,6 +114,7 @@ ROBOTS: dict[str, RobotSpec] = {
         # The joints end at a right angle: the higher the tool, the more it has to tilt.
         grasp=GraspSpec("Dofbot", physics_rate=400.0, clearance=0.045, lift_height=0.055),
         driver_node="dofbot",
+        driver_rate=25.0,  # the bus reads three servos per tick, and an arm has six
     ),
     "kuka_iiwa": RobotSpec(
         urdf="pybullet_data/kuka_iiwa/model.urdf",

@@ -110,6 +110,8 @@ class RobotSpec:
     """Settings for grasping; the scene must have a block."""
     driver_node: str | None = None
     """Executable of this package that drives the real arm."""
+    driver_rate: float | None = None
+    """Joint states of that driver per second [Hz]; None: `rate`."""
     driver: str | None = None
     """What describes the driver of the real arm, which the user starts: the name of a file of
     config/drivers, or FILE.yaml."""
