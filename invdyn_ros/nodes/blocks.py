@@ -7,11 +7,17 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.graph.topics import BLOCKS_OVERLAY, CAMERA_INFO, MARKERS, block_topic
+from invdyn_ros.graph.topics import (
+    BLOCKS_OVERLAY,
+    CAMERA_INFO,
+    JOINT_STATES,
+    MARKERS,
+    block_topic,
+)
 from invdyn_ros.nodes.camera_info import check_size, message_to_intrinsics
 from invdyn_ros.nodes.frames import FramePublisher
 from invdyn_ros.nodes.image_transport import (
@@ -21,14 +27,17 @@ from invdyn_ros.nodes.image_transport import (
     subscribe_images,
 )
 from invdyn_ros.nodes.images import Channels, image_to_message
+from invdyn_ros.nodes.joint_history import JointHistory
+from invdyn_ros.nodes.joint_states import ArmJoints
 from invdyn_ros.nodes.messages import (
     REJECTED,
     arrays_to_pose,
     block_to_message,
     pose_to_transform,
+    to_nanoseconds,
     to_seconds,
 )
-from invdyn_ros.nodes.robot_names import CameraNamesConfig
+from invdyn_ros.nodes.robot_names import CameraNamesConfig, RobotNames
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.perception.block_detections import describe_duplicate
 from invdyn_ros.perception.block_detector import (
@@ -37,13 +46,14 @@ from invdyn_ros.perception.block_detector import (
     BlockPose,
     DetectionResult,
 )
+from invdyn_ros.perception.block_tracker import BlockTracker, CameraFrames
 from invdyn_ros.perception.hand_eye.camera_pose import nominal_scene
+from invdyn_ros.perception.rigid_transforms import invert_transform
 from invdyn_ros.robots.block_markers import BlockMarkers
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 TEXT_DISTANCE = 0.3  # [m] from the camera to the text with the reason why a block has no pose
-MAX_IMAGE_INTERVAL = 0.5  # [s] between two images whose blocks are tracked
 
 
 @dataclass(frozen=True)
@@ -81,9 +91,9 @@ class BlocksNode(DiagnosticNode):
         self.detector: BlockDetector | None = None
         self.camera_info: CameraInfo | None = None
         self.pending_image: tuple[Channels, Header] | None = None
-        # poses in the last image and in the one before, with their stamps [s]
-        self.last_poses: tuple[float, list[BlockPose]] = (-np.inf, [])
-        self.poses_before = self.last_poses
+        self.tracker: BlockTracker | None = None
+        self.scene = nominal_scene(config.arm, config.camera_pose, config.blocks)
+        self.robot = load_robot(config.arm)
         qos = QoSProfile(depth=10)
         # created before the first image, so that subscribers get the first pose
         self.pose_publishers: list[Publisher] = [
@@ -95,17 +105,18 @@ class BlocksNode(DiagnosticNode):
         self.frames = FramePublisher(self)
         self.frame_names = load_parameters(self, CameraNamesConfig)
         if config.publish_camera:
-            self.publish_camera(config)
+            self.publish_camera()
+        names = RobotNames.of(self.robot, self.frame_names, self.get_namespace())
+        self.read_joints, self.joint_history = ArmJoints(names.joint_names), JointHistory()
+        self.last_joint_stamp = -1
+        self.create_subscription(JointState, JOINT_STATES, self.on_joint_state, qos)
         lockstep = config.lockstep
         create_image_subscription(self, CameraInfo, CAMERA_INFO, self.on_camera_info, lockstep)
         subscribe_images(self, self.on_image, config.image_transport, lockstep)
 
-    def publish_camera(self, config: BlocksNodeConfig) -> None:
+    def publish_camera(self) -> None:
         """Publish the pose of the camera in the frame of the arm's base, or of its tool."""
-        scene, robot = (
-            nominal_scene(config.arm, config.camera_pose, config.blocks),
-            load_robot(config.arm),
-        )
+        scene, robot = self.scene, self.robot
         pose = arrays_to_pose(*_position_and_quaternion(scene.camera.T_base_camera))
         parent = robot.tip_link if scene.camera_on_hand else robot.base_link
         frame = self.frame_names.frame(parent)
@@ -121,25 +132,41 @@ class BlocksNode(DiagnosticNode):
         intrinsics = message_to_intrinsics(message)
         self.camera_info = message
         self.detector = BlockDetector(self.detector_config, intrinsics)
+        self.tracker = BlockTracker(self.detector)
         if self.pending_image is not None:
             image, self.pending_image = self.pending_image, None
             self.on_image(*image)
 
+    def on_joint_state(self, message: JointState) -> None:
+        """Store the joint positions, to know where a block in the gripper has moved."""
+        values = self.read_joints(message)
+        if values is None or not np.isfinite(values.position).all():
+            return
+        if values.stamp < self.last_joint_stamp:  # the simulation was reset
+            self.joint_history = JointHistory()
+        self.last_joint_stamp = values.stamp
+        self.joint_history.add(values.stamp, values.position)
+
+    def camera_frames(self, stamp: int) -> CameraFrames:
+        """Return where the arm was at a stamp [ns], as far as it is known."""
+        q = self.joint_history.at(stamp)
+        if q is None:
+            return CameraFrames()
+        T_base_tool = self.robot.forward_kinematics(q)
+        scene = self.scene.seen_from(T_base_tool) if self.scene.camera_on_hand else self.scene
+        T_camera_base = invert_transform(scene.camera.T_base_camera)
+        return CameraFrames(T_camera_base, T_camera_base @ T_base_tool)
+
     def on_image(self, image: Channels, header: Header) -> None:
         """Detect the blocks in an image."""
-        if self.detector is None:
+        if self.detector is None or self.tracker is None:
             self.pending_image = image, header
             self.hold("no camera_info on /camera/camera_info; publish it with the images")
             return
         check_size(self.detector.intrinsics, (image.shape[1], image.shape[0]))
-        stamp = to_seconds(header.stamp)
-        if stamp != self.last_poses[0]:  # a repeated image gives the same poses again
-            self.poses_before = self.last_poses
-        last_stamp, last_poses = self.poses_before
-        recent = 0.0 < stamp - last_stamp < MAX_IMAGE_INTERVAL
-        detection = self.detector.detect_with_problems(image, last_poses if recent else ())
+        frames = self.camera_frames(to_nanoseconds(header.stamp))
+        detection = self.tracker.update(image, to_seconds(header.stamp), frames)
         poses = detection.poses
-        self.last_poses = stamp, poses
         self.hold(detection.describe_problem(self.detector_config))
         for pose in poses:
             self.publish_pose(pose, header)

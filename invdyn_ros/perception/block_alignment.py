@@ -5,31 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
+from invdyn_ros.perception.alignment_noise import (
+    USUAL_BLUR_STD,
+    inflation_factor,
+    noise_std_around,
+)
 from invdyn_ros.perception.aruco_cube import face_corners, face_normals
+from invdyn_ros.perception.bit_evidence import MIN_BITS, bit_evidence, count_confirmed
 from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
 from invdyn_ros.perception.face_pattern import FacePattern
 from invdyn_ros.perception.face_pixels import ImageModel, PixelErrors
-from invdyn_ros.perception.pixel_alignment import OUTSIDE_ERROR, PixelAlignment, tile_indices
+from invdyn_ros.perception.pixel_alignment import OUTSIDE_ERROR, PixelAlignment
 
-ROUNDING_STD = 12**-0.5  # [grey levels] of the error of rounding
 COARSE_PIXELS, FINE_PIXELS = 500, 1200  # of the detected faces, of all faces
 COARSE_ITERATIONS, FINE_ITERATIONS = 5, 3
+PREDICTED_ITERATIONS = 6
 MIN_COSINE = 0.2  # of the angle between a face and the line of sight
 MIN_THICKNESS = 10.0  # of the image of a face [standard deviations of the blur]
-USUAL_BLUR_STD = 0.7  # [px]
 NOISE_LIMIT = 2.5  # of the errors of a visible face, over the noise
 CONTRAST_LIMIT, INITIAL_CONTRAST_LIMIT = 0.1, 0.3  # of other errors, aligned and before
 MIN_VISIBLE = 0.35  # fraction of the pixels of a face
-NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 MIN_EXPLAINED = 0.5  # fraction of the variance of the pixels of a face
-MIN_TILE, TILE_BLURS = 8.0, 1.5  # side of a tile [px], and in standard deviations of the blur
-BLUR_MODEL_ERROR = 0.7  # increase of the model error with the blur [1/px]
-MAX_NOISE_RATIO, EXCESS_FACTOR = 2.0, 0.5  # of the variance to that of the noise
-NOISE_FACTOR = 1.25  # on the variance, for what a linearized model leaves out
-MODEL_ERROR = 0.003  # of the predicted grey levels, correlated in a tile, over the contrast
 CORRELATED_PIXELS = 4.0  # with correlated errors
 FACE_COST = 50.0  # of a pose that another face in the image contradicts, or does not support
 MIN_VARIANCE = 0.05  # of weighted pixels
@@ -92,7 +90,7 @@ class BlockAligner(NamedTuple):
             )
             if fine is None:
                 return None
-            noise_std = _noise_std(self.gray, fine[0].pixels)
+            noise_std = noise_std_around(self.gray, fine[0].pixels)
             explained = _explained(*fine, noise_std, CONTRAST_LIMIT)
             if explained.min() > MIN_EXPLAINED:
                 return self._result(*fine, mean_square, float(explained.min()), noise_std)
@@ -115,11 +113,38 @@ class BlockAligner(NamedTuple):
         fine = self._align(T, faces, FINE_PIXELS, blur, FINE_ITERATIONS)
         if fine is None:
             return None
-        noise_std = _noise_std(self.gray, fine[0].pixels)
+        noise_std = noise_std_around(self.gray, fine[0].pixels)
         explained = float(_explained(*fine, noise_std, CONTRAST_LIMIT).min())
         if explained < MIN_EXPLAINED:
             return None
         return self._result(*fine, fine[0].mean_square(fine[1]), explained, noise_std)
+
+    def confirm(self, T: np.ndarray) -> AlignedBlock | None:
+        """Align a predicted pose, and confirm by the bits of its markers that the block is there.
+
+        All faces that can be seen from the pose are compared, and then, as something may be in
+        front of some, each alone.
+
+        Args:
+            T: (4, 4) predicted pose.
+
+        Returns:
+            The pose, or None if the image does not show enough bits of this block.
+        """
+        faces = self._thick(T, list(self.patterns), USUAL_BLUR_STD)
+        best, most = None, MIN_BITS - 1
+        for subset in [faces, *([face] for face in faces if len(faces) > 1)]:
+            aligned = self._align(T, subset, FINE_PIXELS, None, PREDICTED_ITERATIONS)
+            if aligned is None:
+                continue
+            noise_std = noise_std_around(self.gray, aligned[0].pixels)
+            bits = sum(map(count_confirmed, bit_evidence(*aligned, noise_std)))
+            if bits > most:
+                mean_square = aligned[0].mean_square(aligned[1])
+                best, most = self._result(*aligned, mean_square, 1.0, noise_std), bits
+            if subset == faces and best is not None:
+                break
+        return best
 
     def _visible(self, model: ImageModel, detected: Sequence[int], blur_std: float) -> list[int]:
         """Return the detected faces, and others that the image shows about where they must be."""
@@ -131,7 +156,7 @@ class BlockAligner(NamedTuple):
                 if not alignment.is_determined:
                     continue
                 errors = alignment.evaluate(model._replace(levels=None))
-                noise_std = _noise_std(self.gray, alignment.pixels)
+                noise_std = noise_std_around(self.gray, alignment.pixels)
                 if not _explained(alignment, errors, noise_std, INITIAL_CONTRAST_LIMIT)[0]:
                     continue
             faces.append(face)
@@ -185,7 +210,7 @@ class BlockAligner(NamedTuple):
         residual = alignment.weighted(errors)
         variance = max(float(residual @ residual) / free, MIN_VARIANCE)
         inverse = np.linalg.inv(alignment.normal_equations(errors)[0])
-        inflation = _inflation(alignment, errors, inverse[:, :6], variance, noise_std)
+        inflation = inflation_factor(alignment, errors, inverse[:, :6], variance, noise_std)
         covariance = inflation * variance * inverse[:6, :6]
         return AlignedBlock(
             errors.model.T_camera_block,
@@ -240,56 +265,3 @@ def _explained(
         )
         fractions.append(1 - error / total_square if good else 0.0)
     return np.array(fractions)
-
-
-def _noise_std(gray: np.ndarray, pixels: np.ndarray) -> float:
-    """Return the standard deviation of the noise around pixels (n, 2), Immerkaer (1996).
-
-    Rounding to grey levels makes it at least ROUNDING_STD, also in a picture without noise.
-    """
-    (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0) + 1
-    crop = gray[top:bottom, left:right].astype(np.float32)
-    response = cv2.filter2D(crop, -1, NOISE_KERNEL)[::2, ::2]
-    noise_std = np.median(np.abs(response)) * 1.4826 / np.linalg.norm(NOISE_KERNEL)
-    return max(float(noise_std), ROUNDING_STD)
-
-
-def _inflation(
-    alignment: PixelAlignment,
-    errors: PixelErrors,
-    inverse: np.ndarray,
-    variance: float,
-    noise_std: float,
-) -> float:
-    """Return the factor on the covariance for errors that neighbouring pixels have in common.
-
-    The sums of the errors in tiles of the image show it: those of independent errors grow with
-    the root of the number of pixels (White 1980; clusters as in Liang and Zeger 1986). To this
-    are added errors of the model that every edge of the pattern has.
-
-    Args:
-        alignment: the compared pixels.
-        errors: of the aligned model.
-        inverse: (p, 6) columns of the pose of the inverse of the normal matrix.
-        variance: of a weighted pixel.
-        noise_std: standard deviation of the noise of a pixel [grey levels]. Larger errors are
-            those of edges, jagged ones for example, and correlated along them.
-    """
-    side = max(MIN_TILE, TILE_BLURS * MIN_TILE * errors.model.blur_std / 2)
-    index = tile_indices(alignment.pixels, side)
-    index += (index.max() + 1) * alignment.face_indices
-    num_tiles = np.count_nonzero(np.bincount(index))
-    weights = alignment.weights * alignment.visible
-    scores = (inverse.T @ errors.jacobian) * (errors.residual * weights**2)
-    sums = np.stack([np.bincount(index, row) for row in scores])
-    root = np.linalg.cholesky(inverse[:6] * variance)
-    common = float(np.sum(np.linalg.solve(root, sums) ** 2)) / 6
-    levels = errors.model.levels
-    assert levels is not None
-    contrast = max((levels[:, 0] - levels[:, 1]).min(), 0.0) * alignment.weights.max()
-    blurred = 1 + BLUR_MODEL_ERROR * max(errors.model.blur_std - USUAL_BLUR_STD, 0.0)
-    plain = np.maximum(alignment.weights.max(), 1e-9)
-    excess = variance / (noise_std * plain) ** 2 - MAX_NOISE_RATIO
-    common = max(common, 1.0) + EXCESS_FACTOR * max(excess, 0.0)
-    model_error = len(index) / num_tiles * (MODEL_ERROR * blurred * contrast) ** 2
-    return NOISE_FACTOR * common + model_error

@@ -56,6 +56,8 @@ class BlockPose:
     """Poses that explain the corners, the most likely first; one marker may give several."""
     is_aligned: bool = True
     """Whether the pixels of the faces confirm the pose; else it is that of the corners."""
+    is_predicted: bool = False
+    """Whether no marker was detected, and the pixels confirm a pose that was predicted."""
 
 
 class DetectionResult(NamedTuple):

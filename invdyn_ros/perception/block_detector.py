@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -29,6 +31,7 @@ from invdyn_ros.perception.pose_from_edges import PoseFit, fit_block_poses
 from invdyn_ros.perception.pose_selection import PoseSelector, SelectedPose
 from invdyn_ros.robots.block_markers import FACES
 
+NOTHING_PREDICTED: Mapping[int, Sequence[np.ndarray]] = MappingProxyType({})
 MAX_RELATIVE_ERROR = 0.06  # of the corners of a blurred marker, over its side
 
 
@@ -72,9 +75,18 @@ class BlockDetector:
         return self.detect_with_problems(image, previous).poses
 
     def detect_with_problems(
-        self, image: np.ndarray, previous: Sequence[BlockPose] = ()
+        self,
+        image: np.ndarray,
+        previous: Sequence[BlockPose] = (),
+        predicted: Mapping[int, Sequence[np.ndarray]] = NOTHING_PREDICTED,
     ) -> DetectionResult:
-        """Detect blocks, duplicate ids and unknown ids; see `detect` for the arguments."""
+        """Detect blocks, duplicate ids and unknown ids.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            previous: poses in the previous image, see `detect`.
+            predicted: poses (4, 4) that a block without a detected marker may have, by block.
+        """
         check_image(image)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         before = {pose.block_id: pose.hypotheses for pose in previous}
@@ -85,6 +97,8 @@ class BlockDetector:
             pose, is_duplicate = self._detect_block(
                 block_id, markers, gray, before.get(block_id, ())
             )
+            if pose is None and not is_duplicate:
+                pose = self.confirm(gray, block_id, predicted.get(block_id, ()))
             if pose is not None:
                 poses[block_id] = pose
             duplicates += [block_id] if is_duplicate else []
@@ -92,6 +106,27 @@ class BlockDetector:
         if self.config.search and missing:
             poses |= self._search(gray, missing, before)
         return DetectionResult([poses[b] for b in sorted(poses)], tuple(duplicates), unknown)
+
+    def confirm(
+        self, gray: np.ndarray, block_id: int, predicted: Sequence[np.ndarray]
+    ) -> BlockPose | None:
+        """Return the pose of a block near a predicted one, if the pixels show its bits there.
+
+        Args:
+            gray: (H, W) uint8.
+            block_id: index of the block.
+            predicted: poses (4, 4), the most likely first.
+        """
+        size = self.config.block_size
+        aligner = BlockAligner(gray, self.intrinsics, size, self._patterns[block_id])
+        for T in predicted:
+            aligned = aligner.confirm(T)
+            if aligned is not None:
+                hypotheses = (PoseHypothesis(aligned.T_camera_block, 0.0),)
+                fit = PoseFit(aligned.T_camera_block, aligned.covariance, np.zeros(0, int), 0.0)
+                selected = SelectedPose(fit, hypotheses, aligned.faces, True)
+                return replace(self._pose(block_id, selected), is_predicted=True)
+        return None
 
     def _search(
         self,
