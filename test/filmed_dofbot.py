@@ -119,7 +119,7 @@ class FilmedDofbot(ExitStack):
         self._ask("place")
 
     def block_in_fingers(self):
-        """Put the block between the fingers, as a person does for a calibration."""
+        """Hold the block between the fingers until they close on it, as a person does."""
         self._ask("hold")
 
     def block_position(self):
@@ -160,6 +160,7 @@ class FilmedDofbot(ExitStack):
 
 def simulate(scene, shared, seed, pipe):
     """Step the physics in real time, towards the setpoints of the board."""
+    is_held = False  # by a person, between fingers that do not touch it on both sides yet
     simulation = Simulation(ROBOT, scene=scene, seed=seed)
     shared.measured[:] = measured_counts(simulation)
     for i, count in enumerate(shared.measured):
@@ -180,11 +181,12 @@ def simulate(scene, shared, seed, pipe):
                 return
             if request == "place":
                 simulation.place_blocks()
-            else:
-                pose = ROBOT.forward_kinematics(simulation.true_state()[0])
-                simulation.blocks.move(0, pose)
+            is_held = request == "hold"
             shared.block[3] = 0.0
             pipe.send(request)
+        is_held = is_held and not simulation.is_grasping()
+        if is_held:
+            simulation.blocks.move(0, ROBOT.forward_kinematics(simulation.true_state()[0]))
         shared.measured[:] = measured_counts(simulation)
         note(simulation, shared)
 

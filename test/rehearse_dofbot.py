@@ -1,6 +1,6 @@
 """The tutorial of the real DofBot, against its servo board and its camera in simulation.
 
-    python test/rehearse_dofbot.py --episodes 10 --out out/rehearsal
+    python test/rehearse_dofbot.py --calibrate --episodes 10 --out out/rehearsal
 
 launches `grasp_sim arm:=dofbot target:=real` as a user does, and does what the program asks a
 person to do: it engages the arm, also after a fault, and lays the block elsewhere after each
@@ -18,20 +18,27 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from filmed_dofbot import FilmedDofbot, filmed_scene, write_camera_info
+from scipy.spatial.transform import Rotation
 
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.graph.ros_domain import own_domain
 from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, LIFT_HEIGHT
-from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, to_yaml
+from invdyn_ros.nodes.graph_client import GraphClient, GraphOptions
+from invdyn_ros.nodes.joint_jog import JointJog
+from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
+from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, read_camera_pose, to_yaml
 from invdyn_ros.robots.robot import load_robot
 
 ROOT = Path(__file__).parents[1]
 LINE = re.compile(r"episode \d+: (?P<result>.*)\. Next: |(?P<fault>\[ERROR\].*'invdyn engage')")
 START_TIMEOUT, EPISODE_TIMEOUT = 60.0, 120.0  # [s]
+REST_TIME, MIN_HEIGHT = 1.2, 0.06  # [s] in each pose of a calibration, [m] of the tool in it
 
 
 class Episode(NamedTuple):
@@ -104,13 +111,70 @@ def engage(environment):
 
 def write_camera_pose(T, file):
     """Write the pose (4, 4) of a camera as `invdyn calibrate live` does."""
-    from scipy.spatial.transform import Rotation
-
     quaternion = Rotation.from_matrix(T[:3, :3]).as_quat()
     pose = CameraPose(
         "dofbot", "eye_to_hand", tuple(T[:3, 3].tolist()), tuple(quaternion.tolist())
     )
     file.write_text(to_yaml(pose, load_robot("dofbot").base_link))
+
+
+def calibrate(dofbot, environment, arguments, out, count=25):
+    """Calibrate the pose of the camera as the tutorial does; return whether it succeeded."""
+    graph = Program(environment, "launch", "grasp_sim", "policy:=none", *arguments)
+    options = ["--arm", "dofbot", "--mounting", "eye_to_hand", "--no-detect", "--overwrite"]
+    words = ["calibrate", "live", *options, "--out", str(out)]
+    try:
+        engage(environment)
+        recorder = Program(environment, *words)
+        domain = int(environment["ROS_DOMAIN_ID"])
+        with GraphClient(GraphOptions(domain=domain)) as client:
+            jog = JointJog(client)
+            dofbot.block_in_fingers()
+            jog.open_gripper(0.0)
+            for q in islice(poses_in_view(dofbot.scene), count):
+                while not go_to(jog, q):
+                    engage(environment)
+                client.spin(REST_TIME)
+        return recorder.interrupt() == 0
+    finally:
+        graph.interrupt()
+
+
+def poses_in_view(scene):
+    """Yield joint positions (n,) in which the camera sees a block between the fingers."""
+    rng, robot = np.random.default_rng(0), load_robot("dofbot")
+    markers = BlockDetectorConfig(scene.block_size)
+    detector = BlockDetector(markers, scene.camera.intrinsics())
+    with SceneRenderer(robot, scene) as renderer:
+        while True:
+            q = robot.home + rng.uniform(-1, 1, robot.n) * [0.7, 0.5, 0.5, 0.6, 0.9]
+            q += [0.0, -0.4, 0.4, 0.0, 0.0]
+            q = np.clip(q, robot.lower + 0.05, robot.upper - 0.05)
+            tool = robot.forward_kinematics(q)
+            image = renderer.render(q, scene.block_size, tool[None])
+            if tool[2, 3] > MIN_HEIGHT and tool[0, 3] > MIN_HEIGHT and detector.detect(image):
+                yield q
+
+
+def go_to(jog, q):
+    """Move all joints to positions (n,); return whether the arm was driven there."""
+    try:
+        state = jog._next_plan(2.0)
+        start = time.monotonic()
+        while np.abs(np.array(state.position) - q).max() > 2e-3:
+            if time.monotonic() - start > 10.0:
+                return True  # the motion guard keeps it from there
+            jog._publish(state, q.tolist())
+            state = jog._next_plan(2.0)
+    except ValueError:  # not engaged any more
+        return False
+    return True
+
+
+def pose_error(T, true):
+    """Return distance [mm] and angle [deg] between two poses (4, 4)."""
+    angle = Rotation.from_matrix(T[:3, :3].T @ true[:3, :3]).magnitude()
+    return 1e3 * np.linalg.norm(T[:3, 3] - true[:3, 3]), np.degrees(angle)
 
 
 def run_episodes(dofbot, environment, arguments, count):
@@ -153,6 +217,7 @@ def main():
     """Run the episodes and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--episodes", type=int, default=1)
+    parser.add_argument("--calibrate", action="store_true", help="find the camera's pose first")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--speed", type=float, default=0.3)
     parser.add_argument("--out", type=Path, default=Path("out/rehearsal"))
@@ -168,8 +233,15 @@ def main():
         environment = os.environ | dofbot.environment | {"PYTHONPATH": path}
         environment["ROS_DOMAIN_ID"] = str(own_domain())
         arguments = ["arm:=dofbot", "target:=real", f"camera:={dofbot.url}"]
-        arguments += [f"camera_info:={lens}", f"camera_pose:={pose}", f"report:={report}"]
-        arguments += ["overwrite:=true", f"speed:={options.speed}"]
+        arguments += [f"camera_info:={lens}", f"speed:={options.speed}"]
+        if options.calibrate:
+            if not calibrate(dofbot, environment, arguments, pose):
+                return 1
+            found = read_camera_pose(pose, "dofbot").T
+            distance, angle = pose_error(found, scene.camera.T_base_camera)
+            print(f"camera found within {distance:.2f} mm and {angle:.3f} deg", flush=True)
+            dofbot.place_block()
+        arguments += [f"camera_pose:={pose}", f"report:={report}", "overwrite:=true"]
         episodes, code = run_episodes(dofbot, environment, arguments, options.episodes)
     print(summary(episodes, options.episodes), f"exit code {code}")
     print(f"the report counts {json.loads(report.read_text())['successes']} successes")
