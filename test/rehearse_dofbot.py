@@ -135,7 +135,10 @@ def calibrate(dofbot, environment, arguments, out, count=25):
                 while not go_to(jog, q):
                     engage(environment)
                 client.spin(REST_TIME)
-        return recorder.interrupt() == 0
+            code = recorder.interrupt()
+            go_to(jog, load_robot("dofbot").home)
+            jog.open_gripper(load_robot("dofbot").gripper.max_opening)
+        return code == 0
     finally:
         graph.interrupt()
 
