@@ -240,8 +240,8 @@ def main():
         if options.calibrate:
             if not calibrate(dofbot, environment, arguments, pose):
                 return 1
-            found = read_camera_pose(pose, "dofbot").T
-            distance, angle = pose_error(found, scene.camera.T_base_camera)
+            estimate = read_camera_pose(pose, "dofbot").T
+            distance, angle = pose_error(estimate, scene.camera.T_base_camera)
             print(f"camera found within {distance:.2f} mm and {angle:.3f} deg", flush=True)
             dofbot.place_block()
         arguments += [f"camera_pose:={pose}", f"report:={report}", "overwrite:=true"]
