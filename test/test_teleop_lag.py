@@ -7,7 +7,10 @@ import pytest
 
 from invdyn_ros.benchmarks import gestures, teleop_lag
 from invdyn_ros.benchmarks.gestures import GesturingPerson
+from invdyn_ros.benchmarks.safety_rig import DrivenArm, Setup
 from invdyn_ros.benchmarks.teleop_lag import FollowedGesture, TeleopLagBenchmarkConfig, follow
+from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
 
 
 def test_gesture_is_that_of_a_human_arm_and_noise_is_repeated_by_its_seed():
@@ -40,3 +43,34 @@ def test_simulated_arm_follows_a_wave_with_little_lag_and_overshoot():
     row = teleop_lag._row("wave", follow(config, gestures.wave, np.array([0, 0, 0.15])))
     assert 0 < row["lag ms"] < 120
     assert row["overshoot %"] < 15
+
+
+@pytest.mark.slow
+def test_both_arms_of_a_person_drive_two_arms_from_the_same_landmarks():
+    with DrivenArm(Setup("ur5", "ur5")) as left, DrivenArm(Setup("ur5", "ur5")) as right:
+        arms = {"left": left, "right": right}
+        retargeters = {}
+        for side, arm in arms.items():
+            retargeters[side] = Retargeter(arm.robot, RetargetConfig(side=side))
+            retargeters[side].reset(arm.robot.home)
+        start, image_time = left.time, left.time
+        person = GesturingPerson(gestures.wave, np.array([0.0, 0.15, 0.0]), start=start + 2)
+        while left.time < start + 6:
+            is_due = left.time >= image_time - 1e-9
+            landmarks = person(image_time) if is_due else None
+            for side, arm in arms.items():
+                target = None
+                if is_due:
+                    moved = retargeters[side](landmarks, image_time)
+                    state = State(moved.q, moved.qd, np.zeros(arm.robot.n))
+                    target = Target(image_time, state, moved.horizon)
+                arm.step(target)
+            image_time += is_due / 20
+        tools = {}
+        for side, arm in arms.items():
+            samples = [s for s in arm.samples if s.time > start + 3]
+            tools[side] = np.array([arm.robot.forward_kinematics(s.q)[1, 3] for s in samples])
+            assert not any(s.fault for s in arm.samples)
+    hand = np.sin(np.pi * (np.array([s.time for s in samples]) - start - 2 - 0.09))
+    assert np.corrcoef(hand, tools["left"])[0, 1] > 0.97
+    assert np.ptp(tools["left"]) > 0.1 and np.ptp(tools["right"]) < 0.03
