@@ -85,16 +85,17 @@ def test_cartesian_action_moves_the_tool_in_its_direction(arm, tilt):
     assert np.arccos(np.clip(-moved[2, 2], -1, 1)) < tilt
 
 
-def test_target_stays_near_an_arm_that_cannot_move():
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_target_stays_near_an_arm_that_cannot_move(arm):
     """So an arm that stands on a block presses on little, and goes on at once."""
-    robot = load_robot("ur5")
+    robot = load_robot(arm)
     action_space = make_action_space("cartesian", robot, CONFIG)
     tool = robot.forward_kinematics(robot.home)[:3, 3]
     for _ in range(50):
         target = action_space(np.ones(action_space.size), robot.home).state
     distance = np.linalg.norm(robot.forward_kinematics(target.q)[:3, 3] - tool)
     speed = np.linalg.norm((robot.jacobian(robot.home) @ target.qd)[:3])
-    allowed = MAX_LEAD + speed * CONFIG.action_period
+    allowed = MAX_LEAD[robot.action_unit] + speed * CONFIG.action_period
     assert distance < 1.2 * allowed
     away = action_space(-np.ones(action_space.size), robot.home).state
     assert (away.qd - target.qd)[0] < 0, "it turns back with the next action"

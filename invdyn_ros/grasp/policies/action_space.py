@@ -24,10 +24,11 @@ from invdyn_ros.typing import Array
 BRAKING_FRACTION = 0.8  # fraction of the acceleration limit for stopping at a position limit
 ACCELERATION_FRACTION = 0.9  # fraction of the acceleration limit that actions use
 MAX_TRACKING_ERROR = 0.2  # [rad] beyond it, the target restarts from the measured position
-# With torques, a tool at its target is ahead of the measured one by at most a distance and by its
-# travel in a time. So an arm that stands on a block presses on with less than what the controller
-# takes for a fault. Position servos are stiffer, and may be later.
-MAX_LEAD, MAX_LEAD_TIME = 0.004, 0.08  # [m, s]
+# A tool at its target is ahead of the measured one by at most a distance and by its travel in a
+# time. So an arm that stands on a block presses on with less than what the controller takes for a
+# fault, and one that is late does not catch up fast. Position servos may be later.
+MAX_LEAD = {"N m": 0.004, "rad": 0.008}  # [m], by unit of the commands
+MAX_LEAD_TIME = 0.08  # [s]
 START_TIME = 0.6  # [s] in which velocities grow to those of the actions: friction is not known yet
 POSITION_GAIN = 0.7  # fraction of the position error that `target_to_action` corrects per action
 
@@ -202,12 +203,12 @@ class ActionSpace(ABC):
         if np.abs(lead).max() > MAX_TRACKING_ERROR:
             self._restart(measured)
             return
-        if not self.is_gentle or self.robot.action_unit != "N m":
+        if not self.is_gentle:
             return
         tool, ahead = (self.robot.forward_kinematics(q)[:3, 3] for q in (measured, self.target.q))
         travel = float(np.linalg.norm(tool - self._tool_position)) / self.config.action_period
         self._tool_position = tool
-        allowed = MAX_LEAD + MAX_LEAD_TIME * travel
+        allowed = MAX_LEAD[self.robot.action_unit] + MAX_LEAD_TIME * travel
         excess = float(np.linalg.norm(ahead - tool)) / allowed
         if excess > 1:
             q, qd = measured + lead / excess, self.target.qd / excess

@@ -14,11 +14,13 @@ from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-TILT_GAIN, MAX_TILT_SPEED = 3.0, 0.5  # [1/s, rad/s] for setting a tilted tool upright
+TILT_GAIN = 3.0  # [1/s] for setting a tilted tool upright
 ROTATION_WEIGHT = 0.2  # [m/rad] weight of rotation errors relative to position errors
 RANGE = 0.15  # distance up to which that to the table is computed, over the reach of the arm
 TABLE_CLEARANCE = 0.003  # [m] beyond the margin of the guard, below which tools do not descend
-DESCENT_GAIN = 5.0  # [1/s] speed of a descent over the distance that is left
+# By unit of the commands: position servos follow their targets later.
+MAX_TILT_SPEED = {"N m": 0.5, "rad": 0.25}  # [rad/s] for setting a tilted tool upright
+DESCENT_GAIN = {"N m": 5.0, "rad": 2.0}  # [1/s] speed of a descent over the distance that is left
 TOUCH_HEIGHT, TOUCH_SPEED = 0.045, 0.1  # [m, m/s] where fingers may touch the top of a block
 DLS_DAMPING = 1e-4  # [m2] of the inverse Jacobian: keeps joints slow near a singularity
 
@@ -108,8 +110,9 @@ class CartesianVelocityActionSpace(ActionSpace):
         clearance = float(clearances.min(where=at_table, initial=self._collision.range))
         if clearance >= self._collision.range:
             return np.inf
-        touch = TOUCH_SPEED + DESCENT_GAIN * max(clearance - TOUCH_HEIGHT, 0.0)
-        return min(DESCENT_GAIN * (clearance - TABLE_CLEARANCE), touch)
+        gain = DESCENT_GAIN[self.robot.action_unit]
+        touch = TOUCH_SPEED + gain * max(clearance - TOUCH_HEIGHT, 0.0)
+        return min(gain * (clearance - TABLE_CLEARANCE), touch)
 
     def _solve_velocity(self, J: Array, desired: Array, free: Array, fixed: Array) -> Array:
         """Return joint velocities (n,) that also set the tool upright in the null space.
@@ -128,7 +131,8 @@ class CartesianVelocityActionSpace(ActionSpace):
         # undamped, because setting the tool upright must not disturb the primary task
         null_space = np.diag(free.astype(float)) - np.linalg.pinv(primary) @ primary
         upright = TILT_GAIN * np.cross(self._tool[:3, 2], [0.0, 0.0, -1.0])[:2]
-        upright *= min(1.0, MAX_TILT_SPEED / max(float(np.linalg.norm(upright)), 1e-9))
+        largest = MAX_TILT_SPEED[self.robot.action_unit]
+        upright *= min(1.0, largest / max(float(np.linalg.norm(upright)), 1e-9))
         inverse = _damped_inverse(secondary @ null_space)
         correction = null_space @ inverse @ (ROTATION_WEIGHT * upright - J[[3, 4]] @ v)
         margin = (max_speed - np.sign(correction) * v) / np.maximum(np.abs(correction), 1e-9)
