@@ -24,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 BLOCK_POSE_ARMS := ur5
-POLICY_ARMS := ur5 dofbot
+POLICY_ARMS := ur5 ur5e dofbot
 PLANNER_ARMS := ur5
 PLANAR_BODIES := hopper walker
 CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
