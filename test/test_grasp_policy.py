@@ -122,7 +122,7 @@ def test_graph_reports_why_a_policy_cannot_run(tmp_path):
     assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path)
 
 
-@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+@pytest.mark.parametrize("arm", ["ur5", "ur5e", "dofbot"])
 def test_shipped_policies_are_small_and_succeed(arm):
     nodes = {node.name: node for node in resolve("grasp_sim", {"policy": "learned", "arm": arm})}
     folder = Path(nodes["grasp"].parameters["policy_checkpoint"])

@@ -20,7 +20,7 @@ GRIP_HYSTERESIS = 1.2  # a closing gripper tolerates errors this many times larg
 PARTLY_CLOSED_RATIO = 1.05  # gripper opening over block size of fingers that are closing
 CLEARANCE_RATIO = 1.3  # gripper opening over block size of fingers that clear the block
 RISE_FIRST = 0.03  # [m] below the funnel at which the tool rises before it moves horizontally
-CARRY_START = 0.94  # fraction of the carry height above which the block moves horizontally
+CARRY_START = 0.75  # fraction of the carry height above which the block moves horizontally
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ class VisualServoConfig(Validated):
         horizontal_tolerance: horizontal error at which the tool descends and grips, as a fraction
             of the block size [-].
         yaw_tolerance: yaw error at which the tool descends and grips [rad].
-        height_tolerance: height error at which the gripper closes or opens [m].
+        height_tolerance: height error at which the gripper closes [m].
+        release_height: height error at which the gripper opens [m], more than a block may hang
+            below the middle of the fingers.
         funnel_slope: height over the block per excess horizontal error [-].
     """
 
@@ -48,6 +50,7 @@ class VisualServoConfig(Validated):
     horizontal_tolerance: PositiveFloat = 0.35
     yaw_tolerance: PositiveFloat = 0.15
     height_tolerance: PositiveFloat = 0.008
+    release_height: PositiveFloat = 0.012
     funnel_slope: PositiveFloat = 6.0
 
 
@@ -64,7 +67,7 @@ def visual_servo(
     """
     block = state.block_position
     at_goal = float(np.linalg.norm(block[:2] - goal[:2])) < GOAL_TOLERANCE / 2
-    margin = config.height_tolerance if state.grasped else block_size / 2
+    margin = config.release_height if state.grasped else block_size / 2
     if at_goal and block[2] < goal[2] + margin:
         return _release(state, block_size, config)
     if state.grasped:
@@ -104,7 +107,7 @@ def _transport(state: PrivilegedState, goal: Array, config: VisualServoConfig) -
     height = config.carry_height * np.clip(distance / GOAL_TOLERANCE * 2 - 1, 0.0, 1.0)
     velocity = _move(np.array([*error[:2], error[2] + height]), config)
     if distance > GOAL_TOLERANCE:
-        # lift first and come to rest, because a lift counts only while the arm is static
+        # lift first: a block that moves sideways may meet another one
         lifted = -error[2] / config.carry_height
         velocity[:2] *= np.clip((lifted - CARRY_START) / (1 - CARRY_START) * 2, 0.0, 1.0)
     return PlanarTwist(velocity, 0.0, True)
