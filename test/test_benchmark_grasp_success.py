@@ -160,8 +160,8 @@ def test_learned_is_the_shipped_policy():
         GraspSuccessBenchmarkConfig(policies=("expert",), noise=("hard",), episodes=2, workers=1)
     )
     assert report["rows"]["expert, hard"]["success"] == 100
-    with pytest.raises(ValueError, match="no learned policy is shipped for ur5e"):
-        load_policies(GraspSuccessBenchmarkConfig("ur5e", policies=("learned",)))
+    with pytest.raises(ValueError, match="no planned policy is shipped for ur5e"):
+        load_policies(GraspSuccessBenchmarkConfig("ur5e", policies=("planned",)))
 
 
 def test_policies_of_the_same_name_are_distinguished(tmp_path):

@@ -230,7 +230,7 @@ def test_learning_curves_report_the_steps_to_a_success_rate(tmp_path, capsys):
     easy = replace(
         CONFIG,
         algorithm="dagger",
-        learner={"net_arch": [16], "learning_starts": 50},
+        learner={"net_arch": [16], "learning_starts": 50, "relabeled": 0},
         total_timesteps=300,
     )
     train_grasp(

@@ -18,10 +18,9 @@ from invdyn_ros.grasp.policies.follow_check import NOT_FOLLOWED
 from invdyn_ros.grasp.policies.grasp_command import GraspCommand
 from invdyn_ros.nodes.frames import LATCHED_QOS
 from invdyn_ros.nodes.joint_states import ArmState
-from invdyn_ros.nodes.messages import to_stamp
+from invdyn_ros.nodes.messages import EPISODE_RUNNING, to_stamp
 from invdyn_ros.nodes.runner import DiagnosticNode
 
-RUNNING = "running"  # message of an episode without a result
 MAX_WAIT = 15.0  # [s] for an engaged arm that does not follow
 STUCK = f"gave up: the arm did not follow for {MAX_WAIT:.0f} s"
 
@@ -86,7 +85,7 @@ class Episodes:
         """Publish the start of the episode, or its result once the policy is done."""
         if not self.is_announced:
             self.is_announced = True
-            self.publish(state.stamp, DiagnosticStatus.OK, RUNNING)
+            self.publish(state.stamp, DiagnosticStatus.OK, EPISODE_RUNNING)
         now = state.stamp * 1e-9
         result = self.monitor.update(now, state.q, state.opening, command) or self._stuck(
             now, command

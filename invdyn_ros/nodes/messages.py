@@ -18,6 +18,7 @@ from invdyn_ros.nodes.robot_names import RobotNames
 from invdyn_ros.typing import Array
 
 REJECTED = "rejected"  # namespace of markers with the reason why a block has no pose
+EPISODE_RUNNING = "running"  # message of an episode without a result
 LANDMARK_FIELDS = ("x", "y", "z", "visibility")
 IMAGE_FIELDS = ("u", "v")  # position in the image [image heights], may be absent
 NUM_LANDMARKS = 33

@@ -33,10 +33,10 @@ from invdyn_ros.graph.topics import (
     TIMING,
     block_topic,
 )
-from invdyn_ros.nodes.episodes import RUNNING
 from invdyn_ros.nodes.joint_states import ArmJoints, gripper_opening, joints_by_name
 from invdyn_ros.nodes.message_log import MessageLog
 from invdyn_ros.nodes.messages import (
+    EPISODE_RUNNING,
     cloud_to_landmarks,
     message_to_target,
     pose_to_arrays,
@@ -281,7 +281,7 @@ def _poses(message: Any, target: int) -> list[tuple[Any, Any]]:
 def episode_status(message: Any) -> EpisodeStatus:
     """Return what the grasp node says of an episode; IndexError without a status."""
     status = message.status[0]
-    if status.message == RUNNING:
+    if status.message == EPISODE_RUNNING:
         return EpisodeStatus(None, status.message)
     return EpisodeStatus(status.level in (DiagnosticStatus.OK, 0), status.message)
 
