@@ -210,26 +210,6 @@ def test_detections_are_delayed_by_the_latency() -> None:
             assert all(s.time + latency > info["time"] - 0.041 for s in info["detections"])
 
 
-def test_relabeled_observations_differ_in_block_goal_and_opening_only() -> None:
-    env = GraspEnv(arm="ur5", control_mode="cartesian")
-    observation, _ = env.reset(seed=1)
-    for _ in range(5):
-        observation, *_ = env.step(env.expert_action("detections"))
-    builder, n = env.observation_builder, env.robot.n
-    state = builder.estimated_state()
-    assert state is not None
-    same = builder.replace_block(observation, state, builder.goal)
-    np.testing.assert_allclose(same, observation, atol=1e-6)
-    others, actions = env.relabel(200)
-    opening = 3 * n + env.robot_action_space.size
-    kept = [*range(opening), *range(opening + 1, opening + 7), -2, -1]
-    np.testing.assert_array_equal(others[:, kept], np.tile(observation[kept], (200, 1)))
-    varied = [opening, *range(opening + 7, opening + 9), *range(opening + 10, opening + 18)]
-    assert (others[:, varied].std(0) > 1e-3).all()
-    assert actions.shape == (200, 5) and (actions[:, :4].std(0) > 1e-2).all()
-    env.close()
-
-
 def test_grasped_block_is_observed_at_the_tool() -> None:
     with gymnasium.make(UR5) as env:
         policy, observer = ScriptedAgent(env.unwrapped), env.unwrapped.observation_builder

@@ -20,17 +20,13 @@ from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.grasp.envs.cameras import make_camera_sensor
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.envs.grasp_simulation import GraspSimulation
-from invdyn_ros.grasp.envs.relabeling import random_situation
 from invdyn_ros.grasp.envs.reward import ShapedReward
-from invdyn_ros.grasp.policies.action_space import PlanarTwist
+from invdyn_ros.grasp.envs.visual_servo_expert import VisualServoExpert
 from invdyn_ros.grasp.policies.observation import OBSERVATION_LIMIT, ObservationBuilder
-from invdyn_ros.grasp.policies.success import PrivilegedState
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
-from invdyn_ros.grasp.policies.visual_servo import VisualServoConfig, visual_servo
 from invdyn_ros.models.nominal_checkpoint import simulation_checkpoint
 from invdyn_ros.robots.registry import load_grasp_spec, load_scene
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.typing import Array
 
 NUM_SEEDS = 2**31
 
@@ -157,6 +153,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.simulation.random_goal = config.random_goal
         action_size = self.robot_action_space.size
         self.observation_builder = ObservationBuilder(self.robot, self.scene, action_size)
+        self._expert = VisualServoExpert(self.observation_builder, self.robot_action_space)
         self.pixels = config.obs_mode == "pixels"
         self.camera = make_camera_sensor(
             self.simulation, self.scene, self.pixels * config.image_size, config.block_pose_model
@@ -265,36 +262,19 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             if inputs == "privileged"
             else self.observation_builder.estimated_state()
         )
-        return self._expert_action(state, self.simulation.success_detector.goal)
+        return self._expert.action(state, self.simulation.success_detector.goal)
 
     def relabel(self, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the present observation with other blocks, gripper openings and goals.
+        """Return the last observation with other blocks, and the expert's actions there.
 
-        Args:
-            count: number of observations.
+        See `VisualServoExpert.relabel`.
 
-        Returns:
-            Observations (count, o) and the actions (count, a) of the expert there; the present
-            ones before the first detection of the block.
+        Raises:
+            ValueError: the observations have pixels.
         """
-        builder, goal = self.observation_builder, self.observation_builder.goal
-        state = builder.estimated_state()
-        observations, actions = [], []
-        for _ in range(count):
-            other, other_goal, observation = state, goal, self._observation
-            if state is not None:
-                size = self.scene.block_size, builder.max_opening
-                other, other_goal = random_situation(state, goal, *size, self.np_random)
-                observation = builder.replace_block(observation, other, other_goal)
-            observations.append(observation)
-            actions.append(self._expert_action(other, other_goal))
-        return np.stack(observations), np.stack(actions)
-
-    def _expert_action(self, state: PrivilegedState | None, goal: Array) -> NDArray[np.float32]:
-        twist = PlanarTwist(np.zeros(3), 0.0, close_gripper=False)
-        if state is not None:
-            twist = visual_servo(state, goal, self.scene.block_size, VisualServoConfig())
-        return self.robot_action_space.twist_to_action(twist).astype(np.float32)
+        if self.pixels:
+            raise ValueError("observations with pixels cannot be relabeled; use obs_mode 'state'")
+        return self._expert.relabel(self._observation, count, self.np_random)
 
     def _get_obs(self) -> Any:
         _, q, qd, _, opening = self.simulation.physics.state()
