@@ -116,8 +116,8 @@ class EpisodeMonitor:
         positions = self._positions()
         offsets = [positions[block] - goal for block, goal in self.placements]
         distance = float(np.max(np.linalg.norm(offsets, axis=1)))
-        (first, _), (last, _) = self._joints[0], self._joints[-1]
-        qd = (self._joints[-1][1] - self._joints[0][1]) / max(last - first, 1e-9)
+        (first, q_first), (last, q_last) = self._joints[0], self._joints[-1]
+        qd = (q_last - q_first) / max(last - first, 1e-9)
         if self.task == GRASP:
             target = self.placements[0].block
             detector: SuccessDetector | TaskSuccess = SuccessDetector.from_scene(

@@ -21,7 +21,7 @@ from invdyn_ros.grasp.policies.network import Policy, PolicyMetadata, load_polic
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.planned import load_planned_policy
 from invdyn_ros.grasp.policies.retreat import Retreat
-from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, OPEN_WIDTH_RATIO, STATIC_JOINT_SPEED
+from invdyn_ros.grasp.policies.success import OPEN_WIDTH_RATIO, is_at_goal, is_static
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.models.checkpoint_files import is_checkpoint
 from invdyn_ros.models.planner.planner import PLANNER
@@ -31,9 +31,7 @@ from invdyn_ros.typing import Array
 
 DETECTION_TIMEOUT = 5.0  # [s] for a block that is not grasped; a gripper hides it for up to 3 s
 MAX_SECONDS = 16.0  # without a placed block since it was first detected; as in simulation
-PLACED_TIME = (
-    1.0  # [s] for which the released block lies at its goal; simulated episodes end before
-)
+PLACED_TIME = 1.0  # [s] of a released block at its goal; simulated episodes end before
 HOMING_SPEED_FRACTION = 0.3  # speed on the way home over that of the fastest action
 MAX_START_SPEED = 1e-6  # [rad/s] of an arm at rest
 TIME_OVER = f"gave up: the block was not placed within {MAX_SECONDS:.0f} s"
@@ -153,10 +151,10 @@ class LearnedGrasp:
         builder, goal = self.observation_builder, np.array(self.scene.goal)
         if builder.estimate.count and self.start_time is None:
             self.start_time = time
-        near = np.linalg.norm(builder.estimate.position - goal) <= GOAL_TOLERANCE
+        near = is_at_goal(builder.estimate.position, goal)
         is_open = opening > OPEN_WIDTH_RATIO * self.scene.block_size
-        is_static = np.abs(self.action_space.target.qd).max() < STATIC_JOINT_SPEED
-        if not (builder.estimate.count and near and is_open and is_static) or builder.grasped:
+        released = near and is_open and not builder.grasped
+        if not (builder.estimate.count and released and is_static(self.action_space.target.qd)):
             self.placed_since = None
         elif self.placed_since is None:
             self.placed_since = time

@@ -32,6 +32,16 @@ def is_relocated(last: Array, position: Array, scene: Scene) -> bool:
     return is_on_table and moved > MIN_RELOCATION
 
 
+def is_at_goal(position: Array, goal: Array) -> bool:
+    """Return whether the centre of a block (3,) [m] is within the tolerance of its goal (3,)."""
+    return bool(np.linalg.norm(position - goal) <= GOAL_TOLERANCE)
+
+
+def is_static(qd: Array) -> bool:
+    """Return whether an arm with joint velocities qd (n,) [rad/s] is static."""
+    return bool(np.abs(qd).max() < STATIC_JOINT_SPEED)
+
+
 @dataclass
 class SuccessDetector:
     """Detect the success of one episode.
@@ -67,17 +77,16 @@ class SuccessDetector:
             qd: (n,) joint velocity [rad/s].
             opening: distance between the finger pads [m].
         """
-        static = bool(np.abs(qd).max() < STATIC_JOINT_SPEED)
+        static = is_static(qd)
         height = block_position[2] - self.initial_position[2]
         self.lifted |= static and bool(height >= LIFT_HEIGHT)
-        at_goal = bool(np.linalg.norm(block_position - self.goal) <= GOAL_TOLERANCE)
-        moved = self.starts_off_goal or self.lifted
-        self.placed |= static and at_goal and moved and bool(opening > self.open_width)
+        released = is_at_goal(block_position, self.goal) and bool(opening > self.open_width)
+        self.placed |= static and released and (self.starts_off_goal or self.lifted)
 
     @property
     def starts_off_goal(self) -> bool:
         """Whether the initial position of the block is outside of the goal tolerance."""
-        return bool(np.linalg.norm(self.initial_position - self.goal) > GOAL_TOLERANCE)
+        return not is_at_goal(self.initial_position, self.goal)
 
     @property
     def success(self) -> bool:

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from invdyn_ros.grasp.policies.success import (
-    GOAL_TOLERANCE,
-    OPEN_WIDTH_RATIO,
-    STATIC_JOINT_SPEED,
-)
+from invdyn_ros.grasp.policies.success import OPEN_WIDTH_RATIO, is_at_goal, is_static
 from invdyn_ros.grasp.policies.tasks import Placement
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
@@ -43,12 +37,8 @@ class TaskSuccess:
             qd: (n,) joint velocity [rad/s].
             opening: distance between the finger pads [m].
         """
-        self.at_goal = tuple(
-            bool(np.linalg.norm(positions[block] - goal) <= GOAL_TOLERANCE)
-            for block, goal in self.placements
-        )
-        static = bool(np.abs(qd).max() < STATIC_JOINT_SPEED)
-        self.placed = all(self.at_goal) and static and opening > self.open_width
+        self.at_goal = tuple(is_at_goal(positions[block], goal) for block, goal in self.placements)
+        self.placed = all(self.at_goal) and is_static(qd) and opening > self.open_width
 
     @property
     def success(self) -> bool:
