@@ -175,16 +175,14 @@ def test_arm_follows_the_person_in_a_video_and_twice_in_the_same_way(tmp_path):
 def test_without_a_person_the_arm_holds_and_reports_why(tmp_path):
     video, report = tmp_path / "empty.mp4", tmp_path / "report.json"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"mp4v"), 20, (320, 240))
-    for _ in range(40):
+    for _ in range(20):
         writer.write(np.full((240, 320, 3), 90, np.uint8))
     writer.release()
     arguments = (f"video:={video}", "lockstep:=true", f"report:={report}")
     run_without_plots("teleop", *arguments, f"record:={tmp_path / 'bag'}")
     result = json.loads(report.read_text())
-    assert result["ended_by"] == "end of the video"
-    # the report may learn up to half a second late, on a busy machine, that the arm holds
-    assert result["held_share"] > 0.7
-    assert result["frames"] == 40 and result["detected"] == 0 == result["frames_lost"]
+    assert result["ended_by"] == "end of the video" and result["held_share"] > 0.9
+    assert result["frames"] == 20 and result["detected"] == 0 == result["frames_lost"]
     assert any("person" in reason for reason in result["hold_counts"])
     joints = read(tmp_path / "bag", "/joint_states")
     assert np.ptp([row[:6] for row in joints.values()], axis=0).max() < 0.01

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
@@ -118,7 +119,10 @@ class DiagnosticNode(CallbackNode):
         self._hold_is_logged = False
         self._timeless_checks = 0  # without a time on /clock, in a row
         self._namesakes = NamesakeMonitor(time.monotonic())
-        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS, 10)
+        callbacks = PublisherEventCallbacks(matched=self._on_reader)
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, DIAGNOSTICS, 10, event_callbacks=callbacks
+        )
         self.create_timer(1.0, self._on_timer)
 
     def ignore(self, topic: str, reason: str) -> None:
@@ -193,6 +197,11 @@ class DiagnosticNode(CallbackNode):
         if not is_alone:
             self.warnings.warn(f"{problem}; end one of the two")
         self._publish_diagnostics()
+
+    def _on_reader(self, status: Any) -> None:
+        """Publish the diagnostics at once for a new reader, who may have missed a change."""
+        if status.current_count_change > 0:
+            self._publish_diagnostics()
 
     def on_input(self) -> None:
         """Publish the diagnostics, since their level may change."""
