@@ -95,7 +95,7 @@ out/block_pose/%/block_pose.json: $(READY)
 policies: $(POLICY_ARMS:%=out/policies/%/curve.json)
 
 out/policies/%/curve.json: $(READY)
-	$(BIN)/invdyn train_grasp --arm $* --out $(@D) --overwrite
+	$(BIN)/invdyn train_grasp --arm $* --out $(@D) --overwrite --evaluation.eval-freq 40000
 	@mkdir -p config/policies/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/policies/$*
 

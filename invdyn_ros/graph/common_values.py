@@ -22,10 +22,8 @@ from invdyn_ros.robots.obstacles import load_obstacles
 from invdyn_ros.robots.robot import ROBOTS
 from invdyn_ros.robots.robot_spec import RobotSpec
 
-MISSED_READINGS = (
-    4  # periods without a joint state that are a fault: one servo that does not answer
-)
-# costs a reading
+# periods without a joint state that are a fault: one servo that does not answer costs a reading
+MISSED_READINGS = 4
 TOOL_SPEEDS = {"sim": 1.0, "real": 0.25}  # [m/s]; 0.25 is the limit of ISO 10218 beside a person
 
 

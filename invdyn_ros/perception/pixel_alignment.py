@@ -7,12 +7,11 @@ sensor, and the residual tells how much of it there is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
-from invdyn_ros.perception.camera_intrinsics import CameraIntrinsics
-from invdyn_ros.perception.face_pattern import NUM_LEVELS, FacePattern
+from invdyn_ros.perception.face_pattern import NUM_LEVELS
 from invdyn_ros.perception.face_pixels import (
     NUM_SHARED,
     SHAPE,
@@ -39,21 +38,22 @@ MAX_DAMPING = 1e3
 class PixelAlignment(FacePixels):
     """Pixels of some faces of a block with their weights, and the model that fits to them."""
 
-    def __init__(
-        self,
-        gray: np.ndarray,
-        lens: CameraIntrinsics,
-        block_size: float,
-        patterns: Sequence[FacePattern],
-        T: np.ndarray,
-        max_pixels: int,
-    ) -> None:
-        """Select the pixels; see `FacePixels` for the arguments."""
-        super().__init__(gray, lens, block_size, patterns, T, max_pixels)
-        self.weights = np.ones(len(self.pixels))
-        self.visible = np.ones(len(self.pixels), bool)
-        self.beyond = np.zeros(len(self.pixels))
-        self.shape_precision = 0.0
+    shape_precision = 0.0
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """(n,) weight of each pixel."""
+        return np.ones(len(self.pixels))
+
+    @cached_property
+    def visible(self) -> np.ndarray:
+        """(n,) whether nothing hides the pixel."""
+        return np.ones(len(self.pixels), bool)
+
+    @cached_property
+    def beyond(self) -> np.ndarray:
+        """(n,) fraction of the pixel that shows what is beyond the face."""
+        return np.zeros(len(self.pixels))
 
     @property
     def is_determined(self) -> bool:
