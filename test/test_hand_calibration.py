@@ -134,3 +134,13 @@ def test_node_says_what_to_do_and_reports_the_calibration(start_node):
     assert {CALIBRATING, None} <= reasons
     values = [KeyValue(key=k, value=v) for k, v in node.diagnostic_values.items()]
     assert last_calibration([DiagnosticStatus(values=values)]) == node.retargeter.calibration
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", '{"bones": [0.3], "neutral": "abc"}', '{"bones": 1, "neutral": 2}']
+)
+def test_foreign_text_is_no_calibration(text: str) -> None:
+    with pytest.raises(ValueError):
+        HandCalibration.from_json(text)
+    calibration = HandCalibration((0.3, 0.25), (0.4, -0.1, 0.0))
+    assert HandCalibration.from_json(calibration.to_json()) == calibration

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -269,7 +270,10 @@ def counts_by_reason(statuses: list[Any]) -> dict[str, int]:
 def last_calibration(statuses: list[Any]) -> HandCalibration | None:
     """Return how the person was calibrated in the end, None if there was no gesture."""
     texts = [v.value for s in statuses for v in s.values if v.key == CALIBRATION_KEY]
-    return HandCalibration.from_json(texts[-1]) if texts else None
+    for text in reversed(texts):
+        with suppress(ValueError):  # a foreign message
+            return HandCalibration.from_json(text)
+    return None
 
 
 def _poses(message: Any, target: int) -> list[tuple[Any, Any]]:

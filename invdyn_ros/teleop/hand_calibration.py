@@ -68,9 +68,16 @@ class HandCalibration(NamedTuple):
 
     @classmethod
     def from_json(cls, text: str) -> HandCalibration:
-        """Return the calibration of which `to_json` made a text."""
-        values = json.loads(text)
-        (upper_arm, forearm), (x, y, z) = values["bones"], values["neutral"]
+        """Return the calibration of which `to_json` made a text.
+
+        Raises:
+            ValueError: it did not make it.
+        """
+        try:
+            values = json.loads(text)
+            upper_arm, forearm, x, y, z = map(float, [*values["bones"], *values["neutral"]])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no calibration: {text[:80]!r}") from error
         return cls((upper_arm, forearm), (x, y, z))
 
 
@@ -151,10 +158,8 @@ def _neutral(hands: np.ndarray, period: float) -> tuple[float, float, float]:
         raise ValueError(
             f"your arm was stretched to {extension.max():.0%}; stretch it fully for a moment"
         )
-    bent, count = (
-        hands[extension <= MAX_RESTING_EXTENSION],
-        max(round(MIN_RESTING_TIME / period), 1),
-    )
+    bent = hands[extension <= MAX_RESTING_EXTENSION]
+    count = max(round(MIN_RESTING_TIME / period), 1)
     distances = np.linalg.norm(bent[:, None] - bent, axis=2)  # from each place to each other
     nearest = np.sort(distances, axis=1)[:, :count]
     if len(bent) < count or nearest[:, -1].min() > MAX_RESTING_RADIUS:
