@@ -221,17 +221,31 @@ def align_poses(
     ]
     results.sort(key=lambda result: result[1].squared_error)
     variance = results[0][1].squared_error / len(image.pixels) + NOISE_FLOOR**2
-    aligned = []
-    for T, rendered in results:
-        J = image.jacobian(T, rendered)
-        H = J.T @ J
-        if np.linalg.matrix_rank(H, hermitian=True) < len(H):  # the block is out of the image
-            continue
-        covariance = NOISE_CORRELATION_PIXELS * variance * np.linalg.inv(H)
-        cost = rendered.squared_error / (NOISE_CORRELATION_PIXELS * variance)
-        symmetric = (covariance + covariance.T) / 2
-        aligned.append(fits[0]._replace(T_camera_block=T, covariance=symmetric, cost=cost))
+    fitted = (_pose_fit(image, *result, variance, fits[0]) for result in results)
+    aligned = [fit for fit in fitted if fit is not None]
     return aligned or fits
+
+
+def _pose_fit(
+    image: BlockImage, T: np.ndarray, rendered: RenderedBlock, variance: float, fit: PoseFit
+) -> PoseFit | None:
+    """Return an aligned pose T (4, 4) with its covariance; None if the block is out of the image.
+
+    Args:
+        image: the compared pixels.
+        T: (4, 4) aligned pose.
+        rendered: the block in this pose.
+        variance: of the noise of a pixel [grey levels squared].
+        fit: the pose before the alignment.
+    """
+    J = image.jacobian(T, rendered)
+    H = J.T @ J
+    if np.linalg.matrix_rank(H, hermitian=True) < len(H):
+        return None
+    covariance = NOISE_CORRELATION_PIXELS * variance * np.linalg.inv(H)
+    cost = rendered.squared_error / (NOISE_CORRELATION_PIXELS * variance)
+    symmetric = (covariance + covariance.T) / 2
+    return fit._replace(T_camera_block=T, covariance=symmetric, cost=cost)
 
 
 def tilt_angle(T: np.ndarray, face: int, block_size: float) -> float:
