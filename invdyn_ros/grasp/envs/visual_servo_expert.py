@@ -30,7 +30,12 @@ class VisualServoExpert:
     def relabel(
         self, observation: NDArray[np.float32], count: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return an observation (o,) with other blocks, gripper openings and goals.
+        """Return an observation with other blocks, gripper openings and goals.
+
+        Args:
+            observation: (o,) the last observation of the builder.
+            count: number of observations to make of it.
+            rng: random number generator.
 
         Returns:
             Observations (count, o) and the actions (count, a) there; before the first detection
