@@ -80,3 +80,17 @@ def test_node_without_autostart_waits_and_can_be_configured_twice(start_node):
         probe.wait_until(lambda: not probe.node.count_subscribers(STATES))
     assert manager.change("configure") and manager.change("shutdown")
     assert manager.state == "finalized"
+
+
+def test_calls_that_were_queued_before_a_cleanup_are_skipped(start_node):
+    probe = start_node(InverseDynamicsNode, **MODEL, autostart=False)
+    node, manager = probe.tested_node, Manager(probe)
+    before = {*node.timers, *node.subscriptions}
+    assert manager.change("configure")
+    created = {*node.timers, *node.subscriptions} - before
+    assert created
+    callbacks = [entity.callback for entity in created]
+    assert manager.change("cleanup")
+    for callback in callbacks:
+        callback(None)
+    assert node.exception is None

@@ -30,6 +30,9 @@ class ManagedNode(DiagnosticNode, LifecycleNodeMixin, ABC):  # type: ignore[misc
         engage_remedy: how to engage the arm, in words.
     """
 
+    _is_configuring = False
+    _num_releases = 0
+
     def __init__(self, name: str) -> None:
         super().__init__(name)
         LifecycleNodeMixin.__init__(self)
@@ -153,9 +156,11 @@ class ManagedNode(DiagnosticNode, LifecycleNodeMixin, ABC):  # type: ignore[misc
 
     def _configure(self) -> None:
         before = self._all_entities()
+        self._is_configuring = True
         try:
             self.configure()
         finally:
+            self._is_configuring = False
             self._entities = self._all_entities() - before
         self.is_configured = True
         self.hold(None)
@@ -172,11 +177,24 @@ class ManagedNode(DiagnosticNode, LifecycleNodeMixin, ABC):  # type: ignore[misc
             self.destroy_publisher(entity)
         for entity in self._entities & set(self.clients):
             self.destroy_client(entity)
+        self._num_releases += 1
         self.release()
         self.is_configured, self.missing_inputs = False, []
         self.set_fault(None)
         self.hold(NOT_CONFIGURED)
         return None
+
+    def _store_exception(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """Store its exception; skip a call that was queued when `release` freed what it needs."""
+        call = super()._store_exception(callback)
+        if not self._is_configuring:
+            return call
+        number = self._num_releases
+
+        def call_until_release(*arguments: Any) -> Any:
+            return call(*arguments) if self._num_releases == number else None
+
+        return call_until_release
 
     def _all_entities(self) -> set[Any]:
         return {*self.publishers, *self.subscriptions, *self.timers, *self.clients}
