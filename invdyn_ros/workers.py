@@ -128,7 +128,7 @@ class LocalProcesses:
 
 def run_in_new_process(function: Callable[..., R], *args: object) -> R:
     """Return `function(*args)`, computed in a new process that ends afterwards."""
-    with _context_with(function).Pool(1, _end_silently) as pool:
+    with fork_server_context(function).Pool(1, _end_silently) as pool:
         return pool.apply(function, args)
 
 
@@ -154,7 +154,7 @@ def _process_pool(
     fn: Callable[[J], R], workers: int
 ) -> Iterator[Callable[[dict[int, J]], dict[int, Future[R]]]]:
     """Return a function that submits jobs; the processes end with the context."""
-    context, others = _context_with(fn), set(active_children())
+    context, others = fork_server_context(fn), set(active_children())
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
 
     def submit(jobs: dict[int, J]) -> dict[int, Future[R]]:
@@ -170,7 +170,7 @@ def _process_pool(
         pool.shutdown(cancel_futures=True)
 
 
-def _context_with(function: Callable[..., Any]) -> ForkServerContext:
+def fork_server_context(function: Callable[..., Any]) -> ForkServerContext:
     """Return the context of processes that are forked from a server that imports a function.
 
     So the imports, which take seconds, happen once; a server without threads can be forked.

@@ -9,18 +9,21 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
-from functools import cache
-from multiprocessing import get_context
+from functools import cache, partialmethod
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
+
+from tqdm import tqdm
 
 from invdyn_ros.benchmarks.file_mutations import mutate
 from invdyn_ros.benchmarks.file_readers import KINDS, Kind, WrongAcceptance
 from invdyn_ros.benchmarks.file_specimens import sign
 from invdyn_ros.config import error_line
+from invdyn_ros.workers import fork_server_context
 
 REFUSED, ACCEPTED = "refused", "accepted"
 TRACEBACK, LINES, HANG, CRASH = "traceback", "several_lines", "hang", "crash"
@@ -68,7 +71,7 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings, folder: Path) -> None:
         self.settings = settings
-        context = get_context("fork")
+        context = fork_server_context(_serve)  # a fork of a process with threads may hang
         self.connection, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(other, folder, settings))
         self.process.start()
@@ -106,6 +109,8 @@ def _serve(connection: Connection, folder: Path, settings: WorkerSettings) -> No
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C would count as a crash; the parent ends
     for category in (RuntimeWarning, UserWarning, FutureWarning):
         warnings.simplefilter("always", category)  # else printed once per process
+    tqdm.__init__ = partialmethod(tqdm.__init__, disable=True)  # a bar is no message
+    tqdm.set_lock(threading.RLock())  # a killed process would leave a semaphore behind
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + int(settings.memory * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
