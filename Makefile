@@ -23,9 +23,9 @@ export OMP_NUM_THREADS ?= 1
 # set by another environment, this would hide the libraries of this one
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-BLOCK_POSE_ARMS := ur5
+BLOCK_POSE_ARMS := ur5 ur5e dofbot
 POLICY_ARMS := ur5 ur5e dofbot
-PLANNER_ARMS := ur5
+PLANNER_ARMS := ur5 ur5e dofbot
 PLANAR_BODIES := hopper walker
 CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
 
@@ -103,7 +103,7 @@ out/policies/%/curve.json: $(READY)
 planners: $(PLANNER_ARMS:%=out/planners/%/meta.json)
 
 out/planners/%/meta.json: $(READY)
-	$(BIN)/invdyn collect expert --arm $* --episodes 500 --out out/data/expert_$* --overwrite
+	$(BIN)/invdyn collect expert --arm $* --episodes 600 --out out/data/expert_$* --overwrite
 	$(BIN)/invdyn train_planner --data out/data/expert_$* --out $(@D) --overwrite \
 		--horizon 16 --num-components 32 --width 256 --down-dims 256 128
 	@mkdir -p config/planners/$*

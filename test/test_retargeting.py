@@ -110,6 +110,16 @@ def test_arm_follows_a_slow_hand_within_limits(robot):
 
 
 @each_arm
+def test_targets_are_no_faster_than_an_arm_that_uses_a_fraction_of_its_speed(robot):
+    retargeter = Retargeter(robot, RetargetConfig(speed=0.2))
+    results = [
+        retargeter(person_landmarks(*moving_arm_directions(i * DT)), i * DT) for i in range(150)
+    ]
+    speed = np.abs([r.qd for r in results]) / robot.velocity
+    assert 0.1 < speed.max() <= 0.2
+
+
+@each_arm
 def test_limits_hold_for_random_landmarks(robot):
     """Random directions, much faster than the arm, with gaps and low visibility."""
     rng = np.random.default_rng(2)

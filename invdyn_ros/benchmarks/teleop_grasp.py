@@ -47,6 +47,10 @@ class TeleopGraspBenchmarkConfig(BenchmarkOptions):
     """Abilities of the person."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Dataset folder to write, with the demonstrations of all placed blocks."""
+    control_mode: Literal["joint", "cartesian"] = "joint"
+    """Meaning of the actions in the demonstrations, as in training."""
+    action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
+    """Scale and period of the actions in the demonstrations, as in training."""
 
     def __post_init__(self) -> None:
         """Check that the arm can grasp."""
@@ -98,10 +102,9 @@ class _Demonstrations:
 
     def __init__(self, config: TeleopGraspBenchmarkConfig) -> None:
         self.out = config.out
-        self.spec = SpaceSpec(config.arm, "joint", ActionSpaceConfig())
-        self.replayer = EpisodeReplayer(
-            load_robot(config.arm), load_scene(config.arm), "joint", self.spec.action_space
-        )
+        self.spec = SpaceSpec(config.arm, config.control_mode, config.action_space)
+        robot, scene = load_robot(config.arm), load_scene(config.arm)
+        self.replayer = EpisodeReplayer(robot, scene, config.control_mode, config.action_space)
         self.episodes: list[ReplayedEpisode] = []
 
     def add(self, episode: TeleopEpisode) -> None:

@@ -63,8 +63,10 @@ class RetargetConfig(Validated):
     """Minimum height of a tool that points down, above the base plane [m]."""
     tool_speed: PositiveFloat = 1.0
     """Largest speed of the tool [m/s], as of the motion guard; it is late behind a faster one."""
+    speed: Fraction = 1.0
+    """Fraction of the joint velocity limits that the arm uses, as of its safety limits."""
     velocity_fraction: Fraction = 0.95
-    """Fraction of the joint velocity limits to use."""
+    """Fraction of these velocities that targets use, so that the plan keeps up."""
     acceleration_fraction: Fraction = 0.5
     """Fraction of the joint acceleration limits to use; the plan, whose jerk is limited, too,
     overshoots what takes more."""

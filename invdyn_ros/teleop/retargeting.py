@@ -118,7 +118,7 @@ class Retargeter:
         bounds = JointBounds(
             solver.lower,
             solver.upper,
-            config.velocity_fraction * robot.velocity,
+            config.velocity_fraction * config.speed * robot.velocity,
             config.acceleration_fraction * robot.acceleration,
         )
         limiter = RateLimiter(bounds, robot.home)

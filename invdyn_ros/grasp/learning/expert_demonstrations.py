@@ -33,6 +33,8 @@ class ExpertDemonstrationConfig(Validated):
     """Number of episodes, including those that fail and are not recorded."""
     noise: str = "hard"
     """Domain randomization: none, default or hard."""
+    random_goal: bool = True
+    """Whether each episode has a goal of its own; otherwise that of the scene."""
     push_fraction: Probability = 0.75
     """Fraction of the episodes with one push; only their steps after the push are recorded."""
     push_std: NonNegativeFloat = 0.1
@@ -89,6 +91,7 @@ def _run_job(job: DemonstrationJob) -> list[ReplayedEpisode | None]:
         control_mode=spec.control_mode,
         action_space=spec.action_space,
         noise=config.noise,
+        random_goal=config.random_goal,
     )
     with closing(env):
         return [_run_episode(env, config, number) for number in job.episode_numbers]
