@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from invdyn_ros.robots.ik_tasks import JointBoxLimit, PositionTask, mink
 from invdyn_ros.robots.robot import Robot
 
 SOLVER = "daqp"
+TOLERANCES = 1e-6, 1e-5  # [m, rad] of the bounds; rounding can defeat the solver at the first
 
 
 class DifferentialIK:
@@ -40,14 +43,18 @@ class DifferentialIK:
     def compute_step(self, limits: Sequence[mink.Limit], damping: float = 1e-12) -> np.ndarray:
         """Return the joint step (n,) [rad] that solves the quadratic program.
 
+        It is zero, which every limit allows, if the solver fails.
+
         Args:
             limits: joint limits to respect.
             damping: cost of a squared step of one radian.
         """
         tasks = [*self.tasks, self.posture]
-        return mink.solve_ik(
-            self.configuration, tasks, 1.0, SOLVER, damping=damping, limits=list(limits)
-        )
+        solve = partial(mink.solve_ik, self.configuration, tasks, 1.0, SOLVER, damping)
+        for tolerance in TOLERANCES:
+            with suppress(mink.NoSolutionFound):
+                return solve(limits=list(limits), primal_tol=tolerance)
+        return np.zeros(self.robot.n)
 
 
 class PoseIKSolver(DifferentialIK):
