@@ -15,6 +15,7 @@ from synthetic_person import (
 )
 
 from invdyn_ros.robots.collision import CollisionModel
+from invdyn_ros.robots.inverse_kinematics import PositionIKSolver
 from invdyn_ros.robots.obstacles import Box, Obstacles
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.teleop.retarget_config import RetargetConfig
@@ -76,6 +77,26 @@ def test_reason_names_what_the_arm_is_near():
     blocked = follow_until_settled(Retargeter(ur5, obstacles=WALL), forward)
     assert blocked.unreachable_reason == "near an obstacle"
     assert blocked.target_distance > 0.05
+
+
+@pytest.mark.parametrize("clearance", [0.0, 0.00015, 0.0009])
+@pytest.mark.parametrize("arm", ["ur5", "ur5e", "dofbot"])
+def test_arm_that_all_but_touches_the_table_moves_along_it(arm, clearance):
+    """Where the person pushes the tool down and to the side."""
+    retargeter = Retargeter(load_robot(arm), RetargetConfig(tool="down"))
+    tracker = retargeter._tracker
+    solver, collision, q = tracker.solver, tracker.collision, retargeter.robot.home
+    free = PositionIKSolver(retargeter.robot, retargeter.links, 1.0, margin=0.0)
+    place = solver.positions(q)
+    while (distance := collision.clearances(q).min()) > clearance + 1e-5:
+        place = place - [0, 0, 0.5 * (distance - clearance)]
+        q = free.solve(place, q, 99).q
+    retargeter.reset(q)
+    for _ in range(60):
+        tracker.follow(place + np.array([0, 0.1, -0.3]), DT)
+        assert collision.clearances(tracker.limiter.q).min() > -1e-6
+    moved = solver.positions(tracker.limiter.q) - place
+    assert moved[0, 1] > 0.08
 
 
 @each_arm

@@ -167,8 +167,13 @@ class CollisionModel:
         """
         return self._radii.take(shapes, axis=0)
 
-    def gradients(self, q: Array) -> tuple[Array, Array, Array]:
+    def gradients(self, q: Array, corner_range: float = 0.0) -> tuple[Array, Array, Array]:
         """Return the gradients of the clearances that are below the range at q (n,) [rad].
+
+        Args:
+            q: joint positions.
+            corner_range: clearance [m] below which all corners of a pair count, not the nearest
+                alone.
 
         Returns:
             Indices of the pairs (k,), clearances (k,) [m], and gradients (k, n) [m/rad].
@@ -178,8 +183,10 @@ class CollisionModel:
         shapes, distances = self._contacts()
         order = np.argsort(distances)
         order = order[: np.count_nonzero(distances < self.range)]
-        pairs, first = np.unique(self._pair_index[shapes[order]], return_index=True)
-        closest = order[first]  # (k,) contacts
+        pairs = self._pair_index[shapes[order]]
+        is_used = distances[order] < corner_range
+        is_used[np.unique(pairs, return_index=True)[1]] = True  # the nearest of each pair
+        pairs, closest = pairs[is_used], order[is_used]  # (k,)
         gradients, jacobian = np.zeros((closest.size, model.nv)), np.zeros((3, model.nv))
         mujoco.mj_comPos(model, data)
         for row, contact in enumerate(closest):

@@ -119,6 +119,8 @@ class ClearanceLimit(mink.Limit):
     """Clearance kept for the error of the linear model [m]."""
     LINEAR_RANGE = 0.05
     """Motion of a joint for which clearances are taken as linear [rad]."""
+    CORNER_RANGE = 0.02
+    """Clearance below which all corners count, as a turn brings another one nearer [m]."""
 
     def __init__(self, collision: CollisionModel, approach: float = 0.4) -> None:
         """Create a limit.
@@ -137,7 +139,8 @@ class ClearanceLimit(mink.Limit):
         q = configuration.q
         if not np.abs(q - self._q).max() < self.LINEAR_RANGE:
             self._q = q.copy()
-            _, self._clearances, self._gradients = self.collision.gradients(q)
+            gradients = self.collision.gradients(q, self.CORNER_RANGE)
+            _, self._clearances, self._gradients = gradients
         clearances = self._clearances + self._gradients @ (q - self._q)  # (k,)
         free = np.maximum(clearances - self.BUFFER, 0.0)
         return mink.Constraint(-self._gradients, self.approach * free)
