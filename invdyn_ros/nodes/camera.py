@@ -76,13 +76,14 @@ class CameraNode(DiagnosticNode):
             if not self.is_connected() or not self.now():  # simulated time is 0 until it is known
                 spin(0.1)
                 return
-            self.start_time = self.now()
+            self.start_time = self.last_time = self.now()
         if self.next_frame is None:
             raise NodeFinished
         frame_time = self.next_frame.time
         if not self.is_live:
             self.wait(spin, frame_time)
         spin(0)
+        self.follow_clock()
         self.publish(self.next_frame, self.exposure_time(frame_time))
         # Encoding and decoding at once would take a core from the nodes that process this frame.
         if not self.is_live:
@@ -108,14 +109,15 @@ class CameraNode(DiagnosticNode):
 
     def wait(self, spin: Spin, video_time: float) -> None:
         """Process messages until a time since the start of the video [s]."""
-        start, last = self.start_time or 0.0, self.now()
-        while (remaining := start + video_time - self.now()) > 0:
+        while (remaining := self.follow_clock() + video_time - self.last_time) > 0:
             spin(min(remaining, MAX_WAIT))
-            now = self.now()
-            if now < last:  # the clock was set back, but the video goes on
-                start += now - last
-            last = now
-        self.start_time = start
+
+    def follow_clock(self) -> float:
+        """Return the start of the video by the clock [s], set back as the clock was meanwhile."""
+        now, start = self.now(), self.start_time or 0.0
+        self.start_time = start + min(0.0, now - self.last_time)
+        self.last_time = now
+        return self.start_time
 
     def is_connected(self) -> bool:
         """Return whether the images and all topics to wait for have subscribers."""
