@@ -152,9 +152,25 @@ def test_tool_is_no_faster_than_the_limit_and_arrives_without_overshoot():
     moved = np.linalg.norm(np.diff(tips, axis=0), axis=1)
     limit = TargetTracker.SPEED_FRACTION * 0.5
     assert moved.max() < 1.5 * limit * DT, "but for a moment, when the target jumps"
-    assert 0.9 * limit * DT < np.sort(moved)[-4] < 1.02 * limit * DT
+    assert 0.85 * limit * DT < np.sort(moved)[-4] < 1.02 * limit * DT, "a wrist is faster"
     way = (np.array(tips) - tips[0]) @ unit(result.hand_target - tips[0])
     assert way[-1] > 0.15 and way.max() < way[-1] + 0.005
+
+
+@pytest.mark.parametrize("arm", ["ur5e", "dofbot"])
+def test_no_joint_is_faster_than_the_tool_may_be(arm):
+    """The motion guard refuses plans with which the elbow or a wrist is faster than the tool."""
+    robot = load_robot(arm)
+    retargeter, model = Retargeter(robot, RetargetConfig(tool_speed=0.4)), robot.model()
+    links = [model.body(body).name for body in model.jnt_bodyid] + [robot.tip_link]
+    places = []
+    for k, landmarks in zip(range(150), random_person(3), strict=False):
+        q = retargeter(landmarks, k * DT).q
+        places.append([robot.forward_kinematics(q, link)[:3, 3] for link in links])
+    speed = np.linalg.norm(np.diff(places, axis=0), axis=2).max(axis=1) / DT
+    assert np.percentile(speed, 95) < 1.02 * TargetTracker.SPEED_FRACTION * 0.4
+    assert speed.max() < 0.4, "where a joint cannot brake as fast as the arm unfolds"
+    assert speed.max() > 0.9 * TargetTracker.SPEED_FRACTION * 0.4
 
 
 def test_arm_that_is_blocked_is_led_on_from_where_it_stands():

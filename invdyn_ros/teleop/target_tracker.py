@@ -68,6 +68,8 @@ class TargetTracker:
         self.solver, self.limiter, self.collision = solver, limiter, collision
         self.tolerance, self._target_speed = tolerance, self.SPEED_FRACTION * tool_speed
         self.robot = collision.robot
+        model = self.robot.model()
+        self._bodies = np.array([*model.jnt_bodyid, model.body(self.robot.tip_link).id])
         self._human_like = human_like_arm(self.robot) is not None
         self._links = {shape.link for shape in load_shapes(self.robot)}
         self.reset(limiter.q)
@@ -241,11 +243,36 @@ class TargetTracker:
                 q, clear = nearest.q, True
                 if nearest.residual < self.solver.CONVERGENCE_TOLERANCE:
                     goal = q  # another configuration that reaches the targets
+        slowed = self._limit_point_speed(q, dt)
+        if clear and slowed is not q:
+            q, clear = slowed, self._can_stop(slowed, dt)
         if clear:
             limiter.move(q, goal, dt)
         else:
             limiter.brake(dt)
         return clear
+
+    def _limit_point_speed(self, q: np.ndarray, dt: float) -> np.ndarray:
+        """Return joint positions on the way to q (n,), with no joint faster than the tool may be.
+
+        All joints are slowed down alike, each at most as fast as it can brake.
+        """
+        if np.isinf(self._target_speed):
+            return q
+        limiter = self.limiter
+        moved = self._points(q) - self._points(limiter.q)
+        fraction = self._target_speed * dt / max(float(np.linalg.norm(moved, axis=1).max()), 1e-9)
+        if fraction >= 1:
+            return q
+        change = limiter.bounds.acceleration * dt
+        qd = np.clip(fraction * (q - limiter.q) / dt, limiter.qd - change, limiter.qd + change)
+        return np.clip(limiter.q + qd * dt, limiter.bounds.lower, limiter.bounds.upper)
+
+    def _points(self, q: np.ndarray) -> np.ndarray:
+        """Return the positions (k, 3) of tool and joints at q (n,) [m], a copy."""
+        configuration = self.solver.configuration
+        configuration.update(q)
+        return np.asarray(configuration.data.xpos[self._bodies])
 
     def _can_stop(self, q: np.ndarray, dt: float) -> bool:
         """Return whether the arm is clear at q (n,), reached in `dt` [s], and can stop clear."""
