@@ -27,6 +27,7 @@ from invdyn_ros.teleop.arm_directions import ArmDirections
 from invdyn_ros.teleop.person_check import TORSO_LANDMARKS
 from invdyn_ros.teleop.pose import PoseEstimator
 from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter, RetargetResult
+from invdyn_ros.teleop.swivel import MAX_JOINTS, swivel_error, swivel_links
 from invdyn_ros.typing import Array
 
 ARMS = ("ur5", "ur5e", "dofbot", "kuka_iiwa")
@@ -120,12 +121,12 @@ def follow(landmarks: ClipLandmarks, arm_name: str) -> FollowedClip:
         retargeter, start = Retargeter(arm.robot, RetargetConfig()), arm.time
         retargeter.reset(arm.robot.home)
         results: list[RetargetResult] = []
+        measured: list[Array] = []  # (n,) at each image [rad]
         while len(results) < len(landmarks.points):
             due, target = start + len(results) / landmarks.rate, None
             if arm.time >= due - 1e-9:
-                moved = retargeter(
-                    landmarks.points[len(results)], due, measured=arm.simulation.state().q
-                )
+                measured.append(arm.simulation.state().q)
+                moved = retargeter(landmarks.points[len(results)], due, measured=measured[-1])
                 results.append(moved)
                 state = State(moved.q, moved.qd, np.zeros(arm.robot.n))
                 target = Target(due, state, moved.horizon)
@@ -146,6 +147,7 @@ def follow(landmarks: ClipLandmarks, arm_name: str) -> FollowedClip:
         "phantoms": landmarks.clip.phantoms(places),
         "followed %": round(100 * float(np.mean(followed)), 1),
         **_wrist_errors(landmarks, retargeter, results, time, tool),
+        **_swivel_errors(landmarks, retargeter, results, measured),
     }
     return FollowedClip(row, Counter(str(r.hold_reason) for r in results if r.hold_reason))
 
@@ -199,6 +201,41 @@ def _wrist_errors(
         distance = 1e3 * np.linalg.norm(there - hand, axis=1)
         row[name] = round(float(np.percentile(distance, 95)), 1)
     return row
+
+
+def _swivel_errors(
+    landmarks: ClipLandmarks,
+    retargeter: Retargeter,
+    results: list[RetargetResult],
+    measured: list[Array],
+) -> Row:
+    """Return the angle between the elbows of arm and person, where both are bent.
+
+    Args:
+        landmarks: of the clip.
+        retargeter: that of the arm.
+        results: of each image.
+        measured: (n,) joint positions at each image [rad].
+    """
+    robot, config = retargeter.robot, retargeter.config
+    if robot.n <= MAX_JOINTS:
+        return {}
+    links = swivel_links(robot, retargeter.links[-1], retargeter.human_like_arm)
+    directions = ArmDirections(config.side, config.yaw_cutoff, None)
+    angles, last = [], -np.inf
+    for k, (points, result, q) in enumerate(zip(landmarks.points, results, measured, strict=True)):
+        if points is None or result.hold_reason is not None:
+            continue
+        elapsed, last = k / landmarks.rate - last, k / landmarks.rate
+        if elapsed > config.max_gap:
+            directions.reset()
+        person = directions.update(points, elapsed, config.min_visibility)
+        angles.append(swivel_error(robot, links, retargeter.mapping, person, q))
+    defined = np.degrees([angle for angle in angles if not np.isnan(angle)])
+    if not defined.size:
+        return {}
+    middle, high = np.percentile(defined, [50, 95])
+    return {"swivel p50 deg": round(float(middle), 1), "swivel p95 deg": round(float(high), 1)}
 
 
 def _worst(rows: list[Row]) -> Row:

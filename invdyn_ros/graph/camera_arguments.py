@@ -138,6 +138,15 @@ class TeleopArguments(CameraArguments):
             )
         ),
     ] = "auto"
+    elbow: Annotated[
+        bool,
+        Field(
+            description=(
+                "true: the elbow of an arm with more than six joints turns to the side of the "
+                "person's; the iiwa follows the elbow in any case"
+            )
+        ),
+    ] = False
     scene: Annotated[
         Literal["none", "blocks"],
         Field(

@@ -57,6 +57,7 @@ POSE_PARAMETERS = (
 )
 RETARGET_PARAMETERS = (
     *MAPPING_PARAMETERS,
+    "elbow",
     "speed",
     "arm",
     "gripper",

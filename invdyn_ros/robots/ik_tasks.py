@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,6 +87,62 @@ class DirectionTask(mink.Task):
         return np.asarray(configuration.data.xmat[self.body_id].reshape(3, 3)[:, 2])
 
 
+class SwivelTask(mink.Task):
+    """Turn the elbow of an arm about the line from its shoulder to its hand.
+
+    The error is the length of the arc r * phi [m] from a direction, seen along the line, to that
+    of the elbow, which is r off the line. It vanishes with a straight arm, whose elbow has no
+    direction. Its Jacobian (1, n) is that of the elbow relative to a line that keeps its heading,
+    as the task of the hand keeps it.
+    """
+
+    MAX_ANGLE = 0.4
+    """Largest angle that counts, so that an elbow that is stopped hardly moves the hand [rad]."""
+
+    def __init__(self, model: mujoco.MjModel, shoulder: str, elbow: str, hand: str) -> None:
+        """Create a task of no cost for links of the model.
+
+        Set `cost` (1,) and `direction` (3,), a unit vector in the base frame, before solving.
+        """
+        super().__init__(cost=np.zeros(1))
+        self._bodies = [model.body(link).id for link in (shoulder, elbow, hand)]
+        self.direction = np.array([0.0, 0.0, 1.0])
+        self._jacobians = np.zeros((3, 3, model.nv))
+
+    def compute_error(self, configuration: mink.Configuration) -> np.ndarray:
+        """Return the length of the arc from the direction to the elbow (1,) [m]."""
+        radius, angle = self.swivel(configuration)
+        return np.array([radius * np.clip(angle, -self.MAX_ANGLE, self.MAX_ANGLE)])
+
+    def compute_jacobian(self, configuration: mink.Configuration) -> np.ndarray:
+        """Return the derivative of the error while it counts (1, n) [m/rad]."""
+        for body, jacobian in zip(self._bodies, self._jacobians, strict=True):
+            point = configuration.data.xpos[body]
+            mujoco.mj_jac(configuration.model, configuration.data, jacobian, None, point, body)
+        line, offset, fraction = self._elbow(configuration)
+        radius = float(np.linalg.norm(offset))
+        if radius < 1e-6:
+            return np.zeros((1, self._jacobians.shape[2]))
+        tangent = np.cross(line, offset) / radius
+        shoulder, elbow, hand = self._jacobians
+        return (tangent @ (elbow - (1 - fraction) * shoulder - fraction * hand))[None]
+
+    def swivel(self, configuration: mink.Configuration) -> tuple[float, float]:
+        """Return the distance of the elbow from the line [m], and its angle [rad]."""
+        line, offset, _ = self._elbow(configuration)
+        sine = float(line @ np.cross(self.direction, offset))
+        # the direction has a part along the line, which the offset has not
+        return float(np.linalg.norm(offset)), float(np.arctan2(sine, self.direction @ offset))
+
+    def _elbow(self, configuration: mink.Configuration) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the unit vector (3,) of the line, the elbow off it (3,) [m], and where on it."""
+        shoulder, elbow, hand = configuration.data.xpos[self._bodies]
+        length = max(float(np.linalg.norm(hand - shoulder)), 1e-6)
+        line = (hand - shoulder) / length
+        along = float(line @ (elbow - shoulder))
+        return line, elbow - shoulder - along * line, along / length
+
+
 class JointBoxLimit(mink.Limit):
     """Keep joints between two bounds (n,) [rad] and limit the length of a step."""
 
@@ -105,6 +161,25 @@ class JointBoxLimit(mink.Limit):
         q = configuration.q
         distance = np.concatenate([self.upper - q, q - self.lower])  # (2n,)
         return mink.Constraint(self._normals, np.minimum(distance, self.MAX_STEP))
+
+
+class StandstillLimit(mink.Limit):
+    """Let points stand still, so that a step uses only the joints that they leave free."""
+
+    SLACK = 1e-5
+    """Way of a point along each axis in the linear model [m], for rounding."""
+
+    def __init__(self, points: Sequence[PositionTask]) -> None:
+        """Create the limit of points."""
+        self.points = points
+
+    def compute_qp_inequalities(
+        self, configuration: mink.Configuration, dt: float
+    ) -> mink.Constraint:
+        """Return the bounds on the next step."""
+        jacobian = np.vstack([p.compute_jacobian(configuration) for p in self.points])  # (3k, n)
+        normals = np.vstack([jacobian, -jacobian])
+        return mink.Constraint(normals, np.full(len(normals), self.SLACK))
 
 
 class ClearanceLimit(mink.Limit):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.robots.ik_tasks import JointBoxLimit, PositionTask, mink
+from invdyn_ros.robots.ik_tasks import JointBoxLimit, PositionTask, StandstillLimit, mink
 from invdyn_ros.robots.robot import Robot
 
 SOLVER = "daqp"
@@ -40,7 +40,12 @@ class DifferentialIK:
         self.configuration = mink.Configuration(robot.model())
         self.posture = mink.PostureTask(robot.model(), cost=posture_cost)
 
-    def compute_step(self, limits: Sequence[mink.Limit], damping: float = 1e-12) -> np.ndarray:
+    def compute_step(
+        self,
+        limits: Sequence[mink.Limit],
+        damping: float = 1e-12,
+        tasks: Sequence[mink.Task] | None = None,
+    ) -> np.ndarray:
         """Return the joint step (n,) [rad] that solves the quadratic program.
 
         It is zero, which every limit allows, if the solver fails.
@@ -48,8 +53,9 @@ class DifferentialIK:
         Args:
             limits: joint limits to respect.
             damping: cost of a squared step of one radian.
+            tasks: tasks whose errors the step reduces; None: all and the posture.
         """
-        tasks = [*self.tasks, self.posture]
+        tasks = [*self.tasks, self.posture] if tasks is None else list(tasks)
         solve = partial(mink.solve_ik, self.configuration, tasks, 1.0, SOLVER, damping)
         for tolerance in TOLERANCES:
             with suppress(mink.NoSolutionFound):
@@ -152,6 +158,8 @@ class PositionIKSolver(DifferentialIK):
         super().__init__(robot, tasks, self.POSTURE_COST * size, margin)
         self.posture.set_target(np.clip(robot.home, self.lower, self.upper))
         self.damping = self.DAMPING * size**2
+        self.home_posture = mink.PostureTask(robot.model(), cost=self.POSTURE_COST * size)
+        self.home_posture.set_target(np.clip(robot.home, self.lower, self.upper))
 
     def solve(
         self,
@@ -183,6 +191,21 @@ class PositionIKSolver(DifferentialIK):
             ):
                 break
         return IKSolution(self.configuration.q.copy(), residual)
+
+    def turn(
+        self, task: mink.Task, q: np.ndarray, bounds: tuple[np.ndarray, np.ndarray]
+    ) -> np.ndarray:
+        """Return joint positions (n,) nearer to a task, with the links where they are at q (n,).
+
+        Args:
+            task: what the joints do that the links leave free, beside the posture at home.
+            q: (n,) joint positions within the bounds [rad].
+            bounds: lower and upper bounds of the joints, (n,) each [rad].
+        """
+        self.configuration.update(q)
+        limits = [JointBoxLimit(*bounds), StandstillLimit(self.points), *self.limits]
+        step = self.compute_step(limits, self.damping, [task, self.home_posture])
+        return np.clip(q + step, *bounds)
 
     def distance(self, targets: np.ndarray, q: np.ndarray) -> float:
         """Return the largest distance of a link from its target (k, 3) at q (n,) [m]."""

@@ -59,6 +59,9 @@ class RetargetConfig(Validated):
     """free: only the position of the tool follows the person; down: it points down to grasp from
     a table, as far as the arm can, and comes down to `min_tool_height`; hand: it points where the
     person's hand does, as far as its position allows."""
+    elbow: bool = False
+    """Whether the elbow of an arm with more than six joints turns to the side of the person's,
+    while the hand stays where it is; an arm like that of a person does so in any case."""
     min_tool_height: NonNegativeFloat = 0.02
     """Minimum height of a tool that points down, above the base plane [m]."""
     tool_speed: PositiveFloat = 1.0

@@ -32,6 +32,7 @@ from invdyn_ros.teleop.hand_mapping import HandMapping, map_hand
 from invdyn_ros.teleop.person_check import PERSON_HOLD_REASONS, PersonCheck
 from invdyn_ros.teleop.retarget_config import RetargetConfig
 from invdyn_ros.teleop.retarget_result import RetargetResult
+from invdyn_ros.teleop.swivel import ElbowFollower, swivel_links
 from invdyn_ros.teleop.target_tracker import OBSTRUCTIONS, OUT_OF_REACH, TargetTracker
 from invdyn_ros.teleop.workspace import Workspace
 
@@ -113,6 +114,9 @@ class Retargeter:
         cost = DIRECTION_COST * length
         self._axis = DirectionTask(robot.model(), robot.tip_link, down, cost)
         aims = [] if config.tool == "free" else [self._axis]
+        is_free = config.elbow and not self.human_like_arm  # which follows the elbow's place
+        swivel = swivel_links(robot, self.links[-1]) if is_free else None
+        self._elbow = None if swivel is None else ElbowFollower(robot, swivel)
         margin = config.joint_limit_margin
         solver = PositionIKSolver(robot, self.links, length, margin, limits, aims)
         bounds = JointBounds(
@@ -124,7 +128,7 @@ class Retargeter:
         limiter = RateLimiter(bounds, robot.home)
         # the joints of human-like arms are slower, and elbow and wrist move on spheres
         speed = np.inf if self.human_like_arm else config.tool_speed
-        return TargetTracker(solver, limiter, collision, config.tolerance, speed)
+        return TargetTracker(solver, limiter, collision, config.tolerance, speed, self._elbow)
 
     def calibrate(self, calibration: HandCalibration | None) -> None:
         """Map the person as a gesture has shown; None: by the proportions of the settings."""
@@ -142,6 +146,8 @@ class Retargeter:
     def reset(self, q: np.ndarray | None = None) -> None:
         """Forget the person and start at rest at q (n,) [rad]; None: at the home position."""
         self._tracker.reset(self.robot.home if q is None else q)
+        if self._elbow is not None:
+            self._elbow.reset()
         self._directions.reset()
         self._person.reset()
         if self._gesture is not None:
@@ -235,6 +241,8 @@ class Retargeter:
             projected = self.workspace.limit_descent(projected, self._tip(), dt)
         if self.config.tool == "hand":
             self._point_tool()
+        if self._elbow is not None:
+            self._elbow.follow(self.mapping, person, projected, dt)
         targets = np.array([elbow, projected])[-len(self.links) :]
         obstruction = self._tracker.follow(targets, dt)
         if obstruction and np.linalg.norm(projected - self.workspace.shoulder) > self._reach:
@@ -276,6 +284,8 @@ class Retargeter:
     def _hold(self, reason: str, dt: float) -> RetargetResult:
         if dt > 0:
             self._tracker.hold(dt)
+        if self._elbow is not None:
+            self._elbow.relax(dt)
         q = self._limiter.q.copy()
         qd = self._limiter.qd.copy() if dt > 0 else np.zeros(self.robot.n)
         nan = np.full(3, np.nan)

@@ -9,6 +9,8 @@ from invdyn_ros.robots.collision_geometry import TABLE, load_shapes
 from invdyn_ros.robots.inverse_kinematics import IKSolution, PositionIKSolver
 from invdyn_ros.teleop.arm_geometry import alternative_configurations, human_like_arm
 from invdyn_ros.teleop.filters import RateLimiter
+from invdyn_ros.teleop.joint_speeds import JointSpeeds
+from invdyn_ros.teleop.swivel import ElbowFollower
 
 OUT_OF_REACH, NEAR_TABLE, NEAR_OBSTACLE, NEAR_ITSELF = OBSTRUCTIONS = (
     "out of reach",
@@ -55,6 +57,7 @@ class TargetTracker:
         collision: CollisionModel,
         tolerance: float,
         tool_speed: float = np.inf,
+        elbow: ElbowFollower | None = None,
     ) -> None:
         """Create a tracker at the state of the limiter.
 
@@ -64,12 +67,12 @@ class TargetTracker:
             collision: clearances of the arm.
             tolerance: distance of a link from its target below which it counts as reached [m].
             tool_speed: largest speed of the tool, which the motion guard allows [m/s].
+            elbow: turns the elbow to where it is to be; None: the posture determines it.
         """
         self.solver, self.limiter, self.collision = solver, limiter, collision
         self.tolerance, self._target_speed = tolerance, self.SPEED_FRACTION * tool_speed
-        self.robot = collision.robot
-        model = self.robot.model()
-        self._bodies = np.array([*model.jnt_bodyid, model.body(self.robot.tip_link).id])
+        self.robot, self.elbow = collision.robot, elbow
+        self._joint_speeds = JointSpeeds(self.robot)
         self._human_like = human_like_arm(self.robot) is not None
         self._links = {shape.link for shape in load_shapes(self.robot)}
         self.reset(limiter.q)
@@ -133,7 +136,12 @@ class TargetTracker:
         # an arm that is too close to something may not get closer to it
         self._required = np.minimum(self.collision.clearances(self.limiter.q), 0.0)  # (P,) [m]
         targets = self._limit_speed(targets, dt)
+        if self.elbow is not None:
+            self.solver.posture.set_target(self.limiter.q)  # else home turns the elbow back
         solution, continuous = self._solve(targets)
+        if self.elbow is not None and solution.residual <= self.tolerance:
+            turned = self.elbow.turn(self.solver, targets, solution, self.limiter, dt)
+            solution = turned if self._clear(turned.q) else solution
         if dt > 0:
             bounds = self._bounds(solution.q, dt)
             if not self._move(targets, solution.q, continuous, dt, bounds):
@@ -243,7 +251,7 @@ class TargetTracker:
                 q, clear = nearest.q, True
                 if nearest.residual < self.solver.CONVERGENCE_TOLERANCE:
                     goal = q  # another configuration that reaches the targets
-        slowed = self._limit_point_speed(q, dt)
+        slowed = self._joint_speeds.limit(q, limiter, self._target_speed, dt)
         if clear and slowed is not q:
             q, clear = slowed, self._can_stop(slowed, dt)
         if clear:
@@ -251,28 +259,6 @@ class TargetTracker:
         else:
             limiter.brake(dt)
         return clear
-
-    def _limit_point_speed(self, q: np.ndarray, dt: float) -> np.ndarray:
-        """Return joint positions on the way to q (n,), with no joint faster than the tool may be.
-
-        All joints are slowed down alike, each at most as fast as it can brake.
-        """
-        if np.isinf(self._target_speed):
-            return q
-        limiter = self.limiter
-        moved = self._points(q) - self._points(limiter.q)
-        fraction = self._target_speed * dt / max(float(np.linalg.norm(moved, axis=1).max()), 1e-9)
-        if fraction >= 1:
-            return q
-        change = limiter.bounds.acceleration * dt
-        qd = np.clip(fraction * (q - limiter.q) / dt, limiter.qd - change, limiter.qd + change)
-        return np.clip(limiter.q + qd * dt, limiter.bounds.lower, limiter.bounds.upper)
-
-    def _points(self, q: np.ndarray) -> np.ndarray:
-        """Return the positions (k, 3) of tool and joints at q (n,) [m], a copy."""
-        configuration = self.solver.configuration
-        configuration.update(q)
-        return np.asarray(configuration.data.xpos[self._bodies])
 
     def _can_stop(self, q: np.ndarray, dt: float) -> bool:
         """Return whether the arm is clear at q (n,), reached in `dt` [s], and can stop clear."""
