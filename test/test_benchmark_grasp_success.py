@@ -22,6 +22,7 @@ from invdyn_ros.evaluation.plots.success_map import (
     plot_success_map,
     success_counts,
 )
+from invdyn_ros.graph.shipped_weights import find_policy
 from invdyn_ros.grasp.envs import episode_jobs
 from invdyn_ros.grasp.envs.agents import SCRIPTED, load_policy_spec
 from invdyn_ros.grasp.envs.episode_jobs import run_jobs, split_job
@@ -160,8 +161,8 @@ def test_learned_is_the_shipped_policy():
         GraspSuccessBenchmarkConfig(policies=("expert",), noise=("hard",), episodes=2, workers=1)
     )
     assert report["rows"]["expert, hard"]["success"] == 100
-    with pytest.raises(ValueError, match="no planned policy is shipped for ur5e"):
-        load_policies(GraspSuccessBenchmarkConfig("ur5e", policies=("planned",)))
+    with pytest.raises(ValueError, match="no planned policy is shipped for kuka_iiwa"):
+        find_policy("planned", "", "kuka_iiwa")
 
 
 def test_policies_of_the_same_name_are_distinguished(tmp_path):
