@@ -243,12 +243,12 @@ class TeleopRun:
         )
 
     def _grasp(self) -> RecordedGrasp:
-        times = sorted(self.sent)
+        times = np.array(sorted(self.sent))
         q = np.stack([self.sent[time] for time in times])
         return RecordedGrasp(
             times[0],
             JointSamples.from_rows(self.joints),
-            DesiredTrajectory(np.array(times), q, np.zeros_like(q)),
+            DesiredTrajectory(times, q, np.gradient(q, times, axis=0)),
             np.array(self.gripper_commands),
             self.detections,
             np.array([np.concatenate([[t], p, turn]) for t, p, turn in self.blocks]),
