@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from bullet_distances import BulletDistances
 
+from invdyn_ros.control.clearance_check import ClearanceCheck
 from invdyn_ros.control.motion_guard import MotionGuard, MotionGuardConfig
 from invdyn_ros.control.motion_planner import MotionPlanner
 from invdyn_ros.control.motion_profile import Plan, State, Target
 from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 from invdyn_ros.control.target_planning import hold_plan, plan_to_target
-from invdyn_ros.robots.collision import CollisionConfig
+from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.obstacles import Box, Obstacles
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 
@@ -165,6 +166,20 @@ def test_arm_within_margin_may_only_leave_it():
         loop.tick(away)
     np.testing.assert_allclose(loop.last.q, away, atol=1e-3)
     assert loop.guard.reason is None
+
+
+def test_refusal_names_the_bodies_that_come_too_close_not_the_nearest_ones():
+    collision = CollisionModel(load_robot("ur5"), Obstacles())
+    q = collision.robot.home
+    clearances = collision.clearances(q)
+    nearest, other = np.argsort(clearances)[:2]
+    required = np.append(np.minimum(clearances, 0) - 1.0, 0.0)
+    for pair in (nearest, other):
+        check, wanted = ClearanceCheck(collision), required.copy()
+        check.set_budget(10)
+        wanted[pair] = clearances[pair] + 1e-3
+        assert not check.end_is_clear(q, wanted)
+        assert set(check.nearest) == set(collision.pairs[pair])
 
 
 def test_box_between_arm_and_target_is_not_touched():

@@ -27,7 +27,8 @@ class ClearanceCheck:
     The clearances to keep (P + 1,) are those of the pairs, then the largest of them or zero.
 
     Attributes:
-        nearest: names of what was closest where the last check failed; empty if out of range.
+        nearest: names of the two bodies that came too close where the last check failed, of the
+            nearest ones if the budget ran out; empty if out of range.
     """
 
     def __init__(self, collision: CollisionModel) -> None:
@@ -158,7 +159,7 @@ class ClearanceCheck:
         spare = near.clearance - required.take(near.pair)
         if not np.count_nonzero(spare < 0):
             return False
-        self.nearest = self.collision.link_names(int(near.shapes[near.clearance.argmin()]))
+        self.nearest = self.collision.link_names(int(near.shapes[spare.argmin()]))
         return True
 
     def _add(self, q: Array) -> NearShapes:
