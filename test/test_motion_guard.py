@@ -175,10 +175,10 @@ def test_refusal_names_the_bodies_that_come_too_close_not_the_nearest_ones():
     nearest, other = np.argsort(clearances)[:2]
     required = np.append(np.minimum(clearances, 0) - 1.0, 0.0)
     for pair in (nearest, other):
-        check, wanted = ClearanceCheck(collision), required.copy()
+        check, raised = ClearanceCheck(collision), required.copy()
         check.set_budget(10)
-        wanted[pair] = clearances[pair] + 1e-3
-        assert not check.end_is_clear(q, wanted)
+        raised[pair] = clearances[pair] + 1e-3
+        assert not check.end_is_clear(q, raised)
         assert set(check.nearest) == set(collision.pairs[pair])
 
 
