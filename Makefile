@@ -23,9 +23,9 @@ export OMP_NUM_THREADS ?= 1
 # set by another environment, this would hide the libraries of this one
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-BLOCK_POSE_ARMS := ur5 ur5e dofbot
+BLOCK_POSE_ARMS := ur5 ur5e
 POLICY_ARMS := ur5 ur5e dofbot
-PLANNER_ARMS := ur5 ur5e dofbot
+PLANNER_ARMS := ur5
 PLANAR_BODIES := hopper walker
 CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
 
