@@ -109,8 +109,8 @@ def test_target_restarts_at_an_arm_that_is_far_from_it():
     np.testing.assert_allclose(target.state.q, elsewhere)
 
 
-@pytest.mark.parametrize("arm", ["ur5", "ur5e", "dofbot"])
-def test_tool_descends_slowly_and_keeps_its_fingers_off_the_table(arm):
+@pytest.mark.parametrize(("arm", "fastest"), [("ur5", 0.28), ("ur5e", 0.28), ("dofbot", 0.1)])
+def test_tool_descends_and_keeps_its_fingers_off_the_table(arm, fastest):
     robot, obstacles = load_robot(arm), load_arm_obstacles(arm)
     action_space = make_action_space("cartesian", robot, CONFIG)
     action, heights = np.array([0.0, 0.0, -1.0, 0.0, 1.0]), []
@@ -123,6 +123,8 @@ def test_tool_descends_slowly_and_keeps_its_fingers_off_the_table(arm):
     low = np.array(heights) < heights[-1] + 0.02
     assert -np.diff(heights)[low[1:]].min() > -1e-4 * CONFIG.action_period
     assert np.diff(heights)[low[1:]].min() > -1.1 * TOUCH_SPEED * CONFIG.action_period
+    # a link that turns close above the table, as that of the UR5 does, slows no descent
+    assert -np.diff(heights).min() > fastest * CONFIG.action_period
 
 
 def test_motion_starts_slowly():

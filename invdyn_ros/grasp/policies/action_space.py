@@ -128,6 +128,10 @@ class ActionSpace(ABC):
         """Return the joint velocity (n,) [rad/s] of an action without its gripper entry."""
 
     @abstractmethod
+    def unlimited_velocity(self, action: Array) -> Array:
+        """Return the least joint velocity (n,) [rad/s] of `velocity_to_action` == action."""
+
+    @abstractmethod
     def velocity_to_action(self, velocity: Array) -> Array:
         """Return the action, without its gripper entry, of a joint velocity (n,) [rad/s]."""
 

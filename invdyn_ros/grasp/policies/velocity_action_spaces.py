@@ -12,7 +12,7 @@ from invdyn_ros.robots.collision import CollisionConfig, CollisionModel
 from invdyn_ros.robots.collision_geometry import TABLE
 from invdyn_ros.robots.registry import load_arm_obstacles
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.typing import Array
+from invdyn_ros.typing import Array, Mask
 
 TILT_GAIN = 3.0  # [1/s] for setting a tilted tool upright
 ROTATION_WEIGHT = 0.2  # [m/rad] weight of rotation errors relative to position errors
@@ -22,6 +22,7 @@ TABLE_CLEARANCE = 0.003  # [m] beyond the margin of the guard, below which tools
 MAX_TILT_SPEED = {"N m": 0.5, "rad": 0.25}  # [rad/s] for setting a tilted tool upright
 DESCENT_GAIN = {"N m": 5.0, "rad": 2.0}  # [1/s] speed of a descent over the distance that is left
 TOUCH_HEIGHT, TOUCH_SPEED = 0.045, 0.1  # [m, m/s] where fingers may touch the top of a block
+MIN_DESCENT = 0.1  # of a link, as a fraction of the tool's, below which the table does not count
 DLS_DAMPING = 1e-4  # [m2] of the inverse Jacobian: keeps joints slow near a singularity
 
 
@@ -36,6 +37,10 @@ class JointVelocityActionSpace(ActionSpace):
     def action_to_velocity(self, action: Array) -> Array:
         """Scale an action by the rated velocities."""
         return np.asarray(self.config.joint_speed_fraction * self.robot.velocity * action)
+
+    def unlimited_velocity(self, action: Array) -> Array:
+        """Scale an action by the rated velocities."""
+        return self.action_to_velocity(action)
 
     def velocity_to_action(self, velocity: Array) -> Array:
         """Invert `action_to_velocity`."""
@@ -103,16 +108,23 @@ class CartesianVelocityActionSpace(ActionSpace):
         """Return the largest speed downward [m/s], which lets fingers touch a block gently.
 
         It falls to zero before the guard would stop the arm because of the table, and it is a
-        speed upward where the arm is closer.
+        speed upward where the arm is closer. Links that descend less than the tool, such as one
+        that turns close above the table, allow more.
         """
-        clearances = self._collision.clearances(self.target.q)
-        at_table = [TABLE in pair for pair in self._collision.pairs]
-        clearance = float(clearances.min(where=at_table, initial=self._collision.range))
-        if clearance >= self._collision.range:
-            return np.inf
+        pairs, clearances, gradients = self._collision.gradients(self.target.q)
+        down = self.unlimited_velocity(np.array([0.0, 0.0, -1 / self.config.linear_speed, 0.0]))
+        descent = np.minimum(-gradients @ down, 1.0)  # of the links, as a fraction of the tool's
+        near = self._at_table[pairs] & (descent > MIN_DESCENT)
+        clearances, descent = clearances[near], descent[near]
         gain = DESCENT_GAIN[self.robot.action_unit]
-        touch = TOUCH_SPEED + gain * max(clearance - TOUCH_HEIGHT, 0.0)
-        return min(gain * (clearance - TABLE_CLEARANCE), touch)
+        touch = TOUCH_SPEED + gain * np.maximum(clearances - TOUCH_HEIGHT, 0.0)
+        limits = np.minimum(gain * (clearances - TABLE_CLEARANCE), touch) / descent
+        return float(limits.min(initial=np.inf))
+
+    @cached_property
+    def _at_table(self) -> Mask:
+        """Whether the bodies of each pair are a link and the table."""
+        return np.array([TABLE in pair for pair in self._collision.pairs])
 
     def _solve_velocity(self, J: Array, desired: Array, free: Array, fixed: Array) -> Array:
         """Return joint velocities (n,) that also set the tool upright in the null space.
@@ -137,6 +149,12 @@ class CartesianVelocityActionSpace(ActionSpace):
         correction = null_space @ inverse @ (ROTATION_WEIGHT * upright - J[[3, 4]] @ v)
         margin = (max_speed - np.sign(correction) * v) / np.maximum(np.abs(correction), 1e-9)
         return np.asarray(v + max(min(float(margin.min()), 1.0), 0.0) * correction)
+
+    def unlimited_velocity(self, action: Array) -> Array:
+        """Return the least joint velocity (n,) [rad/s] that moves the tool as an action asks."""
+        config, primary = self.config, self._jacobian()[[0, 1, 2, 5]]
+        angular = ROTATION_WEIGHT * config.angular_speed * action[3]
+        return _damped_inverse(primary) @ np.append(config.linear_speed * action[:3], angular)
 
     def velocity_to_action(self, velocity: Array) -> Array:
         """Return the action of the tool velocity that results from a joint velocity (n,)."""
