@@ -10,7 +10,7 @@ from invdyn_ros.graph.templates import ArgumentValues, is_simulated
 from invdyn_ros.grasp.policies.tasks import GRASP, plan_placements
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot, load_robot, package_file
-from invdyn_ros.robots.scene import Scene
+from invdyn_ros.robots.scene import OPEN_WIDTH_RATIO, Scene
 
 
 def find_blocks(task: str, file: str, arm: str) -> str:
@@ -58,10 +58,11 @@ def check_blocks_of_arm(robot: Robot, scene: Scene, source: str) -> None:
     from invdyn_ros.grasp.policies.scripted_config import default_config
 
     gripper, size = robot.gripper, scene.block_size
-    if gripper is not None and gripper.max_opening <= size:
+    if gripper is not None and size > gripper.max_opening / OPEN_WIDTH_RATIO:
         raise ValueError(
-            f"{source}: size {size} m does not fit into the gripper of '{robot.name}', which "
-            f"opens {gripper.max_opening:.3g} m; use smaller blocks"
+            f"{source}: size {size} m is too large for the gripper of '{robot.name}', which opens "
+            f"{gripper.max_opening:.3g} m; it releases blocks of at most "
+            f"{gripper.max_opening / OPEN_WIDTH_RATIO:.4f} m"
         )
     config = default_config(robot.name)
     solver = GraspPoseSolver(robot, config.tilts)

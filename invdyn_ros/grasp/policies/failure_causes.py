@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from invdyn_ros.grasp.policies.observation import GRASPED_OPENING_RATIOS
-from invdyn_ros.grasp.policies.success import OPEN_WIDTH_RATIO
+from invdyn_ros.robots.scene import OPEN_WIDTH_RATIO
 from invdyn_ros.typing import Array, Mask
 
 STOPPED, NOT_DETECTED, MISSED_GRASP, SLIPPED, MISPLACED, TIMEOUT = FAILURE_CAUSES = (

@@ -21,12 +21,12 @@ from invdyn_ros.grasp.policies.network import Policy, PolicyMetadata, load_polic
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.planned import load_planned_policy
 from invdyn_ros.grasp.policies.retreat import Retreat
-from invdyn_ros.grasp.policies.success import OPEN_WIDTH_RATIO, is_at_goal, is_static
+from invdyn_ros.grasp.policies.success import is_at_goal, is_static
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.models.checkpoint_files import is_checkpoint
 from invdyn_ros.models.planner.planner import PLANNER
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.robots.scene import Scene
+from invdyn_ros.robots.scene import OPEN_WIDTH_RATIO, Scene
 from invdyn_ros.typing import Array
 
 DETECTION_TIMEOUT = 5.0  # [s] for a block that is not grasped; a gripper hides it for up to 3 s

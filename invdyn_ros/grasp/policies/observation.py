@@ -6,6 +6,8 @@ live node use this same class.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, BlockEsti
 from invdyn_ros.grasp.estimation.grasp_offset_search import GraspOffsetFilter
 from invdyn_ros.grasp.policies.success import PrivilegedState
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.robots.scene import Scene
+from invdyn_ros.robots.scene import OPEN_WIDTH_RATIO, Scene
 from invdyn_ros.typing import Array
 
 DISTANCE_SCALE = 0.1  # [m] unit of distances in an observation
@@ -23,10 +25,8 @@ RECENT_DETECTION_AGE = 0.25  # [s] a younger detection sets the visibility entry
 MAX_DETECTION_AGE = 2.0  # [s] unit and upper bound of the age of the last detection
 MAX_DETECTION_COUNT = 10  # unit and upper bound of the number of detections
 OBSERVATION_LIMIT = 10.0  # bound of every entry
-GRASPED_OPENING_RATIOS = (
-    0.6,
-    1.2,
-)  # range of gripper opening over block size with a grasped block
+# range of gripper opening over block size with a grasped block, also by its diagonal
+GRASPED_OPENING_RATIOS = 0.6, OPEN_WIDTH_RATIO
 CLOSING_AXIS = 1  # axis of the tool along which the fingers close
 PLAY_FRACTION = 0.9  # fraction of the play of the block between open fingers that is usable
 MAX_PROBE_DISTANCE = 0.08  # [m] from the estimate; a grasp farther away does not update it
@@ -41,6 +41,34 @@ STOPPED_HEIGHT_CHANGE = {
     "rad": 0.001,
 }  # [m] per observation; a tool with less is at rest
 GRASP_RADIUS = 0.03  # [m] maximum distance from the tool to a grasped block
+
+
+class ObservedState(NamedTuple):
+    """What observations say of tool, block and goal.
+
+    Attributes:
+        tool: (L, 3) position of the tool [m].
+        block: (L, 3) estimated position of the block [m]; that of the tool before it is detected.
+        goal: (L, 3) goal of the block [m].
+        yaw_error: (L,) yaw from the fingers to the nearest side of the block [rad].
+        is_detected: (L,) whether the block was ever detected.
+    """
+
+    tool: Array
+    block: Array
+    goal: Array
+    yaw_error: Array
+    is_detected: NDArray[np.bool_]
+
+    @classmethod
+    def from_observations(
+        cls, observations: NDArray[np.float32], num_joints: int, action_size: int
+    ) -> ObservedState:
+        """Invert the last entries of observations (L, o)."""
+        *_, rest = np.split(np.asarray(observations, float), [3 * num_joints + action_size + 1], 1)
+        tool, goal, block = (DISTANCE_SCALE * rest[:, k : k + 3] for k in (0, 6, 9))
+        cosine, sine, _, count = rest[:, 15:].T
+        return cls(tool, tool + block, tool + goal, np.arctan2(sine, cosine) / 4, count > 0)
 
 
 class ObservationBuilder:

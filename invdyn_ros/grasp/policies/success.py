@@ -8,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.grasp.estimation.block_estimate import relative_yaw, upright_yaw
-from invdyn_ros.robots.scene import Scene
+from invdyn_ros.robots.scene import OPEN_WIDTH_RATIO, Scene
 from invdyn_ros.typing import Array
 
 LIFT_HEIGHT = 0.04  # [m] above the initial position
 GOAL_TOLERANCE = 0.025  # [m] between the centre of the block and the goal
 STATIC_JOINT_SPEED = 0.2  # [rad/s] ManiSkill's definition of a static arm
-OPEN_WIDTH_RATIO = 1.2  # gripper opening over block size: wider fingers hold no block
 MIN_RELOCATION = 0.05  # [m] along the table between two images, too far for an arm that carries it
 ON_TABLE_TOLERANCE = 0.002  # [m] of the height of a block at rest
 

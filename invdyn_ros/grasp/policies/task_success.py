@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from invdyn_ros.grasp.policies.success import OPEN_WIDTH_RATIO, is_at_goal, is_static
+from invdyn_ros.grasp.policies.success import is_at_goal, is_static
 from invdyn_ros.grasp.policies.tasks import Placement
-from invdyn_ros.robots.scene import Scene
+from invdyn_ros.robots.scene import OPEN_WIDTH_RATIO, Scene
 from invdyn_ros.typing import Array
 
 
