@@ -23,7 +23,7 @@ export OMP_NUM_THREADS ?= 1
 # set by another environment, this would hide the libraries of this one
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-BLOCK_POSE_ARMS := ur5 ur5e
+BLOCK_POSE_ARMS := ur5 ur5e dofbot
 POLICY_ARMS := ur5 ur5e dofbot
 PLANNER_ARMS := ur5
 PLANAR_BODIES := hopper walker

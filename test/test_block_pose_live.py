@@ -14,6 +14,7 @@ from small_block_pose_net import confident, untrained
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS, sample_latency
 from invdyn_ros.cli import run_verb
 from invdyn_ros.graph.graph import resolve
+from invdyn_ros.graph.shipped_weights import find_block_pose_model
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net, save_block_pose_net
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
@@ -142,8 +143,8 @@ def test_the_graph_detects_blocks_by_a_network_if_given_and_by_markers_otherwise
     save_block_pose_net(untrained("dofbot"), tmp_path)
     with pytest.raises(ValueError, match="trained for 'dofbot', not for 'ur5'"):
         resolve("grasp_sim", {"block_pose_model": str(tmp_path)})
-    with pytest.raises(ValueError, match="no block pose network is shipped for dofbot"):
-        resolve("grasp_sim", {"arm": "dofbot", "policy": "vision"})
+    with pytest.raises(ValueError, match="no block pose network is shipped for panda"):
+        find_block_pose_model("vision", "", "panda")
 
 
 def test_the_scripted_policy_succeeds_on_detections_of_the_shipped_network(monkeypatch) -> None:
