@@ -25,7 +25,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 BLOCK_POSE_ARMS := ur5 ur5e dofbot
 POLICY_ARMS := ur5 ur5e dofbot
-PLANNER_ARMS := ur5
+PLANNER_ARMS := ur5 ur5e
 PLANAR_BODIES := hopper walker
 CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
 

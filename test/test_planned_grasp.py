@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
-from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.collect import main as collect
 from invdyn_ros.cli.train_planner import main as train_planner
 from invdyn_ros.graph.graph import resolve
+from invdyn_ros.graph.shipped_weights import find_policy
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.learning.demonstration_dataset import (
     read_demonstration_episodes,
@@ -33,10 +33,12 @@ from invdyn_ros.grasp.policies.planned import (
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig
 from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMetadata, save_planner
+from invdyn_ros.models.planner.receding_horizon import RecedingHorizonConfig
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot, package_file
 
 SPACES = SpaceSpec("ur5", "joint", ActionSpaceConfig())
+CARTESIAN = SPACES._replace(control_mode="cartesian")
 N = load_robot("ur5").n
 
 
@@ -49,28 +51,49 @@ def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_target_is_extracted_from_the_observation():
-    extract_target, phase = TargetExtractor(SPACES), np.arange(N + 1)
-    with closing(GraspEnv(arm="ur5", noise="default")) as env:
+@pytest.mark.parametrize("spaces", [SPACES, CARTESIAN], ids=["joint", "cartesian"])
+def test_target_is_extracted_from_the_observation(spaces):
+    targets, phase = TargetExtractor(spaces), np.arange(spaces.sizes[1])
+    environment = GraspEnv(arm="ur5", noise="default", control_mode=spaces.control_mode)
+    with closing(environment) as env:
         observation, _ = env.reset(seed=1)
-        for k in range(60):  # no faster than the arm may accelerate
-            observation, *_ = env.step(
-                (0.2 * (np.sin(0.1 * k + phase) - np.sin(phase))).astype(np.float32)
-            )
-            state = extract_target(observation)
-            np.testing.assert_allclose(state[:N], env.robot_action_space.target.q, atol=1e-5)
-            np.testing.assert_allclose(
-                state[N + 1 : -1], env.robot_action_space.target.qd, atol=1e-5
-            )
+        assert targets.position(observation)[N] == 1  # open, and to stay so
+        for k in range(1, 60):  # no faster than the arm may accelerate
+            action = 0.2 * (np.sin(0.1 * k + phase) - np.sin(phase))
+            observation, *_ = env.step(action.astype(np.float32))
+            position = targets.position(observation)
+            np.testing.assert_allclose(position[:N], env.robot_action_space.target.q, atol=1e-5)
+            assert position[N] == pytest.approx(action[-1])
+
+
+def test_tool_velocities_follow_planned_states_from_the_first_action_on():
+    with closing(GraspEnv(arm="ur5", noise="none", control_mode="cartesian")) as env:
+        observations = [env.reset(seed=3)[0]]
+        for _ in range(60):
+            observations.append(env.step(env.expert_action("detections"))[0])
+        targets = TargetExtractor(CARTESIAN)
+        states = torch.as_tensor(targets.states(targets.position(np.stack(observations))))
+        step = iter(range(60))
+
+        def recorded(state: Tensor, _: Tensor, count: int, __: torch.Generator) -> Tensor:
+            return torch.stack([state, states[next(step) + 1]]).expand(count, -1, -1)
+
+        policy = PlannedPolicy(recorded, CARTESIAN, RecedingHorizonConfig(n_action_steps=1))
+        observation, _ = env.reset(seed=3)
+        for desired in states[1:]:
+            observation, *_ = env.step(policy.act(observation))
+            error = env.robot_action_space.target.q - desired[:N].numpy()
+            assert np.abs(error).max() < 0.03
 
 
 def test_planning_segments_are_the_next_targets_and_end_at_rest(demonstrations):
     spaces, episodes = read_demonstration_episodes(demonstrations)
-    assert spaces == SPACES and len(episodes) > 1
+    assert spaces.arm == "ur5" and len(episodes) > 1
     segments = planning_segments(episodes, 20, spaces)
-    extract_target = TargetExtractor(spaces)
     first = episodes[0]
-    states = extract_target(np.concatenate([first.observations, first.next_observations[-1:]]))
+    observations = np.concatenate([first.observations, first.next_observations[-1:]])
+    targets = TargetExtractor(spaces)
+    states = targets.states(targets.position(observations))
     for k in (0, 17, len(first.rewards) - 25):
         np.testing.assert_allclose(
             segments.state[k] + segments.sequence[k], states[k + 1 : k + 21], atol=1e-5
@@ -86,12 +109,12 @@ def test_demonstrations_start_after_the_push_and_end_at_the_goal(demonstrations,
     _, episodes = read_demonstration_episodes(demonstrations)
     assert all(episode.dones[-1] == 1 and episode.dones.sum() == 1 for episode in episodes)
     assert len({len(episode.rewards) for episode in episodes}) > 1
-    joined = read_demonstrations(demonstrations, SPACES)
+    joined = read_demonstrations(demonstrations, CARTESIAN)
     assert len(joined.rewards) == sum(len(episode.rewards) for episode in episodes)
     assert np.isin(joined.actions[:, -1], (-1, 1)).all()
     arguments = ["expert", "--episodes", "4", "--push-fraction", "0.5", "--workers", "2"]
     assert collect([*arguments, "--out", str(tmp_path / "again")]) == 0
-    again = read_demonstrations(tmp_path / "again", SPACES)
+    again = read_demonstrations(tmp_path / "again", CARTESIAN)
     assert all(np.array_equal(a, b) for a, b in zip(joined, again, strict=True))
 
 
@@ -130,9 +153,13 @@ def test_shipped_planner_is_small_and_acts_live_as_in_the_environment():
     noise = replace(
         RANDOMIZATION_LEVELS["default"], latency=0.0
     )  # a live arm waits for the first detection
-    with closing(GraspEnv(arm="ur5", noise=noise, action_space=policy.meta.action_space)) as env:
+    spaces = {
+        "control_mode": policy.meta.control_mode,
+        "action_space": policy.meta.action_space,
+    }
+    with closing(GraspEnv(arm="ur5", noise=noise, **spaces)) as env:
         live = load_learned_grasp(env.robot, env.simulation.nominal_scene, folder)
-        for episode in (1, 2):  # in which the planner succeeds
+        for episode in range(2):
             observation, info = env.reset(seed=11, options={"episode": episode})
             live.reset()
             policy.reset()
@@ -151,7 +178,7 @@ def test_shipped_planner_is_small_and_acts_live_as_in_the_environment():
             assert info["is_success"]
 
 
-def test_graph_runs_grasp_planners_and_rejects_others(demonstrations, tmp_path, capsys):
+def test_graph_runs_grasp_planners_and_rejects_others(demonstrations, tmp_path):
     small = ["--horizon", "6", "--num-components", "4", "--width", "16", "--down-dims", "8"]
     arguments = ["--data", str(demonstrations), "--epochs", "2", *small]
     assert train_planner([*arguments, "--out", str(tmp_path / "planner")]) == 0
@@ -166,25 +193,11 @@ def test_graph_runs_grasp_planners_and_rejects_others(demonstrations, tmp_path, 
         )
     with pytest.raises(ValueError, match="planner for 'ur5', not for 'dofbot'"):
         resolve("grasp_sim", values | {"arm": "dofbot"})
-    with pytest.raises(ValueError, match=r"no planned policy .* for dofbot.*train_planner"):
-        resolve("grasp_sim", {"policy": "planned", "arm": "dofbot"})
+    with pytest.raises(ValueError, match=r"no planned policy .* for panda.*train_planner"):
+        find_policy("planned", "", "panda")
     meta = PlannerMetadata(
         "ur5", ("joint",), 2, 50.0, FlowMatchingConfig(horizon=4, down_dims=(8,))
     )
     save_planner(FlowPlanner(meta), tmp_path / "pendulum")
     with pytest.raises(ValueError, match="is not a grasp planner; train one"):
         load_learned_grasp(load_robot("ur5"), load_scene("ur5"), tmp_path / "pendulum")
-    arguments = [
-        "expert",
-        "--episodes",
-        "2",
-        "--push-fraction",
-        "0",
-        "--control-mode",
-        "cartesian",
-    ]
-    assert collect([*arguments, "--workers", "1", "--out", str(tmp_path / "cartesian")]) == 0
-    arguments = ["--data", str(tmp_path / "cartesian"), "--out", str(tmp_path / "none")]
-    capsys.readouterr()
-    assert run_verb("train_planner", arguments) != 0
-    assert "control_mode 'cartesian'" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def dataset(recording, tmp_path_factory):
 
 
 def collect(*arguments: object) -> int:
-    return run_verb("collect", ["grasp", *map(str, arguments)])
+    return run_verb("collect", ["grasp", "--control-mode", "joint", *map(str, arguments)])
 
 
 def read_grasps(bag, arm="ur5"):

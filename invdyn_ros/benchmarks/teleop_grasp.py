@@ -47,7 +47,7 @@ class TeleopGraspBenchmarkConfig(BenchmarkOptions):
     """Abilities of the person."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Dataset folder to write, with the demonstrations of all placed blocks."""
-    control_mode: Literal["joint", "cartesian"] = "joint"
+    control_mode: Literal["joint", "cartesian"] = "cartesian"
     """Meaning of the actions in the demonstrations, as in training."""
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     """Scale and period of the actions in the demonstrations, as in training."""

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from invdyn_ros.data.output_options import OutputOptions
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
+from invdyn_ros.grasp.learning.adapted_grasp import NO_GRASP, Leg, read_recorded_grasps
 from invdyn_ros.grasp.learning.demonstration_dataset import write_demonstrations
 from invdyn_ros.grasp.learning.expert_demonstrations import (
     ExpertDemonstrationConfig,
@@ -61,7 +62,7 @@ class CollectGraspOptions(OutputOptions):
     """Dataset folder to write."""
     arm: str = "ur5"
     """Name of the arm, or FILE.yaml of an arm of a user."""
-    control_mode: Literal["joint", "cartesian"] = "joint"
+    control_mode: Literal["joint", "cartesian"] = "cartesian"
     """Meaning of the actions, as in training."""
     namespace: str = ""
     """Namespace of the recorded graph, given as namespace:= in the launch."""
@@ -84,10 +85,13 @@ class CollectExpertOptions(OutputOptions, WorkerOptions):
     """Dataset folder to write."""
     arm: str = "ur5"
     """Name of the arm, or FILE.yaml of an arm of a user."""
-    control_mode: Literal["joint", "cartesian"] = "joint"
-    """Meaning of the actions, as in training; a planner needs joint."""
+    control_mode: Literal["joint", "cartesian"] = "cartesian"
+    """Meaning of the actions, as in training."""
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     """Scale and period of the actions, as in training."""
+    recordings: Path | None = None
+    """Dataset folder of recorded grasps, by a person or a policy, one of which each episode adapts
+    to its block and goal, without its pauses. By default the expert grasps."""
     demonstrations: ExpertDemonstrationConfig = field(default_factory=ExpertDemonstrationConfig)
     """Episodes and perturbations."""
 
@@ -96,13 +100,14 @@ def collect_expert(options: CollectExpertOptions) -> None:
     """Write the expert's successful episodes, and print how many failed.
 
     Raises:
-        ValueError: the arm has no block, or no episode succeeded.
+        ValueError: the arm has no block, no recording is a grasp of it, or no episode succeeded.
     """
     spec = SpaceSpec(options.arm, options.control_mode, options.action_space)
     config = options.demonstrations
     GraspEnvConfig(spec.arm)
+    recorded = _read_recordings(options) if options.recordings is not None else []
     with options.executor() as executor:
-        results = collect_expert_episodes(spec, config, executor)
+        results = collect_expert_episodes(spec, config, executor, recorded)
         style = {"unit": "episode", "desc": "demonstrating", "file": sys.stderr}
         episodes = list(tqdm(results, total=config.episodes, **style))
     successful = [episode for episode in episodes if episode is not None]
@@ -115,6 +120,15 @@ def collect_expert(options: CollectExpertOptions) -> None:
         f"{len(episodes)} episodes in, {len(successful)} out; -{failures} {NOT_PLACED_AFTER_PUSH}"
     )
     print(f"{options.out}: {len(successful)} episodes of {spec.arm}, {steps} steps")
+
+
+def _read_recordings(options: CollectExpertOptions) -> list[list[Leg]]:
+    """Return the paths of the recorded grasps, and print how many are left out."""
+    assert options.recordings is not None
+    paths = read_recorded_grasps(options.recordings, options.arm)
+    used = [path for path in paths if path]
+    print(f"{len(paths)} recordings in, {len(used)} out; -{len(paths) - len(used)}: {NO_GRASP}")
+    return used
 
 
 def collect_grasps(options: CollectGraspOptions) -> None:

@@ -1,8 +1,8 @@
-"""Simulated demonstrations by the visual-servoing expert, with perturbations."""
+"""Simulated demonstrations, with perturbations: of an expert, or adapted from recordings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
@@ -15,6 +15,7 @@ from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.config import Probability, Validated
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.transitions import Transitions
+from invdyn_ros.grasp.learning.adapted_grasp import AdaptedGrasp, Leg
 from invdyn_ros.grasp.learning.recorded_episodes import ReplayedEpisode
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.workers import JobExecutor, parallel_map
@@ -55,15 +56,20 @@ class DemonstrationJob(NamedTuple):
         episode_numbers: indices of the episodes in the run.
         spec: arm and action space.
         config: settings of the demonstrations.
+        recorded: paths of the recorded grasps; none: the expert.
     """
 
     episode_numbers: range
     spec: SpaceSpec
     config: ExpertDemonstrationConfig
+    recorded: Sequence[list[Leg]]
 
 
 def collect_expert_episodes(
-    spec: SpaceSpec, config: ExpertDemonstrationConfig, executor: JobExecutor | None = None
+    spec: SpaceSpec,
+    config: ExpertDemonstrationConfig,
+    executor: JobExecutor | None = None,
+    recorded: Sequence[list[Leg]] = (),
 ) -> Iterator[ReplayedEpisode | None]:
     """Yield the episodes of the expert in order.
 
@@ -73,13 +79,15 @@ def collect_expert_episodes(
         spec: arm and action space.
         config: settings of the demonstrations.
         executor: runs the jobs; None: this process.
+        recorded: recorded grasps, one of which each episode adapts to its block and goal; none:
+            the expert grasps.
 
     Raises:
         ValueError: the arm has no block to grasp.
     """
     starts = range(0, config.episodes, EPISODES_PER_JOB)
     numbers = [range(k, min(k + EPISODES_PER_JOB, config.episodes)) for k in starts]
-    jobs = [DemonstrationJob(part, spec, config) for part in numbers]
+    jobs = [DemonstrationJob(part, spec, config, recorded) for part in numbers]
     for episodes in parallel_map(_run_job, jobs, executor):
         yield from episodes
 
@@ -94,13 +102,12 @@ def _run_job(job: DemonstrationJob) -> list[ReplayedEpisode | None]:
         random_goal=config.random_goal,
     )
     with closing(env):
-        return [_run_episode(env, config, number) for number in job.episode_numbers]
+        return [_run_episode(env, job, number) for number in job.episode_numbers]
 
 
-def _run_episode(
-    env: GraspEnv, config: ExpertDemonstrationConfig, number: int
-) -> ReplayedEpisode | None:
+def _run_episode(env: GraspEnv, job: DemonstrationJob, number: int) -> ReplayedEpisode | None:
     """Return an episode from the end of its push on; None if it fails or ends before that."""
+    config = job.config
     rng = np.random.default_rng((config.seed, number))
     period = env.config.action_space.action_period
     start = end = 0
@@ -110,9 +117,12 @@ def _run_episode(
     push = np.append(config.push_std * rng.standard_normal(env.robot_action_space.size - 1), 0.0)
     seed = config.seed + EXPERT_SEED_OFFSET
     observation, _ = env.reset(seed=seed, options={"episode": number})
+    adapted = None
+    if job.recorded:
+        adapted = AdaptedGrasp(job.recorded[int(rng.integers(len(job.recorded)))])
     rows = []
     for step in count():
-        action = env.expert_action("detections")
+        action = env.expert_action("detections") if adapted is None else adapted.action(env)
         if start <= step < end:
             action = (action + push).clip(-1, 1).astype(np.float32)
         next_observation, reward, terminated, truncated, _ = env.step(action)

@@ -29,8 +29,7 @@ def load_planner_data(config: PlannerTrainConfig, data: str | Path) -> PlannerDa
         data: dataset folder.
 
     Raises:
-        ValueError: no demonstrations, a damaged dataset, actions that are not joint velocities, or
-            less than two episodes.
+        ValueError: no demonstrations, a damaged dataset, or less than two episodes.
     """
     spec, episodes = read_demonstration_episodes(data)
     val_count = max(round(config.test_fraction * len(episodes)), 1)
@@ -63,16 +62,13 @@ def planning_segments(
         episodes: demonstrations.
         horizon: number of desired states per segment.
         spec: arm and action space of the demonstrations.
-
-    Raises:
-        ValueError: the actions are not joint velocities.
     """
-    extract_targets, parts = TargetExtractor(spec), []
+    targets, parts = TargetExtractor(spec), []
     for episode in episodes:
         observations = np.concatenate([episode.observations, episode.next_observations[-1:]])
-        states = extract_targets(observations)
+        states = targets.states(targets.position(observations))
         at_rest = states[-1:].copy()
-        at_rest[:, extract_targets.n + 1 :] = 0.0
+        at_rest[:, targets.n + 1 :] = 0.0
         states = np.concatenate([states, np.repeat(at_rest, horizon, axis=0)])
         current = states[: len(episode.rewards)]
         index = np.arange(len(current))[:, None] + np.arange(1, horizon + 1)

@@ -77,6 +77,7 @@ class ActionSpace(ABC):
 
     Attributes:
         target: desired joint state at the end of the last action.
+        elapsed: duration of the actions so far [s].
         ticks_per_action: control periods per action.
         is_gentle: whether motions start slowly and press on little. Joint velocities do not: a
             planner or a script has planned them, and relies on them.
@@ -128,10 +129,6 @@ class ActionSpace(ABC):
         """Return the joint velocity (n,) [rad/s] of an action without its gripper entry."""
 
     @abstractmethod
-    def unlimited_velocity(self, action: Array) -> Array:
-        """Return the least joint velocity (n,) [rad/s] of `velocity_to_action` == action."""
-
-    @abstractmethod
     def velocity_to_action(self, velocity: Array) -> Array:
         """Return the action, without its gripper entry, of a joint velocity (n,) [rad/s]."""
 
@@ -142,7 +139,7 @@ class ActionSpace(ABC):
     def reset(self, q: Array) -> None:
         """Set the target to rest at joint positions q (n,) [rad]."""
         self._restart(q)
-        self._elapsed = 0.0
+        self.elapsed = 0.0
         self._tool_position = self.robot.forward_kinematics(self.target.q)[:3, 3]
 
     def __call__(self, action: Array, measured: Array) -> JointTarget:
@@ -160,10 +157,10 @@ class ActionSpace(ABC):
             raise ValueError(f"action must be {self.size} finite numbers, got {action}")
         action = clip(action, -1.0, 1.0)
         self._limit_lead(measured)
-        self._elapsed += self.config.action_period
+        self.elapsed += self.config.action_period
         opening = float(action[-1] + 1) / 2 * self.max_opening
         return self._apply(
-            self._speed(self._elapsed) * self.action_to_velocity(action[:-1]), opening
+            self._speed(self.elapsed) * self.action_to_velocity(action[:-1]), opening
         )
 
     def stop(self, opening: float, measured: Array) -> JointTarget:
@@ -174,7 +171,7 @@ class ActionSpace(ABC):
             measured: (n,) measured joint positions [rad].
         """
         self._limit_lead(measured)
-        self._elapsed += self.config.action_period
+        self.elapsed += self.config.action_period
         return self._apply(np.zeros(self.robot.n), opening)
 
     def target_to_action(self, state: State, opening: float) -> Array:
@@ -185,7 +182,7 @@ class ActionSpace(ABC):
             opening: desired gripper opening [m].
         """
         now, dt = self.target, self.config.action_period
-        speed = self._speed(self._elapsed + dt)
+        speed = self._speed(self.elapsed + dt)
         error = state.q - now.q - (now.qd + state.qd) * (dt / 2)
         action = np.append(
             self.velocity_to_action((state.qd + POSITION_GAIN * error / dt) / speed),

@@ -14,49 +14,47 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from invdyn_ros.grasp.policies.action_space import POSITION_GAIN
+from invdyn_ros.control.motion_profile import State
 from invdyn_ros.grasp.policies.network import PolicyMetadata
 from invdyn_ros.grasp.policies.observation import JOINT_ERROR_SCALE
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
+from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.models.planner.planner import Planner, load_planner
 from invdyn_ros.models.planner.receding_horizon import RecedingHorizonConfig
 from invdyn_ros.robots.robot import load_robot
 
 
 class TargetExtractor:
-    """Extract the target of the last action from an observation."""
+    """Extract the targets of the last actions from observations."""
 
     def __init__(self, spaces: SpaceSpec) -> None:
-        """Create an extractor for the observations of an arm and action space.
+        """Create an extractor for the observations of an arm and action space."""
+        self.n, self.period = load_robot(spaces.arm).n, spaces.action_space.action_period
+        self.opening = 3 * self.n + spaces.sizes[1]  # index of the measured opening
 
-        Raises:
-            ValueError: actions that are not joint velocities, because they do not determine
-                joint targets.
-        """
-        if spaces.control_mode != "joint":
-            raise ValueError(
-                f"plans consist of joint states; this data has control_mode "
-                f"'{spaces.control_mode}', so collect data with --control-mode joint"
-            )
-        robot = load_robot(spaces.arm)
-        self.n = robot.n
-        # (n,) [rad/s] of an action of 1
-        self.velocity_scale = spaces.action_space.joint_speed_fraction * robot.velocity
+    def position(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return target positions (..., n + 1): those of the joints, then that of the gripper.
 
-    def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return target states (..., 2 (n + 1)), positions before velocities.
-
-        The last position is that of the gripper; its velocity is zero, because its target jumps.
+        The gripper is -1 (closed) or 1 (open). Before the first action it is to stay as it is.
 
         Args:
             observation: (..., o) observations.
         """
-        n = self.n
+        n, k = self.n, self.opening
         q = observation[..., :n] + JOINT_ERROR_SCALE * observation[..., 2 * n : 3 * n]
-        action = observation[..., 3 * n : 4 * n + 1]
-        qd = self.velocity_scale * action[..., :n]
-        gripper_velocity = np.zeros_like(action[..., n:])
-        return np.concatenate([q, action[..., n:], qd, gripper_velocity], -1).astype(np.float32)
+        gripper, opening = observation[..., k - 1 : k], observation[..., k : k + 1]
+        gripper = np.where(gripper == 0, np.where(opening > 0.5, 1.0, -1.0), gripper)
+        return np.concatenate([q, gripper], -1).astype(np.float32)
+
+    def states(self, positions: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return states (L, 2 (n + 1)) of successive positions (L, n + 1), at first at rest.
+
+        The velocities are those since the position before. That of the gripper is zero, because
+        its target jumps.
+        """
+        velocities = np.zeros_like(positions)
+        velocities[1:, :-1] = np.diff(positions[:, :-1], axis=0) / self.period
+        return np.concatenate([positions, velocities], axis=1)
 
 
 class PlannedPolicy:
@@ -71,11 +69,11 @@ class PlannedPolicy:
             planner: samples states of arm and gripper, given an observation.
             spaces: arm and action space of the planner's training data.
             config: number of sampled plans, and number of actions that a plan is followed.
-
-        Raises:
-            ValueError: actions that are not joint velocities.
         """
-        self.planner, self.extract_target = planner, TargetExtractor(spaces)
+        self.planner, self.targets = planner, TargetExtractor(spaces)
+        self.action_space = make_action_space(
+            spaces.control_mode, load_robot(spaces.arm), spaces.action_space
+        )
         self.config = config or RecedingHorizonConfig()
         observation_size, action_size = spaces.sizes
         self.meta = PolicyMetadata(
@@ -94,22 +92,27 @@ class PlannedPolicy:
         """Start an episode with a new plan."""
         self.generator = torch.Generator().manual_seed(0)
         self.remaining = np.empty((0, 0), np.float32)  # planned states yet to be followed
+        self.position: NDArray[np.float32] | None = None  # of the last observation
+        self.action_space.elapsed = 0.0
 
     @torch.no_grad()
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the action (a,) for an observation (o,)."""
-        now = self.extract_target(observation)
+        position = self.targets.position(observation)
+        last = position if self.position is None else self.position
+        now, self.position = self.targets.states(np.stack([last, position]))[1], position
         if not len(self.remaining):
             state, condition = (torch.as_tensor(x) for x in (now, observation))
             plans = self.planner(state, condition, self.config.num_plans, self.generator)
             self.remaining = plans[medoid(plans), 1 : 1 + self.config.n_action_steps].numpy()
         desired, self.remaining = self.remaining[0], self.remaining[1:]
-        n, dt = self.extract_target.n, self.meta.action_space.action_period
-        qd = desired[n + 1 : -1]
-        error = desired[:n] - now[:n] - (now[n + 1 : -1] + qd) * (dt / 2)
-        velocity = qd + POSITION_GAIN * error / dt
-        action = np.append(velocity / self.extract_target.velocity_scale, np.sign(desired[n]))
-        return action.clip(-1, 1).astype(np.float32)
+        n, acceleration = self.targets.n, np.zeros(self.targets.n)
+        self.action_space.target = State(now[:n], now[n + 1 : -1], acceleration)
+        opening = self.action_space.max_opening * (desired[n] > 0)
+        planned = State(desired[:n], desired[n + 1 : -1], acceleration)
+        action = self.action_space.target_to_action(planned, opening)
+        self.action_space.elapsed += self.targets.period
+        return action.astype(np.float32)
 
 
 def medoid(plans: Tensor) -> int:

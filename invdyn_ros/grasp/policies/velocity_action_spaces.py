@@ -38,10 +38,6 @@ class JointVelocityActionSpace(ActionSpace):
         """Scale an action by the rated velocities."""
         return np.asarray(self.config.joint_speed_fraction * self.robot.velocity * action)
 
-    def unlimited_velocity(self, action: Array) -> Array:
-        """Scale an action by the rated velocities."""
-        return self.action_to_velocity(action)
-
     def velocity_to_action(self, velocity: Array) -> Array:
         """Invert `action_to_velocity`."""
         return np.asarray(velocity / (self.config.joint_speed_fraction * self.robot.velocity))
@@ -112,7 +108,7 @@ class CartesianVelocityActionSpace(ActionSpace):
         that turns close above the table, allow more.
         """
         pairs, clearances, gradients = self._collision.gradients(self.target.q)
-        down = self.unlimited_velocity(np.array([0.0, 0.0, -1 / self.config.linear_speed, 0.0]))
+        down = _damped_inverse(self._jacobian()[[0, 1, 2, 5]]) @ np.array([0.0, 0.0, -1.0, 0.0])
         descent = np.minimum(-gradients @ down, 1.0)  # of the links, as a fraction of the tool's
         near = self._at_table[pairs] & (descent > MIN_DESCENT)
         clearances, descent = clearances[near], descent[near]
@@ -149,12 +145,6 @@ class CartesianVelocityActionSpace(ActionSpace):
         correction = null_space @ inverse @ (ROTATION_WEIGHT * upright - J[[3, 4]] @ v)
         margin = (max_speed - np.sign(correction) * v) / np.maximum(np.abs(correction), 1e-9)
         return np.asarray(v + max(min(float(margin.min()), 1.0), 0.0) * correction)
-
-    def unlimited_velocity(self, action: Array) -> Array:
-        """Return the least joint velocity (n,) [rad/s] that moves the tool as an action asks."""
-        config, primary = self.config, self._jacobian()[[0, 1, 2, 5]]
-        angular = ROTATION_WEIGHT * config.angular_speed * action[3]
-        return _damped_inverse(primary) @ np.append(config.linear_speed * action[:3], angular)
 
     def velocity_to_action(self, velocity: Array) -> Array:
         """Return the action of the tool velocity that results from a joint velocity (n,)."""

@@ -14,11 +14,15 @@ from pydantic import PositiveFloat
 from invdyn_ros.config import Validated
 from invdyn_ros.grasp.policies.action_space import PlanarTwist
 from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, PrivilegedState
+from invdyn_ros.robots.scene import OPEN_WIDTH_RATIO
 from invdyn_ros.typing import Array
 
 GRIP_HYSTERESIS = 1.2  # a closing gripper tolerates errors this many times larger
 PARTLY_CLOSED_RATIO = 1.05  # gripper opening over block size of fingers that are closing
 CLEARANCE_RATIO = 1.3  # gripper opening over block size of fingers that clear the block
+# of fingers that have released the block: wider than those that count as such, so that a placed
+# block is seen to be placed before the tool rises
+RELEASE_RATIO = 1.05 * OPEN_WIDTH_RATIO
 RISE_FIRST = 0.03  # [m] below the funnel at which the tool rises before it moves horizontally
 CARRY_START = 0.75  # fraction of the carry height above which the block moves horizontally
 
@@ -115,7 +119,7 @@ def _transport(state: PrivilegedState, goal: Array, config: VisualServoConfig) -
 
 def _release(state: PrivilegedState, block_size: float, config: VisualServoConfig) -> PlanarTwist:
     """Open the gripper, then rise."""
-    clear = state.opening > CLEARANCE_RATIO * block_size
+    clear = state.opening > RELEASE_RATIO * block_size
     error = state.block_position[2] + config.clearance - state.tool_pose[2, 3]
     up = np.clip(config.gain * error, 0.0, config.linear_speed) if clear else 0.0
     return PlanarTwist(np.array([0.0, 0.0, up]), 0.0, False)
