@@ -101,8 +101,8 @@ def test_live_grasp_has_the_targets_of_the_environment():
 
 
 def test_graph_reports_why_a_policy_cannot_run(tmp_path):
-    with pytest.raises(ValueError, match="no planned policy is shipped for ur5e"):
-        resolve("grasp_sim", {"policy": "planned", "arm": "ur5e"})
+    with pytest.raises(ValueError, match="no planned policy is shipped for dofbot"):
+        resolve("grasp_sim", {"policy": "planned", "arm": "dofbot"})
     with pytest.raises(ValueError, match="needs policy:=learned"):
         resolve("grasp_sim", {"policy_checkpoint": str(tmp_path)})
     checkpoint = {"policy_checkpoint": str(tmp_path)}

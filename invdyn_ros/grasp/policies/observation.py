@@ -64,7 +64,13 @@ class ObservedState(NamedTuple):
     def from_observations(
         cls, observations: NDArray[np.float32], num_joints: int, action_size: int
     ) -> ObservedState:
-        """Invert the last entries of observations (L, o)."""
+        """Invert the last entries of observations.
+
+        Args:
+            observations: (L, o).
+            num_joints: joints of the arm.
+            action_size: size of its actions.
+        """
         *_, rest = np.split(np.asarray(observations, float), [3 * num_joints + action_size + 1], 1)
         tool, goal, block = (DISTANCE_SCALE * rest[:, k : k + 3] for k in (0, 6, 9))
         cosine, sine, _, count = rest[:, 15:].T
