@@ -11,7 +11,7 @@ import pytest
 from invdyn_ros.cli import run_verb
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.transitions import Transitions
-from invdyn_ros.grasp.learning.adapted_grasp import AdaptedGrasp, grasp_legs
+from invdyn_ros.grasp.learning.adapted_grasp import SPACING, AdaptedGrasp, grasp_legs
 from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstration_episodes
 from invdyn_ros.grasp.policies.observation import ObservedState
 
@@ -65,7 +65,7 @@ def test_pauses_and_tremor_are_left_out(recorded):
 
     for leg, same in zip(first_legs(recorded), first_legs(recorded, paused), strict=True):
         steps = np.linalg.norm(np.diff(leg.waypoints[:-1, :3], axis=0), axis=1)
-        assert not steps.size or steps.min() > 0.01
+        assert not steps.size or steps.min() >= SPACING
         assert abs(len(leg.waypoints) - len(same.waypoints)) <= 0.3 * len(leg.waypoints) + 2
 
 

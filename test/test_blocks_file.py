@@ -90,7 +90,7 @@ def test_a_wrong_value_is_named_with_a_remedy(
     [
         ({"blocks": [ONE | {"goal": [1.5, 0.0]}]}, "the goal of block 'a' at x 1.5, y 0.0 m is"),
         ({"area_y": [-2.0, 0.1]}, "a corner of the area at x 0.375, y -2.0 m is out of reach"),
-        ({"size": 0.06}, "opens 0.085 m; it releases blocks of at most 0.0586 m"),
+        ({"size": 0.06}, "opens 0.085 m; it releases blocks of at most 0.0567 m"),
         ({"camera_pose": "no.yaml"}, "cannot read .*no.yaml"),
     ],
 )

@@ -145,11 +145,12 @@ def test_arm_follows_the_plans_of_any_planner():
         assert info["opening"] < 0.01
 
 
-def test_shipped_planner_is_small_and_acts_live_as_in_the_environment():
-    nodes = {node.name: node for node in resolve("grasp_sim", {"policy": "planned"})}
+@pytest.mark.parametrize("arm", ["ur5", "ur5e"])
+def test_shipped_planner_is_small_and_acts_live_as_in_the_environment(arm):
+    nodes = {node.name: node for node in resolve("grasp_sim", {"policy": "planned", "arm": arm})}
     folder = nodes["grasp"].parameters["policy_checkpoint"]
     assert sum(file.stat().st_size for file in Path(folder).iterdir()) < 5e6
-    policy = load_planned_policy(folder, "ur5")
+    policy = load_planned_policy(folder, arm)
     noise = replace(
         RANDOMIZATION_LEVELS["default"], latency=0.0
     )  # a live arm waits for the first detection
@@ -157,7 +158,7 @@ def test_shipped_planner_is_small_and_acts_live_as_in_the_environment():
         "control_mode": policy.meta.control_mode,
         "action_space": policy.meta.action_space,
     }
-    with closing(GraspEnv(arm="ur5", noise=noise, **spaces)) as env:
+    with closing(GraspEnv(arm=arm, noise=noise, **spaces)) as env:
         live = load_learned_grasp(env.robot, env.simulation.nominal_scene, folder)
         for episode in range(2):
             observation, info = env.reset(seed=11, options={"episode": episode})

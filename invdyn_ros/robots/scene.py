@@ -13,8 +13,9 @@ from invdyn_ros.robots.block_markers import BlockMarkers, default_markers
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.typing import Array
 
-# Gripper opening over block size, beyond which fingers hold no block, not even by its diagonal.
-OPEN_WIDTH_RATIO = 1.45
+# Gripper opening over block size, beyond which fingers hold no block, not even by its diagonal,
+# and tilted a little: one was 1.451 wide after half a minute in the fingers.
+OPEN_WIDTH_RATIO = 1.5
 BLOCK_DISTANCE = 2.2  # between the centres of two blocks at the start [block sizes]
 MAX_SAMPLES = 1000  # of poses, until all blocks have a place
 CAMERA_RATE = 10.0  # minimum frame rate of the simulated camera [Hz]
